@@ -1,0 +1,38 @@
+/// Gives C an opaque pointer that keeps a Swift value alive until `Handle.destroy`.
+///
+/// Values that hold others keep them alive in turn, so that C may destroy handles in any order.
+final class Handle<Value> {
+  private let value: Value
+
+  private init(_ value: Value) { self.value = value }
+
+  /// Stores a new handle in `*out`, once the value has been made: nothing is written on failure.
+  static func create(_ out: UnsafeMutablePointer<OpaquePointer?>?, _ make: () throws -> Value) throws {
+    let out = try unwrap(out, "out")
+    let handle = try Handle(make())
+    out.pointee = OpaquePointer(Unmanaged.passRetained(handle).toOpaque())
+  }
+
+  /// Frees a handle; NULL is allowed.
+  static func destroy(_ pointer: OpaquePointer?) {
+    if let pointer { Unmanaged<Handle>.fromOpaque(UnsafeRawPointer(pointer)).release() }
+  }
+
+  /// The value behind a handle.
+  static func value(_ pointer: OpaquePointer?, _ argument: String) throws -> Value {
+    let pointer = try unwrap(pointer, argument)
+    return Unmanaged<Handle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().value
+  }
+}
+
+/// The pointer, or an error that names the argument.
+func unwrap<Pointer>(_ pointer: Pointer?, _ argument: String) throws -> Pointer {
+  guard let pointer else { throw NullPointerError(argument: argument) }
+  return pointer
+}
+
+/// Copies a table to the caller's array, whose length must be the table's.
+func copy(_ table: [Double], to out: UnsafeMutablePointer<Double>?, count: Int64) throws {
+  guard count == table.count else { throw WrongCountError(argument: "count", expected: table.count, count: count) }
+  try unwrap(out, "out").update(from: table, count: table.count)
+}

@@ -1,0 +1,88 @@
+import CSpeeDiff
+import NoiseSchedules
+import TimestepSampling
+
+typealias SamplerHandle = Handle<TimestepSampler>
+
+@_cdecl("speediff_sampler_create") @implementation
+public func speediff_sampler_create(
+  _ schedule: OpaquePointer!, _ sampling: OpaquePointer!, _ weighting: OpaquePointer!,
+  _ options: UnsafePointer<speediff_sampler_options>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try SamplerHandle.create(out) {
+      try TimestepSampler(
+        schedule: ScheduleHandle.value(schedule, "schedule"), density: SamplingHandle.value(sampling, "sampling"),
+        weighting: WeightingHandle.value(weighting, "weighting"), options: SamplerOptions(options))
+    }
+  }
+}
+
+@_cdecl("speediff_sampler_create_speed") @implementation
+public func speediff_sampler_create_speed(
+  _ schedule: OpaquePointer!, _ k: Double, _ r: Double, _ lam: Double,
+  _ options: UnsafePointer<speediff_sampler_options>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try SamplerHandle.create(out) {
+      try TimestepSampler.speed(
+        schedule: ScheduleHandle.value(schedule, "schedule"), k: k, threshold: .magnitude(r), lam: lam,
+        options: SamplerOptions(options))
+    }
+  }
+}
+
+@_cdecl("speediff_sampler_create_official_speed") @implementation
+public func speediff_sampler_create_official_speed(
+  _ schedule: OpaquePointer!, _ sampling: OpaquePointer!, _ lam: Double,
+  _ options: UnsafePointer<speediff_sampler_options>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try SamplerHandle.create(out) {
+      guard let density = try SamplingHandle.value(sampling, "sampling") as? AsymmetricDensity else {
+        throw ArgumentError("sampling", "must be asymmetric for official SpeeD", got: "another one")
+      }
+      return try TimestepSampler.officialSpeed(
+        schedule: ScheduleHandle.value(schedule, "schedule"), k: density.k, threshold: density.threshold, lam: lam,
+        options: SamplerOptions(options))
+    }
+  }
+}
+
+@_cdecl("speediff_sampler_destroy") @implementation
+public func speediff_sampler_destroy(_ sampler: OpaquePointer!) {
+  SamplerHandle.destroy(sampler)
+}
+
+@_cdecl("speediff_sampler_probabilities") @implementation
+public func speediff_sampler_probabilities(
+  _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+) -> speediff_status {
+  reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").probabilities, to: out, count: count) }
+}
+
+@_cdecl("speediff_sampler_marginal") @implementation
+public func speediff_sampler_marginal(
+  _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+) -> speediff_status {
+  reportingStatus {
+    try copy(SamplerHandle.value(sampler, "sampler").marginal(total: Int(total)), to: out, count: count)
+  }
+}
+
+@_cdecl("speediff_sampler_weights") @implementation
+public func speediff_sampler_weights(
+  _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+) -> speediff_status {
+  reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").weights, to: out, count: count) }
+}
+
+@_cdecl("speediff_sampler_expected_weight") @implementation
+public func speediff_sampler_expected_weight(
+  _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!
+) -> speediff_status {
+  reportingStatus {
+    let sampler = try SamplerHandle.value(sampler, "sampler")
+    try unwrap(out, "out").pointee = sampler.expectedWeight(total: total == 0 ? nil : Int(total))
+  }
+}

@@ -1,0 +1,79 @@
+import CSpeeDiff
+import NoiseSchedules
+
+typealias ScheduleHandle = Handle<NoiseSchedule>
+
+@_cdecl("speediff_schedule_create_linear") @implementation
+public func speediff_schedule_create_linear(
+  _ steps: Int64, _ beta_start: Double, _ beta_end: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) { try .linear(steps: Int(steps), betaStart: beta_start, betaEnd: beta_end) }
+  }
+}
+
+@_cdecl("speediff_schedule_create_quadratic") @implementation
+public func speediff_schedule_create_quadratic(
+  _ steps: Int64, _ beta_start: Double, _ beta_end: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) { try .quadratic(steps: Int(steps), betaStart: beta_start, betaEnd: beta_end) }
+  }
+}
+
+@_cdecl("speediff_schedule_create_cosine") @implementation
+public func speediff_schedule_create_cosine(_ steps: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!)
+  -> speediff_status
+{
+  reportingStatus { try ScheduleHandle.create(out) { try .cosine(steps: Int(steps)) } }
+}
+
+@_cdecl("speediff_schedule_create_constant") @implementation
+public func speediff_schedule_create_constant(
+  _ steps: Int64, _ beta: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus { try ScheduleHandle.create(out) { try .constant(steps: Int(steps), beta: beta) } }
+}
+
+@_cdecl("speediff_schedule_create_from_betas") @implementation
+public func speediff_schedule_create_from_betas(
+  _ betas: UnsafePointer<Double>!, _ count: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) { try NoiseSchedule(betas: array(betas, count, "betas")) }
+  }
+}
+
+@_cdecl("speediff_schedule_create_from_alphas_cumprod") @implementation
+public func speediff_schedule_create_from_alphas_cumprod(
+  _ alphas_cumprod: UnsafePointer<Double>!, _ count: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) {
+      try NoiseSchedule(alphasCumprod: array(alphas_cumprod, count, "alphas_cumprod"))
+    }
+  }
+}
+
+@_cdecl("speediff_schedule_destroy") @implementation
+public func speediff_schedule_destroy(_ schedule: OpaquePointer!) {
+  ScheduleHandle.destroy(schedule)
+}
+
+@_cdecl("speediff_schedule_steps") @implementation
+public func speediff_schedule_steps(_ schedule: OpaquePointer!, _ steps: UnsafeMutablePointer<Int64>!)
+  -> speediff_status
+{
+  reportingStatus {
+    let schedule = try ScheduleHandle.value(schedule, "schedule")
+    try unwrap(steps, "steps").pointee = Int64(schedule.steps)
+  }
+}
+
+/// Copies the caller's table, once its length is known to be one that a schedule can have.
+private func array(_ values: UnsafePointer<Double>?, _ count: Int64, _ argument: String) throws -> [Double] {
+  guard count >= 0, count <= NoiseSchedule.maximumSteps else {
+    throw ArgumentError("count", "must be in [0, \(NoiseSchedule.maximumSteps)]", got: count)
+  }
+  return try Array(UnsafeBufferPointer(start: unwrap(values, argument), count: Int(count)))
+}

@@ -1,0 +1,39 @@
+import CSpeeDiff
+import NoiseSchedules
+
+/// A pointer that must not be NULL is.
+struct NullPointerError: Error {
+  let argument: String
+}
+
+/// An array's length is not the one that the function needs.
+struct WrongCountError: Error {
+  let argument: String
+  let expected: Int
+  let count: Int64
+}
+
+/// Runs the body of an exported function: its error becomes a status and this thread's message.
+func reportingStatus(_ body: () throws -> Void) -> speediff_status {
+  do {
+    try body()
+    return SPEEDIFF_OK
+  } catch let error as NullPointerError {
+    LastError.set("\(error.argument) must not be NULL, got NULL")
+    return SPEEDIFF_ERROR_NULL_POINTER
+  } catch let error as WrongCountError {
+    LastError.set("\(error.argument) must be \(error.expected), got \(error.count)")
+    return SPEEDIFF_ERROR_WRONG_COUNT
+  } catch let error as ArgumentError {
+    LastError.set(error.description)
+    return SPEEDIFF_ERROR_INVALID_ARGUMENT
+  } catch {
+    LastError.set("internal error: \(error)")
+    return SPEEDIFF_ERROR_INTERNAL
+  }
+}
+
+@_cdecl("speediff_last_error") @implementation
+public func speediff_last_error() -> UnsafePointer<CChar>! {
+  LastError.message
+}

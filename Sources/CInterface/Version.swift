@@ -1,0 +1,14 @@
+import CSpeeDiff
+
+/// The product's version; a test holds it equal to the Python package's.
+private let version: StaticString = "0.1.0"
+
+@_cdecl("speediff_abi_version") @implementation
+public func speediff_abi_version() -> UInt32 {
+  UInt32(SPEEDIFF_ABI_VERSION)
+}
+
+@_cdecl("speediff_version") @implementation
+public func speediff_version() -> UnsafePointer<CChar>! {
+  UnsafeRawPointer(version.utf8Start).assumingMemoryBound(to: CChar.self)
+}

@@ -1,0 +1,41 @@
+import NoiseSchedules
+
+/// The paired draws of the released SpeeD code.
+///
+/// Of N entries the first N÷2+1 are drawn from P. The others are the duals |m-t| of the first ones, in order, cut to N.
+/// The dual map is not in the paper. It makes the marginal distribution of a batch differ from P, and depend on N.
+///
+/// Source: NUS-HPC-AI-Lab/SpeeD at f5650f9, `t_sample`.
+public struct DualPairing: Sendable, Equatable {
+  /// m, the first step at which √(1-ᾱ) grows by less than 10⁻⁴, plus 1; as in their code, for any T.
+  public let center: Int
+
+  /// Finds m for a schedule.
+  ///
+  /// - Throws: `ArgumentError` if m is T: then the dual of step 0 would lie outside the schedule, where the released code
+  ///   reads past its tables.
+  public init(for schedule: NoiseSchedule) throws {
+    let flat = gradient(schedule.sqrtOneMinusAlphasCumprod).firstIndex { $0 < 1e-4 }
+    // NumPy's argmax of a table without a True is 0.
+    center = (flat ?? 0) + 1
+    guard center < schedule.steps else {
+      throw ArgumentError(
+        "preset", "must not be official for this schedule, whose dual map sends step 0 to \(center), past the last step",
+        got: "official; use the paper preset")
+    }
+  }
+
+  /// How many entries of a batch of `total` are drawn; the others are duals.
+  public func primaryCount(of total: Int) -> Int { min(total, total / 2 + 1) }
+
+  /// |m-t|.
+  @inline(__always)
+  public func dual(_ timestep: Int) -> Int { abs(center - timestep) }
+
+  /// The distribution of the duals of steps that are drawn from `probabilities`.
+  func dualProbabilities(_ probabilities: [Double]) -> [Double] {
+    var result = [Double](repeating: 0, count: probabilities.count)
+    for (timestep, p) in probabilities.enumerated() { result[dual(timestep)] += p }
+    return result
+  }
+}

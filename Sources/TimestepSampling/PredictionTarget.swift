@@ -1,0 +1,11 @@
+/// What the network is trained to predict. A weighting's form depends on it wherever its loss does.
+public enum PredictionTarget: Int32, Sendable, CaseIterable {
+  /// The noise ε.
+  case epsilon = 1
+  /// The data x₀.
+  case sample = 2
+  /// v = √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans and Ho 2022).
+  case v = 3
+  /// ε - x₀ (rectified flow).
+  case flow = 4
+}

@@ -1,0 +1,49 @@
+import NoiseSchedules
+
+/// SpeeD's two presets. The paper and the released code differ; both are here, each exactly.
+extension TimestepSampler {
+  /// `paper`: asymmetric sampling (Eq. 2) with change-aware weights in [1-λ, λ] for all steps (Section 2.4).
+  ///
+  /// - Parameters:
+  ///   - schedule: the noise schedule.
+  ///   - k: the suppression intensity, ≥ 1.
+  ///   - threshold: where suppression begins.
+  ///   - lam: λ in [0.5, 1].
+  ///   - options: seed, layout, strata and normalization.
+  /// - Throws: `ArgumentError` where a parameter is out of range or does not fit the schedule.
+  public static func speed(
+    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .paper, lam: Double = 0.6,
+    options: SamplerOptions
+  ) throws -> TimestepSampler {
+    try TimestepSampler(
+      schedule: schedule, density: AsymmetricDensity(k: k, threshold: threshold),
+      weighting: ChangeAwareWeighting(lam: lam), options: options)
+  }
+
+  /// `official`: what the released code really does, which is neither Eq. 2 nor independent of the batch size.
+  ///
+  /// N÷2+1 entries of a global batch of N are drawn from Eq. 2 and the others are their duals (`DualPairing`); weights
+  /// are change-aware up to τ and 1 beyond. Nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for N = 1–2, 8, 32, 256.
+  /// Parameters and errors are those of `speed`, but for strata, which pairs exclude, and the default τ = 700.
+  public static func officialSpeed(
+    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .step(700), lam: Double = 0.6,
+    options: SamplerOptions
+  ) throws -> TimestepSampler {
+    let density = try AsymmetricDensity(k: k, threshold: threshold)
+    return try TimestepSampler(
+      schedule: schedule, density: density,
+      weighting: OfficialSpeeDWeighting(changeAware: ChangeAwareWeighting(lam: lam), density: density), options: options,
+      pairing: DualPairing(for: schedule))
+  }
+}
+
+/// The released code's weights: change-aware for t ≤ τ, and 1 beyond.
+private struct OfficialSpeeDWeighting: TimestepWeighting {
+  let changeAware: ChangeAwareWeighting
+  let density: AsymmetricDensity
+
+  func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
+    let tau = try density.tau(for: schedule)
+    return try changeAware.weights(for: schedule, prediction: prediction).enumerated().map { $0 < tau ? $1 : 1 }
+  }
+}

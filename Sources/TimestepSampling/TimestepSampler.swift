@@ -1,0 +1,228 @@
+import NoiseSchedules
+
+/// Draws the time steps of a training run, with their weights.
+///
+/// A draw is a pure function of the seed, the training step, the entry's index in the global batch, and the size of the
+/// global batch. There is no state: a run is resumed with nothing but its step number. A sampler may be used from any
+/// number of threads at once.
+public final class TimestepSampler: Sendable {
+  /// The schedule that the time steps index.
+  public let schedule: NoiseSchedule
+  /// P, shape (T,): the distribution of a drawn entry. With pairs, `marginal(total:)` is that of the batch.
+  public let probabilities: [Double]
+  /// w, shape (T,): the factors of the loss. With `normalize` they are divided by their mean under `probabilities`.
+  public let weights: [Double]
+  /// Seed, layout, strata, target and normalization.
+  public let options: SamplerOptions
+  /// The pairs of the `official` preset, or nil.
+  public let pairing: DualPairing?
+
+  private let inverseCDF: InverseCDF
+  private let singleWeights: [Float]
+  /// The mean weight of a drawn entry, and of a dual one, before normalization.
+  private let meanWeight: Double
+  private let meanDualWeight: Double
+
+  /// Combines a density and a weighting.
+  ///
+  /// - Parameters:
+  ///   - schedule: the noise schedule, of T steps.
+  ///   - density: which steps to draw.
+  ///   - weighting: how much each counts.
+  ///   - options: seed, layout, strata, target and normalization. Strata must be `none` with `pairing`.
+  ///   - pairing: the pairs of the `official` preset.
+  /// - Throws: `ArgumentError` where something does not fit the schedule or each other.
+  public init(
+    schedule: NoiseSchedule, density: some TimestepDensity, weighting: some TimestepWeighting,
+    options: SamplerOptions, pairing: DualPairing? = nil
+  ) throws {
+    guard pairing == nil || options.strata == .none else {
+      throw ArgumentError("strata", "must be none with the official preset, whose draws come in pairs", got: options.strata)
+    }
+    let probabilities = try density.probabilities(for: schedule)
+    let raw = try weighting.weights(for: schedule, prediction: options.prediction)
+    let meanWeight = dot(probabilities, raw)
+    guard !options.normalize || (meanWeight > 0 && meanWeight.isFinite) else {
+      throw ArgumentError("normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
+    }
+    self.schedule = schedule
+    self.probabilities = probabilities
+    self.weights = options.normalize ? raw.map { $0 / meanWeight } : raw
+    self.options = options
+    self.pairing = pairing
+    self.meanWeight = meanWeight
+    meanDualWeight = pairing.map { dot($0.dualProbabilities(probabilities), raw) } ?? meanWeight
+    inverseCDF = InverseCDF(probabilities)
+    singleWeights = weights.map(Float.init)
+  }
+
+  /// The exact distribution of an entry taken at random from a global batch of `total` entries, shape (T,).
+  ///
+  /// It is P but for the `official` preset, where the duals shift it.
+  ///
+  /// - Throws: `ArgumentError` unless total ≥ 1.
+  public func marginal(total: Int) throws -> [Double] {
+    let share = try dualShare(of: total)
+    guard let pairing, share > 0 else { return probabilities }
+    return zip(probabilities, pairing.dualProbabilities(probabilities)).map { (1 - share) * $0 + share * $1 }
+  }
+
+  /// E[w] over a global batch of `total` entries, before normalization; nil stands for independent entries of P.
+  ///
+  /// - Throws: `ArgumentError` unless total ≥ 1.
+  public func expectedWeight(total: Int? = nil) throws -> Double {
+    guard let total else { return meanWeight }
+    let share = try dualShare(of: total)
+    return (1 - share) * meanWeight + share * meanDualWeight
+  }
+
+  /// Draws consecutive calls of this rank with `count` entries each; row-major (calls, count).
+  ///
+  /// - Parameters:
+  ///   - firstCall: the first call's number: step·accumulation + micro-batch.
+  ///   - calls: how many, at least 0.
+  ///   - count: n, the local batch.
+  ///   - timesteps: room for calls·count indices; 0-based steps are written.
+  ///   - weights: room for calls·count weights.
+  /// - Throws: `ArgumentError` if the numbers are out of range; then nothing is written.
+  public func draw(
+    firstCall: UInt64, calls: Int, count: Int, timesteps: UnsafeMutablePointer<Int64>,
+    weights: UnsafeMutablePointer<Float>
+  ) throws {
+    // Checked also where there are no calls to make.
+    _ = try options.layout.slice(call: firstCall, count: count)
+    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
+      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
+    }
+    for call in 0..<calls {
+      let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
+      draw(slice, timesteps: timesteps + call * count, weights: weights + call * count)
+    }
+  }
+
+  /// Draws any entries of any step.
+  ///
+  /// - Parameters:
+  ///   - slice: which entries; the sampler's own layout plays no part.
+  ///   - timesteps: room for `slice.count` indices; 0-based steps are written.
+  ///   - weights: room for `slice.count` weights.
+  public func draw(
+    _ slice: BatchSlice, timesteps: UnsafeMutablePointer<Int64>, weights: UnsafeMutablePointer<Float>
+  ) {
+    guard slice.count > 0 else { return }
+    drawTimesteps(slice, into: timesteps)
+    let scale = batchScale(total: slice.total)
+    singleWeights.withUnsafeBufferPointer { table in
+      // The table has T ≥ 2 entries, and every drawn step is below T.
+      let table = table.baseAddress!
+      for i in 0..<slice.count { weights[i] = table[Int(timesteps[i])] * scale }
+    }
+  }
+
+  /// Draws one call's batch into new arrays.
+  ///
+  /// - Throws: `ArgumentError` if count is negative or the global batch too large.
+  public func sample(_ count: Int, call: UInt64) throws -> (timesteps: [Int64], weights: [Float]) {
+    let slice = try options.layout.slice(call: call, count: count)
+    var timesteps = [Int64](repeating: 0, count: count)
+    var weights = [Float](repeating: 0, count: count)
+    timesteps.withUnsafeMutableBufferPointer { timesteps in
+      weights.withUnsafeMutableBufferPointer { weights in
+        if let t = timesteps.baseAddress, let w = weights.baseAddress { draw(slice, timesteps: t, weights: w) }
+      }
+    }
+    return (timesteps, weights)
+  }
+
+  private func drawTimesteps(_ slice: BatchSlice, into timesteps: UnsafeMutablePointer<Int64>) {
+    let end = slice.offset + slice.count
+    guard let pairing else { return drawPrimaries(slice, entries: slice.offset..<end, into: timesteps) }
+    let primaries = pairing.primaryCount(of: slice.total)
+    let split = min(max(slice.offset, primaries), end)
+    drawPrimaries(slice, entries: slice.offset..<split, into: timesteps)
+    let duals = timesteps + (split - slice.offset)
+    drawPrimaries(slice, entries: (split - primaries)..<(end - primaries), into: duals)
+    for i in 0..<(end - split) { duals[i] = Int64(pairing.dual(Int(duals[i]))) }
+  }
+
+  private func drawPrimaries(
+    _ slice: BatchSlice, entries: Range<Int>, into timesteps: UnsafeMutablePointer<Int64>
+  ) {
+    guard !entries.isEmpty else { return }
+    ChunkBuffers.with { buffers in
+      switch options.strata {
+      case .none:
+        let source = IndependentFractions(seed: options.seed, step: slice.step, buffers: buffers)
+        inverseCDF.store(source, entries: entries, into: timesteps)
+      case .stratified:
+        let source = StratifiedFractions(seed: options.seed, step: slice.step, total: slice.total, buffers: buffers)
+        inverseCDF.store(source, entries: entries, into: timesteps)
+      case .lowDiscrepancy:
+        let source = LowDiscrepancyFractions(seed: options.seed, step: slice.step, total: slice.total, buffers: buffers)
+        inverseCDF.store(source, entries: entries, into: timesteps)
+      }
+    }
+  }
+
+  /// The part of a batch that is duals.
+  private func dualShare(of total: Int) throws -> Double {
+    guard total >= 1, total <= BatchSlice.maximumTotal else {
+      throw ArgumentError("total", "must be in [1, \(BatchSlice.maximumTotal)]", got: total)
+    }
+    guard let pairing else { return 0 }
+    return Double(total - pairing.primaryCount(of: total)) / Double(total)
+  }
+
+  /// What `weights` still lack to be normalized for one size of the global batch.
+  private func batchScale(total: Int) -> Float {
+    guard options.normalize, pairing != nil, let expected = try? expectedWeight(total: total) else { return 1 }
+    return Float(meanWeight / expected)
+  }
+}
+
+extension InverseCDF {
+  /// Stores the steps of some entries of a batch, one after the other.
+  @inline(__always)
+  fileprivate func store(
+    _ source: some FractionSource, entries: Range<Int>, into timesteps: UnsafeMutablePointer<Int64>
+  ) {
+    withLookup { lookup in
+      // Whole blocks of the generator; what the first and the last one hold beyond the entries is dropped.
+      let blocks = (entries.lowerBound &>> 2)..<((entries.upperBound &+ 3) &>> 2)
+      let steps = timesteps - entries.lowerBound
+      var chunk = blocks.lowerBound
+      while chunk < blocks.upperBound {
+        source.prepare(block: UInt32(truncatingIfNeeded: chunk))
+        for block in 0..<min(Philox4x32.lanes, blocks.upperBound &- chunk) {
+          let first = 4 &* (chunk &+ block)
+          if first >= entries.lowerBound, first &+ 4 <= entries.upperBound {
+            steps[first] = lookup.timestep(source, first, block, 0)
+            steps[first &+ 1] = lookup.timestep(source, first &+ 1, block, 1)
+            steps[first &+ 2] = lookup.timestep(source, first &+ 2, block, 2)
+            steps[first &+ 3] = lookup.timestep(source, first &+ 3, block, 3)
+          } else {
+            for word in 0..<4 where entries.contains(first &+ word) {
+              steps[first &+ word] = lookup.timestep(source, first &+ word, block, word)
+            }
+          }
+        }
+        chunk &+= Philox4x32.lanes
+      }
+    }
+  }
+}
+
+extension InverseCDF.Lookup {
+  /// The time step of a prepared entry.
+  @inline(__always)
+  fileprivate func timestep(_ source: some FractionSource, _ index: Int, _ block: Int, _ word: Int) -> Int64 {
+    let bits = source.leadingBits(block, word)
+    let step =
+      step(least: bits.least, most: bits.most) ?? searchedStep(of: source.fraction(of: index, block, word))
+    return Int64(truncatingIfNeeded: step)
+  }
+}
+
+private func dot(_ a: [Double], _ b: [Double]) -> Double {
+  zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+}

@@ -1,0 +1,11 @@
+import NoiseSchedules
+
+/// Every time step's loss counts alike: w_i = 1.
+public struct UniformWeighting: TimestepWeighting {
+  /// Makes the weighting.
+  public init() {}
+
+  public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) -> [Double] {
+    [Double](repeating: 1, count: schedule.steps)
+  }
+}

@@ -1,0 +1,40 @@
+"""SpeeDiff: which noise levels a diffusion model trains on, and how much each one counts.
+
+    import speediff
+
+    schedule = speediff.NoiseSchedule.linear(1000)
+    sampler = speediff.TimestepSampler.speed(schedule, seed=0)
+    t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
+"""
+
+from . import sampling, weighting
+from ._library import library_path
+from .errors import (
+    SpeeDiffClosedError,
+    SpeeDiffError,
+    SpeeDiffInternalError,
+    SpeeDiffLibraryError,
+    SpeeDiffTypeError,
+    SpeeDiffValueError,
+)
+from .sampler import TimestepSampler
+from .schedules import ClosedFormIncrements, NoiseSchedule, ProcessIncrements
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClosedFormIncrements",
+    "NoiseSchedule",
+    "ProcessIncrements",
+    "SpeeDiffClosedError",
+    "SpeeDiffError",
+    "SpeeDiffInternalError",
+    "SpeeDiffLibraryError",
+    "SpeeDiffTypeError",
+    "SpeeDiffValueError",
+    "TimestepSampler",
+    "__version__",
+    "library_path",
+    "sampling",
+    "weighting",
+]

@@ -1,0 +1,76 @@
+"""Arrays across the C boundary: checked, never converted in silence, and kept alive for the call."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .errors import SpeeDiffTypeError, SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_C_TYPES = {"float64": ctypes.c_double, "float32": ctypes.c_float, "int64": ctypes.c_int64}
+_POINTERS: dict[str, Any] = {name: ctypes.POINTER(kind) for name, kind in _C_TYPES.items()}
+
+
+def pointer(array: NDArray[Any]) -> Any:
+    """A typed pointer to the array's memory. The caller keeps the array alive during the call."""
+    return ctypes.cast(array.ctypes.data, _POINTERS[array.dtype.name])
+
+
+def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
+    """The array itself, if it is a contiguous ndarray of one dimension and of this dtype."""
+    name = np.dtype(dtype).name
+    if not isinstance(array, np.ndarray):
+        kind = type(array).__name__
+        raise SpeeDiffTypeError(f"{argument} must be a NumPy array of dtype {name}, got a {kind}")
+    if array.dtype != dtype:
+        raise SpeeDiffTypeError(
+            f"{argument} must have dtype {name} in this machine's byte order, got {array.dtype.str}; "
+            f"convert it with .astype(np.{name})"
+        )
+    if array.ndim != 1:
+        raise SpeeDiffTypeError(f"{argument} must have one dimension, got shape {array.shape}")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise SpeeDiffTypeError(
+            f"{argument} must be contiguous and aligned, got strides {array.strides}; "
+            "copy it with np.ascontiguousarray"
+        )
+    return array
+
+
+def check_output(
+    argument: str, array: object, dtype: type[Scalar], count: int
+) -> NDArray[Scalar]:
+    """The array itself, if the library may write `count` values of this dtype into it."""
+    result = check(argument, array, dtype)
+    if not result.flags.writeable:
+        raise SpeeDiffValueError(f"{argument} must be writable, got a read-only array")
+    if len(result) != count:
+        raise SpeeDiffValueError(f"{argument} must have {count} entries, got {len(result)}")
+    return result
+
+
+def table_input(argument: str, values: object) -> NDArray[np.float64]:
+    """A table that a user gives: a float64 array as it is, or a sequence of Python numbers."""
+    if isinstance(values, (list, tuple)):
+        try:
+            values = np.array(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise SpeeDiffTypeError(f"{argument} must be a sequence of numbers: {error}") from None
+    return check(argument, values, np.float64)
+
+
+def read_table(fill: Callable[[Any, int], object], count: int) -> NDArray[np.float64]:
+    """A read-only array of `count` values that `fill(pointer, count)` writes."""
+    table = np.empty(count, np.float64)
+    fill(pointer(table), count)
+    table.flags.writeable = False
+    return table

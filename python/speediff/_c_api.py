@@ -1,0 +1,258 @@
+"""The C interface: `include/speediff.h`, declaration by declaration, in the header's order.
+
+Argument types, result and error check are attached where a function is declared, so that no call can
+forget them. A test holds this file equal to the header and to the library's symbols.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+)
+from typing import Any
+
+from . import errors
+from ._library import library
+
+# ---- Declarations --------------------------------------------------------------------------------
+
+
+def _raise_on_failure(status: int, _function: Any, _arguments: Any) -> None:
+    """Turns a `speediff_status` into an exception that carries the thread's message."""
+    if status == OK:
+        return
+    message = speediff_last_error().decode()
+    if status in (ERROR_NULL_POINTER, ERROR_INVALID_ARGUMENT, ERROR_WRONG_COUNT):
+        raise errors.SpeeDiffValueError(message)
+    raise errors.SpeeDiffInternalError(message)
+
+
+def _plain(name: str, result: Any, *arguments: Any) -> Any:
+    """Declares a function that cannot fail."""
+    function = getattr(library, name)
+    function.restype = result
+    function.argtypes = arguments
+    return function
+
+
+def _fallible(name: str, *arguments: Any) -> Any:
+    """Declares a function that returns a `speediff_status`."""
+    function = _plain(name, c_int, *arguments)
+    function.errcheck = _raise_on_failure
+    return function
+
+
+# ---- Version -------------------------------------------------------------------------------------
+
+speediff_abi_version = _plain("speediff_abi_version", c_uint32)
+speediff_version = _plain("speediff_version", c_char_p)
+
+# ---- Errors --------------------------------------------------------------------------------------
+
+OK = 0
+ERROR_NULL_POINTER = 1
+ERROR_INVALID_ARGUMENT = 2
+ERROR_WRONG_COUNT = 3
+ERROR_INTERNAL = 4
+
+speediff_last_error = _plain("speediff_last_error", c_char_p)
+
+# ---- Noise schedules -----------------------------------------------------------------------------
+
+
+class Schedule(ctypes.Structure):
+    """An opaque `speediff_schedule`."""
+
+
+schedule_p = POINTER(Schedule)
+
+speediff_schedule_create_linear = _fallible(
+    "speediff_schedule_create_linear", c_int64, c_double, c_double, POINTER(schedule_p)
+)
+speediff_schedule_create_quadratic = _fallible(
+    "speediff_schedule_create_quadratic", c_int64, c_double, c_double, POINTER(schedule_p)
+)
+speediff_schedule_create_cosine = _fallible(
+    "speediff_schedule_create_cosine", c_int64, POINTER(schedule_p)
+)
+speediff_schedule_create_constant = _fallible(
+    "speediff_schedule_create_constant", c_int64, c_double, POINTER(schedule_p)
+)
+speediff_schedule_create_from_betas = _fallible(
+    "speediff_schedule_create_from_betas", POINTER(c_double), c_int64, POINTER(schedule_p)
+)
+speediff_schedule_create_from_alphas_cumprod = _fallible(
+    "speediff_schedule_create_from_alphas_cumprod", POINTER(c_double), c_int64, POINTER(schedule_p)
+)
+speediff_schedule_destroy = _plain("speediff_schedule_destroy", None, schedule_p)
+speediff_schedule_steps = _fallible("speediff_schedule_steps", schedule_p, POINTER(c_int64))
+
+TABLE_BETAS = 1
+TABLE_ALPHAS = 2
+TABLE_ALPHAS_CUMPROD = 3
+TABLE_SQRT_ALPHAS_CUMPROD = 4
+TABLE_SQRT_ONE_MINUS_ALPHAS_CUMPROD = 5
+TABLE_SNR = 6
+TABLE_LOG_SNR = 7
+TABLE_SIGMAS = 8
+TABLE_INCREMENT_MEAN_FACTOR = 9
+TABLE_INCREMENT_VARIANCE = 10
+TABLE_INCREMENT_RATE = 11
+TABLE_INCREMENT_MAGNITUDE = 12
+TABLE_CLOSED_FORM_MEAN_BOUND = 13
+TABLE_CLOSED_FORM_VARIANCE = 14
+TABLE_CLOSED_FORM_RATE = 15
+TABLE_CLOSED_FORM_MAGNITUDE = 16
+
+speediff_schedule_table = _fallible(
+    "speediff_schedule_table", schedule_p, c_int, POINTER(c_double), c_int64
+)
+speediff_schedule_acceleration_end = _fallible(
+    "speediff_schedule_acceleration_end", schedule_p, POINTER(c_int64)
+)
+speediff_schedule_convergence_start = _fallible(
+    "speediff_schedule_convergence_start", schedule_p, c_double, POINTER(c_int64)
+)
+speediff_schedule_closed_form_acceleration_end = _fallible(
+    "speediff_schedule_closed_form_acceleration_end", schedule_p, POINTER(c_double)
+)
+speediff_schedule_closed_form_convergence_start = _fallible(
+    "speediff_schedule_closed_form_convergence_start", schedule_p, c_double, POINTER(c_double)
+)
+
+# ---- Samplings: which time steps to draw ---------------------------------------------------------
+
+
+class Sampling(ctypes.Structure):
+    """An opaque `speediff_sampling`."""
+
+
+sampling_p = POINTER(Sampling)
+
+speediff_sampling_create_uniform = _fallible(
+    "speediff_sampling_create_uniform", POINTER(sampling_p)
+)
+speediff_sampling_create_asymmetric = _fallible(
+    "speediff_sampling_create_asymmetric", c_double, c_int64, POINTER(sampling_p)
+)
+speediff_sampling_create_asymmetric_from_magnitude = _fallible(
+    "speediff_sampling_create_asymmetric_from_magnitude", c_double, c_double, POINTER(sampling_p)
+)
+speediff_sampling_destroy = _plain("speediff_sampling_destroy", None, sampling_p)
+
+# ---- Weightings: how much each time step counts --------------------------------------------------
+
+
+class Weighting(ctypes.Structure):
+    """An opaque `speediff_weighting`."""
+
+
+weighting_p = POINTER(Weighting)
+
+speediff_weighting_create_uniform = _fallible(
+    "speediff_weighting_create_uniform", POINTER(weighting_p)
+)
+speediff_weighting_create_change_aware = _fallible(
+    "speediff_weighting_create_change_aware", c_double, POINTER(weighting_p)
+)
+speediff_weighting_destroy = _plain("speediff_weighting_destroy", None, weighting_p)
+
+# ---- Samplers ------------------------------------------------------------------------------------
+
+PREDICTION_UNSPECIFIED = 0
+PREDICTION_EPSILON = 1
+PREDICTION_SAMPLE = 2
+PREDICTION_V = 3
+PREDICTION_FLOW = 4
+
+STRATA_NONE = 0
+STRATA_STRATIFIED = 1
+STRATA_LOW_DISCREPANCY = 2
+
+
+class SamplerOptions(ctypes.Structure):
+    """A `speediff_sampler_options`."""
+
+    _fields_ = (
+        ("seed", c_uint64),
+        ("rank", c_int64),
+        ("world_size", c_int64),
+        ("accumulation", c_int64),
+        ("prediction", c_int32),
+        ("strata", c_int32),
+        ("normalize", c_int32),
+    )
+
+
+class Sampler(ctypes.Structure):
+    """An opaque `speediff_sampler`."""
+
+
+sampler_p = POINTER(Sampler)
+
+speediff_sampler_create = _fallible(
+    "speediff_sampler_create",
+    schedule_p,
+    sampling_p,
+    weighting_p,
+    POINTER(SamplerOptions),
+    POINTER(sampler_p),
+)
+speediff_sampler_create_speed = _fallible(
+    "speediff_sampler_create_speed",
+    schedule_p,
+    c_double,
+    c_double,
+    c_double,
+    POINTER(SamplerOptions),
+    POINTER(sampler_p),
+)
+speediff_sampler_create_official_speed = _fallible(
+    "speediff_sampler_create_official_speed",
+    schedule_p,
+    sampling_p,
+    c_double,
+    POINTER(SamplerOptions),
+    POINTER(sampler_p),
+)
+speediff_sampler_destroy = _plain("speediff_sampler_destroy", None, sampler_p)
+speediff_sampler_probabilities = _fallible(
+    "speediff_sampler_probabilities", sampler_p, POINTER(c_double), c_int64
+)
+speediff_sampler_marginal = _fallible(
+    "speediff_sampler_marginal", sampler_p, c_int64, POINTER(c_double), c_int64
+)
+speediff_sampler_weights = _fallible(
+    "speediff_sampler_weights", sampler_p, POINTER(c_double), c_int64
+)
+speediff_sampler_expected_weight = _fallible(
+    "speediff_sampler_expected_weight", sampler_p, c_int64, POINTER(c_double)
+)
+speediff_sampler_draw = _fallible(
+    "speediff_sampler_draw",
+    sampler_p,
+    c_int64,
+    c_int64,
+    c_int64,
+    POINTER(c_int64),
+    POINTER(c_float),
+)
+speediff_sampler_draw_slice = _fallible(
+    "speediff_sampler_draw_slice",
+    sampler_p,
+    c_int64,
+    c_int64,
+    c_int64,
+    c_int64,
+    POINTER(c_int64),
+    POINTER(c_float),
+)

@@ -1,0 +1,58 @@
+"""Ownership of native objects."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from .errors import SpeeDiffClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Handle:
+    """A native object, destroyed when the last reference to this one goes.
+
+    Whoever calls the library holds the handle during the call, so that another thread's `close()`
+    cannot free what is in use.
+    """
+
+    __slots__ = ("__weakref__", "pointer")
+
+    def __init__(
+        self, kind: Any, create: Callable[..., object], destroy: Callable[[Any], object], *args: Any
+    ) -> None:
+        pointer = kind()
+        create(*args, pointer)
+        self.pointer = pointer
+        weakref.finalize(self, destroy, pointer)
+
+
+class Closable:
+    """A Python object that owns a handle: `close()`, `with`, or nothing at all."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle: Handle | None = handle
+
+    def _open_handle(self) -> Handle:
+        """The handle.
+
+        Raises:
+            SpeeDiffClosedError: After `close()`.
+        """
+        handle = self._handle
+        if handle is None:
+            raise SpeeDiffClosedError(f"this {type(self).__name__} must be open, got a closed one")
+        return handle
+
+    def close(self) -> None:
+        """Gives up the native object. Calling it again does nothing."""
+        self._handle = None
+
+    def __enter__(self) -> Any:
+        self._open_handle()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

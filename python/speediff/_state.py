@@ -1,0 +1,81 @@
+"""The form of a sampler's state dict, and its checks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from . import _arguments
+from .errors import SpeeDiffTypeError, SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from .schedules import NoiseSchedule
+
+VERSION = 1
+_KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch")
+
+
+def save(
+    method: dict[str, Any], schedule: NoiseSchedule, seed: int, step: int, micro_batch: int
+) -> dict[str, Any]:
+    """The state as plain values."""
+    return {
+        "version": VERSION,
+        "method": method,
+        "schedule": _fingerprint(schedule),
+        "seed": seed,
+        "step": step,
+        "micro_batch": micro_batch,
+    }
+
+
+def load(
+    state: object, method: dict[str, Any], schedule: NoiseSchedule, accumulation: int
+) -> tuple[int, int, int]:
+    """Seed, step and micro-batch of a state that belongs to this method and schedule."""
+    if not isinstance(state, dict):
+        raise SpeeDiffTypeError(f"state must be a dict, got a {type(state).__name__}")
+    if state.get("version") != VERSION:
+        raise SpeeDiffValueError(f"state must have version {VERSION}, got {state.get('version')!r}")
+    missing = [key for key in _KEYS if key not in state]
+    if missing:
+        raise SpeeDiffValueError(f"state must have the keys {', '.join(_KEYS)}, got none of {missing}")
+    if state["method"] != method:
+        raise SpeeDiffValueError(
+            f"state must be of this sampler's method {method}, got {state['method']}"
+        )
+    _check_schedule(state["schedule"], schedule)
+    seed = _arguments.integer("state['seed']", state["seed"], signed=False)
+    step = _arguments.integer("state['step']", state["step"])
+    micro_batch = _arguments.integer("state['micro_batch']", state["micro_batch"])
+    if step < 0:
+        raise SpeeDiffValueError(f"state['step'] must be at least 0, got {step}")
+    if not 0 <= micro_batch < accumulation:
+        raise SpeeDiffValueError(
+            f"state['micro_batch'] must be in [0, accumulation = {accumulation}), got {micro_batch}"
+        )
+    return seed, step, micro_batch
+
+
+def _fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
+    """T, and ᾱ at up to 17 places: enough to tell schedules apart, and little to store."""
+    last = schedule.steps - 1
+    places = sorted({round(last * i / 16) for i in range(17)})
+    return {
+        "steps": schedule.steps,
+        "alphas_cumprod": [float(schedule.alphas_cumprod[i]) for i in places],
+    }
+
+
+def _check_schedule(saved: Any, schedule: NoiseSchedule) -> None:
+    """Compares with a tolerance: another machine's cosine may differ in the last bit."""
+    own = _fingerprint(schedule)
+    try:
+        equal = saved["steps"] == own["steps"] and all(
+            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-300)
+            for a, b in zip(saved["alphas_cumprod"], own["alphas_cumprod"], strict=True)
+        )
+    except (TypeError, KeyError, ValueError):
+        equal = False
+    if not equal:
+        raise SpeeDiffValueError(f"state must be of the schedule {own}, got {saved}")

@@ -1,0 +1,47 @@
+"""What SpeeDiff raises: each class is a `SpeeDiffError` and also the built-in that fits."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SpeeDiffError(Exception):
+    """Any error of this package."""
+
+
+class SpeeDiffValueError(SpeeDiffError, ValueError):
+    """A value is outside its range, or does not fit another one."""
+
+
+class SpeeDiffTypeError(SpeeDiffError, TypeError):
+    """A value has the wrong type, or an array the wrong dtype or layout."""
+
+
+class SpeeDiffClosedError(SpeeDiffValueError):
+    """An object is used after its `close()`."""
+
+
+class SpeeDiffLibraryError(SpeeDiffError, ImportError):
+    """The native library is missing, or does not fit this package."""
+
+
+class SpeeDiffInternalError(SpeeDiffError, RuntimeError):
+    """A defect of SpeeDiff."""
+
+
+def unknown_name(argument: str, name: object, known: Iterable[str]) -> SpeeDiffValueError:
+    """Describes a name that is none of the known ones, and the nearest of those.
+
+    Args:
+        argument: The argument that the name was given for.
+        name: What was given.
+        known: The names that exist.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return SpeeDiffValueError(f"{argument} must be one of {', '.join(names)}, got {name!r}{hint}")

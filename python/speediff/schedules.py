@@ -1,0 +1,277 @@
+"""Noise schedules: β, ᾱ and what follows from them, and the three areas of the process."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _arguments, _buffers
+from . import _c_api as c
+from ._handles import Closable, Handle
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    Table = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def _table(code: int, documentation: str) -> functools.cached_property[Table]:
+    """A property that reads one of a schedule's tables, once."""
+
+    def read(schedule: NoiseSchedule) -> Table:
+        return schedule._read_table(code, schedule.steps)
+
+    read.__doc__ = documentation
+    return functools.cached_property(read)
+
+
+class NoiseSchedule(Closable):
+    """How a variance-preserving process adds noise: x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε over T steps.
+
+    Made by a class method. Tables are read-only float64 arrays of shape (T,), 0-based: entry i
+    belongs to the paper's time step t = i + 1. β is in (0, 1], 1 only at the last step; ᾱ decreases
+    strictly from below 1, and is 0 only at the last step (zero terminal SNR). 2 ≤ T ≤ 2²⁴.
+
+    Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020.
+    """
+
+    def __init__(self, handle: Handle, description: str) -> None:
+        """Takes a native schedule; use the class methods instead."""
+        super().__init__(handle)
+        self._description = description
+        steps = ctypes.c_int64()
+        c.speediff_schedule_steps(handle.pointer, steps)
+        self.steps = steps.value
+        """T, the number of steps."""
+
+    @classmethod
+    def _create(cls, create: Any, description: str, *arguments: Any) -> Self:
+        return cls(
+            Handle(c.schedule_p, create, c.speediff_schedule_destroy, *arguments), description
+        )
+
+    @classmethod
+    def linear(cls, steps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Self:
+        """β = linspace(beta_start, beta_end)·(1000/T), as in guided-diffusion and DiT.
+
+        The factor keeps the whole process the same for any T. `diffusers` has none: for its
+        schedules with T ≠ 1000 use `from_betas`. Source: Ho et al. 2020.
+
+        Args:
+            steps: T; above 1000·beta_end (20 by default), so that β stays below 1.
+            beta_start: The first β for T = 1000, in (0, 1].
+            beta_end: The last β for T = 1000, in (0, 1].
+        """
+        return cls._create(
+            c.speediff_schedule_create_linear,
+            f"linear({steps})",
+            _arguments.integer("steps", steps),
+            _arguments.real("beta_start", beta_start),
+            _arguments.real("beta_end", beta_end),
+        )
+
+    @classmethod
+    def quadratic(cls, steps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Self:
+        """β = linspace(√beta_start, √beta_end)², not rescaled by T: official SpeeD's `quad`.
+
+        Args:
+            steps: T.
+            beta_start: The first β, in (0, 1].
+            beta_end: The last β, in (0, 1].
+        """
+        return cls._create(
+            c.speediff_schedule_create_quadratic,
+            f"quadratic({steps})",
+            _arguments.integer("steps", steps),
+            _arguments.real("beta_start", beta_start),
+            _arguments.real("beta_end", beta_end),
+        )
+
+    @classmethod
+    def scaled_linear(
+        cls, steps: int, *, beta_start: float = 0.00085, beta_end: float = 0.012
+    ) -> Self:
+        """Stable Diffusion's schedule (Rombach et al. 2022): `quadratic` with its end points."""
+        schedule = cls.quadratic(steps, beta_start=beta_start, beta_end=beta_end)
+        schedule._description = f"scaled_linear({steps})"
+        return schedule
+
+    @classmethod
+    def cosine(cls, steps: int) -> Self:
+        """ᾱ(u) = cos²((u+0.008)/1.008·π/2), β capped at 0.999 (Nichol and Dhariwal 2021)."""
+        return cls._create(
+            c.speediff_schedule_create_cosine,
+            f"cosine({steps})",
+            _arguments.integer("steps", steps),
+        )
+
+    @classmethod
+    def constant(cls, steps: int, *, beta: float = 0.02) -> Self:
+        """The same β, in (0, 1), at every step (DiT's `const`)."""
+        return cls._create(
+            c.speediff_schedule_create_constant,
+            f"constant({steps}, beta={beta})",
+            _arguments.integer("steps", steps),
+            _arguments.real("beta", beta),
+        )
+
+    @classmethod
+    def from_betas(cls, betas: Table | list[float] | tuple[float, ...]) -> Self:
+        """From any table of β.
+
+        Args:
+            betas: Shape (T,); a contiguous float64 array, or a list of numbers. A `diffusers`
+                scheduler's is `scheduler.betas.double().numpy()`.
+        """
+        table = _buffers.table_input("betas", betas)
+        return cls._create(
+            c.speediff_schedule_create_from_betas,
+            f"from_betas({len(table)} values)",
+            _buffers.pointer(table),
+            len(table),
+        )
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod: Table | list[float] | tuple[float, ...]) -> Self:
+        """From any table of ᾱ, which is kept as given.
+
+        Args:
+            alphas_cumprod: Shape (T,); a contiguous float64 array, or a list of numbers.
+        """
+        table = _buffers.table_input("alphas_cumprod", alphas_cumprod)
+        return cls._create(
+            c.speediff_schedule_create_from_alphas_cumprod,
+            f"from_alphas_cumprod({len(table)} values)",
+            _buffers.pointer(table),
+            len(table),
+        )
+
+    betas = _table(c.TABLE_BETAS, "β, the variance that each step adds.")
+    alphas = _table(c.TABLE_ALPHAS, "α = 1-β.")
+    alphas_cumprod = _table(c.TABLE_ALPHAS_CUMPROD, "ᾱ, the product of α up to each step.")
+    sqrt_alphas_cumprod = _table(c.TABLE_SQRT_ALPHAS_CUMPROD, "√ᾱ, the factor of x₀ in x_t.")
+    sqrt_one_minus_alphas_cumprod = _table(
+        c.TABLE_SQRT_ONE_MINUS_ALPHAS_CUMPROD, "√(1-ᾱ), the factor of ε in x_t."
+    )
+    snr = _table(c.TABLE_SNR, "The signal-to-noise ratio S = ᾱ/(1-ᾱ); 0 where ᾱ is 0.")
+    log_snr = _table(c.TABLE_LOG_SNR, "λ = ln S; -inf where ᾱ is 0.")
+    sigmas = _table(c.TABLE_SIGMAS, "σ = √((1-ᾱ)/ᾱ) (Karras et al. 2022); inf where ᾱ is 0.")
+
+    def process_increments(self) -> ProcessIncrements:
+        """The increment x_{t+1} - x_t in its exact forms, and the areas that it gives."""
+        steps = self.steps
+        return ProcessIncrements(
+            schedule=self,
+            mean_factor=self._read_table(c.TABLE_INCREMENT_MEAN_FACTOR, steps - 1),
+            variance=self._read_table(c.TABLE_INCREMENT_VARIANCE, steps - 1),
+            rate=self._read_table(c.TABLE_INCREMENT_RATE, steps),
+            magnitude=self._read_table(c.TABLE_INCREMENT_MAGNITUDE, steps),
+            acceleration_end=int(self._number(c.speediff_schedule_acceleration_end, "int64")),
+        )
+
+    def closed_form_increments(self) -> ClosedFormIncrements:
+        """The paper's closed forms (Theorem 1), which exist for equally spaced β alone.
+
+        Raises:
+            SpeeDiffValueError: If the β do not increase in equal steps.
+        """
+        steps = self.steps
+        return ClosedFormIncrements(
+            schedule=self,
+            mean_bound=self._read_table(c.TABLE_CLOSED_FORM_MEAN_BOUND, steps),
+            variance=self._read_table(c.TABLE_CLOSED_FORM_VARIANCE, steps),
+            rate=self._read_table(c.TABLE_CLOSED_FORM_RATE, steps),
+            magnitude=self._read_table(c.TABLE_CLOSED_FORM_MAGNITUDE, steps),
+            acceleration_end=self._number(
+                c.speediff_schedule_closed_form_acceleration_end, "float64"
+            ),
+        )
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __repr__(self) -> str:
+        return f"NoiseSchedule.{self._description}"
+
+    def _read_table(self, code: int, count: int) -> Table:
+        handle = self._open_handle()
+        return _buffers.read_table(
+            lambda out, n: c.speediff_schedule_table(handle.pointer, code, out, n), count
+        )
+
+    def _number(self, function: Any, dtype: str, *arguments: float) -> float:
+        out = ctypes.c_int64() if dtype == "int64" else ctypes.c_double()
+        handle = self._open_handle()
+        function(handle.pointer, *arguments, out)
+        return out.value
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ProcessIncrements:
+    """The process increment δ_t = x_{t+1} - x_t, exact for any schedule (SpeeD, Theorem 1).
+
+    Three areas follow: acceleration up to `acceleration_end`, deceleration, and convergence from
+    `convergence_start(r)` on. Steps are 1-based, as in the paper.
+
+    The paper's variance is that of independent draws of x_t and x_{t+1}, not of the Markov chain,
+    for which it would be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t) and never converge.
+    """
+
+    schedule: NoiseSchedule
+    mean_factor: Table
+    """φ_t/x₀ = (√α_{t+1}-1)·√ᾱ_t, shape (T-1,)."""
+    variance: Table
+    """Ψ_t = 2 - ᾱ_t(1+α_{t+1}), shape (T-1,)."""
+    rate: Table
+    """The discrete gradient (`numpy.gradient`) of 1-ᾱ, shape (T,)."""
+    magnitude: Table
+    """r_t = 1/ᾱ_t, shape (T,); inf where ᾱ is 0."""
+    acceleration_end: int
+    """t_ad, the step at which the rate is largest."""
+
+    def convergence_start(self, r: float = 143.5) -> int:
+        """t_dc(r), the first step t with 1/ᾱ_t > r.
+
+        Args:
+            r: The magnitude; finite, above 1, and below 1/ᾱ_T.
+
+        Raises:
+            SpeeDiffValueError: If r is out of range; where no step qualifies, it tells 1/ᾱ_T.
+        """
+        value = _arguments.real("r", r)
+        return int(self.schedule._number(c.speediff_schedule_convergence_start, "int64", value))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ClosedFormIncrements:
+    """The paper's closed forms for equally spaced β, with t = 1…T as a real number.
+
+    With Δ = β_T-β_1, β₀ = β_1-Δ/T (Section A.6.1) and r̂_t = exp((β₀+Δt/2T)·t). All shape (T,).
+    """
+
+    schedule: NoiseSchedule
+    mean_bound: Table
+    """φ̂_t = β_max/r̂_t, the bound on ‖φ_t‖²/‖E x₀‖²."""
+    variance: Table
+    """Ψ̂_t = 2-2/r̂_t, a lower bound of Ψ_t."""
+    rate: Table
+    """∂Ψ̂_t = 2(β₀+Δt/T)/r̂_t."""
+    magnitude: Table
+    """r̂_t."""
+    acceleration_end: float
+    """t_ad = √(T/Δ)-Tβ₀/Δ."""
+
+    def convergence_start(self, r: float = 143.5) -> float:
+        """τ(r) = √(2T·ln r/Δ + T²β₀²/Δ²)-Tβ₀/Δ; may lie beyond T.
+
+        Args:
+            r: The magnitude; finite and above 1.
+        """
+        value = _arguments.real("r", r)
+        return self.schedule._number(
+            c.speediff_schedule_closed_form_convergence_start, "float64", value
+        )

@@ -1,0 +1,117 @@
+"""The time-step sampler on PyTorch tensors. The only module that imports torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .sampler import SamplerBase
+
+if TYPE_CHECKING:
+    from .sampler import Timesteps, Weights
+    from .sampling import Sampling
+    from .schedules import NoiseSchedule
+    from .weighting import Weighting
+
+_CPU = torch.device("cpu")
+
+
+class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
+    """Draws the time steps of a training run with their weights, as tensors.
+
+    `sample(batch_size, device)` is guided-diffusion's and MDT's `ScheduleSampler` contract. Rank and
+    world size are those of `torch.distributed` where it is initialized and nothing else is said, so
+    that the ranks of a `torchrun` share one global batch.
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        sampling: str | Sampling = "uniform",
+        weighting: str | Weighting = "uniform",
+        prediction: str | None = None,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Combines a schedule, a sampling and a weighting; arguments of `speediff.TimestepSampler`.
+
+        Args:
+            schedule: The noise schedule.
+            sampling: Which steps to draw.
+            weighting: How much each counts.
+            prediction: What the network predicts.
+            seed: In [0, 2⁶⁴); the same on every rank.
+            rank: This process; None: `torch.distributed.get_rank()`, or 0.
+            world_size: The number of processes; None: that of `torch.distributed`, or 1.
+            **options: `accumulation`, `strata`, `normalize`.
+        """
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if rank is None and world_size is None and distributed:
+            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        super().__init__(
+            schedule,
+            sampling,
+            weighting,
+            prediction,
+            seed=seed,
+            rank=0 if rank is None else rank,
+            world_size=1 if world_size is None else world_size,
+            **options,
+        )
+
+    def sample(
+        self,
+        batch_size: int,
+        device: torch.device | str | int | None = None,
+        *,
+        step: int | None = None,
+        micro_batch: int = 0,
+        offset: int | None = None,
+        total: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws the next batch of this rank, or that of any step.
+
+        Args:
+            batch_size: The local batch, at least 0.
+            device: Where the tensors go; None: the CPU.
+            step: Draw this training step (the first is 0) and leave the counter alone.
+            micro_batch: Which call of `step`, in [0, accumulation).
+            offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
+                a global batch of total.
+            total: The size of the global batch.
+
+        Returns:
+            The time steps, int64 (batch_size,), 0-based, and their weights, float32 (batch_size,).
+            Fresh tensors that the caller may change.
+        """
+        if step is None and offset is None and total is None and type(batch_size) is int:
+            key = (batch_size, device)
+            if key == self._ahead_for:
+                try:
+                    return self._ahead.pop()
+                except IndexError:
+                    pass
+            return self._refill(batch_size, key)
+        timesteps, weights = self._draw_one(batch_size, step, micro_batch, offset, total, None)
+        target = _CPU if device is None else torch.device(device)
+        return torch.from_numpy(timesteps).to(target), torch.from_numpy(weights).to(target)
+
+    def _split(
+        self, timesteps: Timesteps, weights: Weights, key: Any
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        device = _CPU if key[1] is None else torch.device(key[1])
+        if device.type == "cpu":
+            # Each tensor has a storage and a version counter of its own.
+            return list(zip(map(torch.from_numpy, timesteps), map(torch.from_numpy, weights)))
+        # One copy to the device for the whole block. The rows share its storage, and `data` gives
+        # each a version counter of its own, so that autograd does not take a change of one for a
+        # change of another.
+        rows = zip(
+            torch.from_numpy(timesteps).to(device).unbind(),
+            torch.from_numpy(weights).to(device).unbind(),
+        )
+        return [(t.data, w.data) for t, w in rows]
