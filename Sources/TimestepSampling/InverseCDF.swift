@@ -63,7 +63,9 @@ struct InverseCDF: Sendable {
       let entry = guide[Int(truncatingIfNeeded: least &>> shift)]
       let boundary = UInt32(truncatingIfNeeded: entry &>> 32)
       // One entry must hold them all, with its boundary wholly on one side: a tie of 32 bits decides nothing.
-      guard (least ^ most) &>> shift == 0, entry & 1 == 0, least > boundary || most < boundary else { return nil }
+      guard _fastPath((least ^ most) &>> shift == 0 && entry & 1 == 0 && (least > boundary || most < boundary)) else {
+        return nil
+      }
       // The sign of the difference: a branch here would be mispredicted every other time.
       let isPast = (Int64(boundary) &- Int64(least)) &>> 63 & 1
       return Int(truncatingIfNeeded: (entry & 0xFFFF_FFFF) &>> 1) &+ Int(isPast)

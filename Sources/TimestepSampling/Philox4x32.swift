@@ -35,11 +35,13 @@ public enum Philox4x32 {
     // Two groups, so that the multiplications of one fill the latency of the other's.
     var a = Lanes(block: lane &+ SIMD8(repeating: UInt64(first)), counter)
     var b = Lanes(block: lane &+ SIMD8(repeating: UInt64(first) &+ 8), counter)
-    var k = key
+    var k0 = SIMD8(repeating: UInt64(key[0]))
+    var k1 = SIMD8(repeating: UInt64(key[1]))
     for _ in 0..<rounds {
-      a.round(key: k)
-      b.round(key: k)
-      k &+= weyl
+      a.round(k0, k1)
+      b.round(k0, k1)
+      k0 &+= SIMD8(repeating: UInt64(weyl[0]))
+      k1 &+= SIMD8(repeating: UInt64(weyl[1]))
     }
     a.store(into: words)
     b.store(into: words + 32)
@@ -68,13 +70,13 @@ public enum Philox4x32 {
     }
 
     @inline(__always)
-    mutating func round(key: SIMD2<UInt32>) {
+    mutating func round(_ k0: SIMD8<UInt64>, _ k1: SIMD8<UInt64>) {
       let lower = SIMD8<UInt64>(repeating: 0xFFFF_FFFF)
       let p0 = (c0 & lower) &* SIMD8(repeating: UInt64(multiplier0))
       let p1 = (c2 & lower) &* SIMD8(repeating: UInt64(multiplier1))
-      c0 = (p1 &>> SIMD8(repeating: 32)) ^ c1 ^ SIMD8(repeating: UInt64(key[0]))
+      c0 = (p1 &>> SIMD8(repeating: 32)) ^ c1 ^ k0
       c1 = p1
-      c2 = (p0 &>> SIMD8(repeating: 32)) ^ c3 ^ SIMD8(repeating: UInt64(key[1]))
+      c2 = (p0 &>> SIMD8(repeating: 32)) ^ c3 ^ k1
       c3 = p0
     }
 

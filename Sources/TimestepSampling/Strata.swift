@@ -23,6 +23,7 @@ public enum Strata: Int32, Sendable, CaseIterable, CustomStringConvertible {
 struct StrataScale {
   private let shift: UInt64
   private let reciprocal: UInt64
+  private let roundUp: UInt64
 
   /// - Parameter count: the number of strata, 1…2³¹.
   init(count: Int) {
@@ -31,13 +32,15 @@ struct StrataScale {
     // With D = count·2^shift in (2³¹, 2³²], 1/D is held as (2⁶⁴ + reciprocal)/2⁹⁶, rounded up.
     let divisor = UInt64(count) << shift
     let (quotient, remainder) = divisor.dividingFullWidth(((1 << 32) - divisor, 0))
-    reciprocal = quotient + (remainder > 0 ? 1 : 0)
+    // For a power of two everything is exact.
+    roundUp = remainder > 0 ? 1 : 0
+    reciprocal = quotient + roundUp
   }
 
-  /// ⌈2⁶⁴·(stratum + jitter/2³²)/count⌉, or one more: never outside the stratum, as 2³²/count ≥ 2.
+  /// 2⁶⁴·(stratum + jitter/2³²)/count, at most two more: never outside the stratum, as 2³²/count ≥ 2.
   @inline(__always)
   func fraction(stratum: UInt32, jitter: UInt32) -> UInt64 {
     let place = (UInt64(stratum) &<< 32 | UInt64(jitter)) &<< shift
-    return place &+ place.multipliedFullWidth(by: reciprocal).high
+    return place &+ place.multipliedFullWidth(by: reciprocal).high &+ roundUp
   }
 }

@@ -1,10 +1,10 @@
 """SpeeDiff: which noise levels a diffusion model trains on, and how much each one counts.
 
-    import speediff
+import speediff
 
-    schedule = speediff.NoiseSchedule.linear(1000)
-    sampler = speediff.TimestepSampler.speed(schedule, seed=0)
-    t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
+schedule = speediff.NoiseSchedule.linear(1000)
+sampler = speediff.TimestepSampler.speed(schedule, seed=0)
+t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
 """
 
 from . import sampling, weighting

@@ -81,9 +81,7 @@ speediff_schedule_create_linear = _fallible(
 speediff_schedule_create_quadratic = _fallible(
     "speediff_schedule_create_quadratic", c_int64, c_double, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_cosine = _fallible(
-    "speediff_schedule_create_cosine", c_int64, POINTER(schedule_p)
-)
+speediff_schedule_create_cosine = _fallible("speediff_schedule_create_cosine", c_int64, POINTER(schedule_p))
 speediff_schedule_create_constant = _fallible(
     "speediff_schedule_create_constant", c_int64, c_double, POINTER(schedule_p)
 )
@@ -113,9 +111,7 @@ TABLE_CLOSED_FORM_VARIANCE = 14
 TABLE_CLOSED_FORM_RATE = 15
 TABLE_CLOSED_FORM_MAGNITUDE = 16
 
-speediff_schedule_table = _fallible(
-    "speediff_schedule_table", schedule_p, c_int, POINTER(c_double), c_int64
-)
+speediff_schedule_table = _fallible("speediff_schedule_table", schedule_p, c_int, POINTER(c_double), c_int64)
 speediff_schedule_acceleration_end = _fallible(
     "speediff_schedule_acceleration_end", schedule_p, POINTER(c_int64)
 )
@@ -138,9 +134,7 @@ class Sampling(ctypes.Structure):
 
 sampling_p = POINTER(Sampling)
 
-speediff_sampling_create_uniform = _fallible(
-    "speediff_sampling_create_uniform", POINTER(sampling_p)
-)
+speediff_sampling_create_uniform = _fallible("speediff_sampling_create_uniform", POINTER(sampling_p))
 speediff_sampling_create_asymmetric = _fallible(
     "speediff_sampling_create_asymmetric", c_double, c_int64, POINTER(sampling_p)
 )
@@ -158,9 +152,7 @@ class Weighting(ctypes.Structure):
 
 weighting_p = POINTER(Weighting)
 
-speediff_weighting_create_uniform = _fallible(
-    "speediff_weighting_create_uniform", POINTER(weighting_p)
-)
+speediff_weighting_create_uniform = _fallible("speediff_weighting_create_uniform", POINTER(weighting_p))
 speediff_weighting_create_change_aware = _fallible(
     "speediff_weighting_create_change_aware", c_double, POINTER(weighting_p)
 )
@@ -231,9 +223,7 @@ speediff_sampler_probabilities = _fallible(
 speediff_sampler_marginal = _fallible(
     "speediff_sampler_marginal", sampler_p, c_int64, POINTER(c_double), c_int64
 )
-speediff_sampler_weights = _fallible(
-    "speediff_sampler_weights", sampler_p, POINTER(c_double), c_int64
-)
+speediff_sampler_weights = _fallible("speediff_sampler_weights", sampler_p, POINTER(c_double), c_int64)
 speediff_sampler_expected_weight = _fallible(
     "speediff_sampler_expected_weight", sampler_p, c_int64, POINTER(c_double)
 )

@@ -41,9 +41,7 @@ class Method(ABC):
 Kind = TypeVar("Kind", bound=Method)
 
 
-def resolve(
-    argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]], kind: type[Kind]
-) -> Kind:
+def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]], kind: type[Kind]) -> Kind:
     """The method itself, or the one that the name stands for, with its defaults."""
     if isinstance(method, kind):
         return method

@@ -41,9 +41,7 @@ def load(
     if missing:
         raise SpeeDiffValueError(f"state must have the keys {', '.join(_KEYS)}, got none of {missing}")
     if state["method"] != method:
-        raise SpeeDiffValueError(
-            f"state must be of this sampler's method {method}, got {state['method']}"
-        )
+        raise SpeeDiffValueError(f"state must be of this sampler's method {method}, got {state['method']}")
     _check_schedule(state["schedule"], schedule)
     seed = _arguments.integer("state['seed']", state["seed"], signed=False)
     step = _arguments.integer("state['step']", state["step"])

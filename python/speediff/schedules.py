@@ -7,13 +7,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import _arguments, _buffers
 from . import _c_api as c
 from ._handles import Closable, Handle
 
 if TYPE_CHECKING:
+    import numpy as np
     from typing_extensions import Self
 
     Table = np.ndarray[Any, np.dtype[np.float64]]
@@ -50,9 +49,7 @@ class NoiseSchedule(Closable):
 
     @classmethod
     def _create(cls, create: Any, description: str, *arguments: Any) -> Self:
-        return cls(
-            Handle(c.schedule_p, create, c.speediff_schedule_destroy, *arguments), description
-        )
+        return cls(Handle(c.schedule_p, create, c.speediff_schedule_destroy, *arguments), description)
 
     @classmethod
     def linear(cls, steps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Self:
@@ -92,9 +89,7 @@ class NoiseSchedule(Closable):
         )
 
     @classmethod
-    def scaled_linear(
-        cls, steps: int, *, beta_start: float = 0.00085, beta_end: float = 0.012
-    ) -> Self:
+    def scaled_linear(cls, steps: int, *, beta_start: float = 0.00085, beta_end: float = 0.012) -> Self:
         """Stable Diffusion's schedule (Rombach et al. 2022): `quadratic` with its end points."""
         schedule = cls.quadratic(steps, beta_start=beta_start, beta_end=beta_end)
         schedule._description = f"scaled_linear({steps})"
@@ -186,9 +181,7 @@ class NoiseSchedule(Closable):
             variance=self._read_table(c.TABLE_CLOSED_FORM_VARIANCE, steps),
             rate=self._read_table(c.TABLE_CLOSED_FORM_RATE, steps),
             magnitude=self._read_table(c.TABLE_CLOSED_FORM_MAGNITUDE, steps),
-            acceleration_end=self._number(
-                c.speediff_schedule_closed_form_acceleration_end, "float64"
-            ),
+            acceleration_end=self._number(c.speediff_schedule_closed_form_acceleration_end, "float64"),
         )
 
     def __len__(self) -> int:
@@ -272,6 +265,4 @@ class ClosedFormIncrements:
             r: The magnitude; finite and above 1.
         """
         value = _arguments.real("r", r)
-        return self.schedule._number(
-            c.speediff_schedule_closed_form_convergence_start, "float64", value
-        )
+        return self.schedule._number(c.speediff_schedule_closed_form_convergence_start, "float64", value)

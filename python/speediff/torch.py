@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .sampler import SamplerBase
+from ._sampler_base import SamplerBase
 
 if TYPE_CHECKING:
-    from .sampler import Timesteps, Weights
-    from .sampling import Sampling
-    from .schedules import NoiseSchedule
-    from .weighting import Weighting
+    from ._sampler_base import Timesteps, Weights
 
 _CPU = torch.device("cpu")
 
@@ -25,43 +22,11 @@ class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
     that the ranks of a `torchrun` share one global batch.
     """
 
-    def __init__(
-        self,
-        schedule: NoiseSchedule,
-        sampling: str | Sampling = "uniform",
-        weighting: str | Weighting = "uniform",
-        prediction: str | None = None,
-        *,
-        seed: int = 0,
-        rank: int | None = None,
-        world_size: int | None = None,
-        **options: Any,
-    ) -> None:
-        """Combines a schedule, a sampling and a weighting; arguments of `speediff.TimestepSampler`.
-
-        Args:
-            schedule: The noise schedule.
-            sampling: Which steps to draw.
-            weighting: How much each counts.
-            prediction: What the network predicts.
-            seed: In [0, 2⁶⁴); the same on every rank.
-            rank: This process; None: `torch.distributed.get_rank()`, or 0.
-            world_size: The number of processes; None: that of `torch.distributed`, or 1.
-            **options: `accumulation`, `strata`, `normalize`.
-        """
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if rank is None and world_size is None and distributed:
-            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        super().__init__(
-            schedule,
-            sampling,
-            weighting,
-            prediction,
-            seed=seed,
-            rank=0 if rank is None else rank,
-            world_size=1 if world_size is None else world_size,
-            **options,
-        )
+    @staticmethod
+    def _default_layout() -> tuple[int, int]:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
 
     def sample(
         self,
@@ -90,13 +55,14 @@ class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
         """
         if step is None and offset is None and total is None and type(batch_size) is int:
             key = (batch_size, device)
-            if key == self._ahead_for:
+            ahead = self._ahead
+            if key == ahead.key:
                 try:
-                    return self._ahead.pop()
+                    return ahead.pieces.pop()
                 except IndexError:
                     pass
-            return self._refill(batch_size, key)
-        timesteps, weights = self._draw_one(batch_size, step, micro_batch, offset, total, None)
+            return self._take(batch_size, key)
+        timesteps, weights = self._take_apart(batch_size, step, micro_batch, offset, total, None)
         target = _CPU if device is None else torch.device(device)
         return torch.from_numpy(timesteps).to(target), torch.from_numpy(weights).to(target)
 
@@ -106,12 +72,13 @@ class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
         device = _CPU if key[1] is None else torch.device(key[1])
         if device.type == "cpu":
             # Each tensor has a storage and a version counter of its own.
-            return list(zip(map(torch.from_numpy, timesteps), map(torch.from_numpy, weights)))
+            return list(zip(map(torch.from_numpy, timesteps), map(torch.from_numpy, weights), strict=True))
         # One copy to the device for the whole block. The rows share its storage, and `data` gives
         # each a version counter of its own, so that autograd does not take a change of one for a
         # change of another.
         rows = zip(
             torch.from_numpy(timesteps).to(device).unbind(),
             torch.from_numpy(weights).to(device).unbind(),
+            strict=True,
         )
         return [(t.data, w.data) for t, w in rows]

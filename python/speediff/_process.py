@@ -1,0 +1,122 @@
+"""The process of a schedule as plain data: its increments and the three areas (SpeeD, Theorem 1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _arguments
+from .errors import SpeeDiffValueError
+from .sampler import TimestepSampler
+from .sampling import Asymmetric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .schedules import NoiseSchedule
+
+    Table = np.ndarray[Any, np.dtype[np.float64]]
+
+DEFAULT_R = 143.5
+"""The magnitude that gives the paper's τ = 700 for its linear schedule of 1000 steps."""
+
+AREA_NAMES = ("acceleration", "deceleration", "convergence")
+
+
+@dataclass(frozen=True)
+class Area:
+    """One of the three areas, as an inclusive range of 1-based steps."""
+
+    name: str
+    first: int
+    last: int
+    """first - 1 where the area has no step."""
+    steps: int
+    share: float
+    """Of all T steps: what uniform sampling draws."""
+
+    @property
+    def entries(self) -> slice:
+        """The area's entries of a table of shape (T,)."""
+        return slice(self.first - 1, self.last)
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The boundaries by the paper's closed forms, as real numbers."""
+
+    acceleration_end: float
+    convergence_start: float | None
+    """None where τ was given instead of r."""
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """The schedule's tables, its process increments and the areas that they give."""
+
+    schedule: str
+    steps: int
+    betas: Table
+    alphas_cumprod: Table
+    variance: Table
+    """Ψ_t, shape (T-1,)."""
+    rate: Table
+    """The gradient of 1-ᾱ, shape (T,)."""
+    magnitude: Table
+    """1/ᾱ_t, shape (T,); inf where ᾱ is 0."""
+    acceleration_end: int
+    """t_ad, the step at which the rate is largest."""
+    convergence_start: int | None
+    """τ: as given, or t_dc(r); None where 1/ᾱ exceeds r at no step."""
+    r: float | None
+    """The magnitude that gives τ; None where τ was given."""
+    closed_form: ClosedForm | None
+    """For equally spaced β alone."""
+    areas: tuple[Area, Area, Area]
+
+
+def make_process(schedule: NoiseSchedule, label: str, r: float | None, tau: int | None) -> Process:
+    """Computes the process and its areas; the arguments are those of `speediff.plan.make_plan`."""
+    increments = schedule.process_increments()
+    start: int | None
+    if tau is not None:
+        TimestepSampler(schedule, Asymmetric(tau=tau, r=r)).close()  # Its checks are ours.
+        start = tau
+    else:
+        r = DEFAULT_R if r is None else _arguments.real("r", r)
+        never = 1 < r < math.inf and not bool((increments.magnitude > r).any())
+        start = None if never else increments.convergence_start(r)
+    return Process(
+        schedule=label,
+        steps=schedule.steps,
+        betas=schedule.betas,
+        alphas_cumprod=schedule.alphas_cumprod,
+        variance=increments.variance,
+        rate=increments.rate,
+        magnitude=increments.magnitude,
+        acceleration_end=increments.acceleration_end,
+        convergence_start=start,
+        r=r,
+        closed_form=_closed_form(schedule, r),
+        areas=_areas(schedule.steps, increments.acceleration_end, start),
+    )
+
+
+def _closed_form(schedule: NoiseSchedule, r: float | None) -> ClosedForm | None:
+    try:
+        closed = schedule.closed_form_increments()
+    except SpeeDiffValueError:
+        return None
+    return ClosedForm(closed.acceleration_end, None if r is None else closed.convergence_start(r))
+
+
+def _areas(steps: int, acceleration_end: int, convergence_start: int | None) -> tuple[Area, Area, Area]:
+    """A boundary step belongs to the area before it, as τ does in Eq. 2."""
+    last = steps if convergence_start is None else convergence_start
+    ends = (0, min(acceleration_end, last), last, steps)
+    acceleration, deceleration, convergence = (
+        Area(name, begin + 1, end, end - begin, (end - begin) / steps)
+        for name, begin, end in zip(AREA_NAMES, ends, ends[1:], strict=False)
+    )
+    return acceleration, deceleration, convergence

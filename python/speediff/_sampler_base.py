@@ -1,0 +1,317 @@
+"""What the samplers for NumPy and for PyTorch share: all but the type of what is drawn."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from . import _arguments, _buffers, _state, errors
+from . import _c_api as c
+from ._ahead import DrawsAhead
+from ._handles import Closable
+from ._recipe import Options, Recipe
+from .sampling import Asymmetric, Sampling
+from .schedules import NoiseSchedule
+from .weighting import ChangeAware, Weighting
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    Table = np.ndarray[Any, np.dtype[np.float64]]
+    Timesteps = np.ndarray[Any, np.dtype[np.int64]]
+    Weights = np.ndarray[Any, np.dtype[np.float32]]
+
+Piece = TypeVar("Piece")
+
+PRESETS = ("paper", "official")
+
+OFFICIAL_TAU = 700
+"""The τ of SpeeD's released code, which does not follow T."""
+
+# How far to draw ahead: enough to make the crossing of the C boundary cheap, and little enough for
+# the memory to stay in the processor's cache and below what malloc takes from the system each time.
+_AHEAD_CALLS = 64
+_AHEAD_ENTRIES = 12288
+
+
+class SamplerBase(Closable, Generic[Piece]):
+    """A schedule, a sampling and a weighting, ready to draw."""
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        sampling: str | Sampling = "uniform",
+        weighting: str | Weighting = "uniform",
+        prediction: str | None = None,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        accumulation: int = 1,
+        strata: str = "none",
+        normalize: bool = False,
+    ) -> None:
+        """Combines a schedule, a sampling and a weighting.
+
+        Args:
+            schedule: The noise schedule, of T steps.
+            sampling: Which steps to draw: a name, or an object of `speediff.sampling`.
+            weighting: How much each counts: a name, or an object of `speediff.weighting`.
+            prediction: What the network predicts, "epsilon", "sample", "v" or "flow". Needed where a
+                weighting's form depends on it.
+            seed: In [0, 2⁶⁴); the same on every rank.
+            rank: This process among `world_size`; None: 0. In `speediff.torch`, None for both means
+                those of `torch.distributed` where it is initialized.
+            world_size: The number of processes that share each global batch; None: 1.
+            accumulation: The number of calls (micro-batches) per training step.
+            strata: How a global batch is spread: "none", "stratified" or "low_discrepancy".
+            normalize: Divide the weights by their mean under what is really drawn, so that the
+                scale of the loss does not change.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffTypeError: If a value has the wrong type.
+        """
+        options: Options = {
+            "prediction": prediction,
+            "rank": rank,
+            "world_size": world_size,
+            "accumulation": accumulation,
+            "strata": strata,
+            "normalize": normalize,
+        }
+        self._prepare(schedule, seed, self._recipe_of(sampling, weighting, options))
+
+    @classmethod
+    def _recipe_of(
+        cls, sampling: str | Sampling, weighting: str | Weighting, options: Options, *, official: bool = False
+    ) -> Recipe:
+        """Fills in rank and world size, and checks what users give."""
+        rank, world_size = options.get("rank"), options.get("world_size")
+        if rank is None and world_size is None:
+            rank, world_size = cls._default_layout()
+        options["rank"] = 0 if rank is None else rank
+        options["world_size"] = 1 if world_size is None else world_size
+        return Recipe.of(sampling, weighting, official=official, **options)
+
+    @staticmethod
+    def _default_layout() -> tuple[int, int]:
+        """Rank and world size where the user gives neither."""
+        return 0, 1
+
+    def _prepare(self, schedule: NoiseSchedule, seed: int, recipe: Recipe) -> None:
+        if not isinstance(schedule, NoiseSchedule):
+            raise errors.SpeeDiffTypeError(f"schedule must be a NoiseSchedule, got {schedule!r}")
+        self.schedule = schedule
+        """The schedule that the time steps index."""
+        self.seed = _arguments.integer("seed", seed, signed=False)
+        """The seed of every draw."""
+        self.recipe = recipe
+        """The sampling, the weighting and the options, as they were given."""
+        self._ahead: DrawsAhead[Piece] = DrawsAhead()
+        super().__init__(recipe.create(schedule, self.seed))
+
+    @classmethod
+    def speed(
+        cls,
+        schedule: NoiseSchedule,
+        k: float = 5.0,
+        lam: float = 0.6,
+        seed: int = 0,
+        *,
+        tau: int | None = None,
+        r: float | None = None,
+        preset: str = "paper",
+        **options: Unpack[Options],
+    ) -> Self:
+        """SpeeD: asymmetric sampling with change-aware weighting.
+
+        The presets differ because the paper and its released code do:
+
+        - "paper": P is Eq. 2 exactly; weights are in [1-λ, λ] for every step.
+        - "official": of N entries of a global batch N÷2+1 come from Eq. 2, and the others are their
+          duals abs(m-t); weights are change-aware up to τ and 1 beyond. The batch's distribution is
+          `marginal(N)`: nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for N = 1-2, 8, 32, 256.
+
+        Args:
+            schedule: The noise schedule.
+            k: The suppression intensity, finite and at least 1.
+            lam: λ in [0.5, 1].
+            seed: In [0, 2⁶⁴).
+            tau: Where suppression begins, 0 < τ < T. "official" has 700 unless told otherwise.
+            r: The same as a magnitude: τ is the first step t with 1/ᾱ_t > r. "paper" has 143.5,
+                which gives 700 for the paper's schedule. Not together with tau.
+            preset: "paper" or "official".
+            **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prediction`.
+        """
+        if preset not in PRESETS:
+            raise errors.unknown_name("preset", preset, PRESETS)
+        if preset == "official" and tau is None and r is None:
+            tau = OFFICIAL_TAU
+        sampler = cls.__new__(cls)
+        recipe = cls._recipe_of(
+            Asymmetric(k, tau, r), ChangeAware(lam), options, official=preset == "official"
+        )
+        sampler._prepare(schedule, seed, recipe)
+        return sampler
+
+    @property
+    def probabilities(self) -> Table:
+        """P, float64, shape (T,): the distribution of a drawn entry (nominal for "official")."""
+        handle = self._open_handle()
+        return _buffers.read_table(
+            lambda out, n: c.speediff_sampler_probabilities(handle.pointer, out, n),
+            self.schedule.steps,
+        )
+
+    @property
+    def weights(self) -> Table:
+        """w, float64, shape (T,): the factor of each step's loss.
+
+        With `normalize` its mean under `probabilities` is 1. The "official" preset's draws are
+        normalized under `marginal(N)` instead, so that theirs is `weights` times a factor near 1.
+        """
+        handle = self._open_handle()
+        return _buffers.read_table(
+            lambda out, n: c.speediff_sampler_weights(handle.pointer, out, n), self.schedule.steps
+        )
+
+    def marginal(self, n: int) -> Table:
+        """The exact distribution of an entry taken at random from a global batch of n, shape (T,).
+
+        It differs from `probabilities` for the "official" preset alone, whose duals shift it.
+        """
+        handle = self._open_handle()
+        total = _arguments.integer("n", n)
+        return _buffers.read_table(
+            lambda out, count: c.speediff_sampler_marginal(handle.pointer, total, out, count),
+            self.schedule.steps,
+        )
+
+    def expected_weight(self, n: int | None = None) -> float:
+        """E[w] over a global batch of n, before `normalize`; None: under `probabilities`."""
+        handle = self._open_handle()
+        out = ctypes.c_double()
+        if n is not None and _arguments.integer("n", n) < 1:
+            raise errors.SpeeDiffValueError(f"n must be at least 1, got {n}")
+        c.speediff_sampler_expected_weight(handle.pointer, n or 0, out)
+        return out.value
+
+    @property
+    def step(self) -> int:
+        """The training step of the next batch, counted from 0."""
+        return self._ahead.next_call() // self.recipe.accumulation
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continues the draws in another process: method, schedule, seed and step.
+
+        Plain numbers and strings. Rank and world size are not part of it: the global batch does not
+        depend on them.
+        """
+        step, micro_batch = divmod(self._ahead.next_call(), self.recipe.accumulation)
+        return _state.save(self.recipe.describe(), self.schedule, self.seed, step, micro_batch)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` was taken; on error nothing changes.
+
+        Raises:
+            SpeeDiffValueError: If the state is of another method, schedule or version, or is
+                damaged; the message names the difference.
+        """
+        self._open_handle()
+        seed, step, micro_batch = _state.load(
+            state, self.recipe.describe(), self.schedule, self.recipe.accumulation
+        )
+        handle = self.recipe.create(self.schedule, seed)
+        self.seed = seed
+        self._handle = handle
+        self._ahead = DrawsAhead(step * self.recipe.accumulation + micro_batch)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.schedule!r}, {self.recipe.sampling!r}, {self.recipe.weighting!r}, "
+            f"seed={self.seed}, step={self.step})"
+        )
+
+    def _take(self, n: int, key: object) -> Piece:
+        """The next call's batch of n, drawn with those of the calls after it."""
+        if not 0 <= n <= _AHEAD_ENTRIES:
+            # Before memory is asked for.
+            self._draw(0, 0, _arguments.integer("n", n), None, None)
+        calls = max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1)))
+
+        def draw(call: int, calls: int) -> list[Piece]:
+            timesteps = np.empty((calls, n), np.int64)
+            weights = np.empty((calls, n), np.float32)
+            self._draw(call, calls, n, timesteps, weights)
+            return self._split(timesteps, weights, key)
+
+        return self._ahead.take(key, calls, draw)
+
+    def _take_apart(
+        self,
+        n: int,
+        step: int | None,
+        micro_batch: int,
+        offset: int | None,
+        total: int | None,
+        out: tuple[Timesteps, Weights] | None,
+    ) -> tuple[Timesteps, Weights]:
+        """A batch that is not the next of a row of equal ones; arguments as in `sample`."""
+        n = _arguments.integer("n", n)
+        if (offset is None) != (total is None):
+            raise errors.SpeeDiffValueError(
+                f"offset must be given together with total, got offset = {offset}, total = {total}"
+            )
+        if out is None:
+            self._draw(0, 0, n, None, None)
+            timesteps, weights = np.empty(n, np.int64), np.empty(n, np.float32)
+        else:
+            timesteps = _buffers.check_output("out[0]", out[0], np.int64, n)
+            weights = _buffers.check_output("out[1]", out[1], np.float32, n)
+
+        def draw(call: int) -> None:
+            if offset is None or total is None:
+                self._draw(call, 1, n, timesteps, weights)
+            else:
+                self._draw_slice(call // self.recipe.accumulation, n, offset, total, timesteps, weights)
+
+        if step is None:
+            self._ahead.take_apart(draw)
+        else:
+            draw(self._call_number(step, micro_batch))
+        return timesteps, weights
+
+    def _call_number(self, step: int, micro_batch: int) -> int:
+        step = _arguments.integer("step", step)
+        micro_batch = _arguments.integer("micro_batch", micro_batch)
+        if step < 0:
+            raise errors.SpeeDiffValueError(f"step must be at least 0, got {step}")
+        if not 0 <= micro_batch < self.recipe.accumulation:
+            raise errors.SpeeDiffValueError(
+                f"micro_batch must be in [0, accumulation = {self.recipe.accumulation}), got {micro_batch}"
+            )
+        return _arguments.integer("step·accumulation", step * self.recipe.accumulation + micro_batch)
+
+    def _draw(
+        self, call: int, calls: int, n: int, timesteps: Timesteps | None, weights: Weights | None
+    ) -> None:
+        handle = self._open_handle()
+        t = None if timesteps is None else _buffers.output_pointer(timesteps)
+        w = None if weights is None else _buffers.output_pointer(weights)
+        c.speediff_sampler_draw(handle.pointer, call, calls, n, t, w)
+
+    def _draw_slice(
+        self, step: int, n: int, offset: int, total: int, timesteps: Timesteps, weights: Weights
+    ) -> None:
+        offset = _arguments.integer("offset", offset)
+        total = _arguments.integer("total", total)
+        handle = self._open_handle()
+        t, w = _buffers.output_pointer(timesteps), _buffers.output_pointer(weights)
+        c.speediff_sampler_draw_slice(handle.pointer, step, offset, n, total, t, w)
+
+    def _split(self, timesteps: Timesteps, weights: Weights, key: object) -> list[Piece]:
+        """The rows of a block, as what `sample` returns."""
+        raise NotImplementedError
