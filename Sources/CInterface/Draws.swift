@@ -2,6 +2,7 @@ import CSpeeDiff
 import NoiseSchedules
 import TimestepSampling
 
+/// Draws consecutive calls of the sampler's rank.
 @_cdecl("speediff_sampler_draw") @implementation
 public func speediff_sampler_draw(
   _ sampler: OpaquePointer!, _ first_call: Int64, _ calls: Int64, _ n: Int64,
@@ -24,6 +25,7 @@ public func speediff_sampler_draw(
   }
 }
 
+/// Draws any entries of any training step.
 @_cdecl("speediff_sampler_draw_slice") @implementation
 public func speediff_sampler_draw_slice(
   _ sampler: OpaquePointer!, _ step: Int64, _ offset: Int64, _ n: Int64, _ total: Int64,

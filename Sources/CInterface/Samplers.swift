@@ -4,6 +4,7 @@ import TimestepSampling
 
 typealias SamplerHandle = Handle<TimestepSampler>
 
+/// Combines a schedule, a sampling and a weighting.
 @_cdecl("speediff_sampler_create") @implementation
 public func speediff_sampler_create(
   _ schedule: OpaquePointer!, _ sampling: OpaquePointer!, _ weighting: OpaquePointer!,
@@ -18,6 +19,7 @@ public func speediff_sampler_create(
   }
 }
 
+/// Makes the `paper` preset.
 @_cdecl("speediff_sampler_create_speed") @implementation
 public func speediff_sampler_create_speed(
   _ schedule: OpaquePointer!, _ k: Double, _ r: Double, _ lam: Double,
@@ -32,6 +34,7 @@ public func speediff_sampler_create_speed(
   }
 }
 
+/// Makes the `official` preset.
 @_cdecl("speediff_sampler_create_official_speed") @implementation
 public func speediff_sampler_create_official_speed(
   _ schedule: OpaquePointer!, _ sampling: OpaquePointer!, _ lam: Double,
@@ -49,11 +52,13 @@ public func speediff_sampler_create_official_speed(
   }
 }
 
+/// Frees a sampler.
 @_cdecl("speediff_sampler_destroy") @implementation
 public func speediff_sampler_destroy(_ sampler: OpaquePointer!) {
   SamplerHandle.destroy(sampler)
 }
 
+/// Copies P.
 @_cdecl("speediff_sampler_probabilities") @implementation
 public func speediff_sampler_probabilities(
   _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
@@ -61,6 +66,7 @@ public func speediff_sampler_probabilities(
   reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").probabilities, to: out, count: count) }
 }
 
+/// Copies the exact distribution of a global batch's entries.
 @_cdecl("speediff_sampler_marginal") @implementation
 public func speediff_sampler_marginal(
   _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
@@ -70,6 +76,7 @@ public func speediff_sampler_marginal(
   }
 }
 
+/// Copies w.
 @_cdecl("speediff_sampler_weights") @implementation
 public func speediff_sampler_weights(
   _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
@@ -77,6 +84,7 @@ public func speediff_sampler_weights(
   reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").weights, to: out, count: count) }
 }
 
+/// Gives the mean weight over a global batch.
 @_cdecl("speediff_sampler_expected_weight") @implementation
 public func speediff_sampler_expected_weight(
   _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!

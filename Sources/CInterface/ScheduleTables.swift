@@ -1,6 +1,7 @@
 import CSpeeDiff
 import NoiseSchedules
 
+/// Copies one of a schedule's tables.
 @_cdecl("speediff_schedule_table") @implementation
 public func speediff_schedule_table(
   _ schedule: OpaquePointer!, _ table: speediff_table, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
@@ -10,6 +11,7 @@ public func speediff_schedule_table(
   }
 }
 
+/// Gives t_ad.
 @_cdecl("speediff_schedule_acceleration_end") @implementation
 public func speediff_schedule_acceleration_end(_ schedule: OpaquePointer!, _ t: UnsafeMutablePointer<Int64>!)
   -> speediff_status
@@ -20,6 +22,7 @@ public func speediff_schedule_acceleration_end(_ schedule: OpaquePointer!, _ t: 
   }
 }
 
+/// Gives t_dc(r).
 @_cdecl("speediff_schedule_convergence_start") @implementation
 public func speediff_schedule_convergence_start(
   _ schedule: OpaquePointer!, _ r: Double, _ t: UnsafeMutablePointer<Int64>!
@@ -30,6 +33,7 @@ public func speediff_schedule_convergence_start(
   }
 }
 
+/// Gives t_ad from the closed forms.
 @_cdecl("speediff_schedule_closed_form_acceleration_end") @implementation
 public func speediff_schedule_closed_form_acceleration_end(
   _ schedule: OpaquePointer!, _ t: UnsafeMutablePointer<Double>!
@@ -40,6 +44,7 @@ public func speediff_schedule_closed_form_acceleration_end(
   }
 }
 
+/// Gives τ(r) from the closed forms.
 @_cdecl("speediff_schedule_closed_form_convergence_start") @implementation
 public func speediff_schedule_closed_form_convergence_start(
   _ schedule: OpaquePointer!, _ r: Double, _ t: UnsafeMutablePointer<Double>!

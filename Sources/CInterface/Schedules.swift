@@ -3,6 +3,7 @@ import NoiseSchedules
 
 typealias ScheduleHandle = Handle<NoiseSchedule>
 
+/// Makes `NoiseSchedule.linear`.
 @_cdecl("speediff_schedule_create_linear") @implementation
 public func speediff_schedule_create_linear(
   _ steps: Int64, _ beta_start: Double, _ beta_end: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
@@ -12,6 +13,7 @@ public func speediff_schedule_create_linear(
   }
 }
 
+/// Makes `NoiseSchedule.quadratic`.
 @_cdecl("speediff_schedule_create_quadratic") @implementation
 public func speediff_schedule_create_quadratic(
   _ steps: Int64, _ beta_start: Double, _ beta_end: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
@@ -21,6 +23,7 @@ public func speediff_schedule_create_quadratic(
   }
 }
 
+/// Makes `NoiseSchedule.cosine`.
 @_cdecl("speediff_schedule_create_cosine") @implementation
 public func speediff_schedule_create_cosine(_ steps: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!)
   -> speediff_status
@@ -28,6 +31,7 @@ public func speediff_schedule_create_cosine(_ steps: Int64, _ out: UnsafeMutable
   reportingStatus { try ScheduleHandle.create(out) { try .cosine(steps: Int(steps)) } }
 }
 
+/// Makes `NoiseSchedule.constant`.
 @_cdecl("speediff_schedule_create_constant") @implementation
 public func speediff_schedule_create_constant(
   _ steps: Int64, _ beta: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
@@ -35,6 +39,7 @@ public func speediff_schedule_create_constant(
   reportingStatus { try ScheduleHandle.create(out) { try .constant(steps: Int(steps), beta: beta) } }
 }
 
+/// Makes a schedule from β.
 @_cdecl("speediff_schedule_create_from_betas") @implementation
 public func speediff_schedule_create_from_betas(
   _ betas: UnsafePointer<Double>!, _ count: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!
@@ -44,6 +49,7 @@ public func speediff_schedule_create_from_betas(
   }
 }
 
+/// Makes a schedule from ᾱ.
 @_cdecl("speediff_schedule_create_from_alphas_cumprod") @implementation
 public func speediff_schedule_create_from_alphas_cumprod(
   _ alphas_cumprod: UnsafePointer<Double>!, _ count: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!
@@ -55,11 +61,13 @@ public func speediff_schedule_create_from_alphas_cumprod(
   }
 }
 
+/// Frees a schedule.
 @_cdecl("speediff_schedule_destroy") @implementation
 public func speediff_schedule_destroy(_ schedule: OpaquePointer!) {
   ScheduleHandle.destroy(schedule)
 }
 
+/// Gives T.
 @_cdecl("speediff_schedule_steps") @implementation
 public func speediff_schedule_steps(_ schedule: OpaquePointer!, _ steps: UnsafeMutablePointer<Int64>!)
   -> speediff_status

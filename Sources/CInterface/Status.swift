@@ -33,6 +33,7 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
   }
 }
 
+/// Gives this thread's message.
 @_cdecl("speediff_last_error") @implementation
 public func speediff_last_error() -> UnsafePointer<CChar>! {
   LastError.message

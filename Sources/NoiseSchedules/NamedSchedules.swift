@@ -13,7 +13,8 @@ extension NoiseSchedule {
     try checkEndPoints(betaStart, betaEnd)
     let scale = 1000 / Double(steps)
     guard scale * betaEnd < 1 else {
-      throw ArgumentError("steps", "must be above 1000·beta_end = \(1000 * betaEnd) for the linear schedule", got: steps)
+      throw ArgumentError(
+        "steps", "must be above 1000·beta_end = \(1000 * betaEnd) for the linear schedule", got: steps)
     }
     return try NoiseSchedule(betas: linspace(scale * betaStart, scale * betaEnd, steps))
   }

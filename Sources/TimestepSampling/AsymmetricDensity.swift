@@ -53,7 +53,8 @@ public struct AsymmetricDensity: TimestepDensity {
       let tau = try ProcessIncrements(of: schedule).convergenceStart(r: r)
       guard tau < schedule.steps else {
         throw ArgumentError(
-          "r", "must put tau below the number of steps (\(schedule.steps)); 1/alphas_cumprod exceeds r only at the "
+          "r",
+          "must put tau below the number of steps (\(schedule.steps)); 1/alphas_cumprod exceeds r only at the "
             + "last step, where it is \(1 / schedule.alphasCumprod[schedule.steps - 1])",
           got: "\(r); choose a smaller r, or give tau")
       }
@@ -61,6 +62,9 @@ public struct AsymmetricDensity: TimestepDensity {
     }
   }
 
+  /// Eq. 2.
+  ///
+  /// - Throws: `ArgumentError` if the threshold does not fit the schedule, or k overflows.
   public func probabilities(for schedule: NoiseSchedule) throws -> [Double] {
     let tau = try tau(for: schedule)
     let total = Double(schedule.steps) + Double(tau) * (k - 1)

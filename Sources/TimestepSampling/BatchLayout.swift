@@ -78,7 +78,8 @@ public struct BatchLayout: Sendable, Equatable {
     let (entries, overflow) = (worldSize * accumulation).multipliedReportingOverflow(by: count)
     guard !overflow, entries <= BatchSlice.maximumTotal else {
       throw ArgumentError(
-        "n", "times world_size = \(worldSize) times accumulation = \(accumulation) must be at most "
+        "n",
+        "times world_size = \(worldSize) times accumulation = \(accumulation) must be at most "
           + "\(BatchSlice.maximumTotal)", got: count)
     }
     let (step, microBatch) = call.quotientAndRemainder(dividingBy: UInt64(accumulation))

@@ -29,7 +29,8 @@ public struct ChangeAwareWeighting: TimestepWeighting {
     let rate = ProcessIncrements(of: schedule).rate
     let (least, most) = rate.reduce((rate[0], rate[0])) { (Swift.min($0.0, $1), Swift.max($0.1, $1)) }
     guard most > least else {
-      throw ArgumentError("schedule", "must change at a varying rate for change-aware weighting", got: "the rate \(most) at every step")
+      throw ArgumentError(
+        "schedule", "must change at a varying rate for change-aware weighting", got: "the rate \(most) at every step")
     }
     return rate.map { (1 - lam) + (2 * lam - 1) * ($0 - least) / (most - least) }
   }

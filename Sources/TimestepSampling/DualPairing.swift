@@ -20,7 +20,8 @@ public struct DualPairing: Sendable, Equatable {
     center = (flat ?? 0) + 1
     guard center < schedule.steps else {
       throw ArgumentError(
-        "preset", "must not be official for this schedule, whose dual map sends step 0 to \(center), past the last step",
+        "preset",
+        "must not be official for this schedule, whose dual map sends step 0 to \(center), past the last step",
         got: "official; use the paper preset")
     }
   }

@@ -32,7 +32,8 @@ extension TimestepSampler {
     let density = try AsymmetricDensity(k: k, threshold: threshold)
     return try TimestepSampler(
       schedule: schedule, density: density,
-      weighting: OfficialSpeeDWeighting(changeAware: ChangeAwareWeighting(lam: lam), density: density), options: options,
+      weighting: OfficialSpeeDWeighting(changeAware: ChangeAwareWeighting(lam: lam), density: density),
+      options: options,
       pairing: DualPairing(for: schedule))
   }
 }

@@ -37,13 +37,15 @@ public final class TimestepSampler: Sendable {
     options: SamplerOptions, pairing: DualPairing? = nil
   ) throws {
     guard pairing == nil || options.strata == .none else {
-      throw ArgumentError("strata", "must be none with the official preset, whose draws come in pairs", got: options.strata)
+      throw ArgumentError(
+        "strata", "must be none with the official preset, whose draws come in pairs", got: options.strata)
     }
     let probabilities = try density.probabilities(for: schedule)
     let raw = try weighting.weights(for: schedule, prediction: options.prediction)
     let meanWeight = dot(probabilities, raw)
     guard !options.normalize || (meanWeight > 0 && meanWeight.isFinite) else {
-      throw ArgumentError("normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
+      throw ArgumentError(
+        "normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
     }
     self.schedule = schedule
     self.probabilities = probabilities

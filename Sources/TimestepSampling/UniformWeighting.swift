@@ -5,6 +5,7 @@ public struct UniformWeighting: TimestepWeighting {
   /// Makes the weighting.
   public init() {}
 
+  /// 1, T times, for any target.
   public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) -> [Double] {
     [Double](repeating: 1, count: schedule.steps)
   }

@@ -1,0 +1,68 @@
+# make demo       set everything up, and train a small DiT with SpeeD on real images (under ten minutes on two cores)
+# make test       set everything up, and run every check that CI runs
+# make test-long  the checks that take longer: 10⁸ draws
+# make bench      the cost of a draw, beside what a training script would use instead
+# make build      the native library alone, for this machine's instruction set
+# make format     format Swift and Python
+#
+# Needs Swift 6.1 or later, Python 3.10 or later, and a C compiler. The rest is installed: Debian packages as root, Python
+# packages into .venv. What is there already is not installed again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
+  -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
+
+.PHONY: demo test test-long bench build format check test-swift test-c test-python clean
+
+demo: $(VENV)/.ready-for-demo build
+	scripts/demo.sh
+
+test: check test-c test-swift test-python
+
+# Style and types.
+check: $(VENV)/.ready-for-test
+	swift format lint --strict --recursive Package.swift Sources Tests
+	cd python && ../$(BIN)/ruff check . && ../$(BIN)/ruff format --check . && ../$(BIN)/mypy speediff
+
+# The C11 program, also under valgrind: it knows no AVX-512, hence the second build.
+test-c: $(VENV)/.ready-for-test build
+	scripts/test-c.sh .build/release/libspeediff.so
+	MARCH=x86-64-v3 SCRATCH=.build-v3 scripts/build.sh
+	scripts/test-c.sh .build-v3/release/libspeediff.so valgrind
+
+test-swift:
+	$(SWIFT_TEST)
+
+test-python: $(VENV)/.ready-for-test build
+	cd python && ../$(BIN)/pytest
+
+test-long: $(VENV)/.ready-for-test build
+	cd python && ../$(BIN)/pytest -m long
+
+bench: $(VENV)/.ready-for-demo build
+	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
+	$(BIN)/python python/benchmarks/per_step.py
+
+build:
+	scripts/build.sh
+
+format: $(VENV)/.ready-for-test
+	swift format --in-place --recursive Package.swift Sources Tests
+	cd python && ../$(BIN)/ruff format . && ../$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .build .build-* $(VENV)
+
+# Virtual environment. A stamp is made anew when what it stands for changes.
+$(VENV)/.ready-for-demo: python/pyproject.toml python/constraints.txt
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev python3-dev dataset-fashion-mnist
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,examples]'
+	touch $@
+
+$(VENV)/.ready-for-test: $(VENV)/.ready-for-demo
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,examples,dev]'
+	touch $@
