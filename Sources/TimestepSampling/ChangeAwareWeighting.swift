@@ -21,16 +21,17 @@ public struct ChangeAwareWeighting: TimestepWeighting {
 
   /// w, for any target.
   ///
-  /// - Throws: `ArgumentError` if T < 3, or if the rate is the same everywhere.
+  /// - Throws: `ArgumentError` if T < 3, or if the rate varies by less than a part in 10⁹.
   public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
     guard schedule.steps >= 3 else {
       throw ArgumentError("schedule", "must have at least 3 steps for change-aware weighting", got: schedule.steps)
     }
     let rate = ProcessIncrements(of: schedule).rate
     let (least, most) = rate.reduce((rate[0], rate[0])) { (Swift.min($0.0, $1), Swift.max($0.1, $1)) }
-    guard most > least else {
+    // Rescaling differences that rounding alone has made would give noise for weights.
+    guard most - least > 1e-9 * most else {
       throw ArgumentError(
-        "schedule", "must change at a varying rate for change-aware weighting", got: "the rate \(most) at every step")
+        "schedule", "must change at a varying rate for change-aware weighting", got: "rates from \(least) to \(most)")
     }
     return rate.map { (1 - lam) + (2 * lam - 1) * ($0 - least) / (most - least) }
   }

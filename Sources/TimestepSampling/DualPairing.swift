@@ -30,7 +30,6 @@ public struct DualPairing: Sendable, Equatable {
   public func primaryCount(of total: Int) -> Int { min(total, total / 2 + 1) }
 
   /// |m-t|.
-  @inline(__always)
   public func dual(_ timestep: Int) -> Int { abs(center - timestep) }
 
   /// The distribution of the duals of steps that are drawn from `probabilities`.

@@ -5,7 +5,8 @@ import NoiseSchedules
 /// A uniform number u in [0, 1) is the 64-bit fraction u·2⁶⁴, and so is the end of each step's interval. The first 32
 /// bits decide the step unless they tie with a boundary; then the caller needs the other 32. A guide table over the
 /// leading bits of u leads straight to the step: an entry of the table holds the step at its lower edge and the one
-/// boundary that lies inside, if there is one. The few entries that hold more of them take a binary search.
+/// boundary that lies inside; where there is none, its own last value does no harm. Ties, and the few entries that hold
+/// several boundaries, take a binary search.
 struct InverseCDF: Sendable {
   /// The end of each step's interval, up to the last step with P > 0, whose end is 1 and is left out.
   private let ends: [UInt64]
@@ -29,7 +30,7 @@ struct InverseCDF: Sendable {
       let lower = entry << (64 - bits)
       let upper = lower | ((1 << (64 - bits)) - 1)
       while step < ends.count, ends[step] <= lower { step += 1 }
-      var boundary = UInt64(UInt32.max)
+      var boundary = upper >> 32
       var needsSearch = false
       if step < ends.count, ends[step] <= upper {
         boundary = ends[step] >> 32
@@ -57,18 +58,61 @@ struct InverseCDF: Sendable {
     fileprivate let ends: UnsafeBufferPointer<UInt64>
     fileprivate let shift: UInt32
 
-    /// The step of every u whose first 32 bits lie in `least…most`; nil unless the guide alone shows it.
+    /// Stores the steps of a chunk of uniform numbers.
+    ///
+    /// - Parameters:
+    ///   - least: the first 32 bits of the least u that each may be, in the lower half. Overwritten.
+    ///   - most: the same of the largest.
+    ///   - steps: room for one chunk.
+    ///   - undecided: called with each place whose step the guide alone does not show, and may be anything now.
     @inline(__always)
-    func step(least: UInt32, most: UInt32) -> Int? {
-      let entry = guide[Int(truncatingIfNeeded: least &>> shift)]
-      let boundary = UInt32(truncatingIfNeeded: entry &>> 32)
-      // One entry must hold them all, with its boundary wholly on one side: a tie of 32 bits decides nothing.
-      guard _fastPath((least ^ most) &>> shift == 0 && entry & 1 == 0 && (least > boundary || most < boundary)) else {
-        return nil
+    func storeSteps(
+      least: UnsafeMutablePointer<UInt64>, most: UnsafePointer<UInt64>, into steps: UnsafeMutablePointer<UInt64>,
+      undecided: (_ place: Int) -> Void
+    ) {
+      let lanes = Vector.scalarCount
+      let one = Vector(repeating: 1)
+      let lower = Vector(repeating: 0xFFFF_FFFF)
+      // Three passes, so that all but the look-up itself is vector arithmetic: index, entry, step.
+      for place in stride(from: 0, to: RandomStream.chunk, by: lanes) {
+        Self.store(Self.leadingBits(least, place) &>> Vector(repeating: UInt64(shift)), to: steps, place)
       }
-      // The sign of the difference: a branch here would be mispredicted every other time.
-      let isPast = (Int64(boundary) &- Int64(least)) &>> 63 & 1
-      return Int(truncatingIfNeeded: (entry & 0xFFFF_FFFF) &>> 1) &+ Int(isPast)
+      for place in 0..<RandomStream.chunk { steps[place] = guide[Int(truncatingIfNeeded: steps[place])] }
+      var anyDoubt = Vector(repeating: 0)
+      for place in stride(from: 0, to: RandomStream.chunk, by: lanes) {
+        let entry = Self.load(steps, place)
+        let low = Self.leadingBits(least, place)
+        let high = Self.leadingBits(most, place)
+        let boundary = entry &>> Vector(repeating: 32)
+        // The borrow of a 32-bit difference stands in the next bit: 1 where the boundary is below, or above.
+        let isPast = (boundary &- low) &>> Vector(repeating: 32) & one
+        let isBefore = (high &- boundary) &>> Vector(repeating: 32) & one
+        Self.store(((entry & lower) &>> one) &+ isPast, to: steps, place)
+        // The guide decides if one entry with one boundary holds both, and they lie strictly on one side of it.
+        let straddles = (low ^ high) &>> Vector(repeating: UInt64(shift))
+        let doubt = straddles | (entry & one) | (one &- (isPast | isBefore))
+        anyDoubt |= doubt
+        Self.store(doubt, to: least, place)
+      }
+      guard _slowPath(anyDoubt.wrappedSum() != 0) else { return }
+      for place in 0..<RandomStream.chunk where least[place] != 0 { undecided(place) }
+    }
+
+    private typealias Vector = SIMD8<UInt64>
+
+    @inline(__always)
+    private static func load(_ values: UnsafePointer<UInt64>, _ place: Int) -> Vector {
+      UnsafeRawPointer(values + place).loadUnaligned(as: Vector.self)
+    }
+
+    @inline(__always)
+    private static func leadingBits(_ values: UnsafePointer<UInt64>, _ place: Int) -> Vector {
+      load(values, place) & Vector(repeating: 0xFFFF_FFFF)
+    }
+
+    @inline(__always)
+    private static func store(_ vector: Vector, to values: UnsafeMutablePointer<UInt64>, _ place: Int) {
+      UnsafeMutableRawPointer(values + place).storeBytes(of: vector, as: Vector.self)
     }
 
     /// The step of `u`, by binary search.

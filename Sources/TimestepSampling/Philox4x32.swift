@@ -53,6 +53,12 @@ public enum Philox4x32 {
     (block &>> 3) &<< 5 &+ (block & 7) &+ word &<< 3
   }
 
+  /// The index 4·block + word of what stands at a place.
+  static func index(at place: Int) -> Int {
+    let block = (place &>> 5) &* 8 &+ (place & 7)
+    return 4 &* block &+ ((place &>> 3) & 3)
+  }
+
   /// Eight counters. Each word has a 64-bit lane whose upper half is left to hold garbage: the widening multiplication
   /// takes the lower half alone, and the lower half of every other operation depends on lower halves alone.
   private struct Lanes {

@@ -51,23 +51,9 @@ struct RandomStream {
   /// How many words `store` stores.
   static let chunk = 4 * Philox4x32.lanes
 
-  /// Stores the words of the 64 indices from `4·block` on, as `RandomWords` reads them.
+  /// Stores the words of the 64 indices from `4·block` on, each in the lower half of its place; see `Philox4x32.place`.
   @inline(__always)
-  func store(fromBlock block: UInt32, into words: RandomWords) {
-    Philox4x32.storeBlocks(from: block, counter, key: key, into: words.storage)
-  }
-}
-
-/// The words of one chunk of a stream, in the order in which the vector form of Philox leaves them.
-struct RandomWords {
-  /// Room for 64 values.
-  fileprivate let storage: UnsafeMutablePointer<UInt64>
-
-  init(storage: UnsafeMutablePointer<UInt64>) { self.storage = storage }
-
-  /// Word `word` of the chunk's block number `block`.
-  @inline(__always)
-  subscript(block: Int, word: Int) -> UInt32 {
-    UInt32(truncatingIfNeeded: storage[Philox4x32.place(block, word)])
+  func store(fromBlock block: UInt32, into words: UnsafeMutablePointer<UInt64>) {
+    Philox4x32.storeBlocks(from: block, counter, key: key, into: words)
   }
 }

@@ -19,22 +19,36 @@ struct StrataOrder {
     lastIndex = UInt32(total - 1)
   }
 
-  /// Stores the strata of the 64 entries from `first`, a multiple of 4, on. What lies past the end of the batch is
-  /// meaningless.
-  @inline(__always)
-  func store(fromIndex first: UInt32, into strata: UnsafeMutablePointer<UInt32>) {
+  /// The stratum of one entry.
+  subscript(index: Int) -> UInt32 {
     switch permutation {
-    case .shuffled(let table):
-      for offset in 0..<(RandomStream.chunk - Int(first)) { strata[offset] = table[Int(first) + offset] }
-    case .keyed(let permutation):
-      let lane = SIMD16<UInt32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-      for group in 0..<4 {
-        var index = lane &+ SIMD16(repeating: first &+ UInt32(16 &* group))
-        // The permutation is defined on the batch alone.
-        index.replace(with: SIMD16(repeating: lastIndex), where: index .> SIMD16(repeating: lastIndex))
-        UnsafeMutableRawPointer(strata + 16 * group).storeBytes(of: permutation(index), as: SIMD16<UInt32>.self)
-      }
+    case .shuffled(let table): table[index]
+    case .keyed(let permutation): permutation(SIMD16(repeating: UInt32(index)))[0]
     }
+  }
+
+  /// Passes the strata of the 64 entries from `first`, a multiple of 4, on, with their place in the generator's order.
+  /// Entries past the end of the batch get any stratum.
+  @inline(__always)
+  func forEach(fromIndex first: UInt32, _ body: (_ place: Int, _ stratum: UInt32) -> Void) {
+    for group in 0..<4 {
+      let lane = SIMD16<UInt32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+      var index = lane &+ SIMD16(repeating: first &+ UInt32(16 &* group))
+      // The permutation is defined on the batch alone.
+      index.replace(with: SIMD16(repeating: lastIndex), where: index .> SIMD16(repeating: lastIndex))
+      let strata =
+        switch permutation {
+        case .shuffled(let table): Self.lookUp(index, in: table)
+        case .keyed(let permutation): permutation(index)
+        }
+      for i in 0..<16 { body(Philox4x32.place(4 &* group &+ i &>> 2, i & 3), strata[i]) }
+    }
+  }
+
+  private static func lookUp(_ index: SIMD16<UInt32>, in table: SIMD64<UInt32>) -> SIMD16<UInt32> {
+    var result = SIMD16<UInt32>()
+    for i in 0..<16 { result[i] = table[Int(index[i])] }
+    return result
   }
 
   /// Durstenfeld's shuffle: for i from total-1 down to 1, entry i changes places with entry ⌊word_i·(i+1)/2³²⌋.

@@ -111,13 +111,19 @@ public final class TimestepSampler: Sendable {
   public func draw(
     _ slice: BatchSlice, timesteps: UnsafeMutablePointer<Int64>, weights: UnsafeMutablePointer<Float>
   ) {
-    guard slice.count > 0 else { return }
-    drawTimesteps(slice, into: timesteps)
     let scale = batchScale(total: slice.total)
     singleWeights.withUnsafeBufferPointer { table in
-      // The table has T ≥ 2 entries, and every drawn step is below T.
-      let table = table.baseAddress!
-      for i in 0..<slice.count { weights[i] = table[Int(timesteps[i])] * scale }
+      // The table has T ≥ 2 entries.
+      let output = DrawOutput(
+        timesteps: timesteps, weights: weights, table: table.baseAddress!, scale: scale, dualCenter: nil)
+      let end = slice.offset + slice.count
+      guard let pairing else { return draw(slice, entries: slice.offset..<end, to: output) }
+      // Duals are drawn as the entries they mirror.
+      let primaries = pairing.primaryCount(of: slice.total)
+      let split = min(max(slice.offset, primaries), end)
+      draw(slice, entries: slice.offset..<split, to: output)
+      let duals = output.from(split - slice.offset, dualCenter: pairing.center)
+      draw(slice, entries: (split - primaries)..<(end - primaries), to: duals)
     }
   }
 
@@ -136,32 +142,28 @@ public final class TimestepSampler: Sendable {
     return (timesteps, weights)
   }
 
-  private func drawTimesteps(_ slice: BatchSlice, into timesteps: UnsafeMutablePointer<Int64>) {
-    let end = slice.offset + slice.count
-    guard let pairing else { return drawPrimaries(slice, entries: slice.offset..<end, into: timesteps) }
-    let primaries = pairing.primaryCount(of: slice.total)
-    let split = min(max(slice.offset, primaries), end)
-    drawPrimaries(slice, entries: slice.offset..<split, into: timesteps)
-    let duals = timesteps + (split - slice.offset)
-    drawPrimaries(slice, entries: (split - primaries)..<(end - primaries), into: duals)
-    for i in 0..<(end - split) { duals[i] = Int64(pairing.dual(Int(duals[i]))) }
-  }
-
-  private func drawPrimaries(
-    _ slice: BatchSlice, entries: Range<Int>, into timesteps: UnsafeMutablePointer<Int64>
-  ) {
+  /// Draws entries of the slice's global batch from P.
+  private func draw(_ slice: BatchSlice, entries: Range<Int>, to output: DrawOutput) {
     guard !entries.isEmpty else { return }
-    ChunkBuffers.with { buffers in
+    // One chunk each for the source, its second bound, and the steps. 1 KiB is what Swift takes from the stack.
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
+      // The allocation is not empty, so it has a base address.
+      let first = buffer.baseAddress!
+      let steps = first + RandomStream.chunk
       switch options.strata {
       case .none:
-        let source = IndependentFractions(seed: options.seed, step: slice.step, buffers: buffers)
-        inverseCDF.store(source, entries: entries, into: timesteps)
+        let source = IndependentFractions(seed: options.seed, step: slice.step, buffer: first)
+        inverseCDF.draw(source, entries: entries, steps: steps, to: output)
       case .stratified:
-        let source = StratifiedFractions(seed: options.seed, step: slice.step, total: slice.total, buffers: buffers)
-        inverseCDF.store(source, entries: entries, into: timesteps)
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { bounds in
+          let source = StratifiedFractions(
+            seed: options.seed, step: slice.step, total: slice.total, buffer: bounds.baseAddress!)
+          inverseCDF.draw(source, entries: entries, steps: steps, to: output)
+        }
       case .lowDiscrepancy:
-        let source = LowDiscrepancyFractions(seed: options.seed, step: slice.step, total: slice.total, buffers: buffers)
-        inverseCDF.store(source, entries: entries, into: timesteps)
+        let source = LowDiscrepancyFractions(
+          seed: options.seed, step: slice.step, total: slice.total, buffer: first)
+        inverseCDF.draw(source, entries: entries, steps: steps, to: output)
       }
     }
   }
@@ -179,49 +181,6 @@ public final class TimestepSampler: Sendable {
   private func batchScale(total: Int) -> Float {
     guard options.normalize, pairing != nil, let expected = try? expectedWeight(total: total) else { return 1 }
     return Float(meanWeight / expected)
-  }
-}
-
-extension InverseCDF {
-  /// Stores the steps of some entries of a batch, one after the other.
-  @inline(__always)
-  fileprivate func store(
-    _ source: some FractionSource, entries: Range<Int>, into timesteps: UnsafeMutablePointer<Int64>
-  ) {
-    withLookup { lookup in
-      // Whole blocks of the generator; what the first and the last one hold beyond the entries is dropped.
-      let blocks = (entries.lowerBound &>> 2)..<((entries.upperBound &+ 3) &>> 2)
-      let steps = timesteps - entries.lowerBound
-      var chunk = blocks.lowerBound
-      while chunk < blocks.upperBound {
-        source.prepare(block: UInt32(truncatingIfNeeded: chunk))
-        for block in 0..<min(Philox4x32.lanes, blocks.upperBound &- chunk) {
-          let first = 4 &* (chunk &+ block)
-          if first >= entries.lowerBound, first &+ 4 <= entries.upperBound {
-            steps[first] = lookup.timestep(source, first, block, 0)
-            steps[first &+ 1] = lookup.timestep(source, first &+ 1, block, 1)
-            steps[first &+ 2] = lookup.timestep(source, first &+ 2, block, 2)
-            steps[first &+ 3] = lookup.timestep(source, first &+ 3, block, 3)
-          } else {
-            for word in 0..<4 where entries.contains(first &+ word) {
-              steps[first &+ word] = lookup.timestep(source, first &+ word, block, word)
-            }
-          }
-        }
-        chunk &+= Philox4x32.lanes
-      }
-    }
-  }
-}
-
-extension InverseCDF.Lookup {
-  /// The time step of a prepared entry.
-  @inline(__always)
-  fileprivate func timestep(_ source: some FractionSource, _ index: Int, _ block: Int, _ word: Int) -> Int64 {
-    let bits = source.leadingBits(block, word)
-    let step =
-      step(least: bits.least, most: bits.most) ?? searchedStep(of: source.fraction(of: index, block, word))
-    return Int64(truncatingIfNeeded: step)
   }
 }
 

@@ -24,20 +24,49 @@ import Testing
     return values.map { $0 / sum }
   }
 
-  @Test("The guide gives the step of a binary search, or none", arguments: distributions)
+  @Test("The guide gives the step of a binary search, or leaves it undecided", arguments: distributions)
   func guide(_ probabilities: [Double]) {
     var generator = SystemRandomNumberGenerator()
+    let buffer = UnsafeMutablePointer<UInt64>.allocate(capacity: 3 * RandomStream.chunk)
+    defer { buffer.deallocate() }
+    let (least, most, steps) = (buffer, buffer + RandomStream.chunk, buffer + 2 * RandomStream.chunk)
     InverseCDF(probabilities).withLookup { lookup in
-      for i in 0..<200_000 {
-        // Random words, and words next to the boundaries of 12 leading bits.
-        let near = UInt32(truncatingIfNeeded: (i & 4095) << 20 + (i >> 12) - 20)
-        let word = i.isMultiple(of: 2) ? generator.next() : near
-        let least = lookup.searchedStep(of: UInt64(word) << 32)
-        let most = lookup.searchedStep(of: UInt64(word) << 32 | 0xFFFF_FFFF)
-        if let step = lookup.step(least: word, most: word) {
-          #expect(step == least && step == most)
+      for chunk in 0..<4000 {
+        let bounds = (0..<RandomStream.chunk).map { i -> (UInt32, UInt32) in
+          // Random words, words next to the edges of the guide's entries, and ranges of a few words.
+          let edge = UInt32(truncatingIfNeeded: chunk * RandomStream.chunk + i) << 20 &- UInt32(i % 3)
+          let word = i.isMultiple(of: 2) ? generator.next() : edge
+          return (word, word &+ (word < .max - 2 ? UInt32(chunk % 3) : 0))
+        }
+        for (place, bound) in bounds.enumerated() {
+          // What stands in the upper half is garbage.
+          least[place] = UInt64(bound.0) | generator.next() << 32
+          most[place] = UInt64(bound.1) | generator.next() << 32
+        }
+        var undecided = Set<Int>()
+        lookup.storeSteps(least: least, most: most, into: steps) { undecided.insert($0) }
+        for (place, bound) in bounds.enumerated() where !undecided.contains(place) {
+          let first = lookup.searchedStep(of: UInt64(bound.0) << 32)
+          let last = lookup.searchedStep(of: UInt64(bound.1) << 32 | 0xFFFF_FFFF)
+          #expect(first == last && steps[place] == UInt64(first))
         }
       }
+    }
+  }
+
+  @Test("Of usual densities the guide decides nearly every draw")
+  func guideDecides() {
+    let words = UnsafeMutablePointer<UInt64>.allocate(capacity: 2 * RandomStream.chunk)
+    defer { words.deallocate() }
+    for probabilities in [Self.asymmetric, Self.cauchy] {
+      var undecided = 0
+      InverseCDF(probabilities).withLookup { lookup in
+        for block in 0..<1000 {
+          RandomStream(seed: 0, purpose: .draw, step: 0).store(fromBlock: UInt32(16 * block), into: words)
+          lookup.storeSteps(least: words, most: words, into: words + RandomStream.chunk) { _ in undecided += 1 }
+        }
+      }
+      #expect(undecided < 64_000 / 50)
     }
   }
 

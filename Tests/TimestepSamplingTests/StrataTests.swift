@@ -31,7 +31,10 @@ import Testing
   @Test("A large batch's order is a permutation", arguments: [64, 65, 100, 127, 128, 129, 1000, 4096, 5003])
   func largeOrders(count: Int) {
     for step in [0, 1, 1 << 40] as [UInt64] {
-      #expect(order(of: count, step: step).sorted() == (0..<UInt32(count)).map { $0 })
+      let order = order(of: count, step: step)
+      #expect(order.sorted() == (0..<UInt32(count)).map { $0 })
+      let single = StrataOrder(seed: 7, step: step, total: count)
+      #expect(order.indices.allSatisfy { single[$0] == order[$0] })
     }
   }
 
@@ -56,12 +59,12 @@ import Testing
 
   private func order(of count: Int, step: UInt64) -> [UInt32] {
     let order = StrataOrder(seed: 7, step: step, total: count)
-    let strata = UnsafeMutablePointer<UInt32>.allocate(capacity: RandomStream.chunk)
-    defer { strata.deallocate() }
-    var result: [UInt32] = []
+    var result = [UInt32](repeating: 0, count: count)
     for first in stride(from: 0, to: count, by: RandomStream.chunk) {
-      order.store(fromIndex: UInt32(first), into: strata)
-      result += (0..<min(RandomStream.chunk, count - first)).map { strata[$0] }
+      order.forEach(fromIndex: UInt32(first)) { place, stratum in
+        let index = first + Philox4x32.index(at: place)
+        if index < count { result[index] = stratum }
+      }
     }
     return result
   }

@@ -7,19 +7,24 @@ import operator
 
 from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
+_INT64 = range(-(1 << 63), 1 << 63)
 
-def integer(argument: str, value: object, *, bits: int = 64, signed: bool = True) -> int:
-    """The value as an int that the C type holds; ctypes would cut it to size without a word."""
+
+def integer(argument: str, value: object, *, least: int = _INT64.start, end: int = _INT64.stop) -> int:
+    """The value as an int in [least, end), int64_t's range unless told otherwise.
+
+    ctypes would cut what the C type does not hold to size without a word.
+    """
     try:
         if isinstance(value, bool):
             raise TypeError
         result = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise SpeeDiffTypeError(f"{argument} must be an integer, got {value!r}") from None
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    if not low <= result <= high:
-        raise SpeeDiffValueError(f"{argument} must be in [{low}, {high}], got {result}")
-    return result
+    if least <= result < end:
+        return result
+    rule = f"at least {least}" if result < least else f"below {end}"
+    raise SpeeDiffValueError(f"{argument} must be {rule}, got {result}")
 
 
 def real(argument: str, value: object) -> float:

@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_C_TYPES: dict[str, Any] = {"float64": ctypes.c_double, "float32": ctypes.c_float, "int64": ctypes.c_int64}
-_POINTERS: dict[str, Any] = {name: ctypes.POINTER(kind) for name, kind in _C_TYPES.items()}
+_C_TYPES: dict[str, Any] = {
+    "d": ctypes.c_double,
+    "f": ctypes.c_float,
+    np.dtype(np.int64).char: ctypes.c_int64,
+}
+# ctypes takes an array where a pointer is declared, and one of no entries views any buffer.
+_C_ARRAYS: dict[str, Any] = {char: kind * 0 for char, kind in _C_TYPES.items()}
 
-# ctypes takes an array where a pointer is declared.
-_ARRAYS: dict[str, Any] = {name: kind * 0 for name, kind in _C_TYPES.items()}
 
-
-def pointer(array: NDArray[Any]) -> Any:
-    """A typed pointer to the array's memory. The caller keeps the array alive during the call."""
-    return ctypes.cast(array.ctypes.data, _POINTERS[array.dtype.name])
+def input_pointer(array: NDArray[Any]) -> Any:
+    """What ctypes passes as a pointer to memory that the library reads. The caller keeps the array alive."""
+    return _C_TYPES[array.dtype.char].from_address(array.ctypes.data)
 
 
 def output_pointer(array: NDArray[Any]) -> Any:
-    """The same for memory that the library writes; a third of the time of `pointer`."""
-    return _ARRAYS[array.dtype.name].from_buffer(array)
+    """The same for memory that the library writes, in a third of the time. It keeps the array alive."""
+    return _C_ARRAYS[array.dtype.char].from_buffer(array)
 
 
 def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
@@ -77,6 +79,6 @@ def table_input(argument: str, values: object) -> NDArray[np.float64]:
 def read_table(fill: Callable[[Any, int], object], count: int) -> NDArray[np.float64]:
     """A read-only array of `count` values that `fill(pointer, count)` writes."""
     table = np.empty(count, np.float64)
-    fill(pointer(table), count)
+    fill(output_pointer(table), count)
     table.flags.writeable = False
     return table

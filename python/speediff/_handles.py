@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .errors import SpeeDiffClosedError
 
@@ -29,13 +29,16 @@ class Handle:
         weakref.finalize(self, destroy, pointer)
 
 
-class Closable:
+Native = TypeVar("Native", bound=Handle)
+
+
+class Closable(Generic[Native]):
     """A Python object that owns a handle: `close()`, `with`, or nothing at all."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle: Handle | None = handle
+    def __init__(self, handle: Native) -> None:
+        self._handle: Native | None = handle
 
-    def _open_handle(self) -> Handle:
+    def _open_handle(self) -> Native:
         """The handle.
 
         Raises:

@@ -167,10 +167,8 @@ def _load(flag: str, path: str) -> np.ndarray[Any, Any]:
     """The table in a .npy file, of any real dtype, as float64."""
     try:
         table = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SpeeDiffValueError(
-            f"{flag} must be an array that numpy.save wrote, got {path}: {error}"
-        ) from None
+    except (ValueError, EOFError):
+        raise SpeeDiffValueError(f"{flag} must be an array that numpy.save wrote, got {path}") from None
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu":
         what = table.dtype if isinstance(table, np.ndarray) else type(table).__name__
         raise SpeeDiffValueError(f"{flag} must hold one array of real numbers, got {what} in {path}")

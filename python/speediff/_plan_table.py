@@ -123,13 +123,15 @@ def _ratio(ratio: float | None) -> str:
 
 
 def _notes(process: Process, method: MethodPlan) -> list[str]:
-    notes = [f"E[w] = {method.expected_weight:.4f}" + (", divided out" if method.normalized else "")]
+    notes = [f"E[w] = {method.expected_weight:.4f}"]
     if method.has_marginal:
         notes[0] += f" with a global batch of {method.batch}"
         acting = "" if method.acting_k is None else f", k acts as {method.acting_k:.1f}"
         notes.append(
             f"draws come in pairs: E[w] is {method.nominal_expected_weight:.4f} under the nominal P{acting}"
         )
+    if method.normalized:
+        notes[0] += "; the weights above are divided by it"
     if method.tau is not None and method.tau != process.convergence_start:
         notes.append(f"τ = {method.tau}: draws are suppressed beyond it, wherever convergence begins")
     return notes

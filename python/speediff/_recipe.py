@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import _arguments, errors
 from . import _c_api as c
-from ._handles import Handle
 from ._methods import resolve
+from ._native_sampler import NativeSampler
 from .sampling import BY_NAME as SAMPLINGS
 from .sampling import Sampling
 from .weighting import BY_NAME as WEIGHTINGS
@@ -97,7 +97,7 @@ class Recipe:
             "normalize": self.normalize,
         }
 
-    def create(self, schedule: NoiseSchedule, seed: int) -> Handle:
+    def create(self, schedule: NoiseSchedule, seed: int) -> NativeSampler:
         """Makes the native sampler."""
         options = c.SamplerOptions(
             seed,
@@ -110,12 +110,10 @@ class Recipe:
         )
         # The handles live until the native sampler has taken over what they hold.
         process, sampling = schedule._open_handle(), self.sampling._create()
-        create, destroy = c.speediff_sampler_create, c.speediff_sampler_destroy
         if self.official and isinstance(self.weighting, ChangeAware):
             create = c.speediff_sampler_create_official_speed
             lam = self.weighting.lam
-            return Handle(c.sampler_p, create, destroy, process.pointer, sampling.pointer, lam, options)
-        weighting = self.weighting._create()
-        return Handle(
-            c.sampler_p, create, destroy, process.pointer, sampling.pointer, weighting.pointer, options
-        )
+            return NativeSampler(schedule.steps, create, process.pointer, sampling.pointer, lam, options)
+        create, weighting = c.speediff_sampler_create, self.weighting._create()
+        parts = (process.pointer, sampling.pointer, weighting.pointer)
+        return NativeSampler(schedule.steps, create, *parts, options)

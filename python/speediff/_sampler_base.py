@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from . import _arguments, _buffers, _state, errors
-from . import _c_api as c
 from ._ahead import DrawsAhead
 from ._handles import Closable
+from ._native_sampler import NativeSampler
 from ._recipe import Options, Recipe
 from .sampling import Asymmetric, Sampling
 from .schedules import NoiseSchedule
@@ -19,9 +18,7 @@ from .weighting import ChangeAware, Weighting
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    Table = np.ndarray[Any, np.dtype[np.float64]]
-    Timesteps = np.ndarray[Any, np.dtype[np.int64]]
-    Weights = np.ndarray[Any, np.dtype[np.float32]]
+    from ._native_sampler import Table, Timesteps, Weights
 
 Piece = TypeVar("Piece")
 
@@ -36,7 +33,7 @@ _AHEAD_CALLS = 64
 _AHEAD_ENTRIES = 12288
 
 
-class SamplerBase(Closable, Generic[Piece]):
+class SamplerBase(Closable[NativeSampler], Generic[Piece]):
     """A schedule, a sampling and a weighting, ready to draw."""
 
     def __init__(
@@ -106,7 +103,7 @@ class SamplerBase(Closable, Generic[Piece]):
             raise errors.SpeeDiffTypeError(f"schedule must be a NoiseSchedule, got {schedule!r}")
         self.schedule = schedule
         """The schedule that the time steps index."""
-        self.seed = _arguments.integer("seed", seed, signed=False)
+        self.seed = _arguments.integer("seed", seed, least=0, end=1 << 64)
         """The seed of every draw."""
         self.recipe = recipe
         """The sampling, the weighting and the options, as they were given."""
@@ -160,11 +157,7 @@ class SamplerBase(Closable, Generic[Piece]):
     @property
     def probabilities(self) -> Table:
         """P, float64, shape (T,): the distribution of a drawn entry (nominal for "official")."""
-        handle = self._open_handle()
-        return _buffers.read_table(
-            lambda out, n: c.speediff_sampler_probabilities(handle.pointer, out, n),
-            self.schedule.steps,
-        )
+        return self._open_handle().probabilities()
 
     @property
     def weights(self) -> Table:
@@ -173,31 +166,18 @@ class SamplerBase(Closable, Generic[Piece]):
         With `normalize` its mean under `probabilities` is 1. The "official" preset's draws are
         normalized under `marginal(N)` instead, so that theirs is `weights` times a factor near 1.
         """
-        handle = self._open_handle()
-        return _buffers.read_table(
-            lambda out, n: c.speediff_sampler_weights(handle.pointer, out, n), self.schedule.steps
-        )
+        return self._open_handle().weights()
 
     def marginal(self, n: int) -> Table:
         """The exact distribution of an entry taken at random from a global batch of n, shape (T,).
 
         It differs from `probabilities` for the "official" preset alone, whose duals shift it.
         """
-        handle = self._open_handle()
-        total = _arguments.integer("n", n)
-        return _buffers.read_table(
-            lambda out, count: c.speediff_sampler_marginal(handle.pointer, total, out, count),
-            self.schedule.steps,
-        )
+        return self._open_handle().marginal(_arguments.integer("n", n, least=1))
 
     def expected_weight(self, n: int | None = None) -> float:
         """E[w] over a global batch of n, before `normalize`; None: under `probabilities`."""
-        handle = self._open_handle()
-        out = ctypes.c_double()
-        if n is not None and _arguments.integer("n", n) < 1:
-            raise errors.SpeeDiffValueError(f"n must be at least 1, got {n}")
-        c.speediff_sampler_expected_weight(handle.pointer, n or 0, out)
-        return out.value
+        return self._open_handle().expected_weight(0 if n is None else _arguments.integer("n", n, least=1))
 
     @property
     def step(self) -> int:
@@ -238,14 +218,13 @@ class SamplerBase(Closable, Generic[Piece]):
     def _take(self, n: int, key: object) -> Piece:
         """The next call's batch of n, drawn with those of the calls after it."""
         if not 0 <= n <= _AHEAD_ENTRIES:
-            # Before memory is asked for.
-            self._draw(0, 0, _arguments.integer("n", n), None, None)
+            self._open_handle().check_size(_arguments.integer("n", n))
         calls = max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1)))
 
         def draw(call: int, calls: int) -> list[Piece]:
             timesteps = np.empty((calls, n), np.int64)
             weights = np.empty((calls, n), np.float32)
-            self._draw(call, calls, n, timesteps, weights)
+            self._open_handle().draw(call, timesteps, weights)
             return self._split(timesteps, weights, key)
 
         return self._ahead.take(key, calls, draw)
@@ -265,8 +244,9 @@ class SamplerBase(Closable, Generic[Piece]):
             raise errors.SpeeDiffValueError(
                 f"offset must be given together with total, got offset = {offset}, total = {total}"
             )
+        native = self._open_handle()
         if out is None:
-            self._draw(0, 0, n, None, None)
+            native.check_size(n)
             timesteps, weights = np.empty(n, np.int64), np.empty(n, np.float32)
         else:
             timesteps = _buffers.check_output("out[0]", out[0], np.int64, n)
@@ -274,9 +254,10 @@ class SamplerBase(Closable, Generic[Piece]):
 
         def draw(call: int) -> None:
             if offset is None or total is None:
-                self._draw(call, 1, n, timesteps, weights)
+                native.draw(call, timesteps[np.newaxis], weights[np.newaxis])
             else:
-                self._draw_slice(call // self.recipe.accumulation, n, offset, total, timesteps, weights)
+                first, size = _arguments.integer("offset", offset), _arguments.integer("total", total)
+                native.draw_slice(call // self.recipe.accumulation, first, size, timesteps, weights)
 
         if step is None:
             self._ahead.take_apart(draw)
@@ -285,32 +266,9 @@ class SamplerBase(Closable, Generic[Piece]):
         return timesteps, weights
 
     def _call_number(self, step: int, micro_batch: int) -> int:
-        step = _arguments.integer("step", step)
-        micro_batch = _arguments.integer("micro_batch", micro_batch)
-        if step < 0:
-            raise errors.SpeeDiffValueError(f"step must be at least 0, got {step}")
-        if not 0 <= micro_batch < self.recipe.accumulation:
-            raise errors.SpeeDiffValueError(
-                f"micro_batch must be in [0, accumulation = {self.recipe.accumulation}), got {micro_batch}"
-            )
+        step = _arguments.integer("step", step, least=0)
+        micro_batch = _arguments.integer("micro_batch", micro_batch, least=0, end=self.recipe.accumulation)
         return _arguments.integer("step·accumulation", step * self.recipe.accumulation + micro_batch)
-
-    def _draw(
-        self, call: int, calls: int, n: int, timesteps: Timesteps | None, weights: Weights | None
-    ) -> None:
-        handle = self._open_handle()
-        t = None if timesteps is None else _buffers.output_pointer(timesteps)
-        w = None if weights is None else _buffers.output_pointer(weights)
-        c.speediff_sampler_draw(handle.pointer, call, calls, n, t, w)
-
-    def _draw_slice(
-        self, step: int, n: int, offset: int, total: int, timesteps: Timesteps, weights: Weights
-    ) -> None:
-        offset = _arguments.integer("offset", offset)
-        total = _arguments.integer("total", total)
-        handle = self._open_handle()
-        t, w = _buffers.output_pointer(timesteps), _buffers.output_pointer(weights)
-        c.speediff_sampler_draw_slice(handle.pointer, step, offset, n, total, t, w)
 
     def _split(self, timesteps: Timesteps, weights: Weights, key: object) -> list[Piece]:
         """The rows of a block, as what `sample` returns."""

@@ -43,15 +43,9 @@ def load(
     if state["method"] != method:
         raise SpeeDiffValueError(f"state must be of this sampler's method {method}, got {state['method']}")
     _check_schedule(state["schedule"], schedule)
-    seed = _arguments.integer("state['seed']", state["seed"], signed=False)
-    step = _arguments.integer("state['step']", state["step"])
-    micro_batch = _arguments.integer("state['micro_batch']", state["micro_batch"])
-    if step < 0:
-        raise SpeeDiffValueError(f"state['step'] must be at least 0, got {step}")
-    if not 0 <= micro_batch < accumulation:
-        raise SpeeDiffValueError(
-            f"state['micro_batch'] must be in [0, accumulation = {accumulation}), got {micro_batch}"
-        )
+    seed = _arguments.integer("state['seed']", state["seed"], least=0, end=1 << 64)
+    step = _arguments.integer("state['step']", state["step"], least=0)
+    micro_batch = _arguments.integer("state['micro_batch']", state["micro_batch"], least=0, end=accumulation)
     return seed, step, micro_batch
 
 

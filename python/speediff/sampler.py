@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ._sampler_base import SamplerBase
 
 if TYPE_CHECKING:
-    from ._sampler_base import Timesteps, Weights
+    from ._native_sampler import Timesteps, Weights
 
 
 class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):

@@ -28,7 +28,11 @@ def _table(code: int, documentation: str) -> functools.cached_property[Table]:
     return functools.cached_property(read)
 
 
-class NoiseSchedule(Closable):
+def _describe(name: str, steps: int, beta_start: float, beta_end: float) -> str:
+    return f"{name}({steps}, beta_start={beta_start}, beta_end={beta_end})"
+
+
+class NoiseSchedule(Closable[Handle]):
     """How a variance-preserving process adds noise: x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε over T steps.
 
     Made by a class method. Tables are read-only float64 arrays of shape (T,), 0-based: entry i
@@ -65,7 +69,7 @@ class NoiseSchedule(Closable):
         """
         return cls._create(
             c.speediff_schedule_create_linear,
-            f"linear({steps})",
+            _describe("linear", steps, beta_start, beta_end),
             _arguments.integer("steps", steps),
             _arguments.real("beta_start", beta_start),
             _arguments.real("beta_end", beta_end),
@@ -82,7 +86,7 @@ class NoiseSchedule(Closable):
         """
         return cls._create(
             c.speediff_schedule_create_quadratic,
-            f"quadratic({steps})",
+            _describe("quadratic", steps, beta_start, beta_end),
             _arguments.integer("steps", steps),
             _arguments.real("beta_start", beta_start),
             _arguments.real("beta_end", beta_end),
@@ -92,7 +96,7 @@ class NoiseSchedule(Closable):
     def scaled_linear(cls, steps: int, *, beta_start: float = 0.00085, beta_end: float = 0.012) -> Self:
         """Stable Diffusion's schedule (Rombach et al. 2022): `quadratic` with its end points."""
         schedule = cls.quadratic(steps, beta_start=beta_start, beta_end=beta_end)
-        schedule._description = f"scaled_linear({steps})"
+        schedule._description = _describe("scaled_linear", steps, beta_start, beta_end)
         return schedule
 
     @classmethod
@@ -126,7 +130,7 @@ class NoiseSchedule(Closable):
         return cls._create(
             c.speediff_schedule_create_from_betas,
             f"from_betas({len(table)} values)",
-            _buffers.pointer(table),
+            _buffers.input_pointer(table),
             len(table),
         )
 
@@ -141,7 +145,7 @@ class NoiseSchedule(Closable):
         return cls._create(
             c.speediff_schedule_create_from_alphas_cumprod,
             f"from_alphas_cumprod({len(table)} values)",
-            _buffers.pointer(table),
+            _buffers.input_pointer(table),
             len(table),
         )
 
@@ -207,8 +211,9 @@ class NoiseSchedule(Closable):
 class ProcessIncrements:
     """The process increment δ_t = x_{t+1} - x_t, exact for any schedule (SpeeD, Theorem 1).
 
-    Three areas follow: acceleration up to `acceleration_end`, deceleration, and convergence from
-    `convergence_start(r)` on. Steps are 1-based, as in the paper.
+    Three areas follow: acceleration up to `acceleration_end`, deceleration up to `convergence_start(r)`,
+    and convergence. Steps are 1-based, as in the paper, and a boundary counts with the area before it, as in
+    its Eq. 2.
 
     The paper's variance is that of independent draws of x_t and x_{t+1}, not of the Markov chain,
     for which it would be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t) and never converge.

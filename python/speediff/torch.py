@@ -9,7 +9,7 @@ import torch
 from ._sampler_base import SamplerBase
 
 if TYPE_CHECKING:
-    from ._sampler_base import Timesteps, Weights
+    from ._native_sampler import Timesteps, Weights
 
 _CPU = torch.device("cpu")
 

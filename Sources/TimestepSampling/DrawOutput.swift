@@ -1,0 +1,69 @@
+/// Where a draw goes: time steps, and their weights.
+struct DrawOutput {
+  let timesteps: UnsafeMutablePointer<Int64>
+  let weights: UnsafeMutablePointer<Float>
+  /// The weight of each of the T steps.
+  let table: UnsafePointer<Float>
+  /// A factor of all weights.
+  let scale: Float
+  /// The center of the dual map, where duals are stored for the steps drawn.
+  let dualCenter: Int?
+
+  /// The part from an entry on.
+  func from(_ entry: Int, dualCenter: Int) -> DrawOutput {
+    DrawOutput(
+      timesteps: timesteps + entry, weights: weights + entry, table: table, scale: scale, dualCenter: dualCenter)
+  }
+
+  /// Stores a step that was drawn, 0 ≤ step < T.
+  @inline(__always)
+  func store(_ drawn: UInt64, at entry: Int) {
+    var step = Int(truncatingIfNeeded: drawn)
+    if let dualCenter { step = abs(dualCenter &- step) }
+    timesteps[entry] = Int64(truncatingIfNeeded: step)
+    weights[entry] = table[step] * scale
+  }
+}
+
+extension InverseCDF {
+  /// Draws entries of a batch, and stores them one after the other.
+  ///
+  /// - Parameters:
+  ///   - source: the batch's uniform numbers.
+  ///   - entries: which entries of the batch.
+  ///   - steps: room for one chunk.
+  ///   - output: room for all entries.
+  @inline(__always)
+  func draw(
+    _ source: some FractionSource, entries: Range<Int>, steps: UnsafeMutablePointer<UInt64>,
+    to output: DrawOutput
+  ) {
+    withLookup { lookup in
+      // Whole blocks of the generator; what the first and the last one hold beyond the entries is dropped.
+      let blocks = (entries.lowerBound &>> 2)..<((entries.upperBound &+ 3) &>> 2)
+      for chunk in stride(from: blocks.lowerBound, to: blocks.upperBound, by: Philox4x32.lanes) {
+        source.prepare(block: UInt32(truncatingIfNeeded: chunk))
+        lookup.storeSteps(least: source.least, most: source.most, into: steps) { place in
+          let index = 4 &* chunk &+ Philox4x32.index(at: place)
+          // Entries past the end have no fraction of their own.
+          guard index < entries.upperBound else { return }
+          steps[place] = UInt64(lookup.searchedStep(of: source.fraction(of: index)))
+        }
+        for block in 0..<min(Philox4x32.lanes, blocks.upperBound &- chunk) {
+          let first = 4 &* (chunk &+ block)
+          let entry = first &- entries.lowerBound
+          if _fastPath(entry >= 0 && first &+ 4 <= entries.upperBound) {
+            output.store(steps[Philox4x32.place(block, 0)], at: entry)
+            output.store(steps[Philox4x32.place(block, 1)], at: entry &+ 1)
+            output.store(steps[Philox4x32.place(block, 2)], at: entry &+ 2)
+            output.store(steps[Philox4x32.place(block, 3)], at: entry &+ 3)
+          } else {
+            for word in 0..<4 where entries.contains(first &+ word) {
+              output.store(steps[Philox4x32.place(block, word)], at: entry &+ word)
+            }
+          }
+        }
+      }
+    }
+  }
+}

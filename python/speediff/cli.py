@@ -1,0 +1,85 @@
+"""The command line, `speediff`: its front end and its errors. Each sub-command has a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__, _plan_command
+from .errors import SpeeDiffError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Subparsers = argparse._SubParsersAction[Any]
+
+COMMANDS: dict[str, Callable[[Subparsers], None]] = {"plan": _plan_command.add_to}
+"""Every sub-command, by name, with what adds its parser; the parser's `run` default runs it."""
+
+SPELLINGS = {"ᾱ": "alpha_bar", "β": "beta", "λ": "lambda", "τ": "tau", "·": "*", "×": "x", "–": "-"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"speediff: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and gives its exit code: 0, or 2 after one line on stderr.
+
+    Args:
+        argv: The arguments; None: those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="speediff.spell_out")
+    try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+            raise unknown_name("command", arguments[0], COMMANDS)
+        options = _parser().parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # Whoever reads has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (SpeeDiffError, MemoryError) as error:
+        return _fail(str(error) or type(error).__name__)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    """Writes what the output's encoding lacks in letters that every encoding has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SPELLINGS.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("speediff.spell_out", _spell_out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="speediff",
+        description="Choose the noise levels a diffusion model trains on, and their weights.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"speediff {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add_to in COMMANDS.values():
+        add_to(subparsers)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print("speediff:", " ".join(message.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,217 @@
+"""What a schedule and a method mean for training: the three areas, P, w and E[w], as plain data.
+
+from speediff.plan import make_plan
+
+schedule = speediff.NoiseSchedule.linear(1000)
+plan = make_plan(schedule, {"speed": speediff.TimestepSampler.speed(schedule)})
+plan.methods[0].areas[2].drawn          # the share of draws that the convergence area gets
+
+Nothing here prints or draws; `speediff.plots` makes the picture of a plan, `speediff plan` both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _arguments
+from ._process import DEFAULT_R, Area, ClosedForm, Process, make_process
+from .errors import SpeeDiffValueError
+from .sampling import Asymmetric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .sampler import TimestepSampler
+    from .schedules import NoiseSchedule
+
+    Table = np.ndarray[Any, np.dtype[np.float64]]
+
+__all__ = ["Area", "AreaShare", "ClosedForm", "MethodPlan", "Plan", "Process", "make_plan"]
+
+MAX_BATCH = 1 << 31
+
+
+@dataclass(frozen=True)
+class AreaShare:
+    """What a method makes of one area. None where the area has no draws."""
+
+    name: str
+    nominal: float
+    """The share of draws under `probabilities`."""
+    drawn: float
+    """The share of draws under `marginal`."""
+    drawn_ratio: float | None
+    """`drawn` over the area's share of steps."""
+    mean_weight: float | None
+    """The mean of w over the area's draws."""
+    objective: float
+    """The area's share of E[w], the sum of P·w."""
+    objective_ratio: float | None
+    """`objective` over the area's share of steps, which is uniform training's share."""
+
+
+@dataclass(frozen=True, eq=False)
+class MethodPlan:
+    """P and w of one method, and what they give the areas."""
+
+    name: str
+    recipe: dict[str, Any]
+    """Sampling and weighting with their parameters, and the options."""
+    tau: int | None
+    """The last step that is not suppressed; None where the sampling has no such step."""
+    batch: int
+    """N, the size of the global batch."""
+    probabilities: Table
+    """P, shape (T,); nominal for the official preset."""
+    marginal: Table
+    """The exact distribution of an entry of a global batch of N, shape (T,)."""
+    weights: Table
+    """w, shape (T,), as drawn with a global batch of N."""
+    normalized: bool
+    """Whether `weights` are divided by `expected_weight`."""
+    expected_weight: float
+    """E[w] under `marginal`, before normalizing."""
+    nominal_expected_weight: float
+    """E[w] under `probabilities`, before normalizing."""
+    acting_k: float | None
+    """How many times as often `marginal` draws a step up to τ as one beyond it, on average."""
+    areas: tuple[AreaShare, ...]
+
+    @property
+    def summary(self) -> str:
+        """Sampling and weighting as calls, with the parameters' Python names."""
+        sampling, weighting = _call(self.recipe["sampling"]), _call(self.recipe["weighting"])
+        if self.recipe["official"]:
+            sampling, weighting = f"{sampling} in pairs", f"{weighting} up to tau"
+        return f"{sampling}, {weighting}"
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether what is drawn differs from the nominal P."""
+        return not np.array_equal(self.marginal, self.probabilities)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A schedule and the methods that are compared on it."""
+
+    process: Process
+    methods: tuple[MethodPlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as dicts, lists, strings and finite numbers, for JSON; inf becomes None."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+
+def make_plan(
+    schedule: NoiseSchedule,
+    samplers: Mapping[str, TimestepSampler],
+    *,
+    label: str | None = None,
+    r: float | None = None,
+    tau: int | None = None,
+    batch: int = 256,
+) -> Plan:
+    """Computes the plan of some samplers, by name, over one schedule.
+
+    Args:
+        schedule: The noise schedule.
+        samplers: Samplers over that schedule.
+        label: What to call the schedule; None: its repr.
+        r: The magnitude beyond which the process counts as converged; None: 143.5. The areas are the
+            schedule's: a sampler may suppress from another step on.
+        tau: Where the convergence area begins, instead of r.
+        batch: N, the size of the global batch, in [1, 2³¹].
+
+    Raises:
+        SpeeDiffValueError: If a value is out of range, or a sampler is over another schedule.
+    """
+    batch = _arguments.integer("batch", batch)
+    if not 1 <= batch <= MAX_BATCH:
+        raise SpeeDiffValueError(f"batch must be in [1, {MAX_BATCH}], got {batch}")
+    process = make_process(schedule, label or repr(schedule), r, tau)
+    for name, sampler in samplers.items():
+        if sampler.schedule is not schedule:
+            raise SpeeDiffValueError(f"samplers[{name!r}] must be over {schedule!r}, got {sampler!r}")
+    methods = (_method(name, sampler, process, batch) for name, sampler in samplers.items())
+    return Plan(process, tuple(methods))
+
+
+def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -> MethodPlan:
+    probabilities, marginal, weights = sampler.probabilities, sampler.marginal(batch), sampler.weights
+    expected, nominal = sampler.expected_weight(batch), sampler.expected_weight()
+    normalized = sampler.recipe.normalize
+    if normalized:
+        # The sampler's table is normalized under P, and its draws under the marginal.
+        weights = weights * (nominal / expected)
+        weights.flags.writeable = False
+    tau = _tau(sampler)
+    return MethodPlan(
+        name=name,
+        recipe=sampler.recipe.describe(),
+        tau=tau,
+        batch=batch,
+        probabilities=probabilities,
+        marginal=marginal,
+        weights=weights,
+        normalized=normalized,
+        expected_weight=expected,
+        nominal_expected_weight=nominal,
+        acting_k=None if tau is None else float(marginal[:tau].mean() / marginal[tau:].mean()),
+        areas=tuple(_share(area, probabilities, marginal, weights) for area in process.areas),
+    )
+
+
+def _tau(sampler: TimestepSampler) -> int | None:
+    sampling = sampler.recipe.sampling
+    if not isinstance(sampling, Asymmetric):
+        return None
+    if sampling.tau is not None:
+        return sampling.tau
+    return sampler.schedule.process_increments().convergence_start(sampling.r or DEFAULT_R)
+
+
+def _share(area: Area, probabilities: Table, marginal: Table, weights: Table) -> AreaShare:
+    drawn = float(marginal[area.entries].sum())
+    product = marginal * weights
+    weighted = float(product[area.entries].sum())
+    objective = weighted / float(product.sum())
+    return AreaShare(
+        name=area.name,
+        nominal=float(probabilities[area.entries].sum()),
+        drawn=drawn,
+        drawn_ratio=drawn / area.share if area.steps else None,
+        mean_weight=weighted / drawn if drawn else None,
+        objective=objective,
+        objective_ratio=objective / area.share if area.steps else None,
+    )
+
+
+def _call(description: dict[str, Any]) -> str:
+    parameters = {key: value for key, value in description.items() if key != "name" and value is not None}
+    listed = ", ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in parameters.items()
+    )
+    return f"{description['name']}({listed})" if listed else str(description["name"])
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts, arrays and tuples as lists, and None for what JSON has no number for."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

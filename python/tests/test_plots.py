@@ -1,0 +1,141 @@
+"""The pictures of plans: what is drawn is what the tables hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import speediff
+from speediff.cli import main
+from speediff.plan import Plan, make_plan
+
+pytest.importorskip("matplotlib")
+
+from speediff import plots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+SCHEDULES = {
+    "linear": speediff.NoiseSchedule.linear(1000),
+    "cosine": speediff.NoiseSchedule.cosine(1000),
+    "small": speediff.NoiseSchedule.linear(30),
+    "no convergence": speediff.NoiseSchedule.scaled_linear(900),
+    "zero terminal SNR": speediff.NoiseSchedule.from_alphas_cumprod(
+        np.append(np.linspace(0.99, 0.1, 99) ** 2, 0)
+    ),
+}
+METHODS = {
+    "speed": lambda schedule: speediff.TimestepSampler.speed(schedule, tau=20),
+    "official": lambda schedule: speediff.TimestepSampler.speed(schedule, tau=20, preset="official"),
+    "uniform": speediff.TimestepSampler,
+}
+
+
+def plan_of(schedule: str, *methods: str) -> Plan:
+    steps = SCHEDULES[schedule]
+    return make_plan(steps, {name: METHODS[name](steps) for name in methods})
+
+
+def lines(figure: Figure) -> dict[str, Line2D]:
+    return {str(line.get_gid()): line for panel in figure.axes for line in panel.get_lines()}
+
+
+def expected_lines(plan: Plan) -> dict[str, np.ndarray]:
+    process = plan.process
+    result = {"process.variance": process.variance / 2, "process.rate": process.rate / process.rate.max()}
+    for method in plan.methods:
+        result[f"{method.name}.probabilities"] = method.probabilities
+        result[f"{method.name}.weights"] = method.weights
+        if method.has_marginal:
+            result[f"{method.name}.marginal"] = method.marginal
+    return result
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "methods", [("speed",), ("official",), ("uniform",), ("speed", "official", "uniform")]
+)
+def test_the_lines_are_the_tables_over_one_based_steps(schedule: str, methods: tuple[str, ...]) -> None:
+    plan = plan_of(schedule, *methods)
+    drawn = lines(plots.plan_figure(plan))
+    for name, table in expected_lines(plan).items():
+        np.testing.assert_array_equal(drawn[name].get_xdata(), np.arange(1, len(table) + 1), err_msg=name)
+        np.testing.assert_array_equal(drawn[name].get_ydata(), table, err_msg=name)
+    assert ("uniform" in drawn) == ("uniform" not in methods)
+    if "uniform" in drawn:
+        assert set(drawn["uniform"].get_ydata()) == {1 / plan.process.steps}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("methods", [("speed",), ("speed", "uniform")])
+def test_the_shades_are_the_areas_in_every_panel(schedule: str, methods: tuple[str, ...]) -> None:
+    plan = plan_of(schedule, *methods)
+    figure = plots.plan_figure(plan)
+    expected = {
+        f"area.{area.name}": (area.first - 0.5, area.last + 0.5) for area in plan.process.areas if area.steps
+    }
+    shaded = [shades(panel.patches) for panel in figure.axes if panel.patches]
+    assert shaded == [expected] * (1 + len(methods))
+    assert figure.axes[0].get_xlim() == (0.5, plan.process.steps + 0.5)
+
+
+def shades(patches: list[Rectangle]) -> dict[str, tuple[float, float]]:
+    return {str(patch.get_gid()): (patch.get_x(), patch.get_x() + patch.get_width()) for patch in patches}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("methods", [("speed",), ("official", "uniform")])
+def test_every_curve_lies_inside_its_panel(schedule: str, methods: tuple[str, ...]) -> None:
+    for panel in plots.plan_figure(plan_of(schedule, *methods)).axes:
+        low, high = panel.get_ylim()
+        for line in panel.get_lines():
+            assert low <= np.min(line.get_ydata())
+            assert np.max(line.get_ydata()) < high
+
+
+def test_the_boundaries_are_named() -> None:
+    panel = plots.plan_figure(plan_of("linear", "speed")).axes[0]
+    assert {text.get_text() for text in panel.texts} == {
+        "acceleration",
+        "deceleration",
+        "convergence",
+        "$t_{ad}$ = 220",
+        "$\\tau$ = 700",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89PNG")]
+)
+def test_the_ending_chooses_the_format_and_equal_plans_give_equal_files(
+    tmp_path: Path, ending: str, start: bytes
+) -> None:
+    first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    assert main(["plan", "--json", "--plot", str(first)]) == 0
+    assert main(["plan", "--json", "--plot", str(second)]) == 0
+    assert first.read_bytes().startswith(start)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_name_with_mathematics_in_it_is_drawn_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a$\\frac_{$.npy"
+    np.save(path, SCHEDULES["linear"].betas)
+    assert main(["plan", "--json", "--betas", str(path), "--plot", str(tmp_path / "plan.svg")]) == 0
+
+
+def test_no_global_figure_is_made(tmp_path: Path) -> None:
+    code = (
+        "import sys; from speediff.cli import main; main(sys.argv[1:]); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "plan", "--json", "--plot", str(tmp_path / "plan.png")]
+    subprocess.run(command, capture_output=True, check=True)
