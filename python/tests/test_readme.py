@@ -1,0 +1,72 @@
+"""Every snippet of the README runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import speediff
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def snippet(language: str) -> str:
+    """The one block of this language."""
+    (block,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return str(block)
+
+
+def test_the_training_loop_trains() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+    before = layer.weight.detach().clone()
+
+    def add_noise(x: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha_bar = torch.tensor(speediff.NoiseSchedule.linear(1000).alphas_cumprod)[t].float()
+        shape = (-1, 1, 1, 1)
+        return alpha_bar.sqrt().view(shape) * x + (1 - alpha_bar).sqrt().view(shape) * noise
+
+    namespace = {
+        "torch": torch,
+        "device": torch.device("cpu"),
+        "loader": [(torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64)) for _ in range(3)],
+        "scheduler": SimpleNamespace(add_noise=add_noise),
+        "model": lambda x_t, t, y: layer(x_t),
+        "optimizer": torch.optim.AdamW(layer.parameters()),
+    }
+    exec(snippet("python"), namespace)
+    assert namespace["sampler"].step == 3
+    assert torch.isfinite(namespace["loss"])
+    assert not torch.equal(before, layer.weight)
+
+
+def test_the_c_program_compiles_and_prints_the_first_draw(tmp_path: Path) -> None:
+    source, program = tmp_path / "readme.c", tmp_path / "readme"
+    source.write_text(snippet("c"))
+    library = speediff.library_path()
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{ROOT / 'include'}"]
+    subprocess.run(["cc", *flags, source, "-o", program, library], check=True)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    sampler = speediff.TimestepSampler.speed(speediff.NoiseSchedule.linear(1000), seed=0)
+    t, w = sampler.sample(256)
+    assert printed == f"t = {t[0]}, w = {w[0]:.4f}\n"
+
+
+def test_the_swift_lines_are_part_of_the_swift_tests() -> None:
+    tests = (ROOT / "Tests" / "TimestepSamplingTests" / "ReadmeTests.swift").read_text()
+    for line in snippet("swift").strip().splitlines():
+        assert line in tests
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/draw.md", "docs/plan.md"])
+def test_links_lead_to_files_that_exist(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
