@@ -1,0 +1,139 @@
+"""The header, the library's dynamic symbols and `_c_api.py` say the same."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from pathlib import Path
+
+import header
+import pytest
+
+import speediff
+from speediff import _c_api as c
+from speediff import _library
+
+NAMES = list(header.functions())
+C_TYPES = {
+    "void": None,
+    "int32_t": ctypes.c_int32,
+    "uint32_t": ctypes.c_uint32,
+    "int64_t": ctypes.c_int64,
+    "uint64_t": ctypes.c_uint64,
+    "double": ctypes.c_double,
+    "float": ctypes.c_float,
+    "char*": ctypes.c_char_p,
+    "speediff_schedule": c.Schedule,
+    "speediff_sampling": c.Sampling,
+    "speediff_weighting": c.Weighting,
+    "speediff_sampler": c.Sampler,
+    "speediff_sampler_options": c.SamplerOptions,
+    **dict.fromkeys(header.enums(), ctypes.c_int),
+}
+
+
+def ctype(spelling: str) -> object:
+    """The ctypes type of a C type."""
+    if spelling in C_TYPES:
+        return C_TYPES[spelling]
+    assert spelling.endswith("*"), spelling
+    return ctypes.POINTER(ctype(spelling[:-1]))  # type: ignore[arg-type]
+
+
+def exported() -> list[str]:
+    """All dynamic symbols that the library defines."""
+    command = ["nm", "-D", "--defined-only", speediff.library_path()]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split()[-1] for line in lines]
+
+
+def test_the_header_was_understood() -> None:
+    assert len(NAMES) > 30
+    assert NAMES[0] == "speediff_abi_version"
+    assert header.parameter_types("speediff_sampler_create")[-1] == "speediff_sampler**"
+
+
+def test_the_library_exports_the_functions_of_the_header_and_nothing_else() -> None:
+    assert sorted(exported()) == sorted(NAMES)
+
+
+def test_c_api_declares_the_functions_of_the_header_in_its_order() -> None:
+    declared = re.findall(r"^(speediff_\w+) = ", Path(c.__file__).read_text(), flags=re.MULTILINE)
+    assert declared == NAMES
+    assert sorted(name for name in vars(c) if name.startswith("speediff_")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_types_of_arguments_and_results_are_those_of_the_header(name: str) -> None:
+    function = getattr(c, name)
+    assert list(function.argtypes) == [ctype(kind) for kind in header.parameter_types(name)]
+    assert function.restype == ctype(header.result(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_that_can_fail_has_an_error_check(name: str) -> None:
+    function = getattr(c, name)
+    has_check = getattr(function, "errcheck", None) is not None and header.returns_status(name)
+    assert has_check == header.returns_status(name)
+    assert header.returns_status(name) or name.endswith(("_version", "_last_error", "_destroy")), (
+        "neither fallible nor harmless"
+    )
+
+
+def test_values_of_enums_are_those_of_the_header() -> None:
+    in_header = {
+        name.removeprefix("SPEEDIFF_"): value
+        for values in header.enums().values()
+        for name, value in values.items()
+    }
+    in_python = {name: value for name, value in vars(c).items() if name.isupper() and isinstance(value, int)}
+    assert in_python == in_header
+
+
+def test_the_struct_of_options_is_laid_out_as_in_the_header() -> None:
+    fields = header.structs()["speediff_sampler_options"]
+    assert fields is not None
+    assert list(c.SamplerOptions._fields_) == [(name, C_TYPES[kind]) for name, kind in fields]
+    assert {name for name, content in header.structs().items() if content is None} == {
+        "speediff_schedule",
+        "speediff_sampling",
+        "speediff_weighting",
+        "speediff_sampler",
+    }
+
+
+def test_the_struct_of_options_has_the_size_and_offsets_that_a_compiler_gives_it(tmp_path: Path) -> None:
+    names = [name for name, *_ in c.SamplerOptions._fields_]
+    members = "".join(f", offsetof(speediff_sampler_options, {name})" for name in names)
+    source = tmp_path / "layout.c"
+    source.write_text(
+        "#include <speediff.h>\n#include <stddef.h>\n#include <stdio.h>\n"
+        "int main(void) {\n  speediff_sampler_options o = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;\n"
+        f"  size_t v[] = {{sizeof o, (size_t)o.world_size, (size_t)o.accumulation{members}}};\n"
+        '  for (size_t i = 0; i < sizeof v / sizeof *v; i++) printf("%zu ", v[i]);\n  return 0;\n}\n'
+    )
+    program = tmp_path / "layout"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{header.HEADER.parent}"]
+    subprocess.run(["cc", *flags, str(source), "-o", str(program)], check=True)
+    printed = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout.split()
+    expected = [ctypes.sizeof(c.SamplerOptions), 1, 1]
+    expected += [getattr(c.SamplerOptions, name).offset for name in names]
+    assert [int(value) for value in printed] == expected
+
+
+def test_versions_are_the_same_everywhere() -> None:
+    abi = int(header.macro("SPEEDIFF_ABI_VERSION"))
+    assert abi == _library.ABI_VERSION == c.speediff_abi_version()
+    pyproject = (header.TESTS.parent / "pyproject.toml").read_text()
+    found = re.search(r'^version = "(.+)"$', pyproject, flags=re.MULTILINE)
+    assert found
+    assert found[1] == speediff.__version__ == c.speediff_version().decode()
+
+
+def test_the_header_is_valid_c11_and_cplusplus(tmp_path: Path) -> None:
+    for suffix, standard in (("c", "c11"), ("cpp", "c++11")):
+        source = tmp_path / f"include.{suffix}"
+        source.write_text("#include <speediff.h>\n#include <speediff.h>\n")
+        flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
+        subprocess.run(["cc", *flags, f"-I{header.HEADER.parent}", str(source)], check=True)
