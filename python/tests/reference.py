@@ -203,11 +203,40 @@ def draw_official(seed: int, step: int, total: int, inner: Sequence[int], center
 
 
 def order(seed: int, step: int, total: int) -> list[int]:
-    """The permutation of at most 64 strata: Durstenfeld's shuffle."""
+    """The permutation of the strata; of at most 64, Durstenfeld's shuffle."""
+    if total > 64:
+        return network_order(seed, step, total)
     result, random = list(range(total)), words(seed, step, STRATA_ORDER, 0, total)
     for i in range(total - 1, 0, -1):
         j = int(random[i]) * (i + 1) >> 32
         result[i], result[j] = result[j], result[i]
+    return result
+
+
+def network_order(seed: int, step: int, total: int) -> list[int]:
+    """The permutation of more than 64 strata: the network of docs/draw.md."""
+    columns = math.isqrt(total - 1) + 1
+    rows = -(-total // columns)
+    keys = [int(word) for word in words(seed, step, STRATA_ORDER, 0, 12)]
+
+    def mix(x: int, key: int, size: int) -> int:
+        h = (x ^ key) * 0x9E3779B1 % 2**32
+        h = (h ^ h >> 15) * 0x85EBCA77 % 2**32
+        return (h >> 16) * size >> 16
+
+    def turn(place: int) -> int:
+        row, column = divmod(place, columns)
+        for first, second in zip(keys[::2], keys[1::2], strict=True):
+            column = (column + mix(row, first, columns)) % columns
+            row = (row + mix(column, second, rows)) % rows
+        return row * columns + column
+
+    result = []
+    for place in range(total):
+        value = turn(place)
+        while value >= total:
+            value = turn(value)
+        result.append(value)
     return result
 
 

@@ -56,7 +56,7 @@ def test_independent_draws_are_those_of_the_reference(linear: NoiseSchedule, see
 def test_spread_draws_are_those_of_the_reference(linear: NoiseSchedule, seed: int, step: int) -> None:
     stratified = sampler_named("stratified", linear, seed)
     low_discrepancy = sampler_named("low_discrepancy", linear, seed)
-    for n in (1, 2, 3, 5, 8, 33, 64):
+    for n in (1, 2, 3, 5, 8, 33, 64, 65, 100):
         expected = reference.draw_stratified(seed, step, n, ASYMMETRIC)
         assert stratified.sample(n, step=step)[0].tolist() == expected.tolist()
         expected = reference.draw_low_discrepancy(seed, step, n, ASYMMETRIC)

@@ -77,5 +77,5 @@ def test_the_reference_inverts_as_fractions_do() -> None:
 
 
 def test_the_reference_shuffles() -> None:
-    for total in (1, 2, 3, 63, 64):
+    for total in (1, 2, 3, 63, 64, 65, 81, 82, 90, 91, 1000):
         assert sorted(reference.order(1, 2, total)) == list(range(total))

@@ -65,6 +65,13 @@ def test_low_discrepancy_draws_are_spaced_evenly_from_one_random_start(size: int
         assert t.min() == (start * size * parts >> 32) % parts
 
 
+@pytest.mark.parametrize("size", [65, 66, 72, 73, 81, 82, 100, 257, 1000, 4096, 10_007])
+def test_the_order_of_many_strata_is_that_of_the_documented_network(size: int) -> None:
+    for seed, step in ((0, 0), (2**64 - 1, 3), (7, 2**40 + 1)):
+        t, _ = TimestepSampler(even(size), seed=seed, strata="stratified").sample(size, step=step)
+        assert t.tolist() == reference.order(seed, step, size)
+
+
 @pytest.mark.parametrize("strata", SPREAD)
 def test_spread_draws_of_any_distribution_hit_each_step_as_often_as_they_must(
     linear: NoiseSchedule, strata: str

@@ -1,0 +1,114 @@
+"""Fashion-MNIST in memory, and randomness that is a function of (seed, purpose, index).
+
+Nothing here keeps a state: the images of any step, and its noise, can be computed on their own.
+A resumed run therefore sees what an uninterrupted one would have seen, on any number of processes.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
+CLASS_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+NULL_LABEL = len(CLASS_NAMES)  # stands for "no class given"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images: ``pixels`` uint8 (n, 1, 28, 28) and ``labels`` int64 (n,)."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, n: int) -> Images:
+        """The first ``n`` of them."""
+        return Images(self.pixels[:n], self.labels[:n])
+
+
+def _paths(folder: Path, part: str) -> tuple[Path, Path]:
+    return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
+
+
+def is_present(folder: Path) -> bool:
+    """Whether ``folder`` holds all four files of the data set."""
+    return all(path.is_file() for part in ("train", "t10k") for path in _paths(folder, part))
+
+
+def _read_idx(path: Path) -> Tensor:
+    """An idx file of bytes: two zeros, type 8, number of dimensions, big-endian sizes, data."""
+    with gzip.open(path) as file:
+        content = file.read()
+    if content[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is not an idx file of bytes")
+    dimensions = content[3]
+    shape = np.frombuffer(content, ">i4", count=dimensions, offset=4)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+    return torch.from_numpy(values.reshape(tuple(shape)).copy())
+
+
+def fashion_mnist(folder: Path, part: str) -> Images:
+    """The 60,000 images for training (``part`` is ``train``) or the 10,000 for tests (``t10k``)."""
+    pixels, labels = (_read_idx(path) for path in _paths(folder, part))
+    return Images(pixels[:, None], labels.long())
+
+
+def to_model_range(pixels: Tensor) -> Tensor:
+    """Bytes [0, 255] to float32 [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def random_numbers(seed: int, purpose: str, index: int) -> np.random.Generator:
+    """A generator that depends on its arguments alone; ``index`` is a step or an epoch."""
+    return np.random.default_rng([seed, index, *purpose.encode()])
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return random_numbers(seed, "data order", epoch).permutation(count)
+
+
+def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[np.int64]:
+    """Which of ``count`` images are the global batch of ``step``, shape (batch_size,).
+
+    The batches follow one another through a new permutation per epoch, and may straddle two:
+    every image is seen exactly once per epoch.
+    """
+    epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
+    pairs = zip(epochs.tolist(), places.tolist(), strict=True)
+    return np.array([_epoch_order(seed, epoch, count)[place] for epoch, place in pairs])
+
+
+def training_batch(
+    images: Images, seed: int, step: int, batch_size: int, part: slice, label_dropout: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One process's ``part`` of the global batch of ``step``: images, labels and noise.
+
+    Horizontal flips, dropped labels (:data:`NULL_LABEL`) and noise are drawn for the global batch
+    and then cut, so that a run does not depend on the number of its processes.
+    """
+    draws = random_numbers(seed, "training batch", step)
+    flipped = torch.from_numpy(draws.random(batch_size) < 0.5)[part]
+    dropped = torch.from_numpy(draws.random(batch_size) < label_dropout)[part]
+    noise = draws.standard_normal((batch_size, 1, 28, 28), dtype=np.float32)
+    chosen = torch.from_numpy(batch_indices(seed, step, batch_size, len(images))[part])
+    x = to_model_range(images.pixels[chosen])
+    x = torch.where(flipped[:, None, None, None], x.flip(-1), x)
+    labels = images.labels[chosen].masked_fill(dropped, NULL_LABEL)
+    return x, labels, torch.from_numpy(noise)[part]
