@@ -247,7 +247,7 @@ speediff_status speediff_sampler_weights(const speediff_sampler *sampler, double
 speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t total, double *out);
 
 /* Draws the calls first_call ... first_call + calls - 1 of this rank, n entries each: `timesteps` and `weights` have
- * calls * n entries. first_call >= 0. */
+ * calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
 speediff_status speediff_sampler_draw(const speediff_sampler *sampler, int64_t first_call, int64_t calls, int64_t n,
                                       int64_t *timesteps, float *weights);
 

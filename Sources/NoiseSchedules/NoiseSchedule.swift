@@ -28,14 +28,21 @@ public struct NoiseSchedule: Sendable, Equatable {
     var alphasCumprod = [Double]()
     alphasCumprod.reserveCapacity(betas.count)
     for (i, beta) in betas.enumerated() {
+      let isLast = i == betas.count - 1
       guard beta > 0, beta <= 1 else { throw ArgumentError("betas[\(i)]", "must be in (0, 1]", got: beta) }
-      guard beta < 1 || i == betas.count - 1 else {
+      guard beta < 1 || isLast else {
         throw ArgumentError("betas[\(i)]", "must be below 1 before the last step", got: beta)
       }
-      product *= 1 - beta
+      let next = product * (1 - beta)
+      guard next < product else {
+        throw ArgumentError("betas[\(i)]", "must be large enough to lower alphas_cumprod in double precision", got: beta)
+      }
+      guard next > 0 || isLast else {
+        throw ArgumentError("betas[\(i)]", "must leave alphas_cumprod above 0 before the last step", got: beta)
+      }
+      product = next
       alphasCumprod.append(product)
     }
-    try Self.checkDecreasing(alphasCumprod)
     self.betas = betas
     self.alphasCumprod = alphasCumprod
   }

@@ -227,9 +227,9 @@ def train(
 
             mean_loss, stopping = processes.agree(loss, stop.made)
             curve.append(mean_loss)
-            rate = (step + 1) * args.batch_size / seconds()
-            bar.set_postfix_str(f"loss={curve.smoothed[-1]:.4f}, {rate:.0f} images/s", refresh=False)
             bar.update()
+            rate = args.batch_size * (bar.format_dict["rate"] or 0)
+            bar.set_postfix_str(f"loss={curve.smoothed[-1]:.4f}, {rate:.0f} images/s", refresh=False)
             done = step + 1 == args.steps
             if done or stopping or (step + 1) % args.checkpoint_every == 0:
                 save(step + 1)

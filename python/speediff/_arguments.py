@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numbers
 import operator
+from typing import TYPE_CHECKING
 
-from .errors import SpeeDiffTypeError, SpeeDiffValueError
+from .errors import SpeeDiffTypeError, SpeeDiffValueError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -41,4 +45,13 @@ def flag(argument: str, value: object) -> bool:
     """The value, if it is a bool."""
     if not isinstance(value, bool):
         raise SpeeDiffTypeError(f"{argument} must be True or False, got {value!r}")
+    return value
+
+
+def choice(argument: str, value: object, known: Collection[str]) -> str:
+    """The value, if it is one of the known names."""
+    if not isinstance(value, str):
+        raise SpeeDiffTypeError(f"{argument} must be a name, got {value!r}")
+    if value not in known:
+        raise unknown_name(argument, value, known)
     return value

@@ -21,7 +21,7 @@ from ctypes import (
 from typing import Any
 
 from . import errors
-from ._library import library
+from ._library import library, path
 
 # ---- Declarations --------------------------------------------------------------------------------
 
@@ -38,7 +38,12 @@ def _raise_on_failure(status: int, _function: Any, _arguments: Any) -> None:
 
 def _plain(name: str, result: Any, *arguments: Any) -> Any:
     """Declares a function that cannot fail."""
-    function = getattr(library, name)
+    try:
+        function = getattr(library, name)
+    except AttributeError:
+        raise errors.SpeeDiffLibraryError(
+            f"{path} lacks {name}: it is of another release. Rebuild it with `make build`."
+        ) from None
     function.restype = result
     function.argtypes = arguments
     return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .errors import SpeeDiffClosedError
+from .errors import SpeeDiffClosedError, SpeeDiffTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,10 @@ class Closable(Generic[Native]):
     def close(self) -> None:
         """Gives up the native object. Calling it again does nothing."""
         self._handle = None
+
+    def __getstate__(self) -> Any:
+        """Refuses copies and pickles, which would share or lose the native object."""
+        raise SpeeDiffTypeError(f"a {type(self).__name__} must not be copied or pickled; make another one")
 
     def __enter__(self) -> Any:
         self._open_handle()

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from .errors import SpeeDiffTypeError, unknown_name
+from ._arguments import choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,4 @@ def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]]
     """The method itself, or the one that the name stands for, with its defaults."""
     if isinstance(method, kind):
         return method
-    if not isinstance(method, str):
-        raise SpeeDiffTypeError(f"{argument} must be a name or a {kind.__name__}, got {method!r}")
-    if method not in by_name:
-        raise unknown_name(argument, method, by_name)
-    return by_name[method]()
+    return by_name[choice(argument, method, by_name)]()

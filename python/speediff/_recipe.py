@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from . import _arguments, errors
+from . import _arguments
 from . import _c_api as c
 from ._methods import resolve
 from ._native_sampler import NativeSampler
@@ -70,10 +70,9 @@ class Recipe:
         official: bool = False,
     ) -> Recipe:
         """Checks what users give. Ranges that the library checks are left to it."""
-        if prediction is not None and prediction not in PREDICTIONS:
-            raise errors.unknown_name("prediction", prediction, PREDICTIONS)
-        if strata not in STRATA:
-            raise errors.unknown_name("strata", strata, STRATA)
+        if prediction is not None:
+            _arguments.choice("prediction", prediction, PREDICTIONS)
+        _arguments.choice("strata", strata, STRATA)
         return cls(
             resolve("sampling", sampling, SAMPLINGS, Sampling),  # type: ignore[type-abstract]
             resolve("weighting", weighting, WEIGHTINGS, Weighting),  # type: ignore[type-abstract]

@@ -108,7 +108,9 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         self.recipe = recipe
         """The sampling, the weighting and the options, as they were given."""
         self._ahead: DrawsAhead[Piece] = DrawsAhead()
-        super().__init__(recipe.create(schedule, self.seed))
+        # The user may close the schedule; this one shares its native object.
+        self._process = NoiseSchedule(schedule._open_handle(), schedule._description)
+        super().__init__(recipe.create(self._process, self.seed))
 
     @classmethod
     def speed(
@@ -143,8 +145,7 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
             preset: "paper" or "official".
             **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prediction`.
         """
-        if preset not in PRESETS:
-            raise errors.unknown_name("preset", preset, PRESETS)
+        _arguments.choice("preset", preset, PRESETS)
         if preset == "official" and tau is None and r is None:
             tau = OFFICIAL_TAU
         sampler = cls.__new__(cls)
@@ -153,6 +154,11 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         )
         sampler._prepare(schedule, seed, recipe)
         return sampler
+
+    def close(self) -> None:
+        """Gives up the native object, and what was drawn ahead. Calling it again does nothing."""
+        super().close()
+        self._ahead = DrawsAhead(self._ahead.next_call())
 
     @property
     def probabilities(self) -> Table:
@@ -188,10 +194,12 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         """All that continues the draws in another process: method, schedule, seed and step.
 
         Plain numbers and strings. Rank and world size are not part of it: the global batch does not
-        depend on them.
+        depend on them. Accumulation may change between training steps.
         """
-        step, micro_batch = divmod(self._ahead.next_call(), self.recipe.accumulation)
-        return _state.save(self.recipe.describe(), self.schedule, self.seed, step, micro_batch)
+        accumulation = self.recipe.accumulation
+        return _state.save(
+            self.recipe.describe(), self._process, self.seed, self._ahead.next_call(), accumulation
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken; on error nothing changes.
@@ -201,13 +209,11 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
                 damaged; the message names the difference.
         """
         self._open_handle()
-        seed, step, micro_batch = _state.load(
-            state, self.recipe.describe(), self.schedule, self.recipe.accumulation
-        )
-        handle = self.recipe.create(self.schedule, seed)
+        seed, call = _state.load(state, self.recipe.describe(), self._process, self.recipe.accumulation)
+        handle = self.recipe.create(self._process, seed)
         self.seed = seed
         self._handle = handle
-        self._ahead = DrawsAhead(step * self.recipe.accumulation + micro_batch)
+        self._ahead = DrawsAhead(call)
 
     def __repr__(self) -> str:
         return (
@@ -249,6 +255,8 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
             native.check_size(n)
             timesteps, weights = np.empty(n, np.int64), np.empty(n, np.float32)
         else:
+            if not (isinstance(out, tuple) and len(out) == 2):
+                raise errors.SpeeDiffTypeError(f"out must be a tuple of two arrays, got {out!r}")
             timesteps = _buffers.check_output("out[0]", out[0], np.int64, n)
             weights = _buffers.check_output("out[1]", out[1], np.float32, n)
 

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule
 
 VERSION = 1
-_KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch")
+_KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch", "accumulation")
 
 
 def save(
-    method: dict[str, Any], schedule: NoiseSchedule, seed: int, step: int, micro_batch: int
+    method: dict[str, Any], schedule: NoiseSchedule, seed: int, call: int, accumulation: int
 ) -> dict[str, Any]:
-    """The state as plain values."""
+    """The state before a call, as plain values."""
+    step, micro_batch = divmod(call, accumulation)
     return {
         "version": VERSION,
         "method": method,
@@ -26,13 +27,14 @@ def save(
         "seed": seed,
         "step": step,
         "micro_batch": micro_batch,
+        "accumulation": accumulation,
     }
 
 
 def load(
     state: object, method: dict[str, Any], schedule: NoiseSchedule, accumulation: int
-) -> tuple[int, int, int]:
-    """Seed, step and micro-batch of a state that belongs to this method and schedule."""
+) -> tuple[int, int]:
+    """Seed and next call of a state that belongs to this method and schedule."""
     if not isinstance(state, dict):
         raise SpeeDiffTypeError(f"state must be a dict, got a {type(state).__name__}")
     if state.get("version") != VERSION:
@@ -45,8 +47,15 @@ def load(
     _check_schedule(state["schedule"], schedule)
     seed = _arguments.integer("state['seed']", state["seed"], least=0, end=1 << 64)
     step = _arguments.integer("state['step']", state["step"], least=0)
-    micro_batch = _arguments.integer("state['micro_batch']", state["micro_batch"], least=0, end=accumulation)
-    return seed, step, micro_batch
+    saved = _arguments.integer("state['accumulation']", state["accumulation"], least=1)
+    micro_batch = _arguments.integer("state['micro_batch']", state["micro_batch"], least=0, end=saved)
+    if micro_batch > 0 and saved != accumulation:
+        raise SpeeDiffValueError(
+            f"state['accumulation'] must be this sampler's {accumulation} in the middle of a training step, "
+            f"got {saved}"
+        )
+    call = step * accumulation + micro_batch
+    return seed, _arguments.integer("state['step'] times accumulation", call, least=0)
 
 
 def _fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:

@@ -269,10 +269,11 @@ def test_deep_copies_are_independent_or_refused(linear: NoiseSchedule, how: Call
     assert sampler.sample(8)[0].tolist() == sampler.sample(8, step=1)[0].tolist()
 
 
-def test_closing_a_shallow_copy_leaves_the_original_open(linear: NoiseSchedule) -> None:
+def test_a_shallow_copy_is_refused_and_the_original_goes_on(linear: NoiseSchedule) -> None:
     sampler = TimestepSampler.speed(linear, seed=5)
     for original in (linear, sampler):
-        copy.copy(original).close()
+        with pytest.raises(speediff.SpeeDiffTypeError, match="must not be copied"):
+            copy.copy(original)
         gc.collect()
     assert linear.process_increments().acceleration_end == 220
     assert sampler.sample(8)[0].tolist() == sampler.sample(8, step=0)[0].tolist()
