@@ -35,7 +35,7 @@ public struct NoiseSchedule: Sendable, Equatable {
       }
       let next = product * (1 - beta)
       guard next < product else {
-        throw ArgumentError("betas[\(i)]", "must be large enough to lower alphas_cumprod in double precision", got: beta)
+        throw ArgumentError("betas[\(i)]", "must be large enough to lower alphas_cumprod", got: beta)
       }
       guard next > 0 || isLast else {
         throw ArgumentError("betas[\(i)]", "must leave alphas_cumprod above 0 before the last step", got: beta)
