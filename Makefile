@@ -1,11 +1,11 @@
 # make demo       set everything up, and train a small DiT with SpeeD on real images (under ten minutes on two cores)
 # make test       set everything up, and run every check that CI runs
-# make test-long  the checks that take longer: 10⁸ draws
+# make test-long  the checks that take longer: frequencies over 10⁸ draws and more
 # make bench      the cost of a draw, beside what a training script would use instead
 # make build      the native library alone, for this machine's instruction set
 # make format     format Swift and Python
 #
-# Needs Swift 6.1 or later, Python 3.10 or later, and a C compiler. The rest is installed: Debian packages as root, Python
+# Needs Swift 6.1 or later, Python 3.11 or later, and a C compiler. The rest is installed: Debian packages as root, Python
 # packages into .venv. What is there already is not installed again.
 
 PYTHON ?= python3
@@ -58,7 +58,7 @@ clean:
 # Virtual environment. A stamp is made anew when what it stands for changes.
 $(VENV)/.ready-for-demo: python/pyproject.toml python/constraints.txt
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev python3-dev dataset-fashion-mnist
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,examples]'
 	touch $@
 

@@ -72,8 +72,8 @@ const char *speediff_last_error(void);
 /* A schedule of T steps, 2 <= T <= 2^24, with its tables in double precision. */
 typedef struct speediff_schedule speediff_schedule;
 
-/* beta = linspace(beta_start, beta_end) * (1000 / T). Ho et al. 2020; the factor as in guided-diffusion and DiT. Usual
- * end points: 1e-4, 0.02; then T > 20. */
+/* beta = linspace(beta_start, beta_end) * (1000 / T). Ho et al. 2020; the factor as in guided-diffusion and DiT. Both end
+ * points in (0, 1], and T above 1000 times the larger one. Usual: 1e-4, 0.02; then T > 20. */
 speediff_status speediff_schedule_create_linear(int64_t steps, double beta_start, double beta_end,
                                                 speediff_schedule **out);
 
@@ -135,8 +135,10 @@ speediff_status speediff_schedule_acceleration_end(const speediff_schedule *sche
  * 1, and below 1 / alphas_cumprod at the last step. */
 speediff_status speediff_schedule_convergence_start(const speediff_schedule *schedule, double r, int64_t *t);
 
-/* The same two from the closed forms, as real numbers. tau(r) may lie beyond T. */
+/* t_ad = sqrt(T/D) - T beta_0/D from the closed forms, as a real number; negative for nearly constant beta. */
 speediff_status speediff_schedule_closed_form_acceleration_end(const speediff_schedule *schedule, double *t);
+
+/* tau(r) from the closed forms, as a real number that may lie beyond T. r is finite and above 1. */
 speediff_status speediff_schedule_closed_form_convergence_start(const speediff_schedule *schedule, double r,
                                                                 double *t);
 
@@ -218,13 +220,15 @@ speediff_status speediff_sampler_create(const speediff_schedule *schedule, const
                                         const speediff_weighting *weighting, const speediff_sampler_options *options,
                                         speediff_sampler **out);
 
-/* SpeeD as in the paper: asymmetric sampling from a magnitude r with change-aware weighting. */
+/* SpeeD as in the paper: speediff_sampling_create_asymmetric_from_magnitude(k, r) with
+ * speediff_weighting_create_change_aware(lam), and their ranges. */
 speediff_status speediff_sampler_create_speed(const speediff_schedule *schedule, double k, double r, double lam,
                                               const speediff_sampler_options *options, speediff_sampler **out);
 
 /* SpeeD as its code was released (NUS-HPC-AI-Lab/SpeeD at f5650f9): N / 2 + 1 entries of a global batch of N come from
  * `sampling`, which must be asymmetric, and the others are their duals |m - t|; weights are change-aware up to tau and
- * 1 beyond. The batch's distribution is speediff_sampler_marginal(), not Eq. 2. Strata must be none. */
+ * 1 beyond. The batch's distribution is speediff_sampler_marginal(), not Eq. 2. Strata must be none. A schedule whose
+ * m is T is refused: the dual of step 0 would lie outside it. */
 speediff_status speediff_sampler_create_official_speed(const speediff_schedule *schedule,
                                                        const speediff_sampling *sampling, double lam,
                                                        const speediff_sampler_options *options,
@@ -236,7 +240,7 @@ void speediff_sampler_destroy(speediff_sampler *sampler);
 /* P, of which entries are drawn. `count` must be T. */
 speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, double *out, int64_t count);
 
-/* The exact distribution of an entry taken at random from a global batch of `total` >= 1 entries. It differs from P
+/* The exact distribution of an entry taken at random from a global batch of `total` entries, 1 ... 2^31. It differs from P
  * for official SpeeD alone. `count` must be T. */
 speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t total, double *out, int64_t count);
 

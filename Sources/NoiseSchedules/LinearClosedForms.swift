@@ -54,6 +54,8 @@ public struct LinearClosedForms: Sendable {
   public func convergenceStart(r: Double) throws -> Double {
     try checkMagnitude(r)
     let shift = stepsPerDelta * betaZero
-    return (2 * stepsPerDelta * Double.log(r) + shift * shift).squareRoot() - shift
+    let growth = 2 * stepsPerDelta * Double.log(r)
+    // √(growth + shift²) - shift, without the cancellation that nearly constant β would bring.
+    return growth / ((growth + shift * shift).squareRoot() + shift)
   }
 }

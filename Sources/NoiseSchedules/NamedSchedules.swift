@@ -12,9 +12,10 @@ extension NoiseSchedule {
     try checkSteps(steps, "steps")
     try checkEndPoints(betaStart, betaEnd)
     let scale = 1000 / Double(steps)
-    guard scale * betaEnd < 1 else {
+    let largest = max(betaStart, betaEnd)
+    guard scale * largest < 1 else {
       throw ArgumentError(
-        "steps", "must be above 1000·beta_end = \(1000 * betaEnd) for the linear schedule", got: steps)
+        "steps", "must be above 1000·max(beta_start, beta_end) = \(1000 * largest)", got: steps)
     }
     return try NoiseSchedule(betas: linspace(scale * betaStart, scale * betaEnd, steps))
   }

@@ -34,11 +34,14 @@ public struct NoiseSchedule: Sendable, Equatable {
         throw ArgumentError("betas[\(i)]", "must be below 1 before the last step", got: beta)
       }
       let next = product * (1 - beta)
+      // Below the normal numbers products lose their precision, and stop decreasing.
+      guard next >= .leastNormalMagnitude || isLast else {
+        throw ArgumentError(
+          "betas[\(i)]", "must leave alphas_cumprod above \(Double.leastNormalMagnitude) before the last step",
+          got: beta)
+      }
       guard next < product else {
         throw ArgumentError("betas[\(i)]", "must be large enough to lower alphas_cumprod", got: beta)
-      }
-      guard next > 0 || isLast else {
-        throw ArgumentError("betas[\(i)]", "must leave alphas_cumprod above 0 before the last step", got: beta)
       }
       product = next
       alphasCumprod.append(product)
@@ -56,9 +59,13 @@ public struct NoiseSchedule: Sendable, Equatable {
     try Self.checkSteps(alphasCumprod.count, "alphas_cumprod")
     try Self.checkDecreasing(alphasCumprod)
     var previous = 1.0
-    self.betas = alphasCumprod.map { current in
+    betas = try alphasCumprod.enumerated().map { i, current in
       defer { previous = current }
-      return 1 - current / previous
+      let beta = 1 - current / previous
+      guard beta < 1 || i == alphasCumprod.count - 1 else {
+        throw ArgumentError("alphas_cumprod[\(i)]", "must be above 2⁻⁵³ times the entry before it", got: current)
+      }
+      return beta
     }
     self.alphasCumprod = alphasCumprod
   }

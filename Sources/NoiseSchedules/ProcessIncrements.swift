@@ -52,7 +52,7 @@ func checkMagnitude(_ r: Double) throws {
 }
 
 /// Differences per index, central inside and one-sided at both ends. Needs two values or more.
-public func gradient(_ values: [Double]) -> [Double] {
+package func gradient(_ values: [Double]) -> [Double] {
   let last = values.count - 1
   return values.indices.map { i in
     switch i {

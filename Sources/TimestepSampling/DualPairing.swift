@@ -29,6 +29,9 @@ public struct DualPairing: Sendable, Equatable {
   /// How many entries of a batch of `total` are drawn; the others are duals.
   public func primaryCount(of total: Int) -> Int { min(total, total / 2 + 1) }
 
+  /// The part of a batch of `total` ≥ 1 entries that is duals.
+  func dualShare(of total: Int) -> Double { Double(total - primaryCount(of: total)) / Double(total) }
+
   /// |m-t|.
   public func dual(_ timestep: Int) -> Int { abs(center - timestep) }
 

@@ -44,8 +44,9 @@ struct StratifiedFractions: FractionSource {
   private let jitter: RandomStream
   private let refinement: RandomStream
   private let scale: StrataScale
-  /// What the second word can add to u·2⁶⁴.
+  /// Bounds what the second word can add to u·2⁶⁴.
   private let slack: UInt64
+  private let refinementRange: UInt64
 
   /// - Parameter buffer: room for two chunks.
   init(seed: UInt64, step: UInt64, total: Int, buffer: UnsafeMutablePointer<UInt64>) {
@@ -56,6 +57,8 @@ struct StratifiedFractions: FractionSource {
     refinement = RandomStream(seed: seed, purpose: .strataRefinement, step: step)
     scale = StrataScale(count: total)
     slack = (1 << 32) / UInt64(total)
+    // The first word's fraction is rounded up by two units at most; the second one must not leave the stratum.
+    refinementRange = slack > 3 ? slack - 3 : 0
   }
 
   @inline(__always)
@@ -72,7 +75,7 @@ struct StratifiedFractions: FractionSource {
   @inline(never)
   func fraction(of index: Int) -> UInt64 {
     scale.fraction(stratum: order[index], jitter: jitter.word(at: index))
-      + (UInt64(refinement.word(at: index)) &* slack) >> 32
+      &+ (UInt64(refinement.word(at: index)) &* refinementRange) &>> 32
   }
 }
 

@@ -29,12 +29,19 @@ public final class TimestepSampler: Sendable {
   ///   - schedule: the noise schedule, of T steps.
   ///   - density: which steps to draw.
   ///   - weighting: how much each counts.
-  ///   - options: seed, layout, strata, target and normalization. Strata must be `none` with `pairing`.
-  ///   - pairing: the pairs of the `official` preset.
+  ///   - options: seed, layout, strata, target and normalization.
   /// - Throws: `ArgumentError` where something does not fit the schedule or each other.
-  public init(
+  public convenience init(
     schedule: NoiseSchedule, density: some TimestepDensity, weighting: some TimestepWeighting,
-    options: SamplerOptions, pairing: DualPairing? = nil
+    options: SamplerOptions
+  ) throws {
+    try self.init(schedule: schedule, density: density, weighting: weighting, options: options, pairing: nil)
+  }
+
+  /// The same with the pairs of the `official` preset, which must be the schedule's own.
+  init(
+    schedule: NoiseSchedule, density: some TimestepDensity, weighting: some TimestepWeighting,
+    options: SamplerOptions, pairing: DualPairing?
   ) throws {
     guard pairing == nil || options.strata == .none else {
       throw ArgumentError(
@@ -42,6 +49,11 @@ public final class TimestepSampler: Sendable {
     }
     let probabilities = try density.probabilities(for: schedule)
     let raw = try weighting.weights(for: schedule, prediction: options.prediction)
+    // Tables are read without bounds checks from here on, and anyone may write a density or a weighting.
+    try Self.check(probabilities, of: "density", for: schedule)
+    try Self.check(raw, of: "weighting", for: schedule)
+    let sum = probabilities.reduce(0, +)
+    guard abs(sum - 1) < 1e-9 else { throw ArgumentError("density", "must have probabilities with sum 1", got: sum) }
     let meanWeight = dot(probabilities, raw)
     guard !options.normalize || (meanWeight > 0 && meanWeight.isFinite) else {
       throw ArgumentError(
@@ -64,8 +76,9 @@ public final class TimestepSampler: Sendable {
   ///
   /// - Throws: `ArgumentError` unless total ≥ 1.
   public func marginal(total: Int) throws -> [Double] {
-    let share = try dualShare(of: total)
-    guard let pairing, share > 0 else { return probabilities }
+    try checkTotal(total)
+    guard let pairing else { return probabilities }
+    let share = pairing.dualShare(of: total)
     return zip(probabilities, pairing.dualProbabilities(probabilities)).map { (1 - share) * $0 + share * $1 }
   }
 
@@ -74,8 +87,8 @@ public final class TimestepSampler: Sendable {
   /// - Throws: `ArgumentError` unless total ≥ 1.
   public func expectedWeight(total: Int? = nil) throws -> Double {
     guard let total else { return meanWeight }
-    let share = try dualShare(of: total)
-    return (1 - share) * meanWeight + share * meanDualWeight
+    try checkTotal(total)
+    return meanWeight(dualShare: pairing?.dualShare(of: total) ?? 0)
   }
 
   /// Draws consecutive calls of this rank with `count` entries each; row-major (calls, count).
@@ -168,19 +181,29 @@ public final class TimestepSampler: Sendable {
     }
   }
 
-  /// The part of a batch that is duals.
-  private func dualShare(of total: Int) throws -> Double {
+  private static func check(_ table: [Double], of argument: String, for schedule: NoiseSchedule) throws {
+    guard table.count == schedule.steps else {
+      throw ArgumentError(argument, "must give a value for each of the \(schedule.steps) steps", got: table.count)
+    }
+    if let i = table.firstIndex(where: { !($0 >= 0 && $0.isFinite) }) {
+      throw ArgumentError(argument, "must give finite values of at least 0", got: "\(table[i]) for index \(i)")
+    }
+  }
+
+  private func checkTotal(_ total: Int) throws {
     guard total >= 1, total <= BatchSlice.maximumTotal else {
       throw ArgumentError("total", "must be in [1, \(BatchSlice.maximumTotal)]", got: total)
     }
-    guard let pairing else { return 0 }
-    return Double(total - pairing.primaryCount(of: total)) / Double(total)
+  }
+
+  private func meanWeight(dualShare share: Double) -> Double {
+    (1 - share) * meanWeight + share * meanDualWeight
   }
 
   /// What `weights` still lack to be normalized for one size of the global batch.
   private func batchScale(total: Int) -> Float {
-    guard options.normalize, pairing != nil, let expected = try? expectedWeight(total: total) else { return 1 }
-    return Float(meanWeight / expected)
+    guard options.normalize, let pairing else { return 1 }
+    return Float(meanWeight / meanWeight(dualShare: pairing.dualShare(of: total)))
   }
 }
 

@@ -13,6 +13,10 @@ import Testing
         #expect(fraction.multipliedFullWidth(by: UInt64(count)).high == UInt64(stratum))
         let exact = (Double(stratum) + Double(jitter) / 0x1p32) / Double(count)
         #expect(abs(Double(fraction) / 0x1p64 - exact) < 1e-15)
+        // The second word adds less than this, and stays within the stratum.
+        let slack = (1 << 32) / UInt64(count)
+        let (last, overflow) = fraction.addingReportingOverflow(slack > 3 ? slack - 4 : 0)
+        #expect(!overflow && last.multipliedFullWidth(by: UInt64(count)).high == UInt64(stratum))
       }
     }
   }

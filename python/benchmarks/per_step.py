@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCHES = (16, 256, 4096)
-K, TAU, STEPS = 5.0, 700, 1000
+STEPS = 1000
+CENTER = 642
+"""m of the official dual map for the linear schedule."""
 BASELINE = "torch.randint"
 SWIFT_BENCHMARK = Path(__file__).resolve().parents[2] / ".build-bench" / "release" / "DrawBenchmark"
 
@@ -83,13 +85,35 @@ def check_distribution(sampler: speediff.TimestepSampler) -> float:
     return chi_square / (STEPS - 1)
 
 
+def check_paths(schedule: speediff.NoiseSchedule) -> None:
+    """Stops unless the torch path and the official preset draw what they should."""
+    ours, other = (
+        kind.speed(schedule, seed=2) for kind in (speediff.TimestepSampler, speediff.torch.TimestepSampler)
+    )
+    official = speediff.TimestepSampler.speed(schedule, seed=2, preset="official")
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for n in BATCHES:
+        for device in devices:
+            t, w = ours.sample(n, step=0)
+            other_t, other_w = other.sample(n, device, step=0)
+            if not (np.array_equal(t, other_t.cpu()) and np.array_equal(w, other_w.cpu())):
+                sys.exit(f"the torch path on {device} draws something else: no timing")
+        t, w = official.sample(n)
+        primaries = n // 2 + 1
+        duals = np.abs(CENTER - t[: n - primaries])
+        if not (
+            np.array_equal(t[primaries:], duals) and np.array_equal(w, official.weights.astype(np.float32)[t])
+        ):
+            sys.exit("the official preset does not draw pairs: no timing")
+
+
 def rivals(n: int) -> dict[str, Callable[[], Any]]:
     """What is timed, by name."""
     schedule = speediff.NoiseSchedule.linear(STEPS)
     on_numpy = speediff.TimestepSampler.speed(schedule, seed=0)
     on_torch = speediff.torch.TimestepSampler.speed(schedule, seed=0)
     official = speediff.TimestepSampler.speed(schedule, seed=0, preset="official")
-    released = OfficialSpeeD(official.probabilities, official.weights, center=642)
+    released = OfficialSpeeD(official.probabilities, official.weights, center=CENTER)
     p32 = torch.from_numpy(on_numpy.probabilities.copy()).float()
     p64 = on_numpy.probabilities
     timed: dict[str, Callable[[], Any]] = {
@@ -106,7 +130,7 @@ def rivals(n: int) -> dict[str, Callable[[], Any]]:
     if torch.cuda.is_available():
         on_cuda = speediff.torch.TimestepSampler.speed(schedule, seed=0)
         cuda = torch.device("cuda")
-        gpu = OfficialSpeeD(official.probabilities, official.weights, center=642)
+        gpu = OfficialSpeeD(official.probabilities, official.weights, center=CENTER)
         gpu.probabilities, gpu.weights = gpu.probabilities.to(cuda), gpu.weights.to(cuda)
         timed |= {
             "SpeeDiff, torch CUDA": lambda: on_cuda.sample(n, cuda),
@@ -180,6 +204,7 @@ def main() -> None:
 
     schedule = speediff.NoiseSchedule.linear(STEPS)
     chi_square = check_distribution(speediff.TimestepSampler.speed(schedule, seed=1))
+    check_paths(schedule)
     results = {n: measure(rivals(n), arguments.repeats) for n in BATCHES}
     for n, figures in measure_swift().items():
         results[n]["SpeeDiff from Swift"] = figures

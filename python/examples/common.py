@@ -69,18 +69,20 @@ def flags(description: str | None, methods: Sequence[str]) -> argparse.ArgumentP
     run.add_argument("--out", type=Path, metavar="DIR", help="where everything is written")
     run.add_argument("--resume", action="store_true", help="continue the checkpoint in --out")
     run.add_argument("--tiny", action="store_true", help="small defaults: a test of the whole run")
-    run.add_argument("--seed", type=integer(0), default=0, help="of every random choice")
+    run.add_argument("--seed", type=integer(0, 2**63 - 1), default=0, help="of all randomness")
     run.add_argument("--checkpoint-every", type=integer(1), default=200, help="in steps")
     run.add_argument("--data", type=Path, default=data.FOLDER, help="Fashion-MNIST's idx.gz files")
     devices = ("auto", "cpu", "cuda")
     run.add_argument("--device", choices=devices, default="auto", help="auto: CUDA if it is there")
+    threads_help = "per process, 0: as many as cores; on a busy machine 1 can be faster by far"
+    run.add_argument("--threads", type=integer(0), default=0, help=threads_help)
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=integer(1), default=32, help="of all processes")
     training.add_argument("--lr", type=real(0, open_=True), default=2e-3, help="of AdamW")
     training.add_argument("--ema-decay", type=real(0, 1), default=0.999, help="after a warm-up")
     training.add_argument("--label-dropout", type=real(0, 1), default=0.1, help="for guidance")
     results = parser.add_argument_group("results")
-    results.add_argument("--sample-steps", type=integer(1, 1000), default=50, help="of DDIM")
+    results.add_argument("--sample-steps", type=integer(1, 1000), default=50, help="of the sampler")
     results.add_argument("--cfg-scale", type=real(0), default=2.0, help="guidance; 1 is none")
     results.add_argument("--columns", type=integer(1), default=10, help="samples per class")
     results.add_argument("--validation-images", type=integer(3, 10_000), default=2000, help="number")
@@ -114,7 +116,7 @@ class Processes:
     device: torch.device
 
     @classmethod
-    def join(cls, device: str) -> Processes:
+    def join(cls, device: str, threads: int) -> Processes:
         """Join the group that torchrun describes in the environment, or be the only process."""
 
         def from_torchrun(name: str, default: int) -> int:
@@ -128,10 +130,12 @@ class Processes:
             torch.cuda.set_device(place)
         else:
             place = torch.device("cpu")
+        if threads == 0 and world_size > 1:
+            # torchrun allows each process one thread. The processes of a machine share its cores.
+            threads = max(1, len(os.sched_getaffinity(0)) // from_torchrun("LOCAL_WORLD_SIZE", 1))
+        if threads > 0:
+            torch.set_num_threads(threads)
         if world_size > 1:
-            # torchrun allows one thread per process; the processes of a machine share its cores.
-            cores = len(os.sched_getaffinity(0)) // from_torchrun("LOCAL_WORLD_SIZE", 1)
-            torch.set_num_threads(max(1, cores))
             dist.init_process_group("gloo" if place.type == "cpu" else "nccl")
         return cls(rank, world_size, place)
 

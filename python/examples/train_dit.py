@@ -21,15 +21,10 @@ same time steps and the same noise whatever the method.
 from __future__ import annotations
 
 import math
-import os
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-# Before PyTorch is imported: its threads sleep while they wait, rather than keep a core busy. It
-# costs little, and on a machine with other work to do it makes a step several times as fast.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import checkpoint
 import common
@@ -59,7 +54,7 @@ CONFIG = (
 WARM_UP, LR_STEPS = 50, 300  # of the learning rate, in steps
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
-    "sample_steps": 4, "columns": 2, "validation_images": 100,
+    "threads": 1, "sample_steps": 4, "columns": 2, "validation_images": 100,
 }  # fmt: skip
 
 
@@ -269,7 +264,7 @@ def main() -> None:
 
     # Its defaults are the paper's: 1000 steps, linear betas, epsilon prediction.
     scheduler = DDPMScheduler()
-    processes = common.Processes.join(args.device)
+    processes = common.Processes.join(args.device, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         with common.StopRequest() as stop:

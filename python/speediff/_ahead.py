@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,29 +13,40 @@ if TYPE_CHECKING:
 Piece = TypeVar("Piece")
 
 
+class Block(Generic[Piece]):
+    """The results of a row of calls, handed out one by one."""
+
+    __slots__ = ("end", "key", "pieces")
+
+    def __init__(self, end: int, key: object = None, pieces: list[Piece] | None = None) -> None:
+        self.end = end
+        """The call after the last piece. The next one follows from it: taking a piece updates nothing."""
+        self.key = key
+        """What the pieces were drawn for: batch size and device."""
+        self.pieces: list[Piece] = [] if pieces is None else pieces
+        """The first of them last; `pop()` takes it, from any number of threads at once."""
+
+
 class DrawsAhead(Generic[Piece]):
     """The calls of a sampler: their number so far, and the results of some that are still to come.
 
-    A row of equal calls is drawn in one crossing of the C boundary, and handed out piece by piece. As
-    a draw is a pure function of its call's number, results do not depend on it. Several threads may
-    take pieces at once: each call is handed out once.
+    A row of equal calls is drawn in one crossing of the C boundary, and handed out piece by piece. As a
+    draw is a pure function of its call's number, results do not depend on it. Each call is handed out
+    once, to however many threads.
     """
 
-    __slots__ = ("_end", "_lock", "key", "pieces")
+    __slots__ = ("__weakref__", "_lock", "block")
 
     def __init__(self, call: int = 0) -> None:
-        self.key: object = None
-        """What the pieces were drawn for: batch size and device."""
-        self.pieces: list[Piece] = []
-        """The results of the next calls, the first of them last. `pop()` takes it."""
-        # The call after the last piece. The next call is derived from it, so that taking a piece
-        # has nothing else to update.
-        self._end = call
+        self.block: Block[Piece] = Block(call)
+        """Where to take the next piece. Replaced as a whole: its key and its pieces belong together."""
         self._lock = threading.Lock()
+        _instances.add(self)
 
     def next_call(self) -> int:
         """The number of the call that comes next."""
-        return self._end - len(self.pieces)
+        with self._lock:
+            return self.block.end - len(self.block.pieces)
 
     def take(self, key: object, calls: int, draw: Callable[[int, int], list[Piece]]) -> Piece:
         """The next call's result for `key`, drawn with the calls after it.
@@ -45,27 +58,51 @@ class DrawsAhead(Generic[Piece]):
             draw: Draws a number of calls from a first one on.
         """
         with self._lock:
-            if self.key != key:
-                # Others take pieces without the lock, so the rest is taken out one by one.
-                self.key = None
-                while self.pieces:
-                    self.pieces.pop()
-                    self._end -= 1
-            elif self.pieces:  # Another thread was faster.
-                return self.pieces.pop()
-            pieces = draw(self._end, calls)
+            if self.block.key == key:
+                try:
+                    return self.block.pieces.pop()  # Another thread was faster.
+                except IndexError:
+                    pass
+            call = self._drop()
+            pieces = draw(call, calls)
             pieces.reverse()
             first = pieces.pop()
-            self._end += calls
-            self.pieces = pieces
-            self.key = key
+            self.block = Block(call + calls, key, pieces)
             return first
 
     def take_apart(self, draw: Callable[[int], None]) -> None:
         """Draws the next call by itself, and moves on if that succeeds."""
         with self._lock:
-            draw(self.next_call())
-            if self.pieces:
-                self.pieces.pop()
-            else:
-                self._end += 1
+            call = self._drop()
+            draw(call)
+            self.block = Block(call + 1)
+
+    def _drop(self) -> int:
+        """Gives up what was drawn ahead, and tells the next call.
+
+        The lock is held, but others take pieces without it: hence one by one.
+        """
+        block = self.block
+        dropped = 0
+        while True:
+            try:
+                block.pieces.pop()
+            except IndexError:
+                break
+            dropped += 1
+        call = block.end - dropped
+        self.block = Block(call)
+        return call
+
+
+_instances: weakref.WeakSet[DrawsAhead[Any]] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """A forked child inherits locks that other threads of its parent held, and nobody releases them."""
+    for instance in _instances:
+        instance._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

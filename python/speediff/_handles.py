@@ -26,7 +26,8 @@ class Handle:
         pointer = kind()
         create(*args, pointer)
         self.pointer = pointer
-        weakref.finalize(self, destroy, pointer)
+        # Not at interpreter exit, where others may still use it; the process frees what is left.
+        weakref.finalize(self, destroy, pointer).atexit = False
 
 
 Native = TypeVar("Native", bound=Handle)

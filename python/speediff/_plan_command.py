@@ -199,7 +199,7 @@ def _plots(path: str | None) -> ModuleType | None:
     try:
         from . import plots
     except ImportError as error:
-        raise SpeeDiffError(f"--plot needs matplotlib ({error}): pip install 'speediff[cli]'") from None
+        raise SpeeDiffError(f"--plot needs matplotlib ({error}): pip install -e 'python[cli]'") from None
     plots.check_path(path)
     return plots
 
@@ -209,7 +209,7 @@ def _table() -> ModuleType:
         from . import _plan_table
     except ImportError as error:
         raise SpeeDiffError(
-            f"the table needs rich ({error}): pip install 'speediff[cli]', or use --json"
+            f"the table needs rich ({error}): pip install -e 'python[cli]', or use --json"
         ) from None
     return _plan_table
 

@@ -27,10 +27,15 @@ PRESETS = ("paper", "official")
 OFFICIAL_TAU = 700
 """The τ of SpeeD's released code, which does not follow T."""
 
-# How far to draw ahead: enough to make the crossing of the C boundary cheap, and little enough for
-# the memory to stay in the processor's cache and below what malloc takes from the system each time.
+# How far to draw ahead: enough to make the crossing of the C boundary cheap, and little enough for the
+# memory, twelve bytes an entry, to stay in the processor's second cache.
 _AHEAD_CALLS = 64
-_AHEAD_ENTRIES = 12288
+_AHEAD_ENTRIES = 48 * 1024
+
+_MOST = 1 << 31
+"""The most entries of a global batch."""
+_LAST_CALL = (1 << 63) - 1
+"""Calls, and the call after the last one drawn, are counted in an int64_t."""
 
 
 class SamplerBase(Closable[NativeSampler], Generic[Piece]):
@@ -59,8 +64,8 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
             prediction: What the network predicts, "epsilon", "sample", "v" or "flow". Needed where a
                 weighting's form depends on it.
             seed: In [0, 2⁶⁴); the same on every rank.
-            rank: This process among `world_size`; None: 0. In `speediff.torch`, None for both means
-                those of `torch.distributed` where it is initialized.
+            rank: This process among `world_size`; None: 0. In `speediff.torch`, None stands for what
+                `torch.distributed` says, for either, where it is initialized.
             world_size: The number of processes that share each global batch; None: 1.
             accumulation: The number of calls (micro-batches) per training step.
             strata: How a global batch is spread: "none", "stratified" or "low_discrepancy".
@@ -79,18 +84,20 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
             "strata": strata,
             "normalize": normalize,
         }
-        self._prepare(schedule, seed, self._recipe_of(sampling, weighting, options))
+        self._prepare(schedule, seed, self._recipe_of(sampling, weighting, options.copy()), options)
 
     @classmethod
     def _recipe_of(
         cls, sampling: str | Sampling, weighting: str | Weighting, options: Options, *, official: bool = False
     ) -> Recipe:
         """Fills in rank and world size, and checks what users give."""
-        rank, world_size = options.get("rank"), options.get("world_size")
-        if rank is None and world_size is None:
-            rank, world_size = cls._default_layout()
-        options["rank"] = 0 if rank is None else rank
-        options["world_size"] = 1 if world_size is None else world_size
+        unknown = set(options) - set(Options.__annotations__)
+        if unknown:
+            known = ", ".join(Options.__annotations__)
+            raise errors.SpeeDiffTypeError(f"options must be among {known}, got {', '.join(sorted(unknown))}")
+        for name, default in zip(("rank", "world_size"), cls._default_layout(), strict=True):
+            if options.get(name) is None:
+                options[name] = default  # type: ignore[literal-required]
         return Recipe.of(sampling, weighting, official=official, **options)
 
     @staticmethod
@@ -98,7 +105,10 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         """Rank and world size where the user gives neither."""
         return 0, 1
 
-    def _prepare(self, schedule: NoiseSchedule, seed: int, recipe: Recipe) -> None:
+    def _check_layout(self) -> None:
+        """Raises if rank and world size, as they were filled in, have become wrong."""
+
+    def _prepare(self, schedule: NoiseSchedule, seed: int, recipe: Recipe, options: Options) -> None:
         if not isinstance(schedule, NoiseSchedule):
             raise errors.SpeeDiffTypeError(f"schedule must be a NoiseSchedule, got {schedule!r}")
         self.schedule = schedule
@@ -107,6 +117,7 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         """The seed of every draw."""
         self.recipe = recipe
         """The sampling, the weighting and the options, as they were given."""
+        self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
         self._ahead: DrawsAhead[Piece] = DrawsAhead()
         # The user may close the schedule; this one shares its native object.
         self._process = NoiseSchedule(schedule._open_handle(), schedule._description)
@@ -150,9 +161,9 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
             tau = OFFICIAL_TAU
         sampler = cls.__new__(cls)
         recipe = cls._recipe_of(
-            Asymmetric(k, tau, r), ChangeAware(lam), options, official=preset == "official"
+            Asymmetric(k, tau, r), ChangeAware(lam), options.copy(), official=preset == "official"
         )
-        sampler._prepare(schedule, seed, recipe)
+        sampler._prepare(schedule, seed, recipe, options)
         return sampler
 
     def close(self) -> None:
@@ -179,11 +190,13 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
 
         It differs from `probabilities` for the "official" preset alone, whose duals shift it.
         """
-        return self._open_handle().marginal(_arguments.integer("n", n, least=1))
+        return self._open_handle().marginal(_arguments.integer("n", n, least=1, end=_MOST + 1))
 
     def expected_weight(self, n: int | None = None) -> float:
         """E[w] over a global batch of n, before `normalize`; None: under `probabilities`."""
-        return self._open_handle().expected_weight(0 if n is None else _arguments.integer("n", n, least=1))
+        return self._open_handle().expected_weight(
+            0 if n is None else _arguments.integer("n", n, least=1, end=_MOST + 1)
+        )
 
     @property
     def step(self) -> int:
@@ -225,7 +238,13 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         """The next call's batch of n, drawn with those of the calls after it."""
         if not 0 <= n <= _AHEAD_ENTRIES:
             self._open_handle().check_size(_arguments.integer("n", n))
-        calls = max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1)))
+        self._check_layout()
+        left = _LAST_CALL - self._ahead.next_call()
+        if left <= 0:
+            raise errors.SpeeDiffValueError(
+                f"step must be below {_LAST_CALL} / accumulation, got {self.step}"
+            )
+        calls = min(left, max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1))))
 
         def draw(call: int, calls: int) -> list[Piece]:
             timesteps = np.empty((calls, n), np.int64)
@@ -246,6 +265,11 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
     ) -> tuple[Timesteps, Weights]:
         """A batch that is not the next of a row of equal ones; arguments as in `sample`."""
         n = _arguments.integer("n", n)
+        self._check_layout()
+        if step is None and micro_batch != 0:
+            raise errors.SpeeDiffValueError(
+                f"micro_batch must be given together with step, got {micro_batch}"
+            )
         if (offset is None) != (total is None):
             raise errors.SpeeDiffValueError(
                 f"offset must be given together with total, got offset = {offset}, total = {total}"
@@ -276,7 +300,8 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
     def _call_number(self, step: int, micro_batch: int) -> int:
         step = _arguments.integer("step", step, least=0)
         micro_batch = _arguments.integer("micro_batch", micro_batch, least=0, end=self.recipe.accumulation)
-        return _arguments.integer("step·accumulation", step * self.recipe.accumulation + micro_batch)
+        call = step * self.recipe.accumulation + micro_batch
+        return _arguments.integer("step times accumulation", call, end=_LAST_CALL)
 
     def _split(self, timesteps: Timesteps, weights: Weights, key: object) -> list[Piece]:
         """The rows of a block, as what `sample` returns."""

@@ -45,11 +45,18 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
             The time steps, int64 (n,), 0-based, and their weights, float32 (n,). Fresh arrays that
             the caller may change.
         """
-        if step is None and offset is None and total is None and out is None and type(n) is int:
-            ahead = self._ahead
-            if n == ahead.key:
+        if (
+            step is None
+            and offset is None
+            and total is None
+            and out is None
+            and micro_batch == 0
+            and type(n) is int
+        ):
+            block = self._ahead.block
+            if n == block.key:
                 try:
-                    return ahead.pieces.pop()
+                    return block.pieces.pop()
                 except IndexError:
                     pass
             return self._take(n, n)

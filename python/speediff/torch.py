@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ._sampler_base import SamplerBase
+from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
     from ._native_sampler import Timesteps, Weights
@@ -27,6 +28,16 @@ class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1
+
+    def _check_layout(self) -> None:
+        """Refuses a group that was initialized too late: every rank would draw the same batch."""
+        made_for, now = (self.recipe.rank, self.recipe.world_size), self._default_layout()
+        if self._layout_is_default and now[1] > 1 and made_for != now:
+            raise SpeeDiffValueError(
+                "the sampler must be made after torch.distributed is initialized, or with rank and "
+                f"world_size; got one made for rank {made_for[0]} of {made_for[1]} "
+                f"in rank {now[0]} of {now[1]}"
+            )
 
     def sample(
         self,
@@ -53,12 +64,12 @@ class TimestepSampler(SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
             The time steps, int64 (batch_size,), 0-based, and their weights, float32 (batch_size,).
             Fresh tensors that the caller may change.
         """
-        if step is None and offset is None and total is None and type(batch_size) is int:
+        if step is None and offset is None and total is None and micro_batch == 0 and type(batch_size) is int:
             key = (batch_size, device)
-            ahead = self._ahead
-            if key == ahead.key:
+            block = self._ahead.block
+            if key == block.key:
                 try:
-                    return ahead.pieces.pop()
+                    return block.pieces.pop()
                 except IndexError:
                     pass
             return self._take(batch_size, key)

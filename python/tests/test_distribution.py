@@ -82,18 +82,43 @@ def test_ranks_are_independent_of_each_other(linear: NoiseSchedule) -> None:
     assert chi_square(first * 20 + second, np.full(400, 1 / 400)) > UNLIKELY
 
 
-@pytest.mark.parametrize("n", [1, 8, 32, 256])
-def test_official_draws_are_primaries_of_eq_2_and_their_duals(linear: NoiseSchedule, n: int) -> None:
+def check_official(linear: NoiseSchedule, n: int, draws: int) -> None:
+    """χ² on the primary draws, duals equal to the map, the marginal over batches: pairs are dependent."""
     sampler = TimestepSampler.speed(linear, seed=n, preset="official")
-    t = batches(sampler, n, max(200_000 // n, 2_000))
     first = min(n // 2 + 1, n)
-    assert chi_square(t[:, :first], sampler.probabilities) > UNLIKELY
-    assert (t[:, first:] == abs(642 - t[:, : n - first])).all()
-    # Pairs are dependent, so that whole batches are what a test may count.
-    bins = t // 50
-    shares = np.stack([(bins == one).mean(axis=1) for one in range(20)], axis=1)
+    primaries = np.zeros(1000, np.int64)
+    # Sums over batches of their shares in 20 bins of t, and of the squares.
+    sums, squares, seen = np.zeros(20), np.zeros(20), 0
+    rows = min(max(draws // n, 2_000), 1_000_000 // n)
+    t, w = np.empty((rows, n), np.int64), np.empty((rows, n), np.float32)
+    while seen * n < draws:
+        # Straight from the native sampler: a million calls of one entry each in one crossing.
+        sampler._open_handle().draw(seen, t, w)
+        primaries += np.bincount(t[:, :first].ravel(), minlength=1000)
+        assert (t[:, first:] == abs(642 - t[:, : n - first])).all()
+        bins = t // 50 + 20 * np.arange(rows)[:, None]
+        shares = np.bincount(bins.ravel(), minlength=20 * rows).reshape(rows, 20) / n
+        sums += shares.sum(axis=0)
+        squares += (shares**2).sum(axis=0)
+        seen += rows
+    assert chi_square_of_counts(primaries, sampler.probabilities) > UNLIKELY
+    mean = sums / seen
+    error = np.sqrt((squares / seen - mean**2) / seen)
     expected = sampler.marginal(n).reshape(20, 50).sum(axis=1)
-    assert largest_z(shares, expected) < UNLIKELY_Z
+    assert (abs(mean - expected) < UNLIKELY_Z * error).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 32, 256])
+def test_a_million_official_draws_are_primaries_of_eq_2_and_their_duals(
+    linear: NoiseSchedule, n: int
+) -> None:
+    check_official(linear, n, 10**6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n", [1, 8, 32, 256])
+def test_a_hundred_million_official_draws_are_too(linear: NoiseSchedule, n: int) -> None:
+    check_official(linear, n, 10**8)
 
 
 def test_mean_weights_are_those_expected(linear: NoiseSchedule) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,22 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(tmp_path: Path) ->
     run(parts, "--steps", "7")
     run(parts, "--steps", "12", "--resume")
     assert losses(parts) == losses(whole)
+
+
+def test_a_killed_run_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    flags = ("--steps", "60", "--checkpoint-every", "3")
+    run(whole, *flags)
+    command = [sys.executable, str(SCRIPT), "--tiny", "--out", str(killed), *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = killed / "checkpoint.pt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "killed in mid-run"
+    run(killed, *flags, "--resume")
+    assert losses(killed) == losses(whole)
 
 
 def test_two_processes_share_the_global_batch_of_one(tmp_path: Path) -> None:

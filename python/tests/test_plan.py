@@ -236,7 +236,7 @@ def test_json_has_null_where_the_magnitude_is_infinite(
         ("plan --method sped", "--method must be one of official, speed, uniform, got 'sped'; did you mean"),
         ("plan --schedule cosin", "got 'cosin'; did you mean 'cosine'?"),
         ("plan --steps many", "argument --steps: invalid int value: 'many'"),
-        ("plan --steps 20", "steps must be above 1000·beta_end"),
+        ("plan --steps 20", "steps must be above 1000·max("),
         ("plan --k 0.5", "k must be at least 1, got 0.5"),
         ("plan --tau 700 --r 143.5", "tau must not be given together with r"),
         ("plan --tau 1000 --method uniform", "tau must be below the number of steps (1000), got 1000"),
@@ -279,11 +279,11 @@ RUN_WITHOUT = (
 def test_without_rich_and_matplotlib_json_still_works() -> None:
     table = python(RUN_WITHOUT, "rich", "plan")
     assert (table.returncode, table.stdout) == (2, "")
-    assert "pip install 'speediff[cli]', or use --json" in table.stderr
+    assert "pip install -e 'python[cli]', or use --json" in table.stderr
     picture = python(RUN_WITHOUT, "matplotlib", "plan", "--json", "--plot", "plan.png")
     assert (picture.returncode, picture.stdout) == (2, "")
     assert "--plot needs matplotlib" in picture.stderr
-    assert "pip install 'speediff[cli]'" in picture.stderr
+    assert "pip install -e 'python[cli]'" in picture.stderr
     for module in ("rich", "matplotlib"):
         assert json.loads(python(RUN_WITHOUT, module, "plan", "--json").stdout)["process"]["steps"] == 1000
 
