@@ -65,20 +65,19 @@ def flags(description: str | None, methods: Sequence[str]) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(description=description, formatter_class=Formatter)
     run = parser.add_argument_group("run")
     run.add_argument("--method", choices=methods, default="speed", help="time steps and weights")
-    run.add_argument("--steps", type=integer(1), default=2000, help="optimizer steps in all")
+    run.add_argument("--steps", type=integer(1), default=2500, help="optimizer steps in all")
     run.add_argument("--out", type=Path, metavar="DIR", help="where everything is written")
     run.add_argument("--resume", action="store_true", help="continue the checkpoint in --out")
     run.add_argument("--tiny", action="store_true", help="small defaults: a test of the whole run")
     run.add_argument("--seed", type=integer(0, 2**63 - 1), default=0, help="of all randomness")
-    run.add_argument("--checkpoint-every", type=integer(1), default=200, help="in steps")
+    run.add_argument("--checkpoint-every", type=integer(1), default=250, help="in steps")
     run.add_argument("--data", type=Path, default=data.FOLDER, help="Fashion-MNIST's idx.gz files")
     devices = ("auto", "cpu", "cuda")
     run.add_argument("--device", choices=devices, default="auto", help="auto: CUDA if it is there")
-    threads_help = "per process, 0: as many as cores; on a busy machine 1 can be faster by far"
-    run.add_argument("--threads", type=integer(0), default=0, help=threads_help)
+    run.add_argument("--threads", type=integer(1), help="per process; by default a share of cores")
     training = parser.add_argument_group("training")
     training.add_argument("--batch-size", type=integer(1), default=32, help="of all processes")
-    training.add_argument("--lr", type=real(0, open_=True), default=2e-3, help="of AdamW")
+    training.add_argument("--lr", type=real(0, open_=True), default=5e-3, help="of AdamW, at its peak")
     training.add_argument("--ema-decay", type=real(0, 1), default=0.999, help="after a warm-up")
     training.add_argument("--label-dropout", type=real(0, 1), default=0.1, help="for guidance")
     results = parser.add_argument_group("results")
@@ -130,11 +129,11 @@ class Processes:
             torch.cuda.set_device(place)
         else:
             place = torch.device("cpu")
-        if threads == 0 and world_size > 1:
-            # torchrun allows each process one thread. The processes of a machine share its cores.
-            threads = max(1, len(os.sched_getaffinity(0)) // from_torchrun("LOCAL_WORLD_SIZE", 1))
-        if threads > 0:
-            torch.set_num_threads(threads)
+        # Half the logical cores: so small a network gains little from more, and threads that must
+        # wait for a core which another program holds slow all others down several times over.
+        cores = len(os.sched_getaffinity(0))
+        share = cores // 2 if world_size == 1 else cores // from_torchrun("LOCAL_WORLD_SIZE", 1)
+        torch.set_num_threads(threads or max(1, share))
         if world_size > 1:
             dist.init_process_group("gloo" if place.type == "cpu" else "nccl")
         return cls(rank, world_size, place)

@@ -51,10 +51,10 @@ CONFIG = (
     "method", "seed", "batch_size", "lr", "ema_decay", "label_dropout",
     "hidden", "depth", "heads", "patch",
 )  # fmt: skip
-WARM_UP, LR_STEPS = 50, 300  # of the learning rate, in steps
+WARM_UP_STEPS, FULL_LR_STEPS = 100, 300  # then the learning rate falls
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
-    "threads": 1, "sample_steps": 4, "columns": 2, "validation_images": 100,
+    "sample_steps": 4, "columns": 2, "validation_images": 100,
 }  # fmt: skip
 
 
@@ -62,9 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__, methods=("uniform", "speed", "official"))
     model = parser.add_argument_group("model")
-    model.add_argument("--hidden", type=common.integer(4), default=128, help="width of a token")
+    model.add_argument("--hidden", type=common.integer(4), default=96, help="width of a token")
     model.add_argument("--depth", type=common.integer(1), default=4, help="transformer blocks")
-    model.add_argument("--heads", type=common.integer(1), default=4, help="attention heads")
+    model.add_argument("--heads", type=common.integer(1), default=3, help="attention heads")
     model.add_argument("--patch", type=int, choices=(2, 4, 7, 14), default=4, help="its side")
     args = common.parse(parser, TINY)
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
@@ -81,7 +81,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, args: argparse.Namespace
 
     Not a cosine: that would tie every step to the last one, and a run could not be lengthened.
     """
-    factor = min((step + 1) / WARM_UP, max(step / LR_STEPS, 1) ** -0.5)
+    factor = min((step + 1) / WARM_UP_STEPS, max(step / FULL_LR_STEPS, 1) ** -0.5)
     for group in optimizer.param_groups:
         group["lr"] = args.lr * factor
 
