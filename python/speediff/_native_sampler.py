@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     Timesteps = np.ndarray[Any, np.dtype[np.int64]]
     Weights = np.ndarray[Any, np.dtype[np.float32]]
 
+MAXIMUM_TOTAL = 1 << 31
+"""The most entries of a global batch."""
+
+LAST_CALL = (1 << 63) - 1
+"""Calls, and the call after the last one drawn, are counted in an int64_t."""
+
 
 class NativeSampler(Handle):
     """A `speediff_sampler`: immutable, and safe to use from several threads at once."""

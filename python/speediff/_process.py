@@ -10,6 +10,7 @@ from . import _arguments
 from .errors import SpeeDiffValueError
 from .sampler import TimestepSampler
 from .sampling import Asymmetric
+from .schedules import DEFAULT_R
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule
 
     Table = np.ndarray[Any, np.dtype[np.float64]]
-
-DEFAULT_R = 143.5
-"""The magnitude that gives the paper's τ = 700 for its linear schedule of 1000 steps."""
 
 AREA_NAMES = ("acceleration", "deceleration", "convergence")
 

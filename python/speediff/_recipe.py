@@ -9,6 +9,7 @@ from . import _arguments
 from . import _c_api as c
 from ._methods import resolve
 from ._native_sampler import NativeSampler
+from .errors import SpeeDiffTypeError
 from .sampling import BY_NAME as SAMPLINGS
 from .sampling import Sampling
 from .weighting import BY_NAME as WEIGHTINGS
@@ -39,6 +40,14 @@ class Options(TypedDict, total=False):
     accumulation: int
     strata: str
     normalize: bool
+
+
+def check_names(options: Options) -> None:
+    """Raises if there is an option that no sampler has."""
+    unknown = set(options) - set(Options.__annotations__)
+    if unknown:
+        known = ", ".join(Options.__annotations__)
+        raise SpeeDiffTypeError(f"options must be among {known}, got {', '.join(sorted(unknown))}")
 
 
 @dataclass(frozen=True)

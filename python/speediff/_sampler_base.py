@@ -9,8 +9,8 @@ import numpy as np
 from . import _arguments, _buffers, _state, errors
 from ._ahead import DrawsAhead
 from ._handles import Closable
-from ._native_sampler import NativeSampler
-from ._recipe import Options, Recipe
+from ._native_sampler import LAST_CALL, MAXIMUM_TOTAL, NativeSampler
+from ._recipe import Options, Recipe, check_names
 from .sampling import Asymmetric, Sampling
 from .schedules import NoiseSchedule
 from .weighting import ChangeAware, Weighting
@@ -31,11 +31,6 @@ OFFICIAL_TAU = 700
 # memory, twelve bytes an entry, to stay in the processor's second cache.
 _AHEAD_CALLS = 64
 _AHEAD_ENTRIES = 48 * 1024
-
-_MOST = 1 << 31
-"""The most entries of a global batch."""
-_LAST_CALL = (1 << 63) - 1
-"""Calls, and the call after the last one drawn, are counted in an int64_t."""
 
 
 class SamplerBase(Closable[NativeSampler], Generic[Piece]):
@@ -91,10 +86,7 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         cls, sampling: str | Sampling, weighting: str | Weighting, options: Options, *, official: bool = False
     ) -> Recipe:
         """Fills in rank and world size, and checks what users give."""
-        unknown = set(options) - set(Options.__annotations__)
-        if unknown:
-            known = ", ".join(Options.__annotations__)
-            raise errors.SpeeDiffTypeError(f"options must be among {known}, got {', '.join(sorted(unknown))}")
+        check_names(options)
         for name, default in zip(("rank", "world_size"), cls._default_layout(), strict=True):
             if options.get(name) is None:
                 options[name] = default  # type: ignore[literal-required]
@@ -190,12 +182,12 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
 
         It differs from `probabilities` for the "official" preset alone, whose duals shift it.
         """
-        return self._open_handle().marginal(_arguments.integer("n", n, least=1, end=_MOST + 1))
+        return self._open_handle().marginal(_arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1))
 
     def expected_weight(self, n: int | None = None) -> float:
         """E[w] over a global batch of n, before `normalize`; None: under `probabilities`."""
         return self._open_handle().expected_weight(
-            0 if n is None else _arguments.integer("n", n, least=1, end=_MOST + 1)
+            0 if n is None else _arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
         )
 
     @property
@@ -239,11 +231,9 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         if not 0 <= n <= _AHEAD_ENTRIES:
             self._open_handle().check_size(_arguments.integer("n", n))
         self._check_layout()
-        left = _LAST_CALL - self._ahead.next_call()
+        left = LAST_CALL - self._ahead.next_call()
         if left <= 0:
-            raise errors.SpeeDiffValueError(
-                f"step must be below {_LAST_CALL} / accumulation, got {self.step}"
-            )
+            raise errors.SpeeDiffValueError(f"step must be below {LAST_CALL} / accumulation, got {self.step}")
         calls = min(left, max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1))))
 
         def draw(call: int, calls: int) -> list[Piece]:
@@ -301,7 +291,7 @@ class SamplerBase(Closable[NativeSampler], Generic[Piece]):
         step = _arguments.integer("step", step, least=0)
         micro_batch = _arguments.integer("micro_batch", micro_batch, least=0, end=self.recipe.accumulation)
         call = step * self.recipe.accumulation + micro_batch
-        return _arguments.integer("step times accumulation", call, end=_LAST_CALL)
+        return _arguments.integer("step times accumulation", call, end=LAST_CALL)
 
     def _split(self, timesteps: Timesteps, weights: Weights, key: object) -> list[Piece]:
         """The rows of a block, as what `sample` returns."""

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _arguments
-from ._process import DEFAULT_R, Area, ClosedForm, Process, make_process
+from ._process import Area, ClosedForm, Process, make_process
 from .errors import SpeeDiffValueError
 from .sampling import Asymmetric
+from .schedules import DEFAULT_R
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

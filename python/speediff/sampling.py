@@ -9,6 +9,7 @@ from . import _arguments, errors
 from . import _c_api as c
 from ._handles import Handle
 from ._methods import Method
+from .schedules import DEFAULT_R
 
 
 class Sampling(Method):
@@ -58,7 +59,7 @@ class Asymmetric(Sampling):
         if self.tau is not None:
             self._set("tau", _arguments.integer("tau", self.tau))
         else:
-            r = 143.5 if self.r is None else _arguments.real("r", self.r)
+            r = DEFAULT_R if self.r is None else _arguments.real("r", self.r)
             self._set("r", r)
         super().__post_init__()
 

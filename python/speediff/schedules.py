@@ -28,6 +28,10 @@ def _table(code: int, documentation: str) -> functools.cached_property[Table]:
     return functools.cached_property(read)
 
 
+DEFAULT_R = 143.5
+"""The magnitude at which convergence begins: it puts τ at the paper's 700 for its linear schedule."""
+
+
 def _describe(name: str, steps: int, beta_start: float, beta_end: float) -> str:
     return f"{name}({steps}, beta_start={beta_start}, beta_end={beta_end})"
 
@@ -231,7 +235,7 @@ class ProcessIncrements:
     acceleration_end: int
     """t_ad, the step at which the rate is largest."""
 
-    def convergence_start(self, r: float = 143.5) -> int:
+    def convergence_start(self, r: float = DEFAULT_R) -> int:
         """t_dc(r), the first step t with 1/ᾱ_t > r.
 
         Args:
@@ -263,7 +267,7 @@ class ClosedFormIncrements:
     acceleration_end: float
     """t_ad = √(T/Δ)-Tβ₀/Δ."""
 
-    def convergence_start(self, r: float = 143.5) -> float:
+    def convergence_start(self, r: float = DEFAULT_R) -> float:
         """τ(r) = √(2T·ln r/Δ + T²β₀²/Δ²)-Tβ₀/Δ; may lie beyond T.
 
         Args:
