@@ -60,31 +60,31 @@ def flags(description: str | None, methods: Sequence[str]) -> argparse.ArgumentP
     """The flags common to every example; an example adds its own, then calls :func:`parse`."""
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        pass
+        def _get_help_string(self, action: argparse.Action) -> str | None:
+            return super()._get_help_string(action) if action.default else action.help
 
     parser = argparse.ArgumentParser(description=description, formatter_class=Formatter)
-    run = parser.add_argument_group("run")
-    run.add_argument("--method", choices=methods, default="speed", help="time steps and weights")
-    run.add_argument("--steps", type=integer(1), default=2500, help="optimizer steps in all")
-    run.add_argument("--out", type=Path, metavar="DIR", help="where everything is written")
-    run.add_argument("--resume", action="store_true", help="continue the checkpoint in --out")
-    run.add_argument("--tiny", action="store_true", help="small defaults: a test of the whole run")
-    run.add_argument("--seed", type=integer(0, 2**63 - 1), default=0, help="of all randomness")
-    run.add_argument("--checkpoint-every", type=integer(1), default=250, help="in steps")
-    run.add_argument("--data", type=Path, default=data.FOLDER, help="Fashion-MNIST's idx.gz files")
-    devices = ("auto", "cpu", "cuda")
-    run.add_argument("--device", choices=devices, default="auto", help="auto: CUDA if it is there")
-    run.add_argument("--threads", type=integer(1), help="per process; by default a share of cores")
-    training = parser.add_argument_group("training")
-    training.add_argument("--batch-size", type=integer(1), default=32, help="of all processes")
-    training.add_argument("--lr", type=real(0, open_=True), default=5e-3, help="of AdamW, at its peak")
-    training.add_argument("--ema-decay", type=real(0, 1), default=0.999, help="after a warm-up")
-    training.add_argument("--label-dropout", type=real(0, 1), default=0.1, help="for guidance")
-    results = parser.add_argument_group("results")
-    results.add_argument("--sample-steps", type=integer(1, 1000), default=50, help="of the sampler")
-    results.add_argument("--cfg-scale", type=real(0), default=2.0, help="guidance; 1 is none")
-    results.add_argument("--columns", type=integer(1), default=10, help="samples per class")
-    results.add_argument("--validation-images", type=integer(3, 10_000), default=2000, help="number")
+    add = parser.add_argument_group("run").add_argument
+    add("--method", choices=methods, default="speed", help="chooses time steps and loss weights")
+    add("--steps", type=integer(1), default=2500, metavar="N", help="optimizer steps in all")
+    add("--out", type=Path, metavar="DIR", help="where everything is written")
+    add("--resume", action="store_true", help="continue the checkpoint in --out, if there is one")
+    add("--tiny", action="store_true", help="small defaults: a quick test of everything")
+    add("--seed", type=integer(0, 2**63 - 1), default=0, metavar="N", help="of all randomness")
+    add("--checkpoint-every", type=integer(1), default=250, metavar="N", help="steps")
+    add("--data", type=Path, default=data.FOLDER, metavar="DIR", help="Fashion-MNIST's idx.gz files")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto is cuda if it is there")
+    add("--threads", type=integer(1), metavar="N", help="per process (default: a share of the cores)")
+    add = parser.add_argument_group("training").add_argument
+    add("--batch-size", type=integer(1), default=32, metavar="N", help="of all processes together")
+    add("--lr", type=real(0, open_=True), default=5e-3, metavar="X", help="AdamW's, at its highest")
+    add("--ema-decay", type=real(0, 1), default=0.999, metavar="X", help="smaller at the start")
+    add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="trains guidance")
+    add = parser.add_argument_group("results").add_argument
+    add("--sample-steps", type=integer(1, 1000), default=50, metavar="N", help="per sample")
+    add("--cfg-scale", type=real(0), default=2.0, metavar="X", help="guidance; 1 is none")
+    add("--columns", type=integer(1), default=10, metavar="N", help="samples per class")
+    add("--validation-images", type=integer(3, 10_000), default=2000, metavar="N", help="of 10,000")
     return parser
 
 

@@ -51,7 +51,7 @@ CONFIG = (
     "method", "seed", "batch_size", "lr", "ema_decay", "label_dropout",
     "hidden", "depth", "heads", "patch",
 )  # fmt: skip
-WARM_UP_STEPS, FULL_LR_STEPS = 100, 300  # then the learning rate falls
+WARM_UP_STEPS, FULL_LR_STEPS = 100, 300
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
     "sample_steps": 4, "columns": 2, "validation_images": 100,
@@ -61,11 +61,11 @@ TINY = {
 def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__, methods=("uniform", "speed", "official"))
-    model = parser.add_argument_group("model")
-    model.add_argument("--hidden", type=common.integer(4), default=96, help="width of a token")
-    model.add_argument("--depth", type=common.integer(1), default=4, help="transformer blocks")
-    model.add_argument("--heads", type=common.integer(1), default=3, help="attention heads")
-    model.add_argument("--patch", type=int, choices=(2, 4, 7, 14), default=4, help="its side")
+    add = parser.add_argument_group("model").add_argument
+    add("--hidden", type=common.integer(4), default=96, metavar="N", help="channels of a token")
+    add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
+    add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
+    add("--patch", type=int, choices=(2, 4, 7, 14), default=4, help="pixels along a token's side")
     args = common.parse(parser, TINY)
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
         parser.error(
@@ -77,9 +77,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, args: argparse.Namespace, step: int) -> None:
-    """``--lr`` after a linear warm-up, falling as 1/sqrt(step) later.
+    """Linear warm-up to ``--lr``, which then lasts for a while and falls as 1/sqrt(step).
 
-    Not a cosine: that would tie every step to the last one, and a run could not be lengthened.
+    Unlike a cosine this does not depend on ``--steps``, so that a run can be lengthened.
     """
     factor = min((step + 1) / WARM_UP_STEPS, max(step / FULL_LR_STEPS, 1) ** -0.5)
     for group in optimizer.param_groups:
@@ -221,6 +221,8 @@ def train(
             ema.update_parameters(model)
 
             mean_loss, stopping = processes.agree(loss, stop.made)
+            if not math.isfinite(mean_loss):
+                raise SystemExit(f"{SCRIPT}: the loss is {mean_loss} at step {step + 1}; lower --lr")
             curve.append(mean_loss)
             bar.update()
             rate = args.batch_size * (bar.format_dict["rate"] or 0)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import mpmath
 import numpy as np
 import pytest
 import reference
+from named_schedules import SCHEDULES
 
 from speediff import NoiseSchedule
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
-    "linear": NoiseSchedule.linear,
-    "quadratic": NoiseSchedule.quadratic,
-    "cosine": NoiseSchedule.cosine,
-    "scaled_linear": NoiseSchedule.scaled_linear,
-}
 T = np.arange(1, 1001, dtype=np.float64)
 CLOSED = reference.LinearClosedForms.of(reference.linear_betas(1000))
 

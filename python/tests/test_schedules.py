@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import reference
+from named_schedules import SCHEDULES
 
 import speediff
 from speediff import NoiseSchedule, TimestepSampler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
-    "linear": NoiseSchedule.linear,
-    "quadratic": NoiseSchedule.quadratic,
-    "cosine": NoiseSchedule.cosine,
-    "scaled_linear": NoiseSchedule.scaled_linear,
-}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import reference
+from named_schedules import SCHEDULES
 
 from speediff import NoiseSchedule, TimestepSampler
 from speediff.sampling import Asymmetric
 from speediff.weighting import ChangeAware
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
-    "linear": NoiseSchedule.linear,
-    "quadratic": NoiseSchedule.quadratic,
-    "cosine": NoiseSchedule.cosine,
-    "scaled_linear": NoiseSchedule.scaled_linear,
-}
 PAPER_P = np.array([float(p) for p in reference.asymmetric(1000, 5, 700)])
 LINEAR_BAR = np.cumprod(1 - reference.linear_betas(1000))
 
