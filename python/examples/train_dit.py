@@ -248,7 +248,7 @@ def show(
     paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
     title = f"DiT on Fashion-MNIST: {args.method}, {args.steps} steps"
     curve.write_csv(paths[0])
-    curve.plot(paths[1], title, f"training loss (weights of {args.method!r})")
+    curve.plot(paths[1], f"{title}\n(not comparable between methods)", "weighted training loss")
     labels = torch.arange(data.NULL_LABEL, device=device).repeat_interleave(args.columns)
     samples = evaluation.generate(predict, labels, args.cfg_scale, scheduler, args.sample_steps, args.seed)
     grid = samples.reshape(data.NULL_LABEL, args.columns, 28, 28)
