@@ -6,20 +6,20 @@ struct DrawOutput {
   let table: UnsafePointer<Float>
   /// A factor of all weights.
   let scale: Float
-  /// The center of the dual map, where duals are stored for the steps drawn.
-  let dualCenter: Int?
+  /// The dual map, where duals are stored for the steps drawn.
+  let duals: DualPairing?
 
   /// The part from an entry on.
-  func from(_ entry: Int, dualCenter: Int) -> DrawOutput {
+  func from(_ entry: Int, duals: DualPairing) -> DrawOutput {
     DrawOutput(
-      timesteps: timesteps + entry, weights: weights + entry, table: table, scale: scale, dualCenter: dualCenter)
+      timesteps: timesteps + entry, weights: weights + entry, table: table, scale: scale, duals: duals)
   }
 
   /// Stores a step that was drawn, 0 ≤ step < T.
   @inline(__always)
   func store(_ drawn: UInt64, at entry: Int) {
     var step = Int(truncatingIfNeeded: drawn)
-    if let dualCenter { step = abs(dualCenter &- step) }
+    if let duals { step = duals.dual(step) }
     timesteps[entry] = Int64(truncatingIfNeeded: step)
     weights[entry] = table[step] * scale
   }

@@ -128,14 +128,14 @@ public final class TimestepSampler: Sendable {
     singleWeights.withUnsafeBufferPointer { table in
       // The table has T ≥ 2 entries.
       let output = DrawOutput(
-        timesteps: timesteps, weights: weights, table: table.baseAddress!, scale: scale, dualCenter: nil)
+        timesteps: timesteps, weights: weights, table: table.baseAddress!, scale: scale, duals: nil)
       let end = slice.offset + slice.count
       guard let pairing else { return draw(slice, entries: slice.offset..<end, to: output) }
       // Duals are drawn as the entries they mirror.
       let primaries = pairing.primaryCount(of: slice.total)
       let split = min(max(slice.offset, primaries), end)
       draw(slice, entries: slice.offset..<split, to: output)
-      let duals = output.from(split - slice.offset, dualCenter: pairing.center)
+      let duals = output.from(split - slice.offset, duals: pairing)
       draw(slice, entries: (split - primaries)..<(end - primaries), to: duals)
     }
   }
