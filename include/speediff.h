@@ -21,11 +21,13 @@
  *   speediff_last_error() tells which argument broke which rule with which value, and nothing has been written.
  *   No argument can crash the process, except a pointer that is neither NULL nor valid.
  * - Handles. `create` writes *out on success only. `destroy` takes NULL. A handle keeps what it was made from: a
- *   schedule may be destroyed while its samplers live. A handle never changes after it was made.
+ *   schedule may be destroyed while its samplers live. A handle never changes after it was made, but for samplers
+ *   that learn from losses (speediff_sampler_update).
  * - Memory. The caller owns every array and passes its length; arrays are row-major and contiguous, and borrowed for
  *   the call. An array may be NULL where its length is 0. Tables are double, weights float, time steps int64_t.
  * - Threads. Every function is safe to call concurrently, on the same handle too, but for `destroy`, which must be
- *   the last call on its handle. There is no global random state. Handles survive fork().
+ *   the last call on its handle. There is no global random state. Handles survive fork(), unless another thread is
+ *   inside a sampler that learns or blends.
  * - Time steps are 0-based in every array. The boundaries of areas are 1-based steps t, as in the SpeeD paper:
  *   array index i belongs to t = i + 1.
  *
@@ -88,12 +90,32 @@ speediff_status speediff_schedule_create_cosine(int64_t steps, speediff_schedule
 /* The same beta, in (0, 1), at every step. */
 speediff_status speediff_schedule_create_constant(int64_t steps, double beta, speediff_schedule **out);
 
+/* beta = sigmoid(linspace(-6, 6)) * (beta_end - beta_start) + beta_start, as in diffusers. Both in (0, 1]. */
+speediff_status speediff_schedule_create_sigmoid(int64_t steps, double beta_start, double beta_end,
+                                                 speediff_schedule **out);
+
+/* beta = linspace(beta_start, beta_end) over the first T * fraction steps, rounded down, then beta_end: `warmup10` and
+ * `warmup50` of guided-diffusion and DiT for 0.1 and 0.5. fraction in (0, 1]; both end points in (0, 1). */
+speediff_status speediff_schedule_create_warmup(int64_t steps, double fraction, double beta_start, double beta_end,
+                                                speediff_schedule **out);
+
+/* beta_i = 1 / (T - i), Sohl-Dickstein et al. 2015; zero terminal SNR. */
+speediff_status speediff_schedule_create_jsd(int64_t steps, speediff_schedule **out);
+
 /* From a table of beta: `count` values in (0, 1], 1 only at the last step. */
 speediff_status speediff_schedule_create_from_betas(const double *betas, int64_t count, speediff_schedule **out);
 
 /* From a table of alphas_cumprod: `count` values, strictly decreasing from below 1, 0 only at the last step. */
 speediff_status speediff_schedule_create_from_alphas_cumprod(const double *alphas_cumprod, int64_t count,
                                                              speediff_schedule **out);
+
+/* The schedule shifted and scaled so that the last step has no signal left: sqrt(alphas_cumprod) falls from the same
+ * first value to 0. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1. */
+speediff_status speediff_schedule_create_zero_terminal_snr(const speediff_schedule *schedule, speediff_schedule **out);
+
+/* The schedule of some of its steps: `timesteps` has `count` >= 2 of them, strictly increasing, 0-based. */
+speediff_status speediff_schedule_create_respaced(const speediff_schedule *schedule, const int64_t *timesteps,
+                                                  int64_t count, speediff_schedule **out);
 
 /* Frees a schedule. NULL is allowed. */
 void speediff_schedule_destroy(speediff_schedule *schedule);
@@ -142,20 +164,70 @@ speediff_status speediff_schedule_closed_form_acceleration_end(const speediff_sc
 speediff_status speediff_schedule_closed_form_convergence_start(const speediff_schedule *schedule, double r,
                                                                 double *t);
 
+/* ---- Respacing: which steps to sample with --------------------------------------------------------------------- */
+
+/* Steps spread evenly over sections of equal length, as guided-diffusion's space_timesteps does it: section_counts[i]
+ * >= 1 of them in section i, at most as many as it has. `timesteps` has room for `count`, which must be their sum. */
+speediff_status speediff_respacing_sections(int64_t steps, const int64_t *section_counts, int64_t sections,
+                                            int64_t *timesteps, int64_t count);
+
+/* The `count` steps of DDIM: 0, s, 2s, ... with the smallest whole stride s that gives as many. */
+speediff_status speediff_respacing_ddim(int64_t steps, int64_t *timesteps, int64_t count);
+
 /* ---- Samplings: which time steps to draw ----------------------------------------------------------------------- */
 
 /* A probability for each step of whatever schedule it is combined with. */
 typedef struct speediff_sampling speediff_sampling;
 
-/* P = 1 / T. */
-speediff_status speediff_sampling_create_uniform(speediff_sampling **out);
+/* Makes the sampling of a name, with up to as many parameters as it has; the others have their defaults.
+ *
+ * Densities in u = t / T, which grows with noise, give step i the mass of [i / T, (i + 1) / T). Densities in lambda =
+ * ln(SNR) are cut midway between neighbouring steps, from the first lambda to the last finite one, and renormalized.
+ *
+ *   name                parameters = defaults            P
+ *   uniform                                              1 / T
+ *   asymmetric          k = 5, r = 143.5                 SpeeD, Eq. 2: proportional to k up to tau, 1 beyond; tau is the
+ *                                                        first step t with 1 / alphas_cumprod > r. k >= 1, r > 1
+ *   log_normal          p_mean = -1.2, p_std = 1.2       ln(sigma) ~ N(p_mean, p_std^2). p_std > 0
+ *   logit_normal        mean = 0, std = 1                u = sigmoid(N(mean, std^2)); mean > 0: more noise. std > 0
+ *   mode                scale = 1.29                     u = 1 - x - scale * (cos(pi * x / 2)^2 - 1 + x), x uniform.
+ *                                                        scale in [-1, 2 / (pi - 2)]
+ *   cosmap                                               u = 1 - 1 / (tan(pi * x / 2) + 1), x uniform
+ *   beta                alpha = 0.8, beta = 1            u ~ Beta(alpha, beta). Both in (0, 10^4]
+ *   clts                mean, std, end_step = 50000      uniform turning into N(mean, std^2) in steps, by the training step
+ *                                                        end_step. NaN: mean = 0.3 T, std = 0.2 T
+ *   laplace             mean = 0, scale = 0.5            lambda ~ Laplace(mean, scale). scale > 0
+ *   cauchy              mean = 0, scale = 1              lambda ~ Cauchy(mean, scale). scale > 0
+ *   loss_second_moment  history = 10, uniform_prob = 0.001
+ *                                                        proportional to the root mean square of the last `history`
+ *                                                        losses of each step; learns
+ *   adaptive            bins = 100, decay = 0.999        proportional to the running mean of w * loss per bin of t; learns
+ */
+speediff_status speediff_sampling_create(const char *name, const double *parameters, int64_t count,
+                                         speediff_sampling **out);
 
-/* SpeeD's Eq. 2: the first tau steps come k times as often as the others. k >= 1 and finite; 0 < tau < T. The paper uses
- * k = 5 and tau = 700 of 1000. */
+/* `asymmetric` with tau itself, 0 < tau < T. The paper uses k = 5 and tau = 700 of 1000. */
 speediff_status speediff_sampling_create_asymmetric(double k, int64_t tau, speediff_sampling **out);
 
-/* The same with tau = t_dc(r); r = 143.5 gives the paper's 700 for the linear schedule of 1000 steps. */
-speediff_status speediff_sampling_create_asymmetric_from_magnitude(double k, double r, speediff_sampling **out);
+/* A sampling moved towards more noise: sigma' = shift * sigma / (1 + (shift - 1) * sigma), which is lambda' = lambda - 2 *
+ * ln(shift). shift > 0; 3 in Stable Diffusion 3. */
+speediff_status speediff_sampling_create_shifted(const speediff_sampling *base, double shift, speediff_sampling **out);
+
+/* A sampling restricted to the steps [start, end), 0 <= start < end <= T; end = INT64_MAX stands for T. */
+speediff_status speediff_sampling_create_truncated(const speediff_sampling *base, int64_t start, int64_t end,
+                                                   speediff_sampling **out);
+
+/* share * a + (1 - share) * b, share in [0, 1]. */
+speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, const speediff_sampling *b, double share,
+                                                 speediff_sampling **out);
+
+/* `first` up to training step start_step, turning linearly (in thousandths) into `second` by end_step. 0 <= start_step <
+ * end_step <= 2^53. */
+speediff_status speediff_sampling_create_blend(const speediff_sampling *first, const speediff_sampling *second,
+                                               int64_t start_step, int64_t end_step, speediff_sampling **out);
+
+/* The names that speediff_sampling_create knows, separated by spaces. Static memory. */
+const char *speediff_sampling_names(void);
 
 /* Frees a sampling. NULL is allowed. */
 void speediff_sampling_destroy(speediff_sampling *sampling);
@@ -165,11 +237,45 @@ void speediff_sampling_destroy(speediff_sampling *sampling);
 /* A factor for the loss of each step of whatever schedule it is combined with. */
 typedef struct speediff_weighting speediff_weighting;
 
-/* w = 1. */
-speediff_status speediff_weighting_create_uniform(speediff_weighting **out);
+/* Makes the weighting of a name, with up to as many parameters as it has; the others have their defaults.
+ *
+ * Where a form is given for the loss of x_0, S being the SNR, that of epsilon is divided by S, that of v by S + 1, and that
+ * of flow by (1 + sqrt(S))^2: the sampler needs to know its prediction. A form that has no value at S = 0 is an error.
+ *
+ *   name           parameters = defaults       w
+ *   uniform                                    1, for any target
+ *   change_aware   lam = 0.6                   SpeeD, Section 2.4: the rate of the process rescaled to [1 - lam, lam], for
+ *                                              any target. lam in [0.5, 1]; T >= 3
+ *   p2             k = 1, gamma = 1            S / (k + S)^gamma on x_0. k, gamma > 0
+ *   min_snr        gamma = 5                   min(S, gamma) on x_0. gamma > 0
+ *   soft_min_snr   gamma = 5                   gamma * S / (S + gamma) on x_0. gamma > 0
+ *   debiased                                   sqrt(S) on x_0
+ *   snr                                        S on x_0
+ *   inverse_snr                                1 / S on x_0
+ *   max_snr        gamma = 5                   max(S, gamma) on x_0. gamma > 0
+ *   truncated_snr                              max(S, 1) on x_0
+ *   sigmoid        bias = 2                    sigmoid(bias - lambda) * |d lambda / du| on epsilon. S > 0 everywhere
+ *   edm            sigma_data = 0.5            S + 1 / sigma_data^2 on x_0. sigma_data > 0
+ *   sigma_sqrt                                 sigma^-2 on flow, sigma = 1 / (1 + sqrt(S))
+ *   cosmap                                     2 / (pi * (1 - 2 sigma + 2 sigma^2)) on flow
+ *   importance                                 1 / (T * P), for any target
+ *   uncertainty    bins = 100, decay = 0.999   1 / running mean of w * loss per bin of t, w the other factors of a
+ *                                              product, for any target; learns
+ */
+speediff_status speediff_weighting_create(const char *name, const double *parameters, int64_t count,
+                                          speediff_weighting **out);
 
-/* SpeeD's Section 2.4: the rate of the process, rescaled to [1 - lam, lam]; lam in [0.5, 1], 0.6 in the paper. T >= 3. */
-speediff_status speediff_weighting_create_change_aware(double lam, speediff_weighting **out);
+/* The product of two weightings, each in the form of the sampler's target. */
+speediff_status speediff_weighting_create_product(const speediff_weighting *a, const speediff_weighting *b,
+                                                  speediff_weighting **out);
+
+/* Weights with which any sampling trains the objective that is given as an emphasis (speediff_sampler_emphasis): a density
+ * over falling log_snr. `count` >= 2, or 0 for the emphasis of uniform draws with uniform weights on epsilon. */
+speediff_status speediff_weighting_create_to_emphasis(const double *log_snr, const double *emphasis, int64_t count,
+                                                      speediff_weighting **out);
+
+/* The names that speediff_weighting_create knows, separated by spaces. Static memory. */
+const char *speediff_weighting_names(void);
 
 /* Frees a weighting. NULL is allowed. */
 void speediff_weighting_destroy(speediff_weighting *weighting);
@@ -220,8 +326,7 @@ speediff_status speediff_sampler_create(const speediff_schedule *schedule, const
                                         const speediff_weighting *weighting, const speediff_sampler_options *options,
                                         speediff_sampler **out);
 
-/* SpeeD as in the paper: speediff_sampling_create_asymmetric_from_magnitude(k, r) with
- * speediff_weighting_create_change_aware(lam), and their ranges. */
+/* SpeeD as in the paper: the sampling `asymmetric` (k, r) with the weighting `change_aware` (lam), and their ranges. */
 speediff_status speediff_sampler_create_speed(const speediff_schedule *schedule, double k, double r, double lam,
                                               const speediff_sampler_options *options, speediff_sampler **out);
 
@@ -237,18 +342,43 @@ speediff_status speediff_sampler_create_official_speed(const speediff_schedule *
 /* Frees a sampler. NULL is allowed. */
 void speediff_sampler_destroy(speediff_sampler *sampler);
 
-/* P, of which entries are drawn. `count` must be T. */
-speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, double *out, int64_t count);
+/* P at a training step >= 0, of which entries are drawn. The step matters to blends alone, here and below; what was
+ * learned from losses counts as it is now. `count` must be T. */
+speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, int64_t step, double *out,
+                                               int64_t count);
 
 /* The exact distribution of an entry taken at random from a global batch of `total` entries, 1 ... 2^31. It differs from P
  * for official SpeeD alone. `count` must be T. */
-speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t total, double *out, int64_t count);
+speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t step, int64_t total, double *out,
+                                          int64_t count);
 
 /* w, in double precision. With `normalize` the mean under P is 1. `count` must be T. */
-speediff_status speediff_sampler_weights(const speediff_sampler *sampler, double *out, int64_t count);
+speediff_status speediff_sampler_weights(const speediff_sampler *sampler, int64_t step, double *out, int64_t count);
 
 /* The mean weight over a global batch of `total` entries, before normalization. 0 stands for entries of P. */
-speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t total, double *out);
+speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t step, int64_t total,
+                                                 double *out);
+
+/* What the sampler asks the network to learn: P * w for the loss of epsilon, divided by |d lambda / di| and normalized,
+ * over lambda = ln(SNR). A step with SNR = 0 is left out: `count` must be T, or T - 1 for zero terminal SNR. Without a
+ * prediction the sampler counts as one of epsilon. */
+speediff_status speediff_sampler_emphasis(const speediff_sampler *sampler, int64_t step, double *log_snr,
+                                          double *emphasis, int64_t count);
+
+/* Learns from the losses of a global batch: n steps in [0, T) with their losses before any weight, finite and >= 0. The next
+ * draw follows. All ranks must give the same. An error if neither sampling nor weighting learns; then, and on any other
+ * error, nothing has changed. */
+speediff_status speediff_sampler_update(speediff_sampler *sampler, const int64_t *timesteps, const float *losses,
+                                        int64_t n);
+
+/* The length of what was learned; 0 if the sampler learns nothing. It depends on the methods and T alone. */
+speediff_status speediff_sampler_history_count(const speediff_sampler *sampler, int64_t *count);
+
+/* What was learned, as plain numbers. `count` must be its length. */
+speediff_status speediff_sampler_history(const speediff_sampler *sampler, double *out, int64_t count);
+
+/* Takes over what speediff_sampler_history gave for the same methods and T. On an error nothing has changed. */
+speediff_status speediff_sampler_restore_history(speediff_sampler *sampler, const double *history, int64_t count);
 
 /* Draws the calls first_call ... first_call + calls - 1 of this rank, n entries each: `timesteps` and `weights` have
  * calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
@@ -259,6 +389,90 @@ speediff_status speediff_sampler_draw(const speediff_sampler *sampler, int64_t f
  * batches that are uneven. */
 speediff_status speediff_sampler_draw_slice(const speediff_sampler *sampler, int64_t step, int64_t offset, int64_t n,
                                             int64_t total, int64_t *timesteps, float *weights);
+
+/* ---- Continuous processes: x = s(t) * x_0 + s(t) * sigma(t) * noise --------------------------------------------- */
+
+/* A process with the draw and the weight that its authors train with. sigma is the noise-to-signal ratio: SNR = 1 / sigma^2,
+ * lambda = ln(SNR) = -2 ln(sigma). sigma_data > 0 is the standard deviation of the data. Karras et al. 2022, Table 1. */
+typedef struct speediff_process speediff_process;
+
+/* VP: sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1; t uniform in [epsilon_t, 1], weight 1 / sigma^2. beta_d, beta_min > 0;
+ * epsilon_t in (0, 1). Usual: 19.9, 0.1, 1e-5. */
+speediff_status speediff_process_create_vp(double beta_d, double beta_min, double epsilon_t, double sigma_data,
+                                           speediff_process **out);
+
+/* VE: sigma^2 = t; ln(sigma) uniform, weight 1 / sigma^2. 0 < sigma_min < sigma_max. Usual: 0.02, 100. */
+speediff_status speediff_process_create_ve(double sigma_min, double sigma_max, double sigma_data,
+                                           speediff_process **out);
+
+/* EDM: sigma = t; ln(sigma) ~ N(p_mean, p_std^2), weight (sigma^2 + sigma_data^2) / (sigma * sigma_data)^2. p_std > 0. Usual:
+ * -1.2, 1.2, 0.5. */
+speediff_status speediff_process_create_edm(double p_mean, double p_std, double sigma_data, speediff_process **out);
+
+/* Rectified flow: s = 1 - t, sigma = t / (1 - t), t = 1 being noise; t uniform in [0, 1], weight 1. */
+speediff_status speediff_process_create_flow(double sigma_data, speediff_process **out);
+
+/* Frees a process. NULL is allowed. */
+void speediff_process_destroy(speediff_process *process);
+
+/* What a process is at its own times t, 0 < t (< 1 for flow). Values are appended, never changed. */
+typedef enum speediff_process_quantity {
+  SPEEDIFF_PROCESS_SCALE = 1,           /* s(t) */
+  SPEEDIFF_PROCESS_SIGMA = 2,           /* sigma(t) */
+  SPEEDIFF_PROCESS_SIGMA_DERIVATIVE = 3 /* d sigma / dt */
+} speediff_process_quantity;
+
+/* Writes a quantity at each of `count` times. */
+speediff_status speediff_process_evaluate(const speediff_process *process, speediff_process_quantity quantity,
+                                          const double *t, double *out, int64_t count);
+
+/* A process, a sampling and a weighting, ready to draw noise levels; the draws are those of speediff_sampler in all but
+ * what they are mapped to. Immutable. */
+typedef struct speediff_sigma_sampler speediff_sigma_sampler;
+
+/* Combines a process, a sampling and a weighting.
+ *
+ * sampling: NULL for the process's own draw; a density in lambda (log_normal, laplace, cauchy), which is cut to the
+ * process's range; a density in u (uniform, logit_normal, mode, cosmap, beta), where the process has a variable in [0, 1]:
+ * t of VP and flow, ln(sigma) of VE; mixture, blend; shifted for EDM and flow. asymmetric with r is SpeeDiff's own
+ * extension of SpeeD: the process's own draw with sigma > sigma_data * sqrt(r - 1) suppressed by k.
+ *
+ * weighting: NULL for the process's own weight; any function of the SNR, sigmoid (not for EDM), uniform, products. Its form
+ * is that of options.prediction; unspecified: x_0 for VP, VE and EDM, flow for rectified flow. change_aware is
+ * SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], alpha_bar = 1 / (1 + sigma^2 /
+ * sigma_data^2), v being t for VP and flow, ln(sigma) for EDM and VE.
+ *
+ * weight_warm_up: 0, or FDM's: weights are at most 5 * 100^(step / weight_warm_up) before that training step. Not
+ * together with options.normalize. */
+speediff_status speediff_sigma_sampler_create(const speediff_process *process, const speediff_sampling *sampling,
+                                              const speediff_weighting *weighting,
+                                              const speediff_sampler_options *options, int64_t weight_warm_up,
+                                              speediff_sigma_sampler **out);
+
+/* Frees a sampler. NULL is allowed. */
+void speediff_sigma_sampler_destroy(speediff_sigma_sampler *sampler);
+
+/* The length of the emphasis of every sigma sampler. */
+#define SPEEDIFF_SIGMA_EMPHASIS_COUNT 1024
+
+/* What the sampler asks the network to learn, as speediff_sampler_emphasis; `count` must be
+ * SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
+speediff_status speediff_sigma_sampler_emphasis(const speediff_sigma_sampler *sampler, int64_t step, double *log_snr,
+                                                double *emphasis, int64_t count);
+
+/* Draws the calls first_call ... first_call + calls - 1 of this rank, n entries each: `levels` (sigma, or t for flow) and
+ * `weights` have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
+speediff_status speediff_sigma_sampler_draw(const speediff_sigma_sampler *sampler, int64_t first_call, int64_t calls,
+                                            int64_t n, float *levels, float *weights);
+
+/* Draws the n entries from `offset` on of a training step's global batch of `total`, whatever the sampler's rank. */
+speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *sampler, int64_t step, int64_t offset,
+                                                  int64_t n, int64_t total, float *levels, float *weights);
+
+/* The momentum of the Fast Diffusion Model: c_in = exp(-m b) * (1 + m b) at each of `count` noise levels, with b = 0.1 t +
+ * 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min). 0 <= sigma_min < sigma_max; m = multiplier > 0. */
+speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, double multiplier, const double *sigma,
+                                         double *out, int64_t count);
 
 #ifdef __cplusplus
 }

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 library=$1
 program=$(dirname "$library")/contract
 folder=$(cd "$(dirname "$library")" && pwd)
-cc -std=c11 -Wall -Wextra -Werror -pedantic -O1 -g -Iinclude Tests/CTests/contract.c -o "$program" \
+cc -std=c11 -Wall -Wextra -Werror -pedantic -O1 -g -Iinclude Tests/CTests/contract*.c -o "$program" \
   "$library" -Wl,-rpath,"$folder" -lm
 if [ "${2:-}" = valgrind ]; then
   # Memory that the Swift runtime keeps behind tagged pointers looks "possibly lost"; what nothing points to is a leak.

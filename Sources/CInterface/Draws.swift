@@ -10,17 +10,10 @@ public func speediff_sampler_draw(
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    let firstCall = try counter(first_call, "first_call")
-    guard calls >= 0, calls <= Int64.max - first_call else {
-      throw ArgumentError("calls", "must be at least 0 and keep first_call + calls within 63 bits", got: calls)
-    }
-    guard calls > 0, n != 0 else {
-      // Nothing to write, so the arrays may be NULL; the other arguments still have to be valid.
-      _ = try sampler.options.layout.slice(call: firstCall, count: Int(n))
-      return
-    }
+    let calls = try CallRange(first_call, calls, n, sampler.options.layout)
+    guard !calls.isEmpty else { return }
     try sampler.draw(
-      firstCall: firstCall, calls: Int(calls), count: Int(n), timesteps: unwrap(timesteps, "timesteps"),
+      firstCall: calls.first, calls: calls.count, count: calls.entries, timesteps: unwrap(timesteps, "timesteps"),
       weights: unwrap(weights, "weights"))
   }
 }
@@ -40,7 +33,23 @@ public func speediff_sampler_draw_slice(
   }
 }
 
-private func counter(_ value: Int64, _ argument: String) throws -> UInt64 {
-  guard value >= 0 else { throw ArgumentError(argument, "must be at least 0", got: value) }
-  return UInt64(value)
+/// Consecutive calls of one rank, checked.
+struct CallRange {
+  let first: UInt64
+  let count: Int
+  /// n of each call.
+  let entries: Int
+
+  init(_ first: Int64, _ count: Int64, _ n: Int64, _ layout: BatchLayout) throws {
+    self.first = try counter(first, "first_call")
+    guard count >= 0, count <= Int64.max - first else {
+      throw ArgumentError("calls", "must be at least 0 and keep first_call + calls within 63 bits", got: count)
+    }
+    _ = try layout.slice(call: self.first, count: Int(n))
+    self.count = Int(count)
+    entries = Int(n)
+  }
+
+  /// Whether there is nothing to write, so that arrays may be NULL.
+  var isEmpty: Bool { count == 0 || entries == 0 }
 }

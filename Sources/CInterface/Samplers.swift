@@ -61,36 +61,66 @@ public func speediff_sampler_destroy(_ sampler: OpaquePointer!) {
 /// Copies P.
 @_cdecl("speediff_sampler_probabilities") @implementation
 public func speediff_sampler_probabilities(
-  _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+  _ sampler: OpaquePointer!, _ step: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
 ) -> speediff_status {
-  reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").probabilities, to: out, count: count) }
+  reportingStatus {
+    let sampler = try SamplerHandle.value(sampler, "sampler")
+    try copy(sampler.probabilities(at: counter(step, "step")), to: out, count: count)
+  }
 }
 
 /// Copies the exact distribution of a global batch's entries.
 @_cdecl("speediff_sampler_marginal") @implementation
 public func speediff_sampler_marginal(
-  _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+  _ sampler: OpaquePointer!, _ step: Int64, _ total: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
 ) -> speediff_status {
   reportingStatus {
-    try copy(SamplerHandle.value(sampler, "sampler").marginal(total: Int(total)), to: out, count: count)
+    let sampler = try SamplerHandle.value(sampler, "sampler")
+    try copy(sampler.marginal(total: Int(total), at: counter(step, "step")), to: out, count: count)
   }
 }
 
 /// Copies w.
 @_cdecl("speediff_sampler_weights") @implementation
 public func speediff_sampler_weights(
-  _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+  _ sampler: OpaquePointer!, _ step: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
 ) -> speediff_status {
-  reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").weights, to: out, count: count) }
+  reportingStatus {
+    let sampler = try SamplerHandle.value(sampler, "sampler")
+    try copy(sampler.weights(at: counter(step, "step")), to: out, count: count)
+  }
 }
 
 /// Gives the mean weight over a global batch.
 @_cdecl("speediff_sampler_expected_weight") @implementation
 public func speediff_sampler_expected_weight(
-  _ sampler: OpaquePointer!, _ total: Int64, _ out: UnsafeMutablePointer<Double>!
+  _ sampler: OpaquePointer!, _ step: Int64, _ total: Int64, _ out: UnsafeMutablePointer<Double>!
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    try unwrap(out, "out").pointee = sampler.expectedWeight(total: total == 0 ? nil : Int(total))
+    let weight = try sampler.expectedWeight(total: total == 0 ? nil : Int(total), at: counter(step, "step"))
+    try unwrap(out, "out").pointee = weight
   }
+}
+
+/// Copies the emphasis.
+@_cdecl("speediff_sampler_emphasis") @implementation
+public func speediff_sampler_emphasis(
+  _ sampler: OpaquePointer!, _ step: Int64, _ log_snr: UnsafeMutablePointer<Double>!,
+  _ emphasis: UnsafeMutablePointer<Double>!, _ count: Int64
+) -> speediff_status {
+  reportingStatus {
+    let sampler = try SamplerHandle.value(sampler, "sampler")
+    try copy(sampler.emphasis(at: counter(step, "step")), log_snr, emphasis, count: count)
+  }
+}
+
+/// Copies both tables of an emphasis, or neither.
+func copy(
+  _ result: Emphasis, _ log_snr: UnsafeMutablePointer<Double>?, _ emphasis: UnsafeMutablePointer<Double>?,
+  count: Int64
+) throws {
+  let (log_snr, emphasis) = try (unwrap(log_snr, "log_snr"), unwrap(emphasis, "emphasis"))
+  try copy(result.logSNR, to: log_snr, count: count)
+  try copy(result.density, to: emphasis, count: count)
 }

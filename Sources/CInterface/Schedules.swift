@@ -39,6 +39,37 @@ public func speediff_schedule_create_constant(
   reportingStatus { try ScheduleHandle.create(out) { try .constant(steps: Int(steps), beta: beta) } }
 }
 
+/// Makes `NoiseSchedule.sigmoid`.
+@_cdecl("speediff_schedule_create_sigmoid") @implementation
+public func speediff_schedule_create_sigmoid(
+  _ steps: Int64, _ beta_start: Double, _ beta_end: Double, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) { try .sigmoid(steps: Int(steps), betaStart: beta_start, betaEnd: beta_end) }
+  }
+}
+
+/// Makes `NoiseSchedule.warmup`.
+@_cdecl("speediff_schedule_create_warmup") @implementation
+public func speediff_schedule_create_warmup(
+  _ steps: Int64, _ fraction: Double, _ beta_start: Double, _ beta_end: Double,
+  _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) {
+      try .warmup(steps: Int(steps), fraction: fraction, betaStart: beta_start, betaEnd: beta_end)
+    }
+  }
+}
+
+/// Makes `NoiseSchedule.jsd`.
+@_cdecl("speediff_schedule_create_jsd") @implementation
+public func speediff_schedule_create_jsd(_ steps: Int64, _ out: UnsafeMutablePointer<OpaquePointer?>!)
+  -> speediff_status
+{
+  reportingStatus { try ScheduleHandle.create(out) { try .jsd(steps: Int(steps)) } }
+}
+
 /// Makes a schedule from β.
 @_cdecl("speediff_schedule_create_from_betas") @implementation
 public func speediff_schedule_create_from_betas(
@@ -61,6 +92,29 @@ public func speediff_schedule_create_from_alphas_cumprod(
   }
 }
 
+/// Makes a schedule's variant with zero terminal SNR.
+@_cdecl("speediff_schedule_create_zero_terminal_snr") @implementation
+public func speediff_schedule_create_zero_terminal_snr(
+  _ schedule: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) { try ScheduleHandle.value(schedule, "schedule").zeroTerminalSNR() }
+  }
+}
+
+/// Makes the schedule of some steps.
+@_cdecl("speediff_schedule_create_respaced") @implementation
+public func speediff_schedule_create_respaced(
+  _ schedule: OpaquePointer!, _ timesteps: UnsafePointer<Int64>!, _ count: Int64,
+  _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try ScheduleHandle.create(out) {
+      try ScheduleHandle.value(schedule, "schedule").respaced(array(timesteps, count, "timesteps").map { Int($0) })
+    }
+  }
+}
+
 /// Frees a schedule.
 @_cdecl("speediff_schedule_destroy") @implementation
 public func speediff_schedule_destroy(_ schedule: OpaquePointer!) {
@@ -76,12 +130,4 @@ public func speediff_schedule_steps(_ schedule: OpaquePointer!, _ steps: UnsafeM
     let schedule = try ScheduleHandle.value(schedule, "schedule")
     try unwrap(steps, "steps").pointee = Int64(schedule.steps)
   }
-}
-
-/// Copies the caller's table, once its length is known to be one that a schedule can have.
-private func array(_ values: UnsafePointer<Double>?, _ count: Int64, _ argument: String) throws -> [Double] {
-  guard count >= 0, count <= NoiseSchedule.maximumSteps else {
-    throw ArgumentError("count", "must be in [0, \(NoiseSchedule.maximumSteps)]", got: count)
-  }
-  return try Array(UnsafeBufferPointer(start: unwrap(values, argument), count: Int(count)))
 }

@@ -59,6 +59,35 @@ extension NoiseSchedule {
     return try NoiseSchedule(betas: [Double](repeating: beta, count: steps))
   }
 
+  /// `sigmoid`: β = sigmoid(linspace(-6, 6))·(betaEnd-betaStart)+betaStart, as in diffusers. Not rescaled by T.
+  public static func sigmoid(steps: Int, betaStart: Double = 1e-4, betaEnd: Double = 0.02) throws -> NoiseSchedule {
+    try checkSteps(steps, "steps")
+    try checkEndPoints(betaStart, betaEnd)
+    return try NoiseSchedule(
+      betas: linspace(-6, 6, steps).map { betaStart + (betaEnd - betaStart) / (1 + Double.exp(-$0)) })
+  }
+
+  /// `warmup10` and `warmup50`: β = linspace(betaStart, betaEnd) over the first ⌊T·fraction⌋ steps, then betaEnd, as in
+  /// guided-diffusion and DiT. Not rescaled by T.
+  ///
+  /// - Parameter fraction: in (0, 1]; 0.1 and 0.5 there.
+  public static func warmup(
+    steps: Int, fraction: Double = 0.1, betaStart: Double = 1e-4, betaEnd: Double = 0.02
+  ) throws -> NoiseSchedule {
+    try checkSteps(steps, "steps")
+    try checkEndPoints(betaStart, betaEnd)
+    guard fraction > 0, fraction <= 1 else { throw ArgumentError("fraction", "must be in (0, 1]", got: fraction) }
+    let count = Int(Double(steps) * fraction)
+    let rise = count > 1 ? linspace(betaStart, betaEnd, count) : [Double](repeating: betaStart, count: count)
+    return try NoiseSchedule(betas: rise + [Double](repeating: betaEnd, count: steps - count))
+  }
+
+  /// `jsd`: β_i = 1/(T-i), which leaves no signal at the last step (Sohl-Dickstein et al. 2015, Section 2.4.1).
+  public static func jsd(steps: Int) throws -> NoiseSchedule {
+    try checkSteps(steps, "steps")
+    return try NoiseSchedule(betas: (0..<steps).map { 1 / Double(steps - $0) })
+  }
+
   private static func checkEndPoints(_ betaStart: Double, _ betaEnd: Double) throws {
     guard betaStart > 0, betaStart <= 1 else { throw ArgumentError("beta_start", "must be in (0, 1]", got: betaStart) }
     guard betaEnd > 0, betaEnd <= 1 else { throw ArgumentError("beta_end", "must be in (0, 1]", got: betaEnd) }

@@ -2,26 +2,17 @@ import NoiseSchedules
 
 /// Draws the time steps of a training run, with their weights.
 ///
-/// A draw is a pure function of the seed, the training step, the entry's index in the global batch, and the size of the
-/// global batch. There is no state: a run is resumed with nothing but its step number. A sampler may be used from any
-/// number of threads at once.
+/// A draw is a pure function of the seed, the training step, the entry's index in the global batch, the size of the
+/// global batch and, for methods that learn, the losses so far. A sampler may be used from any number of threads at once.
 public final class TimestepSampler: Sendable {
   /// The schedule that the time steps index.
   public let schedule: NoiseSchedule
-  /// P, shape (T,): the distribution of a drawn entry. With pairs, `marginal(total:)` is that of the batch.
-  public let probabilities: [Double]
-  /// w, shape (T,): the factors of the loss. With `normalize` they are divided by their mean under `probabilities`.
-  public let weights: [Double]
   /// Seed, layout, strata, target and normalization.
   public let options: SamplerOptions
   /// The pairs of the `official` preset, or nil.
   public let pairing: DualPairing?
 
-  private let inverseCDF: InverseCDF
-  private let singleWeights: [Float]
-  /// The mean weight of a drawn entry, and of a dual one, before normalization.
-  private let meanWeight: Double
-  private let meanDualWeight: Double
+  private let course: SamplerCourse
 
   /// Combines a density and a weighting.
   ///
@@ -32,7 +23,7 @@ public final class TimestepSampler: Sendable {
   ///   - options: seed, layout, strata, target and normalization.
   /// - Throws: `ArgumentError` where something does not fit the schedule or each other.
   public convenience init(
-    schedule: NoiseSchedule, density: some TimestepDensity, weighting: some TimestepWeighting,
+    schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
     options: SamplerOptions
   ) throws {
     try self.init(schedule: schedule, density: density, weighting: weighting, options: options, pairing: nil)
@@ -40,56 +31,85 @@ public final class TimestepSampler: Sendable {
 
   /// The same with the pairs of the `official` preset, which must be the schedule's own.
   init(
-    schedule: NoiseSchedule, density: some TimestepDensity, weighting: some TimestepWeighting,
+    schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
     options: SamplerOptions, pairing: DualPairing?
   ) throws {
     guard pairing == nil || options.strata == .none else {
       throw ArgumentError(
         "strata", "must be none with the official preset, whose draws come in pairs", got: options.strata)
     }
-    let probabilities = try density.probabilities(for: schedule)
-    let raw = try weighting.weights(for: schedule, prediction: options.prediction)
-    // Tables are read without bounds checks from here on, and anyone may write a density or a weighting.
-    try Self.check(probabilities, of: "density", for: schedule)
-    try Self.check(raw, of: "weighting", for: schedule)
-    let sum = probabilities.reduce(0, +)
-    guard abs(sum - 1) < 1e-9 else { throw ArgumentError("density", "must have probabilities with sum 1", got: sum) }
-    let meanWeight = dot(probabilities, raw)
-    guard !options.normalize || (meanWeight > 0 && meanWeight.isFinite) else {
-      throw ArgumentError(
-        "normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
-    }
     self.schedule = schedule
-    self.probabilities = probabilities
-    self.weights = options.normalize ? raw.map { $0 / meanWeight } : raw
     self.options = options
     self.pairing = pairing
-    self.meanWeight = meanWeight
-    meanDualWeight = pairing.map { dot($0.dualProbabilities(probabilities), raw) } ?? meanWeight
-    inverseCDF = InverseCDF(probabilities)
-    singleWeights = weights.map(Float.init)
+    course = try SamplerCourse(
+      schedule: schedule, density: density.state(for: schedule),
+      weighting: weighting.state(for: schedule, prediction: options.prediction), pairing: pairing,
+      normalize: options.normalize)
   }
+
+  /// P at a training step, shape (T,): the distribution of a drawn entry. With pairs, `marginal` is that of the batch.
+  ///
+  /// The step matters to blends alone; what was learned counts as it is now.
+  public func probabilities(at step: UInt64 = 0) throws -> [Double] { try course.table(at: step).probabilities }
+
+  /// w at a training step, shape (T,): the factors of the loss. With `normalize` they are divided by their mean under P.
+  public func weights(at step: UInt64 = 0) throws -> [Double] { try course.table(at: step).weights }
 
   /// The exact distribution of an entry taken at random from a global batch of `total` entries, shape (T,).
   ///
   /// It is P but for the `official` preset, where the duals shift it.
   ///
   /// - Throws: `ArgumentError` unless total ≥ 1.
-  public func marginal(total: Int) throws -> [Double] {
+  public func marginal(total: Int, at step: UInt64 = 0) throws -> [Double] {
     try checkTotal(total)
-    guard let pairing else { return probabilities }
-    let share = pairing.dualShare(of: total)
-    return zip(probabilities, pairing.dualProbabilities(probabilities)).map { (1 - share) * $0 + share * $1 }
+    return try course.table(at: step).marginal(total: total)
   }
 
   /// E[w] over a global batch of `total` entries, before normalization; nil stands for independent entries of P.
   ///
   /// - Throws: `ArgumentError` unless total ≥ 1.
-  public func expectedWeight(total: Int? = nil) throws -> Double {
-    guard let total else { return meanWeight }
+  public func expectedWeight(total: Int? = nil, at step: UInt64 = 0) throws -> Double {
+    let table = try course.table(at: step)
+    guard let total else { return table.meanWeight }
     try checkTotal(total)
-    return meanWeight(dualShare: pairing?.dualShare(of: total) ?? 0)
+    return table.meanWeight(total: total)
   }
+
+  /// What the sampler asks the network to learn at a training step: P·w for the ε loss, over λ.
+  ///
+  /// A sampler that was not told its target counts as one of ε.
+  ///
+  /// - Throws: `ArgumentError` if no entry with S > 0 has weight.
+  public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
+    let table = try course.table(at: step)
+    return try Emphasis(
+      of: schedule, probabilities: table.probabilities, weights: table.weights,
+      prediction: options.prediction ?? .epsilon)
+  }
+
+  /// The length of `history`; 0 unless the density or the weighting learns from losses.
+  public var historyCount: Int { course.historyCount }
+
+  /// Learns from the losses of a batch. The next draw follows what was learned.
+  ///
+  /// - Parameters:
+  ///   - timesteps: steps in [0, T), of the whole global batch.
+  ///   - losses: as many, before any weight; finite and ≥ 0.
+  /// - Throws: `ArgumentError` if the numbers are out of range or nothing here learns; then nothing has changed.
+  public func update(timesteps: UnsafeBufferPointer<Int64>, losses: UnsafeBufferPointer<Float>) throws {
+    guard timesteps.count == losses.count else {
+      throw ArgumentError("losses", "must be as many as the time steps (\(timesteps.count))", got: losses.count)
+    }
+    try course.update(timesteps: timesteps, losses: losses)
+  }
+
+  /// All that was learned, as plain numbers. Empty for methods that learn nothing.
+  public var history: [Double] { course.history }
+
+  /// Takes over what `history` gave for the same method and T.
+  ///
+  /// - Throws: `ArgumentError` unless `history` can give these numbers; then nothing has changed.
+  public func restore(history: [Double]) throws { try course.restore(history) }
 
   /// Draws consecutive calls of this rank with `count` entries each; row-major (calls, count).
   ///
@@ -111,7 +131,7 @@ public final class TimestepSampler: Sendable {
     }
     for call in 0..<calls {
       let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
-      draw(slice, timesteps: timesteps + call * count, weights: weights + call * count)
+      try draw(slice, timesteps: timesteps + call * count, weights: weights + call * count)
     }
   }
 
@@ -123,20 +143,21 @@ public final class TimestepSampler: Sendable {
   ///   - weights: room for `slice.count` weights.
   public func draw(
     _ slice: BatchSlice, timesteps: UnsafeMutablePointer<Int64>, weights: UnsafeMutablePointer<Float>
-  ) {
-    let scale = batchScale(total: slice.total)
-    singleWeights.withUnsafeBufferPointer { table in
+  ) throws {
+    let table = try course.table(at: slice.step)
+    let scale = table.batchScale(total: slice.total)
+    table.singleWeights.withUnsafeBufferPointer { singleWeights in
       // The table has T ≥ 2 entries.
       let output = DrawOutput(
-        timesteps: timesteps, weights: weights, table: table.baseAddress!, scale: scale, duals: nil)
+        timesteps: timesteps, weights: weights, table: singleWeights.baseAddress!, scale: scale, duals: nil)
       let end = slice.offset + slice.count
-      guard let pairing else { return draw(slice, entries: slice.offset..<end, to: output) }
+      guard let pairing else { return draw(slice, entries: slice.offset..<end, by: table.inverseCDF, to: output) }
       // Duals are drawn as the entries they mirror.
       let primaries = pairing.primaryCount(of: slice.total)
       let split = min(max(slice.offset, primaries), end)
-      draw(slice, entries: slice.offset..<split, to: output)
+      draw(slice, entries: slice.offset..<split, by: table.inverseCDF, to: output)
       let duals = output.from(split - slice.offset, duals: pairing)
-      draw(slice, entries: (split - primaries)..<(end - primaries), to: duals)
+      draw(slice, entries: (split - primaries)..<(end - primaries), by: table.inverseCDF, to: duals)
     }
   }
 
@@ -147,16 +168,18 @@ public final class TimestepSampler: Sendable {
     let slice = try options.layout.slice(call: call, count: count)
     var timesteps = [Int64](repeating: 0, count: count)
     var weights = [Float](repeating: 0, count: count)
-    timesteps.withUnsafeMutableBufferPointer { timesteps in
-      weights.withUnsafeMutableBufferPointer { weights in
-        if let t = timesteps.baseAddress, let w = weights.baseAddress { draw(slice, timesteps: t, weights: w) }
+    try timesteps.withUnsafeMutableBufferPointer { timesteps in
+      try weights.withUnsafeMutableBufferPointer { weights in
+        if let t = timesteps.baseAddress, let w = weights.baseAddress { try draw(slice, timesteps: t, weights: w) }
       }
     }
     return (timesteps, weights)
   }
 
   /// Draws entries of the slice's global batch from P.
-  private func draw(_ slice: BatchSlice, entries: Range<Int>, to output: DrawOutput) {
+  private func draw(
+    _ slice: BatchSlice, entries: Range<Int>, by inverseCDF: InverseCDF, to output: DrawOutput
+  ) {
     guard !entries.isEmpty else { return }
     // One chunk each for the source, its second bound, and the steps. 1 KiB is what Swift takes from the stack.
     withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
@@ -181,32 +204,9 @@ public final class TimestepSampler: Sendable {
     }
   }
 
-  private static func check(_ table: [Double], of argument: String, for schedule: NoiseSchedule) throws {
-    guard table.count == schedule.steps else {
-      throw ArgumentError(argument, "must give a value for each of the \(schedule.steps) steps", got: table.count)
-    }
-    if let i = table.firstIndex(where: { !($0 >= 0 && $0.isFinite) }) {
-      throw ArgumentError(argument, "must give finite values of at least 0", got: "\(table[i]) for index \(i)")
-    }
-  }
-
   private func checkTotal(_ total: Int) throws {
     guard total >= 1, total <= BatchSlice.maximumTotal else {
       throw ArgumentError("total", "must be in [1, \(BatchSlice.maximumTotal)]", got: total)
     }
   }
-
-  private func meanWeight(dualShare share: Double) -> Double {
-    (1 - share) * meanWeight + share * meanDualWeight
-  }
-
-  /// What `weights` still lack to be normalized for one size of the global batch.
-  private func batchScale(total: Int) -> Float {
-    guard options.normalize, let pairing else { return 1 }
-    return Float(meanWeight / meanWeight(dualShare: pairing.dualShare(of: total)))
-  }
-}
-
-private func dot(_ a: [Double], _ b: [Double]) -> Double {
-  zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
 }

@@ -1,32 +1,9 @@
 /* The header as a C program sees it: compiled as C11 with -Wall -Wextra -Werror -pedantic, run against the library, and
  * again under valgrind. */
-#include <math.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "contract.h"
 
-#include "speediff.h"
-
-static int passed = 0;
-static int failed = 0;
-
-#define CHECK(condition)                                             \
-  do {                                                               \
-    if (condition) {                                                 \
-      passed++;                                                      \
-    } else {                                                         \
-      failed++;                                                      \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                \
-  } while (0)
-
-/* The call fails with this status, and its message holds this text. */
-#define CHECK_ERROR(call, status, text)                          \
-  do {                                                           \
-    CHECK((call) == (status));                                   \
-    CHECK(strstr(speediff_last_error(), (text)) != NULL);        \
-  } while (0)
+int passed = 0;
+int failed = 0;
 
 static const double no_step_reaches = 1e9;
 
@@ -90,6 +67,20 @@ static void schedules(void) {
     CHECK(speediff_schedule_create_from_alphas_cumprod(alphas_cumprod, 3, &schedule) == SPEEDIFF_OK);
     speediff_schedule_destroy(schedule);
   }
+  CHECK(speediff_schedule_create_sigmoid(1000, 1e-4, 0.02, &schedule) == SPEEDIFF_OK);
+  speediff_schedule_destroy(schedule);
+  CHECK(speediff_schedule_create_warmup(1000, 0.1, 1e-4, 0.02, &schedule) == SPEEDIFF_OK);
+  speediff_schedule_destroy(schedule);
+  CHECK(speediff_schedule_create_jsd(4, &schedule) == SPEEDIFF_OK);
+  CHECK(speediff_schedule_table(schedule, SPEEDIFF_TABLE_ALPHAS_CUMPROD, betas, 4) == SPEEDIFF_OK);
+  for (int i = 0; i < 4; i++) CHECK(fabs(betas[i] - (3 - i) / 4.0) < 1e-15);
+  speediff_schedule_destroy(schedule);
+  schedule = NULL;
+  CHECK_ERROR(speediff_schedule_create_warmup(1000, 0, 1e-4, 0.02, &schedule), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "fraction must be in (0, 1]");
+  CHECK_ERROR(speediff_schedule_create_sigmoid(1000, 0, 0.02, &schedule), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "beta_start");
+  CHECK(schedule == NULL);
 }
 
 static void draws(void) {
@@ -108,7 +99,7 @@ static void draws(void) {
 
   CHECK(speediff_schedule_create_linear(1000, 1e-4, 0.02, &schedule) == SPEEDIFF_OK);
   CHECK(speediff_sampling_create_asymmetric(5, 700, &sampling) == SPEEDIFF_OK);
-  CHECK(speediff_weighting_create_change_aware(0.6, &weighting) == SPEEDIFF_OK);
+  CHECK(speediff_weighting_create("change_aware", NULL, 0, &weighting) == SPEEDIFF_OK);
   for (int strata = 0; strata <= 2; strata++) {
     options.strata = strata;
     CHECK(speediff_sampler_create(schedule, sampling, weighting, &options, &sampler) == SPEEDIFF_OK);
@@ -122,12 +113,12 @@ static void draws(void) {
   }
   options.strata = 0;
   CHECK(speediff_sampler_create_official_speed(schedule, sampling, 0.6, &options, &sampler) == SPEEDIFF_OK);
-  CHECK(speediff_sampler_marginal(sampler, 32, p, 1000) == SPEEDIFF_OK);
+  CHECK(speediff_sampler_marginal(sampler, 0, 32, p, 1000) == SPEEDIFF_OK);
   for (int i = 0; i < 1000; i++) sum += p[i];
   CHECK(fabs(sum - 1) < 1e-12);
-  CHECK(speediff_sampler_weights(sampler, p, 1000) == SPEEDIFF_OK && p[700] == 1);
-  CHECK(speediff_sampler_probabilities(sampler, p, 1000) == SPEEDIFF_OK && fabs(p[0] - 5.0 / 3800) < 1e-18);
-  CHECK(speediff_sampler_expected_weight(sampler, 0, &mean) == SPEEDIFF_OK && fabs(mean - 0.5437) < 5e-5);
+  CHECK(speediff_sampler_weights(sampler, 0, p, 1000) == SPEEDIFF_OK && p[700] == 1);
+  CHECK(speediff_sampler_probabilities(sampler, 0, p, 1000) == SPEEDIFF_OK && fabs(p[0] - 5.0 / 3800) < 1e-18);
+  CHECK(speediff_sampler_expected_weight(sampler, 0, 0, &mean) == SPEEDIFF_OK && fabs(mean - 0.5437) < 5e-5);
   speediff_sampler_destroy(sampler);
 
   /* A sampler keeps what it was made from. */
@@ -151,8 +142,8 @@ static void draws(void) {
   CHECK_ERROR(speediff_sampler_draw_slice(sampler, 0, INT64_MAX, 1, 10, t, w), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "offset");
   CHECK_ERROR(speediff_sampler_draw_slice(sampler, 0, 5, 6, 10, t, w), SPEEDIFF_ERROR_INVALID_ARGUMENT, "offset");
-  CHECK_ERROR(speediff_sampler_marginal(sampler, 0, p, 1000), SPEEDIFF_ERROR_INVALID_ARGUMENT, "total");
-  CHECK_ERROR(speediff_sampler_weights(sampler, p, -1), SPEEDIFF_ERROR_WRONG_COUNT, "count");
+  CHECK_ERROR(speediff_sampler_marginal(sampler, 0, 0, p, 1000), SPEEDIFF_ERROR_INVALID_ARGUMENT, "total");
+  CHECK_ERROR(speediff_sampler_weights(sampler, 0, p, -1), SPEEDIFF_ERROR_WRONG_COUNT, "count");
   speediff_sampler_destroy(sampler);
   speediff_sampler_destroy(NULL);
   speediff_sampling_destroy(NULL);
@@ -169,8 +160,8 @@ static void options(void) {
   const char *const texts[7] = {"rank", "rank", "world_size", "accumulation", "prediction", "strata", "normalize"};
 
   CHECK(speediff_schedule_create_cosine(1000, &schedule) == SPEEDIFF_OK);
-  CHECK(speediff_sampling_create_uniform(&sampling) == SPEEDIFF_OK);
-  CHECK(speediff_weighting_create_uniform(&weighting) == SPEEDIFF_OK);
+  CHECK(speediff_sampling_create("uniform", NULL, 0, &sampling) == SPEEDIFF_OK);
+  CHECK(speediff_weighting_create("uniform", NULL, 0, &weighting) == SPEEDIFF_OK);
   for (int i = 0; i < 7; i++) bad[i] = good;
   bad[0].rank = 1;
   bad[1].rank = INT64_MIN;
@@ -200,6 +191,11 @@ int main(void) {
   schedules();
   draws();
   options();
+  methods();
+  learning();
+  emphasis();
+  respacing();
+  processes();
   printf("C interface: %d passed, %d failed\n", passed, failed);
   return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

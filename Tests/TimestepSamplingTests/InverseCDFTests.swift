@@ -44,7 +44,10 @@ import Testing
           most[place] = UInt64(bound.1) | generator.next() << 32
         }
         var undecided = Set<Int>()
-        lookup.storeSteps(least: least, most: most, into: steps) { undecided.insert($0) }
+        lookup.storeSteps(least: least, most: most, into: steps) {
+          undecided.insert($0)
+          return 0
+        }
         for (place, bound) in bounds.enumerated() where !undecided.contains(place) {
           let first = lookup.searchedStep(of: UInt64(bound.0) << 32)
           let last = lookup.searchedStep(of: UInt64(bound.1) << 32 | 0xFFFF_FFFF)
@@ -63,7 +66,10 @@ import Testing
       InverseCDF(probabilities).withLookup { lookup in
         for block in 0..<1000 {
           RandomStream(seed: 0, purpose: .draw, step: 0).store(fromBlock: UInt32(16 * block), into: words)
-          lookup.storeSteps(least: words, most: words, into: words + RandomStream.chunk) { _ in undecided += 1 }
+          lookup.storeSteps(least: words, most: words, into: words + RandomStream.chunk) { _ in
+            undecided += 1
+            return 0
+          }
         }
       }
       #expect(undecided < 64_000 / 50)

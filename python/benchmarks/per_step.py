@@ -1,4 +1,4 @@
-"""The cost of one batch's time steps and weights, beside what a training script would use instead.
+"""The cost of one batch's time steps and weights, beside what a script would use instead, for every method.
 
     python python/benchmarks/per_step.py [--json FILE] [--repeats N]
 
@@ -9,6 +9,8 @@ enough calls to last about a millisecond. Figures are microseconds per batch; ra
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import platform
@@ -172,6 +174,53 @@ def measure_swift() -> dict[int, dict[str, float]]:
     return {int(n): {"min": float(least), "median": float(median)} for n, least, median in rows}
 
 
+def measure_methods(repeats: int) -> dict[str, dict[str, float]]:
+    """Every method at batch 256 on NumPy arrays, and what changing a table costs."""
+    schedule = speediff.NoiseSchedule.linear(STEPS)
+    names = [(method.kind, method.name) for method in speediff.methods() if method.implemented]
+    # Blends whose tables stay as they are for long: what a new table costs is counted apart.
+    slow = {
+        "clts": speediff.sampling.CLTS(end_step=10**9),
+        "blend": speediff.sampling.Blend(end_step=10**9),
+    }
+
+    def make(kind: str, name: str) -> speediff.TimestepSampler:
+        methods = {kind: slow.get(name, name)}
+        return speediff.TimestepSampler(schedule, prediction="v", seed=0, **methods)
+
+    timed: dict[str, Callable[[], Any]] = {
+        f"{kind} {name}": functools.partial(make(kind, name).sample, 256) for kind, name in names
+    }
+    blend = speediff.TimestepSampler(schedule, speediff.sampling.CLTS(end_step=1000), seed=0)
+    steps = itertools.cycle(range(1, 1000))
+    timed["clts, one batch with a new table"] = lambda: blend.sample(256, step=next(steps))
+    timed["clts, one batch with the old table"] = lambda: blend.sample(256, step=2000)
+    t, losses = np.arange(STEPS), np.linspace(1, 2, STEPS, dtype=np.float32)
+    for kind, name in names:
+        learner = make(kind, name)
+        if learner.learns:
+            for _ in range(10):
+                learner.update(t, losses)
+            timed[f"{name}, update with a batch"] = functools.partial(learner.update, t[:256], losses[:256])
+    return measure(timed, repeats)
+
+
+def measure_building() -> dict[str, dict[str, float]]:
+    """Milliseconds to make each sampler, the least of a few."""
+    times: dict[str, dict[str, float]] = {}
+    for steps, tries in ((1000, 20), (1_000_000, 2)):
+        schedule = speediff.NoiseSchedule.linear(steps)
+        for method in speediff.methods():
+            if method.implemented:
+                least = float("inf")
+                for _ in range(tries):
+                    start = time.perf_counter()
+                    speediff.TimestepSampler(schedule, prediction="v", **{method.kind: method.name})
+                    least = min(least, time.perf_counter() - start)
+                times.setdefault(f"{method.kind} {method.name}", {})[str(steps)] = least * 1e3
+    return times
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     model = platform.processor()
@@ -193,6 +242,27 @@ def machine() -> dict[str, Any]:
     }
 
 
+def method_table(methods: dict[str, dict[str, float]], building: dict[str, dict[str, float]]) -> Table:
+    """What each method costs a batch and once, beside asymmetric sampling."""
+    base = methods["sampling asymmetric"]["min"]
+    table = Table(
+        title=f"Every method, batch 256, NumPy, T = {STEPS}: µs per batch (minimum / median), the ratio of "
+        "minima to asymmetric, and ms to make the sampler",
+        box=rich.box.MARKDOWN,
+    )
+    for header in ("method", "µs", "ratio", f"made, T = {STEPS}", "made, T = 10⁶"):
+        table.add_column(header, justify="left" if header == "method" else "right")
+    for name, figures in methods.items():
+        made = building.get(name, {})
+        table.add_row(
+            name,
+            f"{figures['min']:.2f} / {figures['median']:.2f}",
+            f"{figures['min'] / base:.2f}×",
+            *(f"{made[steps]:.2f}" if made else "" for steps in ("1000", "1000000")),
+        )
+    return table
+
+
 def main() -> None:
     """Checks the draws, times all rivals, and prints the table."""
     parser = argparse.ArgumentParser(
@@ -208,6 +278,8 @@ def main() -> None:
     results = {n: measure(rivals(n), arguments.repeats) for n in BATCHES}
     for n, figures in measure_swift().items():
         results[n]["SpeeDiff from Swift"] = figures
+    methods = measure_methods(arguments.repeats)
+    building = measure_building()
 
     description = machine()
     table = Table(
@@ -227,9 +299,12 @@ def main() -> None:
                 f"{figures['min']:.2f} / {figures['median']:.2f} ({figures['min'] / base['min']:.2f}×)"
             )
         table.add_row(name, *cells)
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    console.print(method_table(methods, building))
     if arguments.json:
         report = {"machine": description, "chi_square_per_dof": chi_square, "microseconds": results}
+        report |= {"methods_microseconds": methods, "building_milliseconds": building}
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

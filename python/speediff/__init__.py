@@ -7,8 +7,9 @@ sampler = speediff.TimestepSampler.speed(schedule, seed=0)
 t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
 """
 
-from . import sampling, weighting
+from . import processes, sampling, weighting
 from ._library import library_path
+from ._method_list import MethodInfo, methods
 from .errors import (
     SpeeDiffClosedError,
     SpeeDiffError,
@@ -17,15 +18,18 @@ from .errors import (
     SpeeDiffTypeError,
     SpeeDiffValueError,
 )
-from .sampler import TimestepSampler
-from .schedules import ClosedFormIncrements, NoiseSchedule, ProcessIncrements
+from .increments import ClosedFormIncrements, ProcessIncrements
+from .sampler import SigmaSampler, TimestepSampler
+from .schedules import NoiseSchedule
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClosedFormIncrements",
+    "MethodInfo",
     "NoiseSchedule",
     "ProcessIncrements",
+    "SigmaSampler",
     "SpeeDiffClosedError",
     "SpeeDiffError",
     "SpeeDiffInternalError",
@@ -35,6 +39,8 @@ __all__ = [
     "TimestepSampler",
     "__version__",
     "library_path",
+    "methods",
+    "processes",
     "sampling",
     "weighting",
 ]

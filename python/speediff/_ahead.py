@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Piece = TypeVar("Piece")
 
+_UNLIMITED = 1 << 30
+
 
 class Block(Generic[Piece]):
     """The results of a row of calls, handed out one by one."""
@@ -35,11 +37,13 @@ class DrawsAhead(Generic[Piece]):
     once, to however many threads.
     """
 
-    __slots__ = ("__weakref__", "_lock", "block")
+    __slots__ = ("__weakref__", "_lock", "_most", "block")
 
     def __init__(self, call: int = 0) -> None:
         self.block: Block[Piece] = Block(call)
         """Where to take the next piece. Replaced as a whole: its key and its pieces belong together."""
+        self._most = _UNLIMITED
+        """How many calls to draw at once; doubles from 1 after `forget`."""
         self._lock = threading.Lock()
         _instances.add(self)
 
@@ -64,11 +68,22 @@ class DrawsAhead(Generic[Piece]):
                 except IndexError:
                     pass
             call = self._drop()
+            calls = min(calls, self._most)
+            self._most = min(2 * self._most, _UNLIMITED)
             pieces = draw(call, calls)
             pieces.reverse()
             first = pieces.pop()
             self.block = Block(call + calls, key, pieces)
             return first
+
+    def forget(self) -> None:
+        """Drops what was drawn ahead, because the next call's result has become another one.
+
+        Who forgets after every call would draw ahead in vain; hence little at first.
+        """
+        with self._lock:
+            self._drop()
+            self._most = 1
 
     def take_apart(self, draw: Callable[[int], None]) -> None:
         """Draws the next call by itself, and moves on if that succeeds."""

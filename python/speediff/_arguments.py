@@ -11,6 +11,9 @@ from .errors import SpeeDiffTypeError, SpeeDiffValueError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+LAST = (1 << 63) - 1
+"""The largest int64_t."""
+
 _INT64 = range(-(1 << 63), 1 << 63)
 
 

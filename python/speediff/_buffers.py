@@ -37,6 +37,11 @@ def output_pointer(array: NDArray[Any]) -> Any:
     return _C_ARRAYS[array.dtype.char].from_buffer(array)
 
 
+def doubles(numbers: list[float]) -> Any:
+    """What ctypes passes as a pointer to some doubles."""
+    return (ctypes.c_double * len(numbers))(*numbers)
+
+
 def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
     """The array itself, if it is a contiguous ndarray of one dimension and of this dtype."""
     name = np.dtype(dtype).name
@@ -60,9 +65,15 @@ def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
 
 def check_output(argument: str, array: object, dtype: type[Scalar], count: int) -> NDArray[Scalar]:
     """The array itself, if the library may write `count` values of this dtype into it."""
-    result = check(argument, array, dtype)
+    result = check_count(argument, array, dtype, count)
     if not result.flags.writeable:
         raise SpeeDiffValueError(f"{argument} must be writable, got a read-only array")
+    return result
+
+
+def check_count(argument: str, array: object, dtype: type[Scalar], count: int) -> NDArray[Scalar]:
+    """The array itself, if it has `count` values of this dtype."""
+    result = check(argument, array, dtype)
     if len(result) != count:
         raise SpeeDiffValueError(f"{argument} must have {count} entries, got {len(result)}")
     return result

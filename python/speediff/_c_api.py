@@ -90,11 +90,24 @@ speediff_schedule_create_cosine = _fallible("speediff_schedule_create_cosine", c
 speediff_schedule_create_constant = _fallible(
     "speediff_schedule_create_constant", c_int64, c_double, POINTER(schedule_p)
 )
+speediff_schedule_create_sigmoid = _fallible(
+    "speediff_schedule_create_sigmoid", c_int64, c_double, c_double, POINTER(schedule_p)
+)
+speediff_schedule_create_warmup = _fallible(
+    "speediff_schedule_create_warmup", c_int64, c_double, c_double, c_double, POINTER(schedule_p)
+)
+speediff_schedule_create_jsd = _fallible("speediff_schedule_create_jsd", c_int64, POINTER(schedule_p))
 speediff_schedule_create_from_betas = _fallible(
     "speediff_schedule_create_from_betas", POINTER(c_double), c_int64, POINTER(schedule_p)
 )
 speediff_schedule_create_from_alphas_cumprod = _fallible(
     "speediff_schedule_create_from_alphas_cumprod", POINTER(c_double), c_int64, POINTER(schedule_p)
+)
+speediff_schedule_create_zero_terminal_snr = _fallible(
+    "speediff_schedule_create_zero_terminal_snr", schedule_p, POINTER(schedule_p)
+)
+speediff_schedule_create_respaced = _fallible(
+    "speediff_schedule_create_respaced", schedule_p, POINTER(c_int64), c_int64, POINTER(schedule_p)
 )
 speediff_schedule_destroy = _plain("speediff_schedule_destroy", None, schedule_p)
 speediff_schedule_steps = _fallible("speediff_schedule_steps", schedule_p, POINTER(c_int64))
@@ -130,6 +143,13 @@ speediff_schedule_closed_form_convergence_start = _fallible(
     "speediff_schedule_closed_form_convergence_start", schedule_p, c_double, POINTER(c_double)
 )
 
+# ---- Respacing: which steps to sample with -------------------------------------------------------
+
+speediff_respacing_sections = _fallible(
+    "speediff_respacing_sections", c_int64, POINTER(c_int64), c_int64, POINTER(c_int64), c_int64
+)
+speediff_respacing_ddim = _fallible("speediff_respacing_ddim", c_int64, POINTER(c_int64), c_int64)
+
 # ---- Samplings: which time steps to draw ---------------------------------------------------------
 
 
@@ -139,13 +159,25 @@ class Sampling(ctypes.Structure):
 
 sampling_p = POINTER(Sampling)
 
-speediff_sampling_create_uniform = _fallible("speediff_sampling_create_uniform", POINTER(sampling_p))
+speediff_sampling_create = _fallible(
+    "speediff_sampling_create", c_char_p, POINTER(c_double), c_int64, POINTER(sampling_p)
+)
 speediff_sampling_create_asymmetric = _fallible(
     "speediff_sampling_create_asymmetric", c_double, c_int64, POINTER(sampling_p)
 )
-speediff_sampling_create_asymmetric_from_magnitude = _fallible(
-    "speediff_sampling_create_asymmetric_from_magnitude", c_double, c_double, POINTER(sampling_p)
+speediff_sampling_create_shifted = _fallible(
+    "speediff_sampling_create_shifted", sampling_p, c_double, POINTER(sampling_p)
 )
+speediff_sampling_create_truncated = _fallible(
+    "speediff_sampling_create_truncated", sampling_p, c_int64, c_int64, POINTER(sampling_p)
+)
+speediff_sampling_create_mixture = _fallible(
+    "speediff_sampling_create_mixture", sampling_p, sampling_p, c_double, POINTER(sampling_p)
+)
+speediff_sampling_create_blend = _fallible(
+    "speediff_sampling_create_blend", sampling_p, sampling_p, c_int64, c_int64, POINTER(sampling_p)
+)
+speediff_sampling_names = _plain("speediff_sampling_names", c_char_p)
 speediff_sampling_destroy = _plain("speediff_sampling_destroy", None, sampling_p)
 
 # ---- Weightings: how much each time step counts --------------------------------------------------
@@ -157,10 +189,20 @@ class Weighting(ctypes.Structure):
 
 weighting_p = POINTER(Weighting)
 
-speediff_weighting_create_uniform = _fallible("speediff_weighting_create_uniform", POINTER(weighting_p))
-speediff_weighting_create_change_aware = _fallible(
-    "speediff_weighting_create_change_aware", c_double, POINTER(weighting_p)
+speediff_weighting_create = _fallible(
+    "speediff_weighting_create", c_char_p, POINTER(c_double), c_int64, POINTER(weighting_p)
 )
+speediff_weighting_create_product = _fallible(
+    "speediff_weighting_create_product", weighting_p, weighting_p, POINTER(weighting_p)
+)
+speediff_weighting_create_to_emphasis = _fallible(
+    "speediff_weighting_create_to_emphasis",
+    POINTER(c_double),
+    POINTER(c_double),
+    c_int64,
+    POINTER(weighting_p),
+)
+speediff_weighting_names = _plain("speediff_weighting_names", c_char_p)
 speediff_weighting_destroy = _plain("speediff_weighting_destroy", None, weighting_p)
 
 # ---- Samplers ------------------------------------------------------------------------------------
@@ -223,14 +265,27 @@ speediff_sampler_create_official_speed = _fallible(
 )
 speediff_sampler_destroy = _plain("speediff_sampler_destroy", None, sampler_p)
 speediff_sampler_probabilities = _fallible(
-    "speediff_sampler_probabilities", sampler_p, POINTER(c_double), c_int64
+    "speediff_sampler_probabilities", sampler_p, c_int64, POINTER(c_double), c_int64
 )
 speediff_sampler_marginal = _fallible(
-    "speediff_sampler_marginal", sampler_p, c_int64, POINTER(c_double), c_int64
+    "speediff_sampler_marginal", sampler_p, c_int64, c_int64, POINTER(c_double), c_int64
 )
-speediff_sampler_weights = _fallible("speediff_sampler_weights", sampler_p, POINTER(c_double), c_int64)
+speediff_sampler_weights = _fallible(
+    "speediff_sampler_weights", sampler_p, c_int64, POINTER(c_double), c_int64
+)
 speediff_sampler_expected_weight = _fallible(
-    "speediff_sampler_expected_weight", sampler_p, c_int64, POINTER(c_double)
+    "speediff_sampler_expected_weight", sampler_p, c_int64, c_int64, POINTER(c_double)
+)
+speediff_sampler_emphasis = _fallible(
+    "speediff_sampler_emphasis", sampler_p, c_int64, POINTER(c_double), POINTER(c_double), c_int64
+)
+speediff_sampler_update = _fallible(
+    "speediff_sampler_update", sampler_p, POINTER(c_int64), POINTER(c_float), c_int64
+)
+speediff_sampler_history_count = _fallible("speediff_sampler_history_count", sampler_p, POINTER(c_int64))
+speediff_sampler_history = _fallible("speediff_sampler_history", sampler_p, POINTER(c_double), c_int64)
+speediff_sampler_restore_history = _fallible(
+    "speediff_sampler_restore_history", sampler_p, POINTER(c_double), c_int64
 )
 speediff_sampler_draw = _fallible(
     "speediff_sampler_draw",
@@ -250,4 +305,90 @@ speediff_sampler_draw_slice = _fallible(
     c_int64,
     POINTER(c_int64),
     POINTER(c_float),
+)
+
+# ---- Continuous processes ------------------------------------------------------------------------
+
+
+class Process(ctypes.Structure):
+    """An opaque `speediff_process`."""
+
+
+process_p = POINTER(Process)
+
+speediff_process_create_vp = _fallible(
+    "speediff_process_create_vp", c_double, c_double, c_double, c_double, POINTER(process_p)
+)
+speediff_process_create_ve = _fallible(
+    "speediff_process_create_ve", c_double, c_double, c_double, POINTER(process_p)
+)
+speediff_process_create_edm = _fallible(
+    "speediff_process_create_edm", c_double, c_double, c_double, POINTER(process_p)
+)
+speediff_process_create_flow = _fallible("speediff_process_create_flow", c_double, POINTER(process_p))
+speediff_process_destroy = _plain("speediff_process_destroy", None, process_p)
+
+PROCESS_SCALE = 1
+PROCESS_SIGMA = 2
+PROCESS_SIGMA_DERIVATIVE = 3
+
+speediff_process_evaluate = _fallible(
+    "speediff_process_evaluate", process_p, c_int, POINTER(c_double), POINTER(c_double), c_int64
+)
+
+
+class SigmaSampler(ctypes.Structure):
+    """An opaque `speediff_sigma_sampler`."""
+
+
+sigma_sampler_p = POINTER(SigmaSampler)
+
+speediff_sigma_sampler_create = _fallible(
+    "speediff_sigma_sampler_create",
+    process_p,
+    sampling_p,
+    weighting_p,
+    POINTER(SamplerOptions),
+    c_int64,
+    POINTER(sigma_sampler_p),
+)
+speediff_sigma_sampler_destroy = _plain("speediff_sigma_sampler_destroy", None, sigma_sampler_p)
+
+SIGMA_EMPHASIS_COUNT = 1024
+
+speediff_sigma_sampler_emphasis = _fallible(
+    "speediff_sigma_sampler_emphasis",
+    sigma_sampler_p,
+    c_int64,
+    POINTER(c_double),
+    POINTER(c_double),
+    c_int64,
+)
+speediff_sigma_sampler_draw = _fallible(
+    "speediff_sigma_sampler_draw",
+    sigma_sampler_p,
+    c_int64,
+    c_int64,
+    c_int64,
+    POINTER(c_float),
+    POINTER(c_float),
+)
+speediff_sigma_sampler_draw_slice = _fallible(
+    "speediff_sigma_sampler_draw_slice",
+    sigma_sampler_p,
+    c_int64,
+    c_int64,
+    c_int64,
+    c_int64,
+    POINTER(c_float),
+    POINTER(c_float),
+)
+speediff_fdm_input_scale = _fallible(
+    "speediff_fdm_input_scale",
+    c_double,
+    c_double,
+    c_double,
+    POINTER(c_double),
+    POINTER(c_double),
+    c_int64,
 )

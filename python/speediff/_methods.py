@@ -2,36 +2,90 @@
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from ._arguments import choice
+from . import _arguments, _buffers
+from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from typing_extensions import dataclass_transform
 
     from ._handles import Handle
+else:
+
+    def dataclass_transform(**_: object) -> Any:
+        """Only type checkers need to know that `Method` makes dataclasses."""
+        return lambda cls: cls
 
 
+_CONVERTERS: dict[str, Callable[[str, object], Any]] = {
+    "float": _arguments.real,
+    "int": _arguments.integer,
+}
+
+
+@dataclass_transform(frozen_default=True)
 class Method(ABC):
-    """A named method with parameters, for any schedule. Subclasses are frozen dataclasses."""
+    """A named method with parameters, for any schedule.
+
+    A subclass is a frozen dataclass with a line for each parameter, in the library's order, and its default:
+
+        class Laplace(Sampling, formula="…", source="…"):
+            mean: float = 0.0
+            scale: float = 0.5
+
+    Its name, from which the library makes it, is the class's in lower case with underscores.
+    """
 
     name: ClassVar[str]
     """The string that stands for the method with its default parameters."""
+    formula: ClassVar[str]
+    """P or w, in one line."""
+    source: ClassVar[str]
+    """Paper and year."""
+
+    def __init_subclass__(cls, *, formula: str = "", source: str = "", name: str = "") -> None:
+        cls.formula, cls.source = formula, source
+        cls.name = name or re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
-        """Lets the library check the parameters."""
+        """Fixes the types, and lets the library check the parameters."""
+        for field in fields(self):  # type: ignore[arg-type]
+            kind, _, optional = str(field.type).partition(" | ")
+            value = getattr(self, field.name)
+            if kind in _CONVERTERS and not (optional and value is None):
+                converted = _CONVERTERS[kind](field.name, value)
+                if optional and math.isnan(converted):
+                    raise SpeeDiffValueError(f"{field.name} must be a number or None, got {value!r}")
+                self._set(field.name, converted)
         self._create()
 
     def describe(self) -> dict[str, Any]:
         """Name and parameters, as plain values for a state dict."""
-        parameters: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
-        return {"name": self.name, **parameters}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {
+            "name": self.name,
+            **{
+                key: value.describe() if isinstance(value, Method) else value for key, value in values.items()
+            },
+        }
 
     @abstractmethod
     def _create(self) -> Handle:
         """Makes the native object."""
+
+    def _arguments(self) -> tuple[bytes, Any, int]:
+        """Name and parameters as the library takes them; None is NaN there."""
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        numbers = [math.nan if value is None else float(value) for value in values]
+        return self.name.encode(), _buffers.doubles(numbers), len(numbers)
 
     def _set(self, field: str, value: object) -> None:
         """Replaces a field while the frozen dataclass is being made."""
@@ -45,4 +99,4 @@ def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]]
     """The method itself, or the one that the name stands for, with its defaults."""
     if isinstance(method, kind):
         return method
-    return by_name[choice(argument, method, by_name)]()
+    return by_name[_arguments.choice(argument, method, by_name)]()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import _arguments
 from .errors import SpeeDiffValueError
+from .increments import DEFAULT_R
 from .sampler import TimestepSampler
 from .sampling import Asymmetric
-from .schedules import DEFAULT_R
 
 if TYPE_CHECKING:
     import numpy as np

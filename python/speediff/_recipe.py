@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from . import _arguments
 from . import _c_api as c
 from ._methods import resolve
 from ._native_sampler import NativeSampler
 from .errors import SpeeDiffTypeError
-from .sampling import BY_NAME as SAMPLINGS
 from .sampling import Sampling
-from .weighting import BY_NAME as WEIGHTINGS
 from .weighting import ChangeAware, Weighting
 
 if TYPE_CHECKING:
@@ -51,24 +49,19 @@ def check_names(options: Options) -> None:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A sampling, a weighting and the options that a sampler takes; checked, and names resolved."""
+class Drawing:
+    """How the entries of a run are spread, divided and weighted; checked."""
 
-    sampling: Sampling
-    weighting: Weighting
     prediction: str | None
     strata: str
     normalize: bool
     rank: int
     world_size: int
     accumulation: int
-    official: bool
 
     @classmethod
     def of(
         cls,
-        sampling: str | Sampling,
-        weighting: str | Weighting,
         *,
         prediction: str | None = None,
         strata: str = "none",
@@ -76,38 +69,26 @@ class Recipe:
         rank: int | None = 0,
         world_size: int | None = 1,
         accumulation: int = 1,
-        official: bool = False,
-    ) -> Recipe:
+    ) -> Drawing:
         """Checks what users give. Ranges that the library checks are left to it."""
         if prediction is not None:
             _arguments.choice("prediction", prediction, PREDICTIONS)
-        _arguments.choice("strata", strata, STRATA)
         return cls(
-            resolve("sampling", sampling, SAMPLINGS, Sampling),  # type: ignore[type-abstract]
-            resolve("weighting", weighting, WEIGHTINGS, Weighting),  # type: ignore[type-abstract]
             prediction,
-            strata,
+            _arguments.choice("strata", strata, STRATA),
             _arguments.flag("normalize", normalize),
             _arguments.integer("rank", rank),
             _arguments.integer("world_size", world_size),
             _arguments.integer("accumulation", accumulation),
-            official,
         )
 
     def describe(self) -> dict[str, Any]:
         """What must be the same for a state to fit: all but how the global batch is divided."""
-        return {
-            "sampling": self.sampling.describe(),
-            "weighting": self.weighting.describe(),
-            "official": self.official,
-            "prediction": self.prediction,
-            "strata": self.strata,
-            "normalize": self.normalize,
-        }
+        return {"prediction": self.prediction, "strata": self.strata, "normalize": self.normalize}
 
-    def create(self, schedule: NoiseSchedule, seed: int) -> NativeSampler:
-        """Makes the native sampler."""
-        options = c.SamplerOptions(
+    def native(self, seed: int) -> c.SamplerOptions:
+        """The options as the library takes them."""
+        return c.SamplerOptions(
             seed,
             self.rank,
             self.world_size,
@@ -116,6 +97,57 @@ class Recipe:
             STRATA[self.strata],
             self.normalize,
         )
+
+
+class AnyRecipe(Protocol):
+    """What a sampler is made of."""
+
+    @property
+    def drawing(self) -> Drawing:
+        """How its entries are spread, divided and weighted."""
+
+    def describe(self) -> dict[str, Any]:
+        """What must be the same for a state to fit, as plain values."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A sampling and a weighting, with names resolved."""
+
+    sampling: Sampling
+    weighting: Weighting
+    official: bool
+    drawing: Drawing
+
+    @classmethod
+    def of(
+        cls,
+        sampling: str | Sampling,
+        weighting: str | Weighting,
+        drawing: Drawing,
+        *,
+        official: bool = False,
+    ) -> Recipe:
+        """Resolves names."""
+        return cls(
+            resolve("sampling", sampling, Sampling.by_name, Sampling),
+            resolve("weighting", weighting, Weighting.by_name, Weighting),
+            official,
+            drawing,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Methods and options."""
+        return {
+            "sampling": self.sampling.describe(),
+            "weighting": self.weighting.describe(),
+            "official": self.official,
+            **self.drawing.describe(),
+        }
+
+    def create(self, schedule: NoiseSchedule, seed: int) -> NativeSampler:
+        """Makes the native sampler."""
+        options = self.drawing.native(seed)
         # The handles live until the native sampler has taken over what they hold.
         process, sampling = schedule._open_handle(), self.sampling._create()
         if self.official and isinstance(self.weighting, ChangeAware):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +13,33 @@ from . import _arguments
 from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
 if TYPE_CHECKING:
+    from ._native_sampler import Table
     from .schedules import NoiseSchedule
 
 VERSION = 1
-_KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch", "accumulation")
+_KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch", "accumulation", "history")
 
 
 def save(
-    method: dict[str, Any], schedule: NoiseSchedule, seed: int, call: int, accumulation: int
+    identity: dict[str, Any], seed: int, call: int, accumulation: int, history: Table | None
 ) -> dict[str, Any]:
-    """The state before a call, as plain values."""
+    """The state before a call, as plain values; what was learned as base64 of little-endian doubles."""
     step, micro_batch = divmod(call, accumulation)
     return {
         "version": VERSION,
-        "method": method,
-        "schedule": _fingerprint(schedule),
+        **identity,
         "seed": seed,
         "step": step,
         "micro_batch": micro_batch,
         "accumulation": accumulation,
+        "history": None if history is None else base64.b64encode(history.astype("<f8").tobytes()).decode(),
     }
 
 
 def load(
-    state: object, method: dict[str, Any], schedule: NoiseSchedule, accumulation: int
-) -> tuple[int, int]:
-    """Seed and next call of a state that belongs to this method and schedule."""
+    state: object, identity: dict[str, Any], accumulation: int, history_count: int
+) -> tuple[int, int, Table | None]:
+    """Seed, next call and history of a state that belongs to this method and schedule or process."""
     if not isinstance(state, dict):
         raise SpeeDiffTypeError(f"state must be a dict, got a {type(state).__name__}")
     if state.get("version") != VERSION:
@@ -44,9 +47,11 @@ def load(
     missing = [key for key in _KEYS if key not in state]
     if missing:
         raise SpeeDiffValueError(f"state must have the keys {', '.join(_KEYS)}, got none of {missing}")
-    if state["method"] != method:
-        raise SpeeDiffValueError(f"state must be of this sampler's method {method}, got {state['method']}")
-    _check_schedule(state["schedule"], schedule)
+    if state["method"] != identity["method"]:
+        raise SpeeDiffValueError(
+            f"state must be of this sampler's method {identity['method']}, got {state['method']}"
+        )
+    _check_schedule(state["schedule"], identity["schedule"])
     seed = _arguments.integer("state['seed']", state["seed"], least=0, end=1 << 64)
     step = _arguments.integer("state['step']", state["step"], least=0)
     saved = _arguments.integer("state['accumulation']", state["accumulation"], least=1)
@@ -56,11 +61,30 @@ def load(
             f"state['accumulation'] must be this sampler's {accumulation} in the middle of a training step, "
             f"got {saved}"
         )
-    call = step * accumulation + micro_batch
-    return seed, _arguments.integer("state['step'] times accumulation", call, least=0)
+    call = _arguments.integer("state['step'] times accumulation", step * accumulation + micro_batch, least=0)
+    return seed, call, _load_history(state["history"], history_count)
 
 
-def _fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
+def _load_history(text: object, count: int) -> Table | None:
+    if count == 0:
+        if text is not None:
+            raise SpeeDiffValueError("state['history'] must be None for a method that learns nothing")
+        return None
+    if not isinstance(text, str):
+        raise SpeeDiffTypeError(f"state['history'] must be a string, got {text!r}")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) != 8 * count:
+        raise SpeeDiffValueError(
+            f"state['history'] must be base64 of the {count} doubles of this sampler's method and T, "
+            f"got {len(data)} bytes"
+        )
+    return np.frombuffer(data, "<f8").astype(np.float64)
+
+
+def fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
     """T, and three sums that every ᾱ enters: enough to tell schedules apart, and little to store."""
     table = schedule.alphas_cumprod
     place = np.arange(1, schedule.steps + 1) / schedule.steps
@@ -68,15 +92,15 @@ def _fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
     return {"steps": schedule.steps, "alphas_cumprod_sums": [math.fsum(values) for values in sums]}
 
 
-def _check_schedule(saved: Any, schedule: NoiseSchedule) -> None:
-    """Compares with a tolerance: another machine's cosine may differ in the last bit."""
-    own = _fingerprint(schedule)
+def _check_schedule(saved: Any, own: dict[str, Any]) -> None:
+    """Compares sums with a tolerance: another machine's cosine may differ in the last bit."""
+    sums = "alphas_cumprod_sums"
     try:
-        equal = saved["steps"] == own["steps"] and all(
+        equal = {**saved, sums: None} == {**own, sums: None} and all(
             math.isclose(a, b, rel_tol=1e-9)
-            for a, b in zip(saved["alphas_cumprod_sums"], own["alphas_cumprod_sums"], strict=True)
+            for a, b in zip(saved.get(sums, ()), own.get(sums, ()), strict=True)
         )
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, AttributeError, ValueError):
         equal = False
     if not equal:
-        raise SpeeDiffValueError(f"state must be of the schedule {own}, got {saved}")
+        raise SpeeDiffValueError(f"state must be of the schedule or process {own}, got {saved}")

@@ -21,8 +21,8 @@ import numpy as np
 from . import _arguments
 from ._process import Area, ClosedForm, Process, make_process
 from .errors import SpeeDiffValueError
+from .increments import DEFAULT_R
 from .sampling import Asymmetric
-from .schedules import DEFAULT_R
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,18 @@ class MethodPlan:
     acting_k: float | None
     """How many times as often `marginal` draws a step up to τ as one beyond it, on average."""
     areas: tuple[AreaShare, ...]
+    prediction: str
+    """The target that the weights are for; "epsilon" where the sampler was not told."""
+    log_snr: Table
+    """λ = ln S of the steps with S > 0, falling."""
+    emphasis: Table
+    """P·w for the ε loss as a density over λ; Σ emphasis·abs(dλ/di) = 1. Of the nominal P."""
+    log_snr_quartiles: tuple[float, float, float]
+    """The λ below which a quarter, a half and three quarters of the emphasis lie."""
+    changes: bool
+    """Whether P follows the training step."""
+    learns: bool
+    """Whether P or w learn from losses; shown is what was learned so far."""
 
     @property
     def summary(self) -> str:
@@ -147,12 +159,13 @@ def make_plan(
 def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -> MethodPlan:
     probabilities, marginal, weights = sampler.probabilities, sampler.marginal(batch), sampler.weights
     expected, nominal = sampler.expected_weight(batch), sampler.expected_weight()
-    normalized = sampler.recipe.normalize
+    normalized = sampler.recipe.drawing.normalize
     if normalized:
         # The sampler's table is normalized under P, and its draws under the marginal.
         weights = weights * (nominal / expected)
         weights.flags.writeable = False
     tau = _tau(sampler)
+    log_snr, emphasis = sampler.emphasis()
     return MethodPlan(
         name=name,
         recipe=sampler.recipe.describe(),
@@ -166,7 +179,21 @@ def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -
         nominal_expected_weight=nominal,
         acting_k=None if tau is None else float(marginal[:tau].mean() / marginal[tau:].mean()),
         areas=tuple(_share(area, probabilities, marginal, weights) for area in process.areas),
+        prediction=sampler.recipe.drawing.prediction or "epsilon",
+        log_snr=log_snr,
+        emphasis=emphasis,
+        log_snr_quartiles=_quartiles(log_snr, emphasis),
+        changes=sampler.recipe.sampling.follows_training,
+        learns=sampler.learns,
     )
+
+
+def _quartiles(log_snr: Table, emphasis: Table) -> tuple[float, float, float]:
+    """Where the emphasis from the smallest λ up reaches a quarter, a half and three quarters."""
+    masses = (emphasis * np.abs(np.gradient(log_snr)))[::-1]
+    reached = np.cumsum(masses)
+    first, second, third = np.interp([0.25, 0.5, 0.75], reached - masses / 2, log_snr[::-1])
+    return float(first), float(second), float(third)
 
 
 def _tau(sampler: TimestepSampler) -> int | None:
@@ -196,11 +223,20 @@ def _share(area: Area, probabilities: Table, marginal: Table, weights: Table) ->
 
 def _call(description: dict[str, Any]) -> str:
     parameters = {key: value for key, value in description.items() if key != "name" and value is not None}
-    listed = ", ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in parameters.items()
-    )
+    if description["name"] == "product":
+        return f"{_call(parameters['a'])}*{_call(parameters['b'])}"
+    listed = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
     return f"{description['name']}({listed})" if listed else str(description["name"])
+
+
+def _value(value: Any) -> str:
+    """A parameter: a number, a method, or a sampler."""
+    if isinstance(value, dict):
+        method = value.get("method", value)
+        if "name" in method:
+            return _call(method)
+        return "+".join(_call(method[key]) for key in ("sampling", "weighting") if method[key])
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

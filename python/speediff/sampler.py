@@ -1,13 +1,17 @@
-"""The time-step sampler on NumPy arrays."""
+"""The samplers on NumPy arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from . import _buffers
 from ._sampler_base import SamplerBase
+from ._sigma_base import SigmaSamplerBase
 
 if TYPE_CHECKING:
-    from ._native_sampler import Timesteps, Weights
+    from ._native_sampler import Levels, Timesteps, Weights
 
 
 class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
@@ -62,5 +66,66 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
             return self._take(n, n)
         return self._take_apart(n, step, micro_batch, offset, total, out)
 
-    def _split(self, timesteps: Timesteps, weights: Weights, key: object) -> list[tuple[Timesteps, Weights]]:
-        return list(zip(timesteps, weights, strict=True))
+    def update(self, t: Timesteps, losses: Weights) -> None:
+        """Tells a method that learns the losses of a batch; the next draw follows.
+
+        With several ranks, give each the losses of the whole global batch in the order of the ranks, so that
+        all learn the same (`speediff.torch` gathers them by itself).
+
+        Args:
+            t: Time steps in [0, T), int64 (n,).
+            losses: Their losses before any weight, float32 (n,), finite and at least 0.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, or nothing here learns; then nothing has changed.
+            SpeeDiffTypeError: If an array has another dtype or layout.
+        """
+        timesteps = _buffers.check("t", t, np.int64)
+        self._learn(timesteps, _buffers.check_count("losses", losses, np.float32, len(timesteps)))
+
+    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[Timesteps, Weights]]:
+        return list(zip(levels, weights, strict=True))
+
+
+class SigmaSampler(SigmaSamplerBase["tuple[Weights, Weights]"]):
+    """Draws the noise levels of a continuous process with their weights, once per batch.
+
+    The draw is the same pure function as `TimestepSampler`'s, of (seed, step, index in the global batch, size
+    of the global batch).
+    """
+
+    def sample(
+        self,
+        n: int,
+        *,
+        step: int | None = None,
+        micro_batch: int = 0,
+        offset: int | None = None,
+        total: int | None = None,
+        out: tuple[Weights, Weights] | None = None,
+    ) -> tuple[Weights, Weights]:
+        """Draws the next batch of this rank, or that of any step; arguments as in `TimestepSampler.sample`.
+
+        Returns:
+            σ, or t in [0, 1] for rectified flow (1 is noise), and the weights: both float32 (n,). Fresh
+            arrays that the caller may change.
+        """
+        if (
+            step is None
+            and offset is None
+            and total is None
+            and out is None
+            and micro_batch == 0
+            and type(n) is int
+        ):
+            block = self._ahead.block
+            if n == block.key:
+                try:
+                    return block.pieces.pop()
+                except IndexError:
+                    pass
+            return self._take(n, n)
+        return self._take_apart(n, step, micro_batch, offset, total, out)
+
+    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[Weights, Weights]]:
+        return list(zip(levels, weights, strict=True))

@@ -1,37 +1,55 @@
-"""Samplings: which time steps to draw. Each goes with any schedule and any weighting."""
+"""Samplings: which time steps to draw. Each goes with any schedule and any weighting.
+
+Densities in u = t/T, which grows with noise, give step i the mass of [i/T, (i+1)/T). Densities in λ = ln S,
+the log of the signal-to-noise ratio, are cut midway between neighbouring steps, from the first λ to the last
+finite one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import _arguments, errors
 from . import _c_api as c
 from ._handles import Handle
-from ._methods import Method
-from .schedules import DEFAULT_R
+from ._methods import Method, resolve
+from .increments import DEFAULT_R
 
 
 class Sampling(Method):
     """A probability for each time step of whatever schedule it is combined with."""
+
+    by_name: ClassVar[dict[str, type[Sampling]]] = {}
+    """Every sampling, by the name that stands for it."""
+
+    def __init_subclass__(cls, **description: str) -> None:
+        super().__init_subclass__(**description)
+        cls.by_name[cls.name] = cls
+
+    @property
+    def follows_training(self) -> bool:
+        """Whether P follows the training step: blends do, and what contains one."""
+        return any(isinstance(value, Sampling) and value.follows_training for value in vars(self).values())
+
+    def _create(self) -> Handle:
+        return _handle(c.speediff_sampling_create, *self._arguments())
 
 
 def _handle(create: Any, *arguments: Any) -> Handle:
     return Handle(c.sampling_p, create, c.speediff_sampling_destroy, *arguments)
 
 
-@dataclass(frozen=True)
-class Uniform(Sampling):
-    """P = 1/T (Ho et al. 2020)."""
-
-    name: ClassVar[str] = "uniform"
-
-    def _create(self) -> Handle:
-        return _handle(c.speediff_sampling_create_uniform)
+def _resolve(argument: str, sampling: str | Sampling) -> Sampling:
+    return resolve(argument, sampling, Sampling.by_name, Sampling)
 
 
-@dataclass(frozen=True)
-class Asymmetric(Sampling):
+class Uniform(Sampling, formula="1/T", source="Ho et al. 2020"):
+    """Every time step alike: P = 1/T (Ho et al. 2020)."""
+
+
+class Asymmetric(
+    Sampling, formula="k/(T+τ(k-1)) for t ≤ τ, 1/(T+τ(k-1)) beyond", source="SpeeD, CVPR 2025, Eq. 2"
+):
     """SpeeD's Eq. 2: the first τ steps come k times as often as the others.
 
     P_i = k/(T+τ(k-1)) for i < τ, and 1/(T+τ(k-1)) beyond. The paper uses k = 5 (Table 5b), and k = 2
@@ -40,34 +58,276 @@ class Asymmetric(Sampling):
     Args:
         k: The suppression intensity, finite and at least 1.
         tau: τ itself, 0 < τ < T. None: from r.
-        r: τ is the first step t with 1/ᾱ_t > r. None: 143.5, which gives the paper's τ = 700 for its
-            linear schedule of 1000 steps. Not together with tau.
+        r: τ is the first step t with 1/ᾱ_t > r. 143.5 gives the paper's τ = 700 for its linear schedule of
+            1000 steps. Not together with tau, where it becomes None.
     """
 
     k: float = 5.0
     tau: int | None = None
-    r: float | None = None
-    name: ClassVar[str] = "asymmetric"
+    r: float | None = DEFAULT_R
 
     def __post_init__(self) -> None:
-        """Fixes the types, applies the default r, and lets the library check the parameters."""
-        if self.tau is not None and self.r is not None:
+        """Settles between τ and r, and lets the library check the parameters."""
+        if self.tau is None:
+            self._set("r", DEFAULT_R if self.r is None else self.r)
+        elif self.r is None or self.r is DEFAULT_R:
+            # The default itself, and not a user's 143.5: only what was given excludes τ.
+            self._set("r", None)
+        else:
             raise errors.SpeeDiffValueError(
                 f"tau must not be given together with r, got tau = {self.tau!r}, r = {self.r!r}"
             )
-        self._set("k", _arguments.real("k", self.k))
-        if self.tau is not None:
-            self._set("tau", _arguments.integer("tau", self.tau))
-        else:
-            r = DEFAULT_R if self.r is None else _arguments.real("r", self.r)
-            self._set("r", r)
         super().__post_init__()
 
     def _create(self) -> Handle:
         if self.tau is not None:
             return _handle(c.speediff_sampling_create_asymmetric, self.k, self.tau)
-        return _handle(c.speediff_sampling_create_asymmetric_from_magnitude, self.k, self.r)
+        name, numbers, _ = self._arguments()
+        numbers[1] = self.r
+        return _handle(c.speediff_sampling_create, name, numbers, 2)
 
 
-BY_NAME: dict[str, type[Sampling]] = {kind.name: kind for kind in (Uniform, Asymmetric)}
-"""Every sampling, by the name that stands for it."""
+class LogNormal(Sampling, formula="ln σ ~ N(p_mean, p_std²)", source="EDM, Karras et al. 2022"):
+    """EDM's training draw: ln σ ~ N(p_mean, p_std²), with σ = √((1-ᾱ)/ᾱ) on a schedule (Karras et al. 2022).
+
+    Args:
+        p_mean: The mean of ln σ; larger means more noise.
+        p_std: Its standard deviation, above 0.
+    """
+
+    p_mean: float = -1.2
+    p_std: float = 1.2
+
+
+class LogitNormal(Sampling, formula="u = sigmoid(N(mean, std²))", source="SD3, Esser et al. 2024, Eq. 19"):
+    """Stable Diffusion 3's draw: u = sigmoid(x), x ~ N(mean, std²); u grows with noise (Esser et al. 2024).
+
+    Args:
+        mean: Above 0 means more noise, as in the paper. diffusers' index runs the other way.
+        std: Above 0.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+
+class Mode(
+    Sampling, formula="u = 1-x-scale·(cos²(πx/2)-1+x), x ~ U(0, 1)", source="SD3, Esser et al. 2024, Eq. 20"
+):
+    """Stable Diffusion 3's mode sampling with heavy tails, u growing with noise (Esser et al. 2024).
+
+    Args:
+        scale: In [-1, 2/(π-2) = 1.7519]; above 0 the middle comes more often, below 0 both ends.
+    """
+
+    scale: float = 1.29
+
+
+class CosMap(
+    Sampling, name="cosmap", formula="p(u) = 2/(π(1-2u+2u²))", source="SD3, Esser et al. 2024, Eq. 21"
+):
+    """SD3's CosMap: u = 1-1/(tan(πx/2)+1), x uniform; u grows with noise (Esser et al. 2024)."""
+
+
+class Beta(Sampling, formula="u ~ Beta(alpha, beta)", source="B-TTDM, Zheng et al., ECCV 2024"):
+    """B-TTDM's draw, t = T·Beta(alpha, beta). The defaults give T·x^(1/0.8), x uniform: a little less noise.
+
+    Args:
+        alpha: In (0, 10⁴].
+        beta: In (0, 10⁴].
+    """
+
+    alpha: float = 0.8
+    beta: float = 1.0
+
+
+class CLTS(Sampling, formula="(1-s)·U + s·N(mean, std²), s = step/end_step", source="CLTS, Xu et al. 2024"):
+    """Curriculum learning for time steps: uniform turning into a Gaussian over t as training progresses.
+
+    A `Blend` of uniform and the Gaussian, which is cut to [0, T). Its table is rebuilt a thousand times.
+
+    Args:
+        mean: Of the Gaussian, in steps. None: 0.3·T, from SpeeD's copy.
+        std: Of the Gaussian, in steps, above 0. None: 0.2·T, SpeeDiff's own choice.
+        end_step: The training step from which the Gaussian alone is drawn, in [1, 2⁵³].
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    end_step: int = 50_000
+
+    @property
+    def follows_training(self) -> bool:
+        """Yes."""
+        return True
+
+
+class Laplace(Sampling, formula="p(λ) = exp(-|λ-mean|/scale)/(2·scale)", source="Hang et al., ICCV 2025"):
+    """A Laplace density in λ = ln S (Hang et al., ICCV 2025).
+
+    Args:
+        mean: Where it is largest; above 0 means less noise.
+        scale: Above 0. 0.5 is narrow: steps with |λ| > 5 hardly come at all.
+    """
+
+    mean: float = 0.0
+    scale: float = 0.5
+
+
+class Cauchy(Sampling, formula="p(λ) = scale/(π((λ-mean)²+scale²))", source="Hang et al., ICCV 2025"):
+    """A Cauchy density in λ = ln S (Hang et al., ICCV 2025).
+
+    Args:
+        mean: Where it is largest; above 0 means less noise.
+        scale: Half its width at half its height, above 0.
+    """
+
+    mean: float = 0.0
+    scale: float = 1.0
+
+
+class LossSecondMoment(
+    Sampling,
+    formula="∝ √mean(L²) of each step's last losses; w gets 1/(T·P)",
+    source="Nichol and Dhariwal 2021",
+):
+    """Importance sampling by the losses' second moment, as in guided-diffusion. Learns: see `update`.
+
+    Uniform until every step that can be drawn has its full history. The weights get the factor 1/(T·P), so
+    that the objective stays as it is.
+
+    Args:
+        history: How many losses of each step count, at least 1; history·T is at most 2³⁰.
+        uniform_prob: The share of the uniform density, in [0, 1].
+    """
+
+    history: int = 10
+    uniform_prob: float = 0.001
+
+
+class Adaptive(
+    Sampling,
+    formula="∝ running mean of w·loss per bin of t; w gets 1/(T·P)",
+    source="Kingma and Gao 2023",
+):
+    """P follows the loss: every bin of t contributes alike (Kingma and Gao 2023). Learns: see `update`.
+
+    Uniform until every bin that can be drawn has had a loss; a bin's mean counts as at least a thousandth of
+    the average. The weights get the factor 1/(T·P), so that the objective stays as it is.
+
+    Args:
+        bins: Of equal width in t, from 1 to T.
+        decay: How much of the old mean is kept at each entry, in [0, 1).
+    """
+
+    bins: int = 100
+    decay: float = 0.999
+
+
+class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Esser et al. 2024, Section 5.3.2"):
+    """A sampling moved towards more noise: σ' = shift·σ/(1+(shift-1)σ), σ = 1/(1+√S) (Esser et al. 2024).
+
+    A base in λ is moved exactly; any other one counts as constant within each step's bin of λ. What leaves
+    the schedule's range is cut off.
+
+    Args:
+        base: A sampling or its name.
+        shift: Above 0. Stable Diffusion 3 has 3 at 1024²; Flux e^μ, μ from 0.5 (256 tokens) to 1.15 (4096).
+    """
+
+    base: str | Sampling = "uniform"
+    shift: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Resolves the name."""
+        self._set("base", _resolve("base", self.base))
+        super().__post_init__()
+
+    def _create(self) -> Handle:
+        base = _resolve("base", self.base)._create()
+        return _handle(c.speediff_sampling_create_shifted, base.pointer, self.shift)
+
+
+class Truncated(
+    Sampling, formula="base within [start, end), renormalized", source="diffusers' time-step bias"
+):
+    """A sampling restricted to the steps [start, end). In a `Mixture` it favours a range.
+
+    Args:
+        base: A sampling or its name.
+        start: The first step, 0-based, at least 0.
+        end: The step after the last, above start. None: T.
+    """
+
+    base: str | Sampling = "uniform"
+    start: int = 0
+    end: int | None = None
+
+    def __post_init__(self) -> None:
+        """Resolves the name."""
+        self._set("base", _resolve("base", self.base))
+        super().__post_init__()
+
+    def _create(self) -> Handle:
+        base = _resolve("base", self.base)._create()
+        end = _arguments.LAST if self.end is None else self.end
+        return _handle(c.speediff_sampling_create_truncated, base.pointer, self.start, end)
+
+
+class Mixture(Sampling, formula="share·a + (1-share)·b", source="SpeeDiff"):
+    """Two samplings at once: share·a + (1-share)·b.
+
+    Args:
+        a: A sampling or its name.
+        b: Another one.
+        share: Of a, in [0, 1].
+    """
+
+    a: str | Sampling = "uniform"
+    b: str | Sampling = "laplace"
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Resolves the names."""
+        self._set("a", _resolve("a", self.a))
+        self._set("b", _resolve("b", self.b))
+        super().__post_init__()
+
+    def _create(self) -> Handle:
+        a, b = _resolve("a", self.a)._create(), _resolve("b", self.b)._create()
+        return _handle(c.speediff_sampling_create_mixture, a.pointer, b.pointer, self.share)
+
+
+class Blend(Sampling, formula="(1-s)·first + s·second, s from start_step to end_step", source="SpeeDiff"):
+    """One sampling that turns into another, linearly in training progress, in thousandths.
+
+    `probabilities` are those of the next batch. Training progress is the optimizer step that the sampler
+    counts.
+
+    Args:
+        first: The sampling up to start_step: one or its name.
+        second: The sampling from end_step on.
+        start_step: At least 0.
+        end_step: Above start_step, at most 2⁵³.
+    """
+
+    first: str | Sampling = "laplace"
+    second: str | Sampling = "uniform"
+    start_step: int = 0
+    end_step: int = 50_000
+
+    @property
+    def follows_training(self) -> bool:
+        """Yes."""
+        return True
+
+    def __post_init__(self) -> None:
+        """Resolves the names."""
+        self._set("first", _resolve("first", self.first))
+        self._set("second", _resolve("second", self.second))
+        super().__post_init__()
+
+    def _create(self) -> Handle:
+        first, second = _resolve("first", self.first)._create(), _resolve("second", self.second)._create()
+        steps = (self.start_step, self.end_step)
+        return _handle(c.speediff_sampling_create_blend, first.pointer, second.pointer, *steps)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _arguments, _buffers
+from . import _arguments, _buffers, _respacing
 from . import _c_api as c
 from ._handles import Closable, Handle
+from .increments import ClosedFormIncrements, ProcessIncrements
 
 if TYPE_CHECKING:
     import numpy as np
     from typing_extensions import Self
+
+    from ._respacing import Steps
 
     Table = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,10 +28,6 @@ def _table(code: int, documentation: str) -> functools.cached_property[Table]:
 
     read.__doc__ = documentation
     return functools.cached_property(read)
-
-
-DEFAULT_R = 143.5
-"""The magnitude at which convergence begins: it puts τ at the paper's 700 for its linear schedule."""
 
 
 def _describe(name: str, steps: int, beta_start: float, beta_end: float) -> str:
@@ -123,6 +121,54 @@ class NoiseSchedule(Closable[Handle]):
         )
 
     @classmethod
+    def sigmoid(cls, steps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Self:
+        """An S-shaped rise: β = beta_start+(beta_end-beta_start)·σ(x), x = linspace(-6, 6), as in diffusers.
+
+        σ is the logistic function. Not rescaled by T.
+
+        Args:
+            steps: T.
+            beta_start: What the first β is near, in (0, 1].
+            beta_end: What the last β is near, in (0, 1].
+        """
+        return cls._create(
+            c.speediff_schedule_create_sigmoid,
+            _describe("sigmoid", steps, beta_start, beta_end),
+            _arguments.integer("steps", steps),
+            _arguments.real("beta_start", beta_start),
+            _arguments.real("beta_end", beta_end),
+        )
+
+    @classmethod
+    def warmup(
+        cls, steps: int, fraction: float = 0.1, *, beta_start: float = 1e-4, beta_end: float = 0.02
+    ) -> Self:
+        """β = linspace(beta_start, beta_end) over the first ⌊T·fraction⌋ steps, then beta_end.
+
+        guided-diffusion's and DiT's `warmup10` and `warmup50`, for 0.1 and 0.5. Not rescaled by T.
+
+        Args:
+            steps: T.
+            fraction: In (0, 1].
+            beta_start: The first β, in (0, 1].
+            beta_end: The last β, in (0, 1).
+        """
+        return cls._create(
+            c.speediff_schedule_create_warmup,
+            f"warmup({steps}, {fraction}, beta_start={beta_start}, beta_end={beta_end})",
+            _arguments.integer("steps", steps),
+            _arguments.real("fraction", fraction),
+            _arguments.real("beta_start", beta_start),
+            _arguments.real("beta_end", beta_end),
+        )
+
+    @classmethod
+    def jsd(cls, steps: int) -> Self:
+        """β_i = 1/(T-i), which leaves no signal at the last step (Sohl-Dickstein et al. 2015)."""
+        steps = _arguments.integer("steps", steps)
+        return cls._create(c.speediff_schedule_create_jsd, f"jsd({steps})", steps)
+
+    @classmethod
     def from_betas(cls, betas: Table | list[float] | tuple[float, ...]) -> Self:
         """From any table of β.
 
@@ -151,6 +197,46 @@ class NoiseSchedule(Closable[Handle]):
             f"from_alphas_cumprod({len(table)} values)",
             _buffers.input_pointer(table),
             len(table),
+        )
+
+    def zero_terminal_snr(self) -> NoiseSchedule:
+        """This schedule shifted and scaled so that its last step has no signal left.
+
+        √ᾱ falls from the same first value to 0. ε has no loss worth training there: predict v. Source: Lin et
+        al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1.
+        """
+        handle = self._open_handle()
+        return NoiseSchedule._create(
+            c.speediff_schedule_create_zero_terminal_snr,
+            f"{self._description}.zero_terminal_snr()",
+            handle.pointer,
+        )
+
+    def respacing(self, spec: str | int | list[int] | tuple[int, ...]) -> Steps:
+        """Which steps to sample with, where T are too many: guided-diffusion's `space_timesteps`.
+
+        Args:
+            spec: "250" or 250: as many, spread evenly. "10,20,30" or a list: the counts of sections of equal
+                length. "ddim50": 0, s, 2s, … with the smallest whole stride s that gives 50.
+
+        Returns:
+            The steps, int64, 0-based and increasing.
+
+        Raises:
+            SpeeDiffValueError: If a section has fewer steps than are wanted, or no stride fits.
+        """
+        return _respacing.parse(spec).timesteps(self.steps)
+
+    def respaced(self, spec: str | int | list[int] | tuple[int, ...]) -> NoiseSchedule:
+        """The schedule of the steps that `respacing` gives: ᾱ at these, two or more."""
+        timesteps = self.respacing(spec)
+        handle = self._open_handle()
+        return NoiseSchedule._create(
+            c.speediff_schedule_create_respaced,
+            f"{self._description}.respaced({spec!r})",
+            handle.pointer,
+            _buffers.input_pointer(timesteps),
+            len(timesteps),
         )
 
     betas = _table(c.TABLE_BETAS, "β, the variance that each step adds.")
@@ -209,69 +295,3 @@ class NoiseSchedule(Closable[Handle]):
         handle = self._open_handle()
         function(handle.pointer, *arguments, out)
         return out.value
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ProcessIncrements:
-    """The process increment δ_t = x_{t+1} - x_t, exact for any schedule (SpeeD, Theorem 1).
-
-    Three areas follow: acceleration up to `acceleration_end`, deceleration up to `convergence_start(r)`,
-    and convergence. Steps are 1-based, as in the paper, and a boundary counts with the area before it, as in
-    its Eq. 2.
-
-    The paper's variance is that of independent draws of x_t and x_{t+1}, not of the Markov chain,
-    for which it would be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t) and never converge.
-    """
-
-    schedule: NoiseSchedule
-    mean_factor: Table
-    """φ_t/x₀ = (√α_{t+1}-1)·√ᾱ_t, shape (T-1,)."""
-    variance: Table
-    """Ψ_t = 2 - ᾱ_t(1+α_{t+1}), shape (T-1,)."""
-    rate: Table
-    """The discrete gradient (`numpy.gradient`) of 1-ᾱ, shape (T,)."""
-    magnitude: Table
-    """r_t = 1/ᾱ_t, shape (T,); inf where ᾱ is 0."""
-    acceleration_end: int
-    """t_ad, the step at which the rate is largest."""
-
-    def convergence_start(self, r: float = DEFAULT_R) -> int:
-        """t_dc(r), the first step t with 1/ᾱ_t > r.
-
-        Args:
-            r: The magnitude; finite, above 1, and below 1/ᾱ_T.
-
-        Raises:
-            SpeeDiffValueError: If r is out of range; where no step qualifies, it tells 1/ᾱ_T.
-        """
-        value = _arguments.real("r", r)
-        return int(self.schedule._number(c.speediff_schedule_convergence_start, "int64", value))
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ClosedFormIncrements:
-    """The paper's closed forms for equally spaced β, with t = 1…T as a real number.
-
-    With Δ = β_T-β_1, β₀ = β_1-Δ/T (Section A.6.1) and r̂_t = exp((β₀+Δt/2T)·t). All shape (T,).
-    """
-
-    schedule: NoiseSchedule
-    mean_bound: Table
-    """φ̂_t = β_max/r̂_t, the bound on ‖φ_t‖²/‖E x₀‖²."""
-    variance: Table
-    """Ψ̂_t = 2-2/r̂_t, a lower bound of Ψ_t."""
-    rate: Table
-    """∂Ψ̂_t = 2(β₀+Δt/T)/r̂_t."""
-    magnitude: Table
-    """r̂_t."""
-    acceleration_end: float
-    """t_ad = √(T/Δ)-Tβ₀/Δ."""
-
-    def convergence_start(self, r: float = DEFAULT_R) -> float:
-        """τ(r) = √(2T·ln r/Δ + T²β₀²/Δ²)-Tβ₀/Δ; may lie beyond T.
-
-        Args:
-            r: The magnitude; finite and above 1.
-        """
-        value = _arguments.real("r", r)
-        return self.schedule._number(c.speediff_schedule_closed_form_convergence_start, "float64", value)

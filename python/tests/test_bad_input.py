@@ -158,8 +158,8 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones(
     linear: NoiseSchedule, argument: str, name: str, nearest: str | None
 ) -> None:
     known = {
-        "sampling": list(sampling.BY_NAME),
-        "weighting": list(weighting.BY_NAME),
+        "sampling": list(sampling.Sampling.by_name),
+        "weighting": list(weighting.Weighting.by_name),
         "prediction": ["epsilon", "sample", "v", "flow"],
         "strata": ["none", "stratified", "low_discrepancy"],
         "preset": ["paper", "official"],

@@ -49,55 +49,101 @@ def made(kind: Any, create: str, *arguments: Any) -> Any:
     return handle
 
 
+def doubles(*values: float) -> Any:
+    return (ctypes.c_double * len(values))(*values)
+
+
+def integers(*values: int) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
 SCHEDULE = made(c.schedule_p, "schedule_create_linear", 50, 1e-3, 0.02)
-UNIFORM = made(c.sampling_p, "sampling_create_uniform")
+UNIFORM = made(c.sampling_p, "sampling_create", b"uniform", None, 0)
+LAPLACE = made(c.sampling_p, "sampling_create", b"laplace", None, 0)
+ADAPTIVE = made(c.sampling_p, "sampling_create", b"adaptive", doubles(10), 1)
 ASYMMETRIC = made(c.sampling_p, "sampling_create_asymmetric", 5, 30)
-WEIGHTING = made(c.weighting_p, "weighting_create_uniform")
+WEIGHTING = made(c.weighting_p, "weighting_create", b"uniform", None, 0)
 OPTIONS = c.SamplerOptions(0, 0, 1, 1, 0, 0, 0)
 SAMPLER = made(c.sampler_p, "sampler_create", SCHEDULE, UNIFORM, WEIGHTING, OPTIONS)
-BETAS = (ctypes.c_double * 50)(*np.linspace(0.01, 0.02, 50))
-BARS = (ctypes.c_double * 50)(*np.linspace(0.9, 0.1, 50))
+LEARNER = made(c.sampler_p, "sampler_create", SCHEDULE, ADAPTIVE, WEIGHTING, OPTIONS)
+PROCESS = made(c.process_p, "process_create_flow", 1.0)
+SIGMA_SAMPLER = made(c.sigma_sampler_p, "sigma_sampler_create", PROCESS, None, None, OPTIONS, 0)
+BETAS = doubles(*np.linspace(0.01, 0.02, 50))
+BARS = doubles(*np.linspace(0.9, 0.1, 50))
+HISTORY = 21
+"""The length of what ADAPTIVE learns."""
 
 VALID: dict[str, tuple[Any, ...]] = {
     "schedule_create_linear": (50, 1e-3, 0.02, "schedule"),
     "schedule_create_quadratic": (50, 1e-3, 0.02, "schedule"),
     "schedule_create_cosine": (50, "schedule"),
     "schedule_create_constant": (50, 0.02, "schedule"),
+    "schedule_create_sigmoid": (50, 1e-3, 0.02, "schedule"),
+    "schedule_create_warmup": (50, 0.1, 1e-3, 0.02, "schedule"),
+    "schedule_create_jsd": (50, "schedule"),
     "schedule_create_from_betas": (BETAS, 50, "schedule"),
     "schedule_create_from_alphas_cumprod": (BARS, 50, "schedule"),
+    "schedule_create_zero_terminal_snr": (SCHEDULE, "schedule"),
+    "schedule_create_respaced": (SCHEDULE, integers(0, 7, 49), 3, "schedule"),
     "schedule_steps": (SCHEDULE, "int"),
     "schedule_table": (SCHEDULE, 1, "doubles", 50),
     "schedule_acceleration_end": (SCHEDULE, "int"),
     "schedule_convergence_start": (SCHEDULE, 1.01, "int"),
     "schedule_closed_form_acceleration_end": (SCHEDULE, "double"),
     "schedule_closed_form_convergence_start": (SCHEDULE, 1.01, "double"),
-    "sampling_create_uniform": ("sampling",),
+    "respacing_sections": (50, integers(3, 7), 2, "ints", 10),
+    "respacing_ddim": (50, "ints", 10),
+    "sampling_create": (b"laplace", doubles(0.5, 2.0), 2, "sampling"),
     "sampling_create_asymmetric": (5.0, 30, "sampling"),
-    "sampling_create_asymmetric_from_magnitude": (5.0, 1.01, "sampling"),
-    "weighting_create_uniform": ("weighting",),
-    "weighting_create_change_aware": (0.6, "weighting"),
+    "sampling_create_shifted": (UNIFORM, 3.0, "sampling"),
+    "sampling_create_truncated": (UNIFORM, 10, 20, "sampling"),
+    "sampling_create_mixture": (UNIFORM, LAPLACE, 0.5, "sampling"),
+    "sampling_create_blend": (UNIFORM, LAPLACE, 10, 20, "sampling"),
+    "weighting_create": (b"p2", doubles(1.0, 0.5), 2, "weighting"),
+    "weighting_create_product": (WEIGHTING, WEIGHTING, "weighting"),
+    "weighting_create_to_emphasis": (doubles(1.0, 0.0), doubles(0.5, 0.5), 2, "weighting"),
     "sampler_create": (SCHEDULE, UNIFORM, WEIGHTING, OPTIONS, "sampler"),
     "sampler_create_speed": (SCHEDULE, 5.0, 1.01, 0.6, OPTIONS, "sampler"),
     "sampler_create_official_speed": (SCHEDULE, ASYMMETRIC, 0.6, OPTIONS, "sampler"),
-    "sampler_probabilities": (SAMPLER, "doubles", 50),
-    "sampler_marginal": (SAMPLER, 8, "doubles", 50),
-    "sampler_weights": (SAMPLER, "doubles", 50),
-    "sampler_expected_weight": (SAMPLER, 8, "double"),
+    "sampler_probabilities": (SAMPLER, 3, "doubles", 50),
+    "sampler_marginal": (SAMPLER, 3, 8, "doubles", 50),
+    "sampler_weights": (SAMPLER, 3, "doubles", 50),
+    "sampler_expected_weight": (SAMPLER, 3, 8, "double"),
+    "sampler_emphasis": (SAMPLER, 3, "doubles", "doubles", 50),
+    "sampler_update": (LEARNER, integers(1, 2, 3), (ctypes.c_float * 3)(1, 2, 3), 3),
+    "sampler_history_count": (LEARNER, "int"),
+    "sampler_history": (LEARNER, "doubles", HISTORY),
+    "sampler_restore_history": (LEARNER, doubles(*[0.0] * HISTORY), HISTORY),
     "sampler_draw": (SAMPLER, 3, 2, 4, "ints", "floats"),
     "sampler_draw_slice": (SAMPLER, 3, 1, 4, 8, "ints", "floats"),
+    "process_create_vp": (19.9, 0.1, 1e-5, 0.5, "process"),
+    "process_create_ve": (0.02, 100.0, 0.5, "process"),
+    "process_create_edm": (-1.2, 1.2, 0.5, "process"),
+    "process_create_flow": (1.0, "process"),
+    "process_evaluate": (PROCESS, 1, doubles(0.25, 0.5), "doubles", 2),
+    "sigma_sampler_create": (PROCESS, LAPLACE, WEIGHTING, OPTIONS, 10, "sigma_sampler"),
+    "sigma_sampler_emphasis": (SIGMA_SAMPLER, 3, "emphasis", "emphasis", 1024),
+    "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
+    "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
+    "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),
 }
+NULLABLE = {("speediff_sigma_sampler_create", "sampling"), ("speediff_sigma_sampler_create", "weighting")}
+"""Pointers for which NULL has a meaning."""
 OUTPUTS: dict[str, Any] = {
     "schedule": c.schedule_p,
     "sampling": c.sampling_p,
     "weighting": c.weighting_p,
     "sampler": c.sampler_p,
+    "process": c.process_p,
+    "sigma_sampler": c.sigma_sampler_p,
     "int": ctypes.c_int64,
     "double": ctypes.c_double,
     "doubles": ctypes.c_double * 64,
     "ints": ctypes.c_int64 * 64,
     "floats": ctypes.c_float * 64,
+    "emphasis": ctypes.c_double * 1024,
 }
-DESTROY = {f"{kind}_create": getattr(raw, f"{kind}_destroy") for kind in list(OUTPUTS)[:4]}
+DESTROY = {f"{kind}_create": getattr(raw, f"{kind}_destroy") for kind in list(OUTPUTS)[:6]}
 FALLIBLE = [name for name in header.functions() if header.returns_status(name)]
 PARAMETERS = [
     pytest.param(name, place, id=f"{name}-{parameter}")
@@ -139,7 +185,7 @@ def test_valid_arguments_succeed(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "place"), PARAMETERS)
 def test_a_null_pointer_is_an_error_that_names_the_argument(name: str, place: int) -> None:
-    if not header.is_pointer(name, place):
+    if not header.is_pointer(name, place) or (name, header.parameters(name)[place]) in NULLABLE:
         return
     arguments = fresh(name)
     arguments[place] = None
@@ -155,7 +201,14 @@ def test_destroying_null_does_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["schedule_table", "sampler_probabilities", "sampler_marginal", "sampler_weights"]
+    "name",
+    [
+        "schedule_table",
+        "sampler_probabilities",
+        "sampler_marginal",
+        "sampler_weights",
+        "sampler_emphasis",
+    ],
 )
 @pytest.mark.parametrize("count", [0, 1, 49, 51, -1, -(2**63), 2**63 - 1])
 def test_a_table_of_the_wrong_count_is_an_error(name: str, count: int) -> None:
@@ -172,6 +225,21 @@ def test_tables_of_increments_have_one_entry_less() -> None:
         out = (ctypes.c_double * 50)()
         assert raw.schedule_table(SCHEDULE, table, out, 50) == WRONG_COUNT
         assert raw.schedule_table(SCHEDULE, table, out, 49) == OK
+
+
+@pytest.mark.parametrize("kind", ["sampling", "weighting"])
+def test_an_unknown_name_or_too_many_parameters_are_errors(kind: str) -> None:
+    name = f"{kind}_create"
+    arguments = fresh(name)
+    arguments[0] = b"laplacian"
+    assert call(name, arguments) == INVALID_ARGUMENT
+    assert "uniform" in message()
+    assert message().endswith("got laplacian")
+    for count in (3, -1, 2**63 - 1, -(2**63)):
+        arguments = fresh(name)
+        arguments[2] = count
+        assert call(name, arguments) == INVALID_ARGUMENT
+        assert message().startswith("count must be in [0, 2]")
 
 
 @pytest.mark.parametrize("table", [0, -1, 17, 1000, 2**31 - 1, -(2**31)])
@@ -201,6 +269,11 @@ def test_arrays_may_be_null_where_their_length_is_0() -> None:
     assert raw.sampler_draw(SAMPLER, 0, 3, 0, None, None) == OK
     assert raw.sampler_draw(SAMPLER, 0, 0, 5, None, None) == OK
     assert raw.sampler_draw_slice(SAMPLER, 0, 2, 0, 9, None, None) == OK
+    assert raw.sigma_sampler_draw(SIGMA_SAMPLER, 0, 3, 0, None, None) == OK
+    assert raw.sigma_sampler_draw_slice(SIGMA_SAMPLER, 0, 2, 0, 9, None, None) == OK
+    assert raw.process_evaluate(PROCESS, 1, None, None, 0) == OK
+    assert raw.sampler_update(LEARNER, None, None, 0) == OK
+    assert raw.sampler_restore_history(SAMPLER, None, 0) == OK
     for create in (raw.schedule_create_from_betas, raw.schedule_create_from_alphas_cumprod):
         assert create(None, 0, c.schedule_p()) != OK
 
@@ -236,7 +309,7 @@ def test_no_number_in_any_place_crashes_the_process() -> None:
         import test_c_boundary as t
         integers = [0, -1, 1, -2**63, 2**63 - 1, 2**31, -2**31, 2**32 + 1]
         reals = [0.0, -0.0, -1.0, 1.0, math.nan, math.inf, -math.inf, 5e-324, 1.7e308, -1.7e308, 0.5]
-        sized = {"count", "n", "calls", "total"}
+        sized = {"count", "n", "calls", "total", "sections"}
         calls = 0
         for name in t.FALLIBLE:
             names = t.header.parameters(name)
@@ -276,5 +349,5 @@ def test_a_message_stays_until_the_next_failure() -> None:
     assert first.endswith("got 0.5")
     assert call("sampler_draw", fresh("sampler_draw")) == OK
     assert message() == first
-    assert raw.weighting_create_change_aware(2.0, c.weighting_p()) == INVALID_ARGUMENT
+    assert raw.weighting_create(b"change_aware", doubles(2.0), 1, c.weighting_p()) == INVALID_ARGUMENT
     assert message() != first

@@ -29,6 +29,8 @@ C_TYPES = {
     "speediff_weighting": c.Weighting,
     "speediff_sampler": c.Sampler,
     "speediff_sampler_options": c.SamplerOptions,
+    "speediff_process": c.Process,
+    "speediff_sigma_sampler": c.SigmaSampler,
     **dict.fromkeys(header.enums(), ctypes.c_int),
 }
 
@@ -76,9 +78,8 @@ def test_every_function_that_can_fail_has_an_error_check(name: str) -> None:
     function = getattr(c, name)
     has_check = getattr(function, "errcheck", None) is not None and header.returns_status(name)
     assert has_check == header.returns_status(name)
-    assert header.returns_status(name) or name.endswith(("_version", "_last_error", "_destroy")), (
-        "neither fallible nor harmless"
-    )
+    harmless = ("_version", "_last_error", "_destroy", "_names")
+    assert header.returns_status(name) or name.endswith(harmless), "neither fallible nor harmless"
 
 
 def test_values_of_enums_are_those_of_the_header() -> None:
@@ -88,6 +89,7 @@ def test_values_of_enums_are_those_of_the_header() -> None:
         for name, value in values.items()
     }
     in_python = {name: value for name, value in vars(c).items() if name.isupper() and isinstance(value, int)}
+    in_header["SIGMA_EMPHASIS_COUNT"] = int(header.macro("SPEEDIFF_SIGMA_EMPHASIS_COUNT"))
     assert in_python == in_header
 
 
@@ -100,6 +102,8 @@ def test_the_struct_of_options_is_laid_out_as_in_the_header() -> None:
         "speediff_sampling",
         "speediff_weighting",
         "speediff_sampler",
+        "speediff_process",
+        "speediff_sigma_sampler",
     }
 
 
@@ -137,3 +141,23 @@ def test_the_header_is_valid_c11_and_cplusplus(tmp_path: Path) -> None:
         source.write_text("#include <speediff.h>\n#include <speediff.h>\n")
         flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
         subprocess.run(["cc", *flags, f"-I{header.HEADER.parent}", str(source)], check=True)
+
+
+COMBINATORS = {"shifted", "truncated", "mixture", "blend", "to_emphasis"}
+"""Methods of methods, which have functions of their own."""
+
+
+@pytest.mark.parametrize("kind", ["sampling", "weighting"])
+def test_the_named_methods_of_the_header_are_those_of_the_library_and_of_the_package(kind: str) -> None:
+    text = header.HEADER.read_text()
+    comment = text[: text.index(f"speediff_status speediff_{kind}_create(const char")].rsplit("/*", 1)[1]
+    rows = dict(re.findall(r"^ \*   (\w+)((?:  +[\w, =.-]*?)?)(?:  |$)", comment, flags=re.MULTILINE))
+    rows.pop("name")
+    assert " ".join(rows) == getattr(c, f"speediff_{kind}_names")().decode()
+    methods = {m.name: m for m in speediff.methods() if m.kind == kind and m.implemented}
+    assert rows.keys() | COMBINATORS & methods.keys() == methods.keys()
+    for name, row in rows.items():
+        # asymmetric's tau has a function of its own, and what has no number here depends on T.
+        defaults = {key: value for key, value in methods[name].defaults.items() if value is not None}
+        given = {key: float(value) for key, value in re.findall(r"(\w+) = ([-\d.]+)", row)}
+        assert given == defaults, name

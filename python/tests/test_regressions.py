@@ -44,6 +44,7 @@ def test_a_batch_taken_while_another_is_drawn_apart_is_not_handed_out_twice(line
 
     class Interrupting:
         check_size = native.check_size
+        level_type = native.level_type
 
         def __init__(self) -> None:
             self.draw = interrupted

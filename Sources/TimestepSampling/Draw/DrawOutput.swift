@@ -46,8 +46,7 @@ extension InverseCDF {
         lookup.storeSteps(least: source.least, most: source.most, into: steps) { place in
           let index = 4 &* chunk &+ Philox4x32.index(at: place)
           // Entries past the end have no fraction of their own.
-          guard index < entries.upperBound else { return }
-          steps[place] = UInt64(lookup.searchedStep(of: source.fraction(of: index)))
+          return index < entries.upperBound ? source.fraction(of: index) : 0
         }
         for block in 0..<min(Philox4x32.lanes, blocks.upperBound &- chunk) {
           let first = 4 &* (chunk &+ block)

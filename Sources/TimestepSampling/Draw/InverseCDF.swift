@@ -8,19 +8,27 @@ import NoiseSchedules
 /// boundary that lies inside; where there is none, its own last value does no harm. Ties, and the few entries that hold
 /// several boundaries, take a binary search.
 struct InverseCDF: Sendable {
-  /// The end of each step's interval, up to the last step with P > 0, whose end is 1 and is left out.
+  /// The end of each step's interval, up to the last step with P > 0, whose end is 1 and is left out; and some more, the
+  /// largest fraction, for who looks ahead.
   private let ends: [UInt64]
+  private let boundaries: Int
   /// For each value of the leading bits of u: `boundary (32 bits) << 32 | step (31 bits) << 1 | needsSearch`.
   private let guide: [UInt64]
   private let guideShift: UInt32
+
+  /// How many places after the last boundary may be read: the step after it, and those that `nearbyStep` tries.
+  private static let lookAhead = 4
 
   /// Makes the map of a distribution.
   ///
   /// - Parameter probabilities: finite, ≥ 0, with sum 1. Every step with P > 0 gets 2⁻⁶⁴ or more, so that it can come.
   init(_ probabilities: [Double]) {
-    ends = Self.intervalEnds(probabilities)
-    // At least as many entries as the narrowest step of common densities has room for; 32 KiB stay in the first cache.
-    let bits = max(12, Self.bitWidth(2 * ends.count))
+    let ends = Self.intervalEnds(probabilities)
+    boundaries = ends.count
+    self.ends = ends + [UInt64](repeating: .max, count: Self.lookAhead)
+    // Fine enough for the narrow steps of common densities, whose boundaries then seldom share an entry. At 64 KiB the
+    // processor's first caches hold most of it; 32 KiB would cost heavy-tailed densities more than it saves others.
+    let bits = max(13, Self.bitWidth(2 * ends.count))
     guideShift = UInt32(32 - bits)
 
     var guide = [UInt64]()
@@ -46,8 +54,9 @@ struct InverseCDF: Sendable {
   func withLookup<Result>(_ body: (Lookup) throws -> Result) rethrows -> Result {
     try guide.withUnsafeBufferPointer { guide in
       try ends.withUnsafeBufferPointer { ends in
-        // Both tables outlive the closure, and the guide is never empty.
-        try body(Lookup(guide: guide.baseAddress!, ends: ends, shift: guideShift))
+        // Both tables outlive the closure, and neither is empty.
+        try body(
+          Lookup(guide: guide.baseAddress!, ends: ends.baseAddress!, boundaries: boundaries, shift: guideShift))
       }
     }
   }
@@ -55,20 +64,21 @@ struct InverseCDF: Sendable {
   /// The tables of an `InverseCDF`, as pointers that are valid for one call.
   struct Lookup {
     fileprivate let guide: UnsafePointer<UInt64>
-    fileprivate let ends: UnsafeBufferPointer<UInt64>
+    fileprivate let ends: UnsafePointer<UInt64>
+    fileprivate let boundaries: Int
     fileprivate let shift: UInt32
 
     /// Stores the steps of a chunk of uniform numbers.
     ///
     /// - Parameters:
-    ///   - least: the first 32 bits of the least u that each may be, in the lower half. Overwritten.
+    ///   - least: the first 32 bits of the least u that each may be, in the lower half.
     ///   - most: the same of the largest.
     ///   - steps: room for one chunk.
-    ///   - undecided: called with each place whose step the guide alone does not show, and may be anything now.
+    ///   - fraction: called for all 64 bits of the u at a place, where the first 32 are those of a boundary.
     @inline(__always)
     func storeSteps(
-      least: UnsafeMutablePointer<UInt64>, most: UnsafePointer<UInt64>, into steps: UnsafeMutablePointer<UInt64>,
-      undecided: (_ place: Int) -> Void
+      least: UnsafePointer<UInt64>, most: UnsafePointer<UInt64>, into steps: UnsafeMutablePointer<UInt64>,
+      fraction: (_ place: Int) -> UInt64
     ) {
       let lanes = Vector.scalarCount
       let one = Vector(repeating: 1)
@@ -78,7 +88,8 @@ struct InverseCDF: Sendable {
         Self.store(Self.leadingBits(least, place) &>> Vector(repeating: UInt64(shift)), to: steps, place)
       }
       for place in 0..<RandomStream.chunk { steps[place] = guide[Int(truncatingIfNeeded: steps[place])] }
-      var anyDoubt = Vector(repeating: 0)
+      // Bit k of lane j: whether place 8k + j is in doubt.
+      var doubts = Vector(repeating: 0)
       for place in stride(from: 0, to: RandomStream.chunk, by: lanes) {
         let entry = Self.load(steps, place)
         let low = Self.leadingBits(least, place)
@@ -87,15 +98,35 @@ struct InverseCDF: Sendable {
         // The borrow of a 32-bit difference stands in the next bit: 1 where the boundary is below, or above.
         let isPast = (boundary &- low) &>> Vector(repeating: 32) & one
         let isBefore = (high &- boundary) &>> Vector(repeating: 32) & one
-        Self.store(((entry & lower) &>> one) &+ isPast, to: steps, place)
+        let step = ((entry & lower) &>> one) &+ isPast
         // The guide decides if one entry with one boundary holds both, and they lie strictly on one side of it.
         let straddles = (low ^ high) &>> Vector(repeating: UInt64(shift))
         let doubt = straddles | (entry & one) | (one &- (isPast | isBefore))
-        anyDoubt |= doubt
-        Self.store(doubt, to: least, place)
+        let isInDoubt = (Vector(repeating: 0) &- doubt) &>> Vector(repeating: 63)
+        doubts |= isInDoubt &<< Vector(repeating: UInt64(truncatingIfNeeded: place / lanes))
+        Self.store(step, to: steps, place)
       }
-      guard _slowPath(anyDoubt.wrappedSum() != 0) else { return }
-      for place in 0..<RandomStream.chunk where least[place] != 0 { undecided(place) }
+      var places: UInt64 = 0
+      for lane in 0..<lanes { places |= doubts[lane] &<< UInt64(truncatingIfNeeded: lane &* lanes) }
+      while places != 0 {
+        let bit = places.trailingZeroBitCount
+        places &= places &- 1
+        let place = (bit & (lanes &- 1)) &* lanes &+ bit / lanes
+        let (low, high) = (least[place] & 0xFFFF_FFFF, most[place] & 0xFFFF_FFFF)
+        let step = nearbyStep(from: Int(truncatingIfNeeded: steps[place]), least: low)
+        // The next boundary ties with u, or is one of many: far in a tail, where few draws come.
+        let isUndecided = _slowPath(ends[step] &>> 32 <= high)
+        steps[place] = UInt64(truncatingIfNeeded: isUndecided ? searchedStep(of: fraction(place)) : step)
+      }
+    }
+
+    /// The step after the boundaries from `start` on that are below a fraction of 32 bits; three at most.
+    @inline(__always)
+    private func nearbyStep(from start: Int, least: UInt64) -> Int {
+      // Without branches, which nothing could predict. `ends` goes on after its last boundary.
+      var step = start
+      for _ in 0..<3 { step &+= ends[step] &>> 32 < least ? 1 : 0 }
+      return step
     }
 
     private typealias Vector = SIMD8<UInt64>
@@ -119,7 +150,7 @@ struct InverseCDF: Sendable {
     @inline(never)
     func searchedStep(of u: UInt64) -> Int {
       var low = 0
-      var high = ends.count
+      var high = boundaries
       while low < high {
         let middle = (low + high) / 2
         if ends[middle] <= u { low = middle + 1 } else { high = middle }

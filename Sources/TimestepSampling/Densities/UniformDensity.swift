@@ -1,7 +1,7 @@
 import NoiseSchedules
 
 /// Every time step alike: P_i = 1/T (Ho et al. 2020).
-public struct UniformDensity: TimestepDensity {
+public struct UniformDensity: UnitDensity {
   /// Makes the density.
   public init() {}
 
@@ -9,4 +9,10 @@ public struct UniformDensity: TimestepDensity {
   public func probabilities(for schedule: NoiseSchedule) -> [Double] {
     [Double](repeating: 1 / Double(schedule.steps), count: schedule.steps)
   }
+
+  /// to - from.
+  public func mass(from: Double, to: Double) -> Double { to - from }
+
+  /// The probability itself.
+  public func quantile(_ p: Probability) -> Probability { p }
 }

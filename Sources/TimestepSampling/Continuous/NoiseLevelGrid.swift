@@ -1,0 +1,34 @@
+/// Intervals of ln σ of equal width, and how much of a density each holds.
+struct NoiseLevelGrid {
+  /// The middle of each interval, rising.
+  let middles: [Double]
+  /// The probability of each interval.
+  let masses: [Double]
+
+  /// What the outer intervals leave out at either end.
+  private static let tail = 1e-9
+
+  init(of levels: any NoiseLevels, at step: UInt64, intervals: Int) {
+    // Mixtures are not monotone in the probability, so that the ends are those of a scan.
+    let probes = [Self.tail, 1e-6, 1e-3, 0.25, 0.5, 0.75].flatMap { p in
+      [
+        levels.logSigma(Probability(lower: p, upper: 1 - p), at: step),
+        levels.logSigma(Probability(lower: 1 - p, upper: p), at: step),
+      ]
+    }
+    let low = bisect(probes.min()! - 50, probes.max()! + 50, for: Self.tail) {
+      levels.mass(from: -.infinity, to: $0, at: step)
+    }
+    let high = bisect(low, probes.max()! + 50, for: -Self.tail) { -levels.mass(from: $0, to: .infinity, at: step) }
+    let width = (high - low) / Double(intervals)
+    middles = (0..<intervals).map { low + (Double($0) + 0.5) * width }
+    masses = (0..<intervals).map {
+      levels.mass(from: low + Double($0) * width, to: low + Double($0 + 1) * width, at: step)
+    }
+  }
+
+  /// E[w].
+  func mean(of weight: NoiseLevelWeight) -> Double {
+    zip(middles, masses).reduce(0) { $0 + $1.1 * weight($1.0) } / compensatedSum(masses)
+  }
+}

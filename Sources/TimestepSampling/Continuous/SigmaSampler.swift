@@ -1,0 +1,141 @@
+import NoiseSchedules
+
+/// Draws the noise levels of a continuous process, with their weights.
+///
+/// A draw is the same pure function as that of `TimestepSampler`: of the seed, the training step, the entry's index in
+/// the global batch, and the size of the global batch. A sampler may be used from any number of threads at once.
+public final class SigmaSampler: Sendable {
+  /// The process.
+  public let process: ContinuousProcess
+  /// Seed, layout, strata and normalization; the target is the process's own unless given.
+  public let options: SamplerOptions
+  /// The bound of the weights during training's beginning, or nil.
+  public let weightWarmUp: WeightWarmUp?
+
+  private let levels: any NoiseLevels
+  private let weight: NoiseLevelWeight
+  /// What weights are multiplied with: 1, or 1/E[w].
+  private let scale: Double
+
+  /// Combines a process, a density and a weighting.
+  ///
+  /// - Parameters:
+  ///   - process: the process.
+  ///   - density: which noise levels to draw; nil: the process's own draw.
+  ///   - weighting: how much each counts; nil: the process's own weight.
+  ///   - options: seed, layout, strata, target and normalization.
+  ///   - weightWarmUp: FDM's bound of the weights; not together with normalization.
+  /// - Throws: `ArgumentError` where something does not fit the process or each other.
+  public init(
+    process: ContinuousProcess, density: (any TimestepDensity)? = nil, weighting: (any TimestepWeighting)? = nil,
+    options: SamplerOptions, weightWarmUp: WeightWarmUp? = nil
+  ) throws {
+    guard weightWarmUp == nil || !options.normalize else {
+      throw ArgumentError("normalize", "must not be set together with a warm-up of the weights", got: true)
+    }
+    self.process = process
+    self.options = options
+    self.weightWarmUp = weightWarmUp
+    levels = try density?.levels(in: process, "sampling") ?? process.density.levels(of: process)
+    weight = try (weighting ?? process.weighting).noiseLevelWeight(
+      in: process, prediction: options.prediction ?? process.prediction)
+    guard options.normalize else {
+      scale = 1
+      return
+    }
+    let mean = NoiseLevelGrid(of: levels, at: 0, intervals: 1 << 14).mean(of: weight)
+    guard mean > 0, mean.isFinite else {
+      throw ArgumentError("normalize", "must not be set where the mean weight is not positive and finite", got: mean)
+    }
+    scale = 1 / mean
+  }
+
+  /// The target whose loss the weights are for.
+  public var prediction: PredictionTarget { options.prediction ?? process.prediction }
+
+  /// The weight at a noise level, before normalization and warm-up.
+  public func weight(atLogSigma x: Double) -> Double { weight(x) }
+
+  /// The probability that ln σ lies in [from, to].
+  public func mass(logSigmaFrom from: Double, to: Double, at step: UInt64 = 0) -> Double {
+    levels.mass(from: from, to: to, at: step)
+  }
+
+  /// What the sampler asks the network to learn: the density of λ times the weight of the ε loss, at 1024 values of λ
+  /// that hold all but 2·10⁻⁹ of the draws.
+  ///
+  /// - Throws: `ArgumentError` if no noise level has a finite weight above 0.
+  public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
+    let grid = NoiseLevelGrid(of: levels, at: step, intervals: 1024)
+    return try Emphasis(
+      logSNR: grid.middles.map { -2 * $0 },
+      masses: zip(grid.middles, grid.masses).map { x, mass in
+        mass > 0 ? mass * prediction.epsilonWeight(weight(x), snr: Double.exp(-2 * x)) : 0
+      })
+  }
+
+  /// Draws consecutive calls of this rank with `count` entries each; row-major (calls, count).
+  ///
+  /// - Parameters:
+  ///   - firstCall: the first call's number: step·accumulation + micro-batch.
+  ///   - calls: how many, at least 0.
+  ///   - count: n, the local batch.
+  ///   - levels: room for calls·count values: σ, or t for rectified flow.
+  ///   - weights: room for calls·count weights.
+  /// - Throws: `ArgumentError` if the numbers are out of range; then nothing is written.
+  public func draw(
+    firstCall: UInt64, calls: Int, count: Int, levels: UnsafeMutablePointer<Float>,
+    weights: UnsafeMutablePointer<Float>
+  ) throws {
+    // Checked also where there are no calls to make.
+    _ = try options.layout.slice(call: firstCall, count: count)
+    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
+      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
+    }
+    for call in 0..<calls {
+      let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
+      draw(slice, levels: levels + call * count, weights: weights + call * count)
+    }
+  }
+
+  /// Draws any entries of any step.
+  ///
+  /// - Parameters:
+  ///   - slice: which entries; the sampler's own layout plays no part.
+  ///   - levels: room for `slice.count` values.
+  ///   - weights: room for `slice.count` weights.
+  public func draw(
+    _ slice: BatchSlice, levels: UnsafeMutablePointer<Float>, weights: UnsafeMutablePointer<Float>
+  ) {
+    let bound = weightWarmUp?.bound(at: slice.step) ?? .infinity
+    BatchFractions(options: options, slice: slice).forEach { entry, fraction in
+      let x = self.levels.logSigma(Probability(fraction: fraction), at: slice.step)
+      levels[entry] = process.level(ofLogSigma: x)
+      // A weight that a Float cannot hold is the largest one that it can.
+      weights[entry] = Float(min(min(weight(x), bound) * scale, Double(Float.greatestFiniteMagnitude)))
+    }
+  }
+}
+
+/// FDM's bound of the weights while training begins: 5·100^{step/steps} up to training step `steps`, then none.
+///
+/// Source: Wu et al., "Fast Diffusion Model", 2023; sail-sg/FDM, `training/loss.py`.
+public struct WeightWarmUp: Sendable, Equatable {
+  /// The training (optimizer) step from which there is no bound.
+  public let steps: Int
+
+  /// Makes the warm-up.
+  ///
+  /// - Throws: `ArgumentError` unless steps is in [1, 2⁵³].
+  public init(steps: Int) throws {
+    guard steps >= 1, steps <= BlendDensity.largestStep else {
+      throw ArgumentError("warm_up", "must be in [1, \(BlendDensity.largestStep)]", got: steps)
+    }
+    self.steps = steps
+  }
+
+  /// The largest weight at a training step.
+  public func bound(at step: UInt64) -> Double {
+    step < UInt64(steps) ? 5 * Double.pow(100, Double(step) / Double(steps)) : .infinity
+  }
+}

@@ -1,0 +1,89 @@
+import NoiseSchedules
+
+/// Two densities at once: share·a + (1-share)·b.
+public struct MixtureDensity: ChangingDensity {
+  /// The density that gets `share`.
+  public let a: any TimestepDensity
+  /// The density that gets the rest.
+  public let b: any TimestepDensity
+  /// The share of `a`, in [0, 1].
+  public let share: Double
+
+  /// Makes the mixture.
+  ///
+  /// - Throws: `ArgumentError` unless the share is in [0, 1].
+  public init(a: any TimestepDensity, b: any TimestepDensity, share: Double) throws {
+    guard share >= 0, share <= 1 else { throw ArgumentError("share", "must be in [0, 1]", got: share) }
+    self.a = a
+    self.b = b
+    self.share = share
+  }
+
+  /// Both parts.
+  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+    try PairState(a: a.state(for: schedule), b: b.state(for: schedule), share: .fixed(share))
+  }
+}
+
+/// The share of the first of two densities.
+enum Share: Sendable {
+  case fixed(Double)
+  /// 1 up to one training step, 0 from another one on.
+  case falling(from: UInt64, to: UInt64)
+
+  /// How finely a falling share moves.
+  private static let stages: UInt64 = 1000
+
+  /// The share at a training step.
+  func value(at step: UInt64) -> Double {
+    switch self {
+    case .fixed(let share): share
+    case .falling(let start, let end):
+      1 - Double(Self.stage(at: step, start, end)) / Double(Self.stages)
+    }
+  }
+
+  /// The first step after `step` with another share.
+  func nextChange(after step: UInt64) -> UInt64? {
+    guard case .falling(let start, let end) = self else { return nil }
+    let next = Self.stage(at: step, start, end) + 1
+    guard next <= Self.stages else { return nil }
+    // The first step at which the thousandths reach `next`.
+    return start + (next * (end - start) + Self.stages - 1) / Self.stages
+  }
+
+  private static func stage(at step: UInt64, _ start: UInt64, _ end: UInt64) -> UInt64 {
+    if step <= start { return 0 }
+    return step >= end ? stages : (step - start) * stages / (end - start)
+  }
+}
+
+/// Two densities and the share of the first.
+struct PairState: DensityState {
+  var a: any DensityState
+  var b: any DensityState
+  let share: Share
+
+  func probabilities(at step: UInt64) throws -> [Double] {
+    let share = share.value(at: step)
+    return try zip(a.probabilities(at: step), b.probabilities(at: step)).map { share * $0 + (1 - share) * $1 }
+  }
+
+  func nextChange(after step: UInt64) -> UInt64? {
+    [a.nextChange(after: step), b.nextChange(after: step), share.nextChange(after: step)].compactMap { $0 }.min()
+  }
+
+  var keepsObjective: Bool { a.keepsObjective || b.keepsObjective }
+  var history: [Double] { a.history + b.history }
+  var historyCount: Int { a.historyCount + b.historyCount }
+
+  mutating func update(_ batch: LossBatch) throws {
+    try a.update(batch)
+    try b.update(batch)
+  }
+
+  mutating func restore(_ history: inout HistoryReader) throws {
+    try a.restore(&history)
+    try b.restore(&history)
+  }
+}

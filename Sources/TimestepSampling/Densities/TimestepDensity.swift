@@ -1,0 +1,33 @@
+import NoiseSchedules
+
+/// A probability for each time step of a schedule: which noise levels to train on.
+///
+/// To add a method, write one type that conforms in one file: `probabilities(for:)` is all that is needed. `UnitDensity`
+/// and `LogSNRDensity` are for densities of the noise level, which they cut into steps; methods that change during
+/// training have a `DensityState` of their own.
+public protocol TimestepDensity: Sendable {
+  /// P at the first training step, of shape (T,): finite, ≥ 0, with sum 1.
+  ///
+  /// - Throws: `ArgumentError` where the method's parameters do not fit the schedule.
+  func probabilities(for schedule: NoiseSchedule) throws -> [Double]
+
+  /// P over the course of one training run.
+  func state(for schedule: NoiseSchedule) throws -> any DensityState
+}
+
+extension TimestepDensity {
+  /// P that stays as it is.
+  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+    FixedDensityState(fixed: try probabilities(for: schedule))
+  }
+}
+
+/// A density whose `state(for:)` says everything.
+protocol ChangingDensity: TimestepDensity {}
+
+extension ChangingDensity {
+  /// P at training step 0.
+  public func probabilities(for schedule: NoiseSchedule) throws -> [Double] {
+    try state(for: schedule).probabilities(at: 0)
+  }
+}

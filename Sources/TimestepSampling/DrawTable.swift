@@ -1,0 +1,78 @@
+import NoiseSchedules
+
+/// What is drawn during a range of training steps: P, w, and the tables that a draw looks them up in. It never changes.
+final class DrawTable: Sendable {
+  /// The training steps that it serves.
+  let trainingSteps: ClosedRange<UInt64>
+  /// P, shape (T,).
+  let probabilities: [Double]
+  /// w, shape (T,); with `normalize` divided by its mean under P.
+  let weights: [Double]
+  /// The mean weight of a drawn entry, and of a dual one, before normalization.
+  let meanWeight: Double
+  private let meanDualWeight: Double
+
+  let inverseCDF: InverseCDF
+  let singleWeights: [Float]
+
+  private let pairing: DualPairing?
+  private let normalize: Bool
+
+  /// Checks the tables that the methods give, which are read without bounds checks from here on.
+  init(
+    trainingSteps: ClosedRange<UInt64>, probabilities: [Double], weights: [Double], schedule: NoiseSchedule,
+    pairing: DualPairing?, normalize: Bool
+  ) throws {
+    try Self.check(probabilities, of: "density", for: schedule)
+    try Self.check(weights, of: "weighting", for: schedule)
+    let sum = compensatedSum(probabilities)
+    guard abs(sum - 1) < 1e-9 else { throw ArgumentError("density", "must have probabilities with sum 1", got: sum) }
+    let meanWeight = dot(probabilities, weights)
+    guard !normalize || (meanWeight > 0 && meanWeight.isFinite) else {
+      throw ArgumentError(
+        "normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
+    }
+    self.trainingSteps = trainingSteps
+    self.probabilities = probabilities
+    self.weights = normalize ? weights.map { $0 / meanWeight } : weights
+    self.meanWeight = meanWeight
+    self.pairing = pairing
+    self.normalize = normalize
+    meanDualWeight = pairing.map { dot($0.dualProbabilities(probabilities), weights) } ?? meanWeight
+    inverseCDF = InverseCDF(probabilities)
+    // A weight that a Float cannot hold is drawn as the largest one that it can.
+    singleWeights = self.weights.map { Float(min($0, Double(Float.greatestFiniteMagnitude))) }
+  }
+
+  /// The exact distribution of an entry of a global batch.
+  func marginal(total: Int) -> [Double] {
+    guard let pairing else { return probabilities }
+    let share = pairing.dualShare(of: total)
+    return zip(probabilities, pairing.dualProbabilities(probabilities)).map { (1 - share) * $0 + share * $1 }
+  }
+
+  /// The mean weight over a global batch, before normalization.
+  func meanWeight(total: Int) -> Double {
+    guard let pairing else { return meanWeight }
+    let share = pairing.dualShare(of: total)
+    return (1 - share) * meanWeight + share * meanDualWeight
+  }
+
+  /// What `weights` still lack to be normalized for one size of the global batch.
+  func batchScale(total: Int) -> Float {
+    normalize && pairing != nil ? Float(meanWeight / meanWeight(total: total)) : 1
+  }
+
+  private static func check(_ table: [Double], of argument: String, for schedule: NoiseSchedule) throws {
+    guard table.count == schedule.steps else {
+      throw ArgumentError(argument, "must give a value for each of the \(schedule.steps) steps", got: table.count)
+    }
+    if let i = table.firstIndex(where: { !($0 >= 0 && $0.isFinite) }) {
+      throw ArgumentError(argument, "must give finite values of at least 0", got: "\(table[i]) for index \(i)")
+    }
+  }
+}
+
+private func dot(_ a: [Double], _ b: [Double]) -> Double {
+  zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+}

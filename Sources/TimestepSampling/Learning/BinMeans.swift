@@ -1,0 +1,72 @@
+import NoiseSchedules
+
+/// Running means of losses in bins of equal width in t.
+///
+/// Each entry moves its bin's mean: m ← decay·m + (1-decay)·x from m = 0, with the share of that start divided out.
+struct BinMeans: Sendable {
+  private let steps: Int
+  private let decay: Double
+  private var sums: [Double]
+  /// 1-decayⁿ after n entries.
+  private var shares: [Double]
+  /// Whether each bin with a step that can be drawn has had an entry.
+  private var isWarm = false
+
+  static func check(bins: Int, decay: Double) throws {
+    guard bins >= 1, bins <= NoiseSchedule.maximumSteps else {
+      throw ArgumentError("bins", "must be in [1, \(NoiseSchedule.maximumSteps)]", got: bins)
+    }
+    guard decay >= 0, decay < 1 else { throw ArgumentError("decay", "must be in [0, 1)", got: decay) }
+  }
+
+  /// - Throws: `ArgumentError` if there are more bins than steps: some would hold none.
+  init(bins: Int, decay: Double, steps: Int) throws {
+    guard bins <= steps else {
+      throw ArgumentError("bins", "must be at most the number of steps (\(steps))", got: bins)
+    }
+    self.steps = steps
+    self.decay = decay
+    sums = [Double](repeating: 0, count: bins)
+    shares = sums
+  }
+
+  /// The bin of a step.
+  private func bin(of step: Int) -> Int { step * sums.count / steps }
+
+  /// Takes in each entry's weight·loss.
+  mutating func update(_ batch: LossBatch) {
+    for (t, loss) in zip(batch.timesteps, batch.losses) {
+      let bin = bin(of: t)
+      sums[bin] = decay * sums[bin] + (1 - decay) * batch.weights[t] * Double(loss)
+      shares[bin] = decay * shares[bin] + (1 - decay)
+    }
+    isWarm =
+      isWarm
+      || batch.probabilities.enumerated().allSatisfy { step, p in p == 0 || shares[bin(of: step)] > 0 }
+  }
+
+  /// The mean of each step's bin, but at least `floor` times the average over the bins; nil until each bin with a step that
+  /// can be drawn has had an entry, and while all losses are 0.
+  ///
+  /// - Throws: `ArgumentError` if a mean is too large to be a number.
+  func stepMeans(floor: Double) throws -> [Double]? {
+    guard isWarm else { return nil }
+    let means = zip(sums, shares).map { $1 > 0 ? $0 / $1 : 0 }
+    let average = means.reduce(0) { $0 + $1 / Double(means.count) }
+    guard average.isFinite else { throw ArgumentError("losses", "must have finite running means", got: average) }
+    guard average >= .leastNormalMagnitude else { return nil }
+    let floored = means.map { max($0, floor * average) }
+    return (0..<steps).map { floored[bin(of: $0)] }
+  }
+
+  /// Whether it is warm, and for each bin sum and share.
+  var history: [Double] { [isWarm ? 1 : 0] + sums + shares }
+
+  var historyCount: Int { 1 + 2 * sums.count }
+
+  mutating func restore(_ history: inout HistoryReader) throws {
+    isWarm = try history.nextInteger(in: 0...1) == 1
+    for bin in sums.indices { sums[bin] = try history.next(in: 0...Double.greatestFiniteMagnitude) }
+    for bin in shares.indices { shares[bin] = try history.next(in: 0...1) }
+  }
+}

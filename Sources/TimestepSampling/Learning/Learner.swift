@@ -1,0 +1,116 @@
+import NoiseSchedules
+
+/// The part of a method that learns from the losses of training; most learn nothing.
+public protocol Learner: Sendable {
+  /// Takes in the losses of a batch.
+  ///
+  /// - Throws: `ArgumentError` where the losses are too large to be learned from.
+  mutating func update(_ batch: LossBatch) throws
+
+  /// All that was learned, as plain numbers: `historyCount` of them.
+  var history: [Double] { get }
+
+  /// The length of `history`, which depends on the method and T alone; 0 for methods that learn nothing.
+  var historyCount: Int { get }
+
+  /// Takes over what `history` gave.
+  ///
+  /// - Throws: `ArgumentError` unless the numbers are ones that `history` can give.
+  mutating func restore(_ history: inout HistoryReader) throws
+}
+
+extension Learner {
+  /// Nothing happens.
+  public mutating func update(_ batch: LossBatch) {}
+  /// Nothing was learned.
+  public var history: [Double] { [] }
+  /// Nothing was learned.
+  public var historyCount: Int { 0 }
+  /// Nothing is read.
+  public mutating func restore(_ history: inout HistoryReader) throws {}
+}
+
+/// The losses of a batch, checked, with what a learner may want to know of the sampler that drew it.
+public struct LossBatch: Sendable {
+  /// Time steps in [0, T).
+  public let timesteps: [Int]
+  /// Their losses before any weight: finite and ≥ 0. As many as time steps.
+  public let losses: [Float]
+  /// What multiplies each of the T steps' loss in the objective: for a density w without the factor 1/(T·P), for a factor
+  /// of w the other factors.
+  public var weights: [Double]
+  /// P of each of the T steps.
+  public let probabilities: [Double]
+
+  /// Checks a batch.
+  ///
+  /// - Throws: `ArgumentError` that names the first entry out of range.
+  init(
+    timesteps: UnsafeBufferPointer<Int64>, losses: UnsafeBufferPointer<Float>, weights: [Double],
+    probabilities: [Double]
+  ) throws {
+    let steps = probabilities.count
+    for (i, t) in timesteps.enumerated() where t < 0 || t >= steps {
+      throw ArgumentError("t[\(i)]", "must be in [0, \(steps))", got: t)
+    }
+    for (i, loss) in losses.enumerated() where !(loss >= 0 && loss.isFinite) {
+      throw ArgumentError("losses[\(i)]", "must be finite and at least 0", got: loss)
+    }
+    self.timesteps = timesteps.map { Int($0) }
+    self.losses = Array(losses)
+    self.weights = weights
+    self.probabilities = probabilities
+  }
+}
+
+extension LossBatch {
+  /// The batch with other weights.
+  func weighted(_ weights: [Double]) -> LossBatch {
+    var batch = self
+    batch.weights = weights
+    return batch
+  }
+
+  /// The batch with further factors of its weights.
+  func multiplied(by factors: [Double]) -> LossBatch { weighted(zip(weights, factors).map { $0 * $1 }) }
+}
+
+/// Reads a history number by number.
+public struct HistoryReader {
+  private let values: [Double]
+  private var position = 0
+
+  init(_ values: [Double]) { self.values = values }
+
+  /// The next number.
+  ///
+  /// - Throws: `ArgumentError` unless there is one and it is in the range.
+  public mutating func next(in range: ClosedRange<Double>) throws -> Double {
+    guard position < values.count else {
+      throw ArgumentError("history", "must have more entries for this sampler", got: values.count)
+    }
+    let value = values[position]
+    guard range.contains(value) else {
+      throw ArgumentError(
+        "history[\(position)]", "must be in [\(range.lowerBound), \(range.upperBound)]", got: value)
+    }
+    position += 1
+    return value
+  }
+
+  /// The next number, if it is a whole one in the range.
+  mutating func nextInteger(in range: ClosedRange<Int>) throws -> Int {
+    let value = try next(in: Double(range.lowerBound)...Double(range.upperBound))
+    guard let integer = Int(exactly: value) else {
+      throw ArgumentError("history[\(position - 1)]", "must be a whole number", got: value)
+    }
+    return integer
+  }
+
+  /// Throws unless everything has been read.
+  func finish() throws {
+    guard position == values.count else {
+      throw ArgumentError("history", "must have \(position) entries for this sampler", got: values.count)
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import NoiseSchedules
+import Synchronization
+
+/// The density and the weighting of one sampler over the course of training, and the table for the step at hand.
+///
+/// A sampler that neither follows the training step nor learns has one table for ever, and no lock.
+final class SamplerCourse: Sendable {
+  private struct State: Sendable {
+    var density: any DensityState
+    var weighting: any WeightingState
+    var table: DrawTable
+  }
+
+  private let schedule: NoiseSchedule
+  private let pairing: DualPairing?
+  private let normalize: Bool
+  private let fixed: DrawTable?
+  private let state: Mutex<State>
+  /// The length of `history`; 0 if there is nothing to learn from losses.
+  let historyCount: Int
+
+  init(
+    schedule: NoiseSchedule, density: any DensityState, weighting: any WeightingState, pairing: DualPairing?,
+    normalize: Bool
+  ) throws {
+    self.schedule = schedule
+    self.pairing = pairing
+    self.normalize = normalize
+    historyCount = density.historyCount + weighting.historyCount
+    let table = try Self.table(at: 0, density, weighting, schedule, pairing, normalize)
+    let isFixed = historyCount == 0 && density.nextChange(after: 0) == nil
+    fixed = isFixed ? table : nil
+    state = Mutex(State(density: density, weighting: weighting, table: table))
+    // What does not fit at the end of training is to be told at its beginning.
+    if !isFixed { _ = try Self.weights(under: density.probabilities(at: .max), density, weighting) }
+  }
+
+  /// The table for a training step.
+  func table(at step: UInt64) throws -> DrawTable {
+    if let fixed { return fixed }
+    return try state.withLock { state in
+      if !state.table.trainingSteps.contains(step) { state.table = try table(at: step, state) }
+      return state.table
+    }
+  }
+
+  /// Learns from the losses of a batch; on an error nothing has changed.
+  func update(timesteps: UnsafeBufferPointer<Int64>, losses: UnsafeBufferPointer<Float>) throws {
+    try state.withLock { state in
+      let probabilities = state.table.probabilities
+      let weights = try state.weighting.weights(under: probabilities)
+      var next = state
+      let batch = try LossBatch(
+        timesteps: timesteps, losses: losses,
+        weights: [Double](repeating: 1, count: probabilities.count), probabilities: probabilities)
+      guard historyCount > 0 else {
+        throw ArgumentError("sampler", "must have a method that learns from losses", got: "one that learns nothing")
+      }
+      guard !batch.timesteps.isEmpty else { return }
+      try next.weighting.update(batch)
+      // The density sees the weights of the objective, as they were when the batch was drawn.
+      let steps = Double(probabilities.count)
+      try next.density.update(
+        batch.weighted(
+          state.weighting.dividesByProbability
+            ? zip(weights, probabilities).map { $0 * steps * $1 } : weights))
+      next.table = try table(at: state.table.trainingSteps.lowerBound, next)
+      state = next
+    }
+  }
+
+  /// All that was learned.
+  var history: [Double] { state.withLock { $0.density.history + $0.weighting.history } }
+
+  /// Takes over a history; on an error nothing has changed.
+  func restore(_ history: [Double]) throws {
+    try state.withLock { state in
+      var next = state
+      var reader = HistoryReader(history)
+      try next.density.restore(&reader)
+      try next.weighting.restore(&reader)
+      try reader.finish()
+      next.table = try table(at: state.table.trainingSteps.lowerBound, next)
+      state = next
+    }
+  }
+
+  private func table(at step: UInt64, _ state: State) throws -> DrawTable {
+    try Self.table(at: step, state.density, state.weighting, schedule, pairing, normalize)
+  }
+
+  private static func table(
+    at step: UInt64, _ density: any DensityState, _ weighting: any WeightingState, _ schedule: NoiseSchedule,
+    _ pairing: DualPairing?, _ normalize: Bool
+  ) throws -> DrawTable {
+    let probabilities = try density.probabilities(at: step)
+    return try DrawTable(
+      trainingSteps: step...((density.nextChange(after: step) ?? .max) - 1), probabilities: probabilities,
+      weights: weights(under: probabilities, density, weighting), schedule: schedule, pairing: pairing,
+      normalize: normalize)
+  }
+
+  /// w, with the factor 1/(T·P) where the density keeps the objective and w does not have it.
+  private static func weights(
+    under probabilities: [Double], _ density: any DensityState, _ weighting: any WeightingState
+  ) throws -> [Double] {
+    let weights = try weighting.weights(under: probabilities)
+    guard density.keepsObjective, !weighting.dividesByProbability else { return weights }
+    return zip(weights, importanceFactors(of: probabilities)).map { $0 * $1 }
+  }
+}

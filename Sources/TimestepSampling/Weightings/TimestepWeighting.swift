@@ -1,0 +1,55 @@
+import NoiseSchedules
+
+/// A factor for each time step's loss: how much each noise level counts.
+///
+/// The factor acts on the mean squared error only, not on the variational term of a model with learned variance.
+public protocol TimestepWeighting: Sendable {
+  /// w at the first training step under uniform draws, of shape (T,): finite and ≥ 0.
+  ///
+  /// - Parameters:
+  ///   - schedule: the noise schedule, of T steps.
+  ///   - prediction: the target whose loss is weighted; nil where the caller did not say.
+  /// - Throws: `ArgumentError` where the method does not fit the schedule, or needs the target and does not have it.
+  func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double]
+
+  /// w over the course of one training run.
+  func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState
+}
+
+extension TimestepWeighting {
+  /// w that stays as it is.
+  public func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState {
+    FixedWeightingState(fixed: try weights(for: schedule, prediction: prediction))
+  }
+}
+
+/// A weighting over the course of one training run on one schedule: it may follow P, and learn from losses.
+public protocol WeightingState: Learner {
+  /// w for steps that are drawn from these probabilities.
+  func weights(under probabilities: [Double]) throws -> [Double]
+
+  /// Whether w contains 1/P already.
+  var dividesByProbability: Bool { get }
+}
+
+extension WeightingState {
+  /// w does not contain 1/P.
+  public var dividesByProbability: Bool { false }
+}
+
+/// w that stays as it is.
+struct FixedWeightingState: WeightingState {
+  let fixed: [Double]
+
+  func weights(under probabilities: [Double]) -> [Double] { fixed }
+}
+
+/// A weighting whose `state(for:prediction:)` says everything.
+protocol ChangingWeighting: TimestepWeighting {}
+
+extension ChangingWeighting {
+  /// w under uniform draws.
+  public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
+    try state(for: schedule, prediction: prediction).weights(under: UniformDensity().probabilities(for: schedule))
+  }
+}

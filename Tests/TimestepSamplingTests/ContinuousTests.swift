@@ -1,0 +1,94 @@
+import NoiseSchedules
+import Testing
+
+@testable import TimestepSampling
+
+@Suite("Continuous processes")
+struct ContinuousTests {
+  static let processes: [ContinuousProcess] = [
+    try! ContinuousProcess(.variancePreserving(betaD: 19.9, betaMin: 0.1, epsilonT: 1e-5), sigmaData: 0.5),
+    try! ContinuousProcess(.varianceExploding(sigmaMin: 0.02, sigmaMax: 100), sigmaData: 0.5),
+    try! ContinuousProcess(.edm(mean: -1.2, std: 1.2), sigmaData: 0.5),
+    try! ContinuousProcess(.flow, sigmaData: 1),
+  ]
+
+  @Test("Times and noise levels invert each other, and σ̇ is their derivative", arguments: processes)
+  func times(_ process: ContinuousProcess) {
+    for t in [1e-4, 0.01, 0.3, 0.7, 0.99] {
+      let sigma = process.sigma(at: t)
+      #expect(abs(process.time(ofLogSigma: Double.log(sigma)) - t) < 1e-12)
+      let h = 1e-6 * t
+      let slope = (process.sigma(at: t + h) - process.sigma(at: t - h)) / (2 * h)
+      #expect(abs(process.sigmaDerivative(at: t) / slope - 1) < 1e-7)
+    }
+  }
+
+  @Test("Draws have the mass that their distribution says", arguments: processes)
+  func masses(_ process: ContinuousProcess) throws {
+    let densities: [any TimestepDensity] = [
+      try LaplaceDensity(), try CauchyDensity(), try AsymmetricDensity(threshold: .magnitude(10)),
+      try MixtureDensity(a: LaplaceDensity(mean: 2), b: LogNormalDensity(), share: 0.3),
+    ]
+    for density in densities {
+      let levels = try density.levels(in: process, "sampling")
+      #expect(abs(levels.mass(from: -.infinity, to: .infinity, at: 0) - 1) < 1e-12)
+      // The share of a fine sweep of probabilities whose level is below some ln σ.
+      let drawn = (0..<20_000).map {
+        levels.logSigma(Probability(lower: (Double($0) + 0.5) / 20_000, upper: (19_999.5 - Double($0)) / 20_000), at: 0)
+      }
+      for x in [-2.0, -0.5, 0, 0.4, 1.3] {
+        let share = Double(drawn.count { $0 < x }) / 20_000
+        #expect(abs(share - levels.mass(from: -.infinity, to: x, at: 0)) < 2e-4)
+      }
+    }
+  }
+
+  @Test("SpeeD's threshold and rate are those of one magnitude, 1/ᾱ")
+  func speed() throws {
+    let (edm, flow) = (Self.processes[2], Self.processes[3])
+    // METHODS of the extension: σ_τ = σ_data·√(r-1), and for rectified flow t_ad = 0.5, τ = √(r-1)/(1+√(r-1)).
+    for (process, r, level) in [(edm, 143.5, 5.97), (edm, 10, 1.5), (flow, 143.5, 0.9227), (flow, 10, 0.75)] {
+      let suppressed = try AsymmetricDensity(k: 5, threshold: .magnitude(r)).levels(of: process)
+      let base = try process.density.levels(of: process)
+      let x = process.kind == .flow ? Double.log(level / (1 - level)) : Double.log(level)
+      let (below, above) = ((from: x - 0.2, to: x - 0.1), (from: x + 0.1, to: x + 0.2))
+      let ratio =
+        suppressed.mass(from: below.from, to: below.to, at: 0) / suppressed.mass(from: above.from, to: above.to, at: 0)
+      let plain = base.mass(from: below.from, to: below.to, at: 0) / base.mass(from: above.from, to: above.to, at: 0)
+      #expect(abs(ratio / plain - 5) < 1e-9)
+    }
+    #expect(abs(flow.relativeRate()(0) - 1) < 1e-9)
+    for process in Self.processes {
+      let weight = try ChangeAwareWeighting(lam: 0.8).noiseLevelWeight(in: process, prediction: .sample)
+      let values = stride(from: -3.5, through: 4.5, by: 0.01).map(weight)
+      #expect(values.allSatisfy { $0 >= 0.2 - 1e-12 && $0 <= 0.8 + 1e-12 })
+      #expect(values.max()! > 0.8 - 1e-4)
+    }
+  }
+
+  @Test("FDM's bound grows from 5 to 500, and then there is none")
+  func warmUp() throws {
+    let warmUp = try WeightWarmUp(steps: 200)
+    #expect(warmUp.bound(at: 0) == 5)
+    #expect(abs(warmUp.bound(at: 100) - 50) < 1e-12)
+    #expect(warmUp.bound(at: 199) < 500 && warmUp.bound(at: 200) == .infinity)
+  }
+
+  @Test(
+    "What does not fit a process is refused",
+    arguments: [
+      { _ = try ContinuousProcess(.varianceExploding(sigmaMin: 2, sigmaMax: 1), sigmaData: 1) },
+      { _ = try ContinuousProcess(.variancePreserving(betaD: 0, betaMin: 1, epsilonT: 0.1), sigmaData: 1) },
+      { _ = try ContinuousProcess(.flow, sigmaData: 0) },
+      { _ = try LogitNormalDensity().levels(of: processes[2]) },
+      { _ = try TruncatedDensity(base: UniformDensity()).levels(in: processes[3], "sampling") },
+      { _ = try AsymmetricDensity(threshold: .step(700)).levels(of: processes[2]) },
+      { _ = try AsymmetricDensity(threshold: .magnitude(1e300)).levels(of: processes[1]) },
+      { _ = try ShiftedDensity(base: UniformDensity()).levels(of: processes[0]) },
+      { _ = try ImportanceWeighting().noiseLevelWeight(in: processes[3], prediction: .flow) },
+      { _ = try WeightWarmUp(steps: 0) }, { _ = try FastDiffusionModel(sigmaMin: 1, sigmaMax: 1) },
+    ] as [@Sendable () throws -> Void])
+  func refused(_ make: @Sendable () throws -> Void) {
+    #expect(throws: ArgumentError.self, performing: make)
+  }
+}

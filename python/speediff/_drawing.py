@@ -1,0 +1,193 @@
+"""What every sampler does: draw batch after batch, save where it is, and go on from there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from . import _arguments, _buffers, _state, errors
+from ._ahead import DrawsAhead
+from ._handles import Closable
+from ._native_sampler import LAST_CALL, NativeDrawing
+from ._recipe import AnyRecipe, Drawing, Options, check_names
+
+if TYPE_CHECKING:
+    from ._native_sampler import Levels, Table, Weights
+
+Piece = TypeVar("Piece")
+Native = TypeVar("Native", bound=NativeDrawing)
+
+# How far to draw ahead: enough to make the crossing of the C boundary cheap, and little enough for the
+# memory, twelve bytes an entry, to stay in the processor's second cache.
+_AHEAD_CALLS = 64
+_AHEAD_ENTRIES = 48 * 1024
+
+
+class DrawingBase(Closable[Native], Generic[Native, Piece]):
+    """Counts the calls of a native sampler, and hands out their results."""
+
+    recipe: AnyRecipe
+
+    def _prepare(self, seed: int, options: Options) -> None:
+        """Makes the native sampler; the recipe is there."""
+        self.seed = _arguments.integer("seed", seed, least=0, end=1 << 64)
+        """The seed of every draw."""
+        self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
+        self._ahead: DrawsAhead[Piece] = DrawsAhead()
+        super().__init__(self._create_native(self.seed))
+
+    @abstractmethod
+    def _create_native(self, seed: int) -> Native:
+        """Makes the native sampler of the recipe."""
+
+    @abstractmethod
+    def _fingerprint(self) -> dict[str, Any]:
+        """What tells the schedule or the process from another one, as plain values."""
+
+    @abstractmethod
+    def emphasis(self) -> tuple[Table, Table]:
+        """What the next batch asks the network to learn, as a density over λ = ln S."""
+
+    @classmethod
+    def _drawing_of(cls, options: Options) -> Drawing:
+        """Fills in rank and world size, and checks what users give."""
+        check_names(options)
+        filled = options.copy()
+        for name, default in zip(("rank", "world_size"), cls._default_layout(), strict=True):
+            if filled.get(name) is None:
+                filled[name] = default  # type: ignore[literal-required]
+        return Drawing.of(**filled)
+
+    @staticmethod
+    def _default_layout() -> tuple[int, int]:
+        """Rank and world size where the user gives neither."""
+        return 0, 1
+
+    def _check_layout(self) -> None:
+        """Raises if rank and world size, as they were filled in, have become wrong."""
+
+    def close(self) -> None:
+        """Gives up the native object, and what was drawn ahead. Calling it again does nothing."""
+        super().close()
+        self._ahead = DrawsAhead(self._ahead.next_call())
+
+    @property
+    def step(self) -> int:
+        """The training step of the next batch, counted from 0."""
+        return self._ahead.next_call() // self.recipe.drawing.accumulation
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continues the draws in another process: method, schedule or process, seed and step.
+
+        Plain numbers and strings. Rank and world size are not part of it: the global batch does not
+        depend on them. Accumulation may change between training steps. What was learned from losses is
+        part of it.
+        """
+        history = self._history(self._open_handle())
+        accumulation = self.recipe.drawing.accumulation
+        call = self._ahead.next_call()
+        return _state.save(self._identity(), self.seed, call, accumulation, history)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` was taken; on error nothing changes.
+
+        Raises:
+            SpeeDiffValueError: If the state is of another method, schedule or version, or is
+                damaged; the message names the difference.
+        """
+        count = self._open_handle().history_count
+        accumulation = self.recipe.drawing.accumulation
+        seed, call, history = _state.load(state, self._identity(), accumulation, count)
+        handle = self._create_native(seed)
+        if history is not None:
+            self._restore(handle, history)
+        self.seed = seed
+        self._handle = handle
+        self._ahead = DrawsAhead(call)
+
+    def _history(self, native: Native) -> Table | None:
+        """What was learned; None where nothing is."""
+        return None
+
+    def _restore(self, native: Native, history: Table) -> None:
+        """Takes over what was learned."""
+
+    def _identity(self) -> dict[str, Any]:
+        """What tells this sampler's objective from another one's, as plain values."""
+        return {"method": self.recipe.describe(), "schedule": self._fingerprint()}
+
+    def _take(self, n: int, key: object) -> Piece:
+        """The next call's batch of n, drawn with those of the calls after it."""
+        if not 0 <= n <= _AHEAD_ENTRIES:
+            self._open_handle().check_size(_arguments.integer("n", n))
+        self._check_layout()
+        left = LAST_CALL - self._ahead.next_call()
+        if left <= 0:
+            raise errors.SpeeDiffValueError(f"step must be below {LAST_CALL} / accumulation, got {self.step}")
+        calls = min(left, max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1))))
+
+        def draw(call: int, calls: int) -> list[Piece]:
+            native = self._open_handle()
+            levels = np.empty((calls, n), native.level_type)
+            weights = np.empty((calls, n), np.float32)
+            native.draw(call, levels, weights)
+            return self._split(levels, weights, key)
+
+        return self._ahead.take(key, calls, draw)
+
+    def _take_apart(
+        self,
+        n: int,
+        step: int | None,
+        micro_batch: int,
+        offset: int | None,
+        total: int | None,
+        out: tuple[Levels, Weights] | None,
+    ) -> tuple[Levels, Weights]:
+        """A batch that is not the next of a row of equal ones; arguments as in `sample`."""
+        n = _arguments.integer("n", n)
+        self._check_layout()
+        if step is None and micro_batch != 0:
+            raise errors.SpeeDiffValueError(
+                f"micro_batch must be given together with step, got {micro_batch}"
+            )
+        if (offset is None) != (total is None):
+            raise errors.SpeeDiffValueError(
+                f"offset must be given together with total, got offset = {offset}, total = {total}"
+            )
+        native = self._open_handle()
+        if out is None:
+            native.check_size(n)
+            levels, weights = np.empty(n, native.level_type), np.empty(n, np.float32)
+        else:
+            if not (isinstance(out, tuple) and len(out) == 2):
+                raise errors.SpeeDiffTypeError(f"out must be a tuple of two arrays, got {out!r}")
+            levels = _buffers.check_output("out[0]", out[0], native.level_type, n)
+            weights = _buffers.check_output("out[1]", out[1], np.float32, n)
+
+        def draw(call: int) -> None:
+            if offset is None or total is None:
+                native.draw(call, levels[np.newaxis], weights[np.newaxis])
+            else:
+                first, size = _arguments.integer("offset", offset), _arguments.integer("total", total)
+                native.draw_slice(call // self.recipe.drawing.accumulation, first, size, levels, weights)
+
+        if step is None:
+            self._ahead.take_apart(draw)
+        else:
+            draw(self._call_number(step, micro_batch))
+        return levels, weights
+
+    def _call_number(self, step: int, micro_batch: int) -> int:
+        step = _arguments.integer("step", step, least=0)
+        micro_batch = _arguments.integer(
+            "micro_batch", micro_batch, least=0, end=self.recipe.drawing.accumulation
+        )
+        call = step * self.recipe.drawing.accumulation + micro_batch
+        return _arguments.integer("step times accumulation", call, end=LAST_CALL)
+
+    @abstractmethod
+    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[Piece]:
+        """The rows of a block, as what `sample` returns."""

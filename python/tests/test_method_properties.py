@@ -1,0 +1,318 @@
+"""Properties of every method with any valid parameters, on any schedule of 3 to 5000 steps."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import oracle_samplings
+import oracle_weightings
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from oracle_checks import differs, pooled_chi_square
+from scipy.special import expit
+
+import speediff
+from speediff import NoiseSchedule, TimestepSampler, sampling, weighting
+
+if TYPE_CHECKING:
+    from oracle_checks import Table
+
+EXAMPLES = 200
+SETTINGS = settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
+IMPOSSIBLE = 1e-7
+"""A p-value that some hundreds of tests do not reach by chance."""
+
+
+def names(kind: str) -> set[str]:
+    return {info.name for info in speediff.methods() if info.kind == kind and info.implemented}
+
+
+def numbers(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_subnormal=False)
+
+
+class Drawn(NamedTuple):
+    bar: Table
+    schedule: NoiseSchedule
+
+
+@st.composite
+def schedules(draw: st.DrawFn, most: int = 5000) -> Drawn:
+    """λ that falls in steps of very different size, with or without a last entry of no signal."""
+    steps = draw(st.integers(3, 60) | st.integers(61, most) if most > 60 else st.integers(3, most))
+    first, last = draw(numbers(2, 15)), draw(numbers(-15, -2))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    falls = 0.05 + random.random(steps - 1) ** draw(st.integers(0, 8))
+    level = first - (first - last) * np.concatenate([[0], np.cumsum(falls) / falls.sum()])
+    bar = expit(level)
+    if draw(st.booleans()):
+        bar[-1] = 0
+    return Drawn(bar, NoiseSchedule.from_alphas_cumprod(bar))
+
+
+# ---- Samplings -----------------------------------------------------------------------------------
+
+LEVEL, WIDTH = numbers(-8, 8), numbers(0.05, 5)
+
+
+def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
+    """Every sampling but the combinators, for so many steps."""
+    part = numbers(0, 1).map(lambda share: share * steps)
+    return {
+        "uniform": st.just(sampling.Uniform()),
+        "asymmetric": st.builds(sampling.Asymmetric, numbers(1, 1e3), tau=st.integers(1, steps - 1)),
+        "log_normal": st.builds(sampling.LogNormal, numbers(-3, 3), numbers(0.3, 3)),
+        "logit_normal": st.builds(sampling.LogitNormal, numbers(-3, 3), numbers(0.1, 5)),
+        "mode": st.builds(sampling.Mode, numbers(-1, oracle_samplings.LIMIT)),
+        "cosmap": st.just(sampling.CosMap()),
+        "beta": st.builds(sampling.Beta, numbers(0.2, 20), numbers(0.2, 20)),
+        "clts": st.builds(
+            sampling.CLTS, part, numbers(0.05, 1).map(lambda share: share * steps), st.integers(1, 10**6)
+        ),
+        "laplace": st.builds(sampling.Laplace, LEVEL, WIDTH),
+        "cauchy": st.builds(sampling.Cauchy, LEVEL, WIDTH),
+        "loss_second_moment": st.builds(sampling.LossSecondMoment, st.integers(1, 5), numbers(1e-6, 1)),
+        "adaptive": st.builds(sampling.Adaptive, st.integers(1, min(steps, 200)), numbers(0, 0.999999)),
+    }
+
+
+@st.composite
+def combined(draw: st.DrawFn, steps: int) -> Any:
+    """A combinator over such samplings, of which one at least reaches every step."""
+    simple, broad = (
+        of_steps(steps),
+        st.sampled_from(
+            [
+                sampling.Uniform(),
+                sampling.CosMap(),
+                sampling.Beta(),
+                sampling.Mode(),
+                sampling.Asymmetric(3, tau=1),
+            ]
+        ),
+    )
+    kind = draw(st.sampled_from([sampling.Shifted, sampling.Truncated, sampling.Mixture, sampling.Blend]))
+    if kind is sampling.Truncated:
+        start = draw(st.integers(0, steps - 1))
+        end = draw(st.none() | st.integers(start + 1, steps))
+        return sampling.Truncated(
+            draw(broad | st.builds(sampling.Mixture, broad, simple["laplace"], numbers(0.1, 1))), start, end
+        )
+    other = draw(st.one_of(*simple.values()))
+    if kind is sampling.Shifted:
+        base = draw(broad | simple["laplace"] | simple["cauchy"] | simple["logit_normal"])
+        return sampling.Shifted(
+            draw(st.sampled_from([base, sampling.Mixture(draw(broad), other, 0.5)])), draw(numbers(0.2, 5))
+        )
+    if kind is sampling.Mixture:
+        return sampling.Mixture(other, draw(broad), draw(numbers(0, 0.9)))
+    start = draw(st.integers(0, 10**4))
+    return sampling.Blend(draw(broad), other, start, start + draw(st.integers(1, 10**6)))
+
+
+def samplings(steps: int) -> st.SearchStrategy[Any]:
+    return st.one_of(*of_steps(steps).values()) | combined(steps)
+
+
+def check_tables(sampler: TimestepSampler) -> None:
+    p, w = sampler.probabilities, sampler.weights
+    assert abs(math.fsum(p) - 1) < 1e-12
+    assert (p >= 0).all()
+    assert np.isfinite(w).all()
+    assert (w >= 0).all()
+
+
+def check_draws(sampler: TimestepSampler, n: int = 100_000) -> None:
+    """What is drawn is in range, has mass, carries its weight, and comes as often as it should."""
+    p, w = sampler.probabilities, sampler.weights
+    t, drawn = sampler.sample(n, step=sampler.step)
+    assert ((t >= 0) & (t < len(p))).all()
+    assert (p[t] > 0).all()
+    # The largest float32 stands for what lies beyond.
+    assert (drawn == np.minimum(w[t], np.finfo(np.float32).max).astype(np.float32)).all()
+    assert pooled_chi_square(np.bincount(t, minlength=len(p)), p) > IMPOSSIBLE
+
+
+@pytest.mark.parametrize("name", sorted(of_steps(3)))
+def test_every_sampling_is_a_distribution_and_is_what_is_drawn(name: str) -> None:
+    @SETTINGS
+    @given(data=st.data(), table=schedules())
+    def check(data: st.DataObject, table: Drawn) -> None:
+        bar = table.bar
+        method = data.draw(of_steps(len(bar))[name])
+        sampler = TimestepSampler(table.schedule, method, seed=data.draw(st.integers(0, 2**64 - 1)))
+        check_tables(sampler)
+        check_draws(sampler)
+        if name != "mode" or len(bar) < 200:
+            expected = oracle_samplings.probabilities(bar, method)
+            assert not differs(sampler.probabilities, expected, atol=1e-14)
+
+    check()
+
+
+@SETTINGS
+@given(data=st.data(), table=schedules(), step=st.integers(0, 10**6), seed=st.integers(0, 2**64 - 1))
+def test_every_combination_is_a_distribution_and_is_what_is_drawn(
+    data: st.DataObject, table: Drawn, step: int, seed: int
+) -> None:
+    method = data.draw(combined(len(table.bar)))
+    sampler = TimestepSampler(table.schedule, method, seed=seed)
+    sampler.load_state_dict({**sampler.state_dict(), "step": step})
+    check_tables(sampler)
+    check_draws(sampler)
+
+
+@SETTINGS
+@given(data=st.data(), table=schedules(most=100), step=st.integers(0, 10**5))
+def test_every_combination_is_that_of_the_oracle(data: st.DataObject, table: Drawn, step: int) -> None:
+    method = data.draw(combined(len(table.bar)))
+    sampler = TimestepSampler(table.schedule, method)
+    sampler.load_state_dict({**sampler.state_dict(), "step": step})
+    expected = oracle_samplings.probabilities(table.bar, method, step)
+    assert not differs(sampler.probabilities, expected, atol=1e-13)
+
+
+def test_every_sampling_there_is_has_its_strategy() -> None:
+    combinators = {
+        kind.name for kind in (sampling.Shifted, sampling.Truncated, sampling.Mixture, sampling.Blend)
+    }
+    assert set(of_steps(3)) | combinators == names("sampling")
+
+
+# ---- Weightings ----------------------------------------------------------------------------------
+
+POSITIVE = numbers(0.01, 100)
+WEIGHTINGS: dict[str, st.SearchStrategy[Any]] = {
+    "uniform": st.just(weighting.Uniform()),
+    "change_aware": st.builds(weighting.ChangeAware, numbers(0.5, 1)),
+    "p2": st.builds(weighting.P2, numbers(0.01, 10), numbers(0.3, 3)),
+    "min_snr": st.builds(weighting.MinSNR, POSITIVE),
+    "soft_min_snr": st.builds(weighting.SoftMinSNR, POSITIVE),
+    "debiased": st.just(weighting.Debiased()),
+    "snr": st.just(weighting.SNR()),
+    "inverse_snr": st.just(weighting.InverseSNR()),
+    "max_snr": st.builds(weighting.MaxSNR, POSITIVE),
+    "truncated_snr": st.just(weighting.TruncatedSNR()),
+    "sigmoid": st.builds(weighting.Sigmoid, numbers(-5, 5)),
+    "edm": st.builds(weighting.EDM, numbers(0.1, 10)),
+    "sigma_sqrt": st.just(weighting.SigmaSqrt()),
+    "cosmap": st.just(weighting.CosMap()),
+}
+
+
+@SETTINGS
+@given(
+    data=st.data(),
+    table=schedules(),
+    factors=st.lists(st.one_of(*WEIGHTINGS.values()), min_size=1, max_size=3),
+    prediction=st.sampled_from(oracle_weightings.TARGETS),
+    normalize=st.booleans(),
+)
+def test_every_product_of_weightings_is_finite_or_an_error(
+    data: st.DataObject, table: Drawn, factors: list[Any], prediction: str, normalize: bool
+) -> None:
+    rate = np.gradient(table.bar)
+    # A process of one rate has no change to be aware of.
+    assume(np.ptp(rate) > 1e-6 * abs(rate).max())
+    method = data.draw(samplings(len(table.bar)))
+    product = functools.reduce(operator.mul, factors)
+    tables = [oracle_weightings.weights(table.bar, [factor], prediction) for factor in factors]
+
+    def make() -> TimestepSampler:
+        return TimestepSampler(table.schedule, method, product, prediction, normalize=normalize)
+
+    if not np.isfinite(tables).all():
+        with pytest.raises(speediff.SpeeDiffValueError):
+            make()
+        return
+    expected = np.prod(tables, axis=0)
+    p = TimestepSampler(table.schedule, method).probabilities
+    if "loss_second_moment" in str(method.describe()) or "adaptive" in str(method.describe()):
+        expected = expected / np.where(p > 0, p * len(p), np.inf)
+    mean = math.fsum(p * expected)
+    if normalize and mean == 0:
+        with pytest.raises(speediff.SpeeDiffValueError):
+            make()
+        return
+    sampler = make()
+    check_tables(sampler)
+    check_draws(sampler, 1000)
+    assert not differs(sampler.weights, expected / mean if normalize else expected, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_the_forms_of_every_weighting_train_the_same_objective(name: str) -> None:
+    @settings(SETTINGS, max_examples=20)
+    @given(table=schedules(), method=WEIGHTINGS[name])
+    def check(table: Drawn, method: Any) -> None:
+        inside = table.bar > 0
+        # Up to the end without signal, where some forms diverge.
+        schedule = NoiseSchedule.from_alphas_cumprod(table.bar[inside])
+        s = oracle_weightings.snr(table.bar[inside])
+        forms = {
+            target: TimestepSampler(schedule, "uniform", method, target).weights
+            for target in oracle_weightings.TARGETS
+        }
+        for target, w in forms.items():
+            if name in ("uniform", "change_aware"):
+                assert (w == forms["epsilon"]).all()
+            else:
+                expected = oracle_weightings.from_epsilon(forms["epsilon"], s, target)
+                assert not differs(w, expected, rtol=1e-12, atol=0)
+
+    check()
+
+
+@SETTINGS
+@given(data=st.data(), table=schedules(), prediction=st.sampled_from(oracle_weightings.TARGETS))
+def test_any_two_samplers_can_have_one_emphasis(data: st.DataObject, table: Drawn, prediction: str) -> None:
+    inside = np.count_nonzero(table.bar)
+    schedule = NoiseSchedule.from_alphas_cumprod(np.ascontiguousarray(table.bar[:inside]))
+    other = TimestepSampler(
+        schedule, data.draw(samplings(inside) if inside > 2 else st.just("uniform")), "min_snr", prediction
+    )
+    own = data.draw(st.sampled_from([sampling.Uniform(), sampling.Beta(), sampling.Cauchy(0, 3)]))
+    sampler = TimestepSampler(schedule, own, weighting.ToEmphasis(other), prediction)
+    check_tables(sampler)
+    assert not differs(sampler.emphasis()[1], other.emphasis()[1], rtol=1e-9, atol=1e-12)
+
+
+def test_every_weighting_there_is_has_its_strategy() -> None:
+    assert {*WEIGHTINGS, "uncertainty", "to_emphasis", "importance"} == names("weighting")
+
+
+# ---- Updates -------------------------------------------------------------------------------------
+
+
+@SETTINGS
+@given(
+    data=st.data(),
+    table=schedules(most=300),
+    weights=st.sampled_from(["uniform", "change_aware", "min_snr", "importance", "uncertainty"]),
+    seed=st.integers(0, 2**32),
+    rounds=st.integers(1, 4),
+)
+def test_any_losses_leave_a_distribution(
+    data: st.DataObject, table: Drawn, weights: str, seed: int, rounds: int
+) -> None:
+    steps, random = len(table.bar), np.random.default_rng(seed)
+    learner = data.draw(of_steps(steps)["loss_second_moment"] | of_steps(steps)["adaptive"])
+    method = data.draw(
+        st.sampled_from(
+            [learner, sampling.Mixture(learner, sampling.Uniform(), 0.3), sampling.Shifted(learner, 1.5)]
+        )
+    )
+    factor: Any = weighting.Uncertainty(bins=min(3, steps)) if weights == "uncertainty" else weights
+    sampler = TimestepSampler(table.schedule, method, factor, "v")
+    for _ in range(rounds):
+        t = random.permutation(np.repeat(np.arange(steps), 2))
+        losses = random.random(2 * steps) * 10.0 ** random.integers(-30, 30)
+        losses *= random.random(2 * steps) < data.draw(numbers(0, 1))
+        sampler.update(t, losses.astype(np.float32))
+        check_tables(sampler)
+        check_draws(sampler, 1000)
