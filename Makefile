@@ -3,6 +3,7 @@
 # make test-long  the checks that take longer: frequencies over 10⁸ draws and more
 # make bench      the cost of a draw, beside what a training script would use instead
 # make build      the native library alone, for this machine's instruction set
+# make readme     the README's tables of methods, from the methods
 # make format     format Swift and Python
 #
 # Needs Swift 6.1 or later, Python 3.11 or later, and a C compiler. The rest is installed: Debian packages as root, Python
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-.PHONY: demo test test-long bench build format check test-swift test-c test-python clean
+.PHONY: demo test test-long bench build readme format check test-swift test-c test-python clean
 
 demo: $(VENV)/.ready-for-demo build
 	scripts/demo.sh
@@ -47,6 +48,9 @@ bench: $(VENV)/.ready-for-demo build
 
 build:
 	scripts/build.sh
+
+readme: $(VENV)/.ready-for-demo build
+	$(BIN)/python scripts/update-readme.py
 
 format: $(VENV)/.ready-for-test
 	swift format --in-place --recursive Package.swift Sources Tests

@@ -36,6 +36,15 @@ class MethodInfo:
         """Whether there is a class."""
         return self.cls is not None
 
+    @property
+    def signature(self) -> str:
+        """The parameters with their defaults, as in a call; None is what follows from the schedule."""
+        return ", ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.defaults.items()
+            if value is not None
+        )
+
 
 _MISSING = (
     MethodInfo(
@@ -77,16 +86,35 @@ def _describe(kind: str, cls: type[Method]) -> MethodInfo:
     return MethodInfo(kind, cls.name, cls, cls.formula, cls.source, defaults)
 
 
-def markdown(kind: str) -> str:
-    """The methods of a kind as a Markdown table: README's."""
-    value = {"sampling": "P", "weighting": "w"}[kind]
-    lines = [f"| {kind} | {value} | source |", "|---|---|---|"]
-    for method in methods():
-        if method.kind == kind:
-            names = ", ".join(f"{name}={default!r}" for name, default in method.defaults.items())
-            title = f"`{method.name}`" + (f" ({names})" if names else "")
-            formula = method.note or method.formula
-            lines.append(
-                f"| {title} | {formula} | {method.source} |".replace("|λ", "\\|λ").replace("|d", "\\|d")
-            )
-    return "\n".join(lines)
+_SHARED_PAGES = {
+    "inverse_snr": "snr",
+    "max_snr": "snr",
+    "truncated_snr": "snr",
+    "importance": "to_emphasis",
+}
+"""Methods that are described on another one's page."""
+
+
+def markdown(folder: str = "docs/methods") -> str:
+    """The methods as Markdown: README's tables.
+
+    Args:
+        folder: Where the pages of the methods are.
+    """
+    tables = []
+    for kind, value in (("sampling", "P"), ("weighting", "w")):
+        rows = [f"| {kind} | {value} | source |", "|---|---|---|"]
+        for method in methods():
+            if method.kind == kind:
+                cells = [_title(method, folder), method.note or method.formula, method.source]
+                rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def _title(method: MethodInfo, folder: str) -> str:
+    if not method.implemented:
+        return f"`{method.name}`"
+    page = _SHARED_PAGES.get(method.name, method.name)
+    link = f"[`{method.name}`]({folder}/{page}.md)"
+    return f"{link} ({method.signature})" if method.signature else link

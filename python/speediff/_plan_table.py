@@ -132,6 +132,15 @@ def _notes(process: Process, method: MethodPlan) -> list[str]:
         )
     if method.normalized:
         notes[0] += "; the weights above are divided by it"
+    first, median, third = method.log_snr_quartiles
+    notes.append(
+        f"emphasis ({method.prediction} weights): half of it at log-SNR {first:.2f} to {third:.2f}, "
+        f"median {median:.2f}"
+    )
+    if method.changes:
+        notes.append("P follows training: shown is one step, see --at-step")
+    if method.learns:
+        notes.append("learns from losses: shown is its start")
     if method.tau is not None and method.tau != process.convergence_start:
         notes.append(f"τ = {method.tau}: draws are suppressed beyond it, wherever convergence begins")
     return notes

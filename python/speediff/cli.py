@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__, _plan_command
+from . import __version__, _methods_command, _plan_command
 from .errors import SpeeDiffError, unknown_name
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[Any]
 
-COMMANDS: dict[str, Callable[[Subparsers], None]] = {"plan": _plan_command.add_to}
+COMMANDS: dict[str, Callable[[Subparsers], None]] = {
+    "plan": _plan_command.add_to,
+    "methods": _methods_command.add_to,
+}
 """Every sub-command, by name, with what adds its parser; the parser's `run` default runs it."""
 
 SPELLINGS = {"ᾱ": "alpha_bar", "β": "beta", "λ": "lambda", "τ": "tau", "·": "*", "×": "x", "–": "-"}

@@ -41,6 +41,8 @@ STYLE: Any = {
     "svg.hashsalt": "speediff",
     "text.usetex": False,
 }
+LARGEST_RATIO = 100
+"""Of weights that a linear axis still shows."""
 _HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.8)]
 
 
@@ -65,16 +67,17 @@ def save(plan: Plan, path: str | Path) -> None:
 
 
 def plan_figure(plan: Plan) -> Figure:
-    """The process with its three areas, and below it P and w of the methods, over t = 1…T.
+    """The process with its three areas, P and w of the methods over t = 1…T, and their emphasis over λ.
 
     One method has P and w in one panel; several have a panel each for P and for w. Every line and
-    every shaded area has a gid: `process.variance`, `speed.probabilities`, `area.convergence`, ….
+    every shaded area has a gid: `process.variance`, `speed.probabilities`, `speed.emphasis`,
+    `area.convergence`, ….
     """
     with mpl.rc_context(STYLE):
         rows = 2 if len(plan.methods) == 1 else 3
-        figure = Figure(figsize=(7.2, 5.2 if rows == 2 else 6.8), layout="constrained")
+        figure = Figure(figsize=(7.2, 7.2 if rows == 2 else 8.8), layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, 1, sharex=True)
+        *panels, last = figure.subplots(rows + 1, 1)
         _draw_process(panels[0], plan.process)
         if rows == 2:
             _draw_method(panels[1], panels[1].twinx(), plan)
@@ -82,9 +85,11 @@ def plan_figure(plan: Plan) -> Figure:
             _draw_methods(panels[1], panels[2], plan)
         for panel in panels:
             _shade(panel, plan.process)
+            panel.set_xlim(0.5, plan.process.steps + 0.5)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.tick_params(labelbottom=panel is panels[-1])
         panels[-1].set_xlabel("time step t")
-        panels[-1].set_xlim(0.5, plan.process.steps + 0.5)
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        _draw_emphasis(last, plan)
     return figure
 
 
@@ -180,15 +185,16 @@ def _draw_method(left: Axes, right: Axes, plan: Plan) -> None:
     # Room above each, and more above w, so that their maxima do not run into each other.
     _scale_probabilities(left, plan)
     low, high = float(method.weights.min()), float(method.weights.max())
-    room = high - low if high > low else high
-    right.set_ylim(low - 0.06 * room, high + 0.24 * room)
+    if not _scale_weights(right, plan):
+        room = high - low if high > low else high
+        right.set_ylim(low - 0.06 * room, high + 0.24 * room)
     left.set_ylabel("probability P(t)", color=P_COLOR)
     right.set_ylabel(_weight_label(plan), color=W_COLOR)
     left.tick_params(axis="y", colors=P_COLOR)
     right.tick_params(axis="y", colors=W_COLOR)
     lines = [*left.get_lines(), *right.get_lines()]
     left.legend(
-        handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(lines), frameon=False
+        handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(lines), frameon=False
     )
 
 
@@ -196,19 +202,19 @@ def _draw_methods(upper: Axes, lower: Axes, plan: Plan) -> None:
     """A color for each method, the same in both panels."""
     for index, method in enumerate(plan.methods):
         color = METHOD_COLORS[index % len(METHOD_COLORS)]
-        # Earlier methods have wider lines, which show behind later ones that cover them.
-        width = min(4.0, 1.4 + 1.2 * (len(plan.methods) - 1 - index))
+        width = _width(plan, index)
         _draw_probabilities(upper, method, color, method.name, width)
         _draw_weights(lower, method, color, method.name, width)
     _draw_uniform(upper, plan)
     _scale_probabilities(upper, plan)
+    _scale_weights(lower, plan)
     upper.set_ylabel("probability P(t)")
     lower.set_ylabel(_weight_label(plan))
     lines = upper.get_lines()
     lower.legend(
         handles=lines,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.22),
+        bbox_to_anchor=(0.5, -0.26),
         ncols=min(len(lines), 4),
         frameon=False,
     )
@@ -233,6 +239,36 @@ def _draw_probabilities(panel: Axes, method: MethodPlan, color: str, label: str,
 def _scale_probabilities(panel: Axes, plan: Plan) -> None:
     tables = [table for method in plan.methods for table in (method.probabilities, method.marginal)]
     panel.set_ylim(0, 1.1 * max(float(table.max()) for table in tables))
+
+
+def _width(plan: Plan, index: int) -> float:
+    """Earlier methods have wider lines, which show behind later ones that cover them."""
+    return min(3.0, 1.4 + 0.6 * (len(plan.methods) - 1 - index))
+
+
+def _scale_weights(panel: Axes, plan: Plan) -> bool:
+    """A logarithmic axis, where weights span orders of magnitude; entries of 0 are then not shown."""
+    positive = np.concatenate([method.weights[method.weights > 0] for method in plan.methods])
+    if len(positive) == 0 or positive.max() / positive.min() <= LARGEST_RATIO:
+        return False
+    panel.set_yscale("log")
+    return True
+
+
+def _draw_emphasis(panel: Axes, plan: Plan) -> None:
+    """E over λ, with noise to the right, as in the panels above."""
+    ends = []
+    for index, method in enumerate(plan.methods):
+        color = P_COLOR if len(plan.methods) == 1 else METHOD_COLORS[index % len(METHOD_COLORS)]
+        width = _width(plan, index)
+        (line,) = panel.plot(method.log_snr, method.emphasis, color, lw=width, label=method.name)
+        line.set_gid(f"{method.name}.emphasis")
+        share = np.cumsum(method.emphasis * np.abs(np.gradient(method.log_snr)))
+        ends.append(np.interp([0.002, 0.998], share, method.log_snr))
+    panel.set_xlim(max(end[0] for end in ends), min(end[1] for end in ends))
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel("log-SNR $\\lambda$ (noise grows to the right)")
+    panel.set_ylabel("emphasis E(λ)")
 
 
 def _draw_weights(panel: Axes, method: MethodPlan, color: str, label: str, width: float = 1.6) -> None:

@@ -1,8 +1,8 @@
 """Continuous processes, x = s(t)·x₀ + s(t)·σ(t)·ε, with the draw and the weight of their authors.
 
 σ is the noise-to-signal ratio: S = 1/σ² and λ = ln S = -2·ln σ. Source: Karras et al., "Elucidating the
-Design Space of Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt for
-the derivative of σ in VE and EDM.)
+Design Space of Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt
+for the derivative of σ in VE and EDM.)
 """
 
 from __future__ import annotations

@@ -139,3 +139,49 @@ def test_no_global_figure_is_made(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, "plan", "--json", "--plot", str(tmp_path / "plan.png")]
     subprocess.run(command, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("names", [["edm"], ["laplace", "min_snr", "speed"]])
+def test_what_is_drawn_is_what_the_samplers_do(schedule: str, names: list[str]) -> None:
+    # Bins and weights off by one are a known mistake of previews: entry i of each table is step i + 1.
+    steps = SCHEDULES[schedule]
+    prediction = "v"
+    makers = {
+        "edm": lambda: speediff.TimestepSampler(steps, weighting="edm", prediction=prediction),
+        "laplace": lambda: speediff.TimestepSampler(steps, "laplace", prediction=prediction),
+        "min_snr": lambda: speediff.TimestepSampler(steps, weighting="min_snr", prediction=prediction),
+        "speed": lambda: speediff.TimestepSampler.speed(steps, tau=20, prediction=prediction),
+    }
+    samplers = {name: makers[name]() for name in names}
+    drawn = lines(plots.plan_figure(make_plan(steps, samplers)))
+    for name, sampler in samplers.items():
+        log_snr, emphasis = sampler.emphasis()
+        for part, x, y in (
+            ("probabilities", np.arange(1, steps.steps + 1), sampler.probabilities),
+            ("weights", np.arange(1, steps.steps + 1), sampler.weights),
+            ("emphasis", steps.log_snr[: len(log_snr)], emphasis),
+        ):
+            line = drawn[f"{name}.{part}"]
+            np.testing.assert_array_equal(line.get_xdata(), x, err_msg=part)
+            np.testing.assert_array_equal(line.get_ydata(), y, err_msg=part)
+        t, w = sampler.sample(1000)
+        weights = dict(zip(*drawn[f"{name}.weights"].get_data(), strict=True))
+        np.testing.assert_array_equal(w, np.array([weights[step + 1] for step in t], np.float32))
+
+
+def test_noise_grows_to_the_right_in_every_panel() -> None:
+    figure = plots.plan_figure(plan_of("linear", "speed", "uniform"))
+    levels = figure.axes[-1]
+    assert "noise grows to the right" in levels.get_xlabel()
+    assert levels.get_xlim()[0] > levels.get_xlim()[1]
+
+
+def test_weights_of_many_magnitudes_have_a_logarithmic_axis() -> None:
+    steps = SCHEDULES["linear"]
+    for name, scale in (("edm", "log"), ("change_aware", "linear")):
+        sampler = speediff.TimestepSampler(steps, weighting=name, prediction="epsilon")
+        figure = plots.plan_figure(
+            make_plan(steps, {name: sampler, "uniform": speediff.TimestepSampler(steps)})
+        )
+        assert figure.axes[2].get_yscale() == scale

@@ -1,0 +1,53 @@
+"""`speediff methods`: every sampling and weighting, with formula, parameters and source."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ._method_list import MethodInfo, markdown, methods
+from ._methods import Method
+from ._rich_tables import load
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Adds the sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "methods",
+        help="all samplings and weightings, with formula and source",
+        description="Lists every sampling and weighting with its formula, parameters, defaults and source.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print the tables of the README")
+    form.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the list."""
+    if options.json:
+        print(json.dumps([_plain(method) for method in methods()], ensure_ascii=False))
+    elif options.markdown:
+        print(markdown())
+    else:
+        load("_methods_table").print_methods(methods())
+
+
+def _plain(method: MethodInfo) -> dict[str, Any]:
+    defaults = {
+        name: value.describe() if isinstance(value, Method) else value
+        for name, value in method.defaults.items()
+    }
+    return {
+        "kind": method.kind,
+        "name": method.name,
+        "formula": method.formula,
+        "source": method.source,
+        "defaults": defaults,
+        "implemented": method.implemented,
+        "note": method.note,
+    }

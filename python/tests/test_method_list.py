@@ -1,0 +1,65 @@
+"""The list of methods: `speediff.methods()`, `speediff methods` and the README's tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import speediff
+from speediff.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SAMPLINGS = [
+    "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts", "laplace",
+    "cauchy", "loss_second_moment", "adaptive", "shifted", "truncated", "mixture", "blend",
+]  # fmt: skip
+WEIGHTINGS = [
+    "uniform", "change_aware", "p2", "min_snr", "soft_min_snr", "debiased", "snr", "inverse_snr",
+    "max_snr", "truncated_snr", "sigmoid", "edm", "sigma_sqrt", "cosmap", "uncertainty", "to_emphasis",
+    "importance",
+]  # fmt: skip
+
+
+def test_all_methods_are_listed_and_those_left_out_have_a_reason() -> None:
+    listed = speediff.methods()
+    assert {m.name for m in listed if m.kind == "sampling" and m.implemented} == set(SAMPLINGS)
+    assert {m.name for m in listed if m.kind == "weighting" and m.implemented} == set(WEIGHTINGS)
+    assert [m.name for m in listed if not m.implemented] == ["bs", "learned"]
+    for method in listed:
+        assert method.formula
+        assert method.source
+        assert method.implemented != method.note.startswith("not implemented: ")
+
+
+@pytest.mark.parametrize("method", [m for m in speediff.methods() if m.implemented], ids=lambda m: m.name)
+def test_a_method_is_made_with_the_defaults_that_are_listed(method: Any) -> None:
+    assert method.cls(**method.defaults) == method.cls()
+    assert method.cls.__doc__
+    for name in method.defaults:
+        assert re.search(rf"^ +{name}: ", method.cls.__doc__, re.MULTILINE), f"{name} is not documented"
+
+
+def test_the_tables_of_the_readme_are_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "update-readme.py"))
+    text = (ROOT / "README.md").read_text()
+    assert script["updated"](text) == text, "run `make readme`"
+    assert text.count(script["BEGIN"]) == text.count(script["END"]) == 1
+
+
+def test_the_command_prints_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    table = capsys.readouterr().out
+    for method in speediff.methods():
+        assert method.name in table
+    assert main(["methods", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(m["kind"], m["name"]) for m in listed] == [(m.kind, m.name) for m in speediff.methods()]
+    assert listed[1]["defaults"] == {"k": 5.0, "tau": None, "r": 143.5}
+    assert main(["methods", "--markdown"]) == 0
+    assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
