@@ -437,7 +437,8 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  * t of VP and flow, ln(sigma) of VE; mixture, blend; shifted for EDM and flow. asymmetric with r is SpeeDiff's own
  * extension of SpeeD: the process's own draw with sigma > sigma_data * sqrt(r - 1) suppressed by k.
  *
- * weighting: NULL for the process's own weight; any function of the SNR, sigmoid (not for EDM), uniform, products. Its form
+ * weighting: NULL for the process's own weight; any function of the SNR, sigmoid (not for EDM), uniform, to_emphasis of
+ * a given emphasis, products. Its form
  * is that of options.prediction; unspecified: x_0 for VP, VE and EDM, flow for rectified flow. change_aware is
  * SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], alpha_bar = 1 / (1 + sigma^2 /
  * sigma_data^2), v being t for VP and flow, ln(sigma) for EDM and VE.
@@ -455,8 +456,8 @@ void speediff_sigma_sampler_destroy(speediff_sigma_sampler *sampler);
 /* The length of the emphasis of every sigma sampler. */
 #define SPEEDIFF_SIGMA_EMPHASIS_COUNT 1024
 
-/* What the sampler asks the network to learn, as speediff_sampler_emphasis; `count` must be
- * SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
+/* What the sampler asks the network to learn, as speediff_sampler_emphasis, at values of lambda that hold all but 2e-9 of the
+ * draws, within -60 ... 60; `count` must be SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
 speediff_status speediff_sigma_sampler_emphasis(const speediff_sigma_sampler *sampler, int64_t step, double *log_snr,
                                                 double *emphasis, int64_t count);
 

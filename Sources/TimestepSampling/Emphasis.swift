@@ -75,6 +75,17 @@ public struct Emphasis: Sendable {
       + [Double](repeating: 0, count: schedule.steps - logSNR.count)
   }
 
+  /// E at a λ, interpolated; 0 beyond its ends.
+  func density(at target: Double) -> Double {
+    var (low, high) = (0, logSNR.count - 1)
+    guard target <= logSNR[low], target >= logSNR[high] else { return 0 }
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if logSNR[middle] >= target { low = middle } else { high = middle }
+    }
+    return value(at: target, near: low)
+  }
+
   private func value(at target: Double, near place: Int) -> Double {
     if target == logSNR[place] { return density[place] }
     guard target < logSNR[place], place + 1 < logSNR.count else { return 0 }

@@ -59,10 +59,27 @@ struct ContinuousTests {
     }
     #expect(abs(flow.relativeRate()(0) - 1) < 1e-9)
     for process in Self.processes {
-      let weight = try ChangeAwareWeighting(lam: 0.8).noiseLevelWeight(in: process, prediction: .sample)
-      let values = stride(from: -3.5, through: 4.5, by: 0.01).map(weight)
+      let context = NoiseLevelContext(
+        process: process, prediction: .sample, levels: try process.density.levels(of: process))
+      let weight = try ChangeAwareWeighting(lam: 0.8).noiseLevelWeight(in: context)
+      let values = stride(from: -3.5, through: 4.5, by: 0.01).map { weight($0, 0) }
       #expect(values.allSatisfy { $0 >= 0.2 - 1e-12 && $0 <= 0.8 + 1e-12 })
       #expect(values.max()! > 0.8 - 1e-4)
+    }
+  }
+
+  @Test("Weights to an emphasis give any noise levels that emphasis", arguments: [processes[2], processes[3]])
+  func toEmphasis(_ process: ContinuousProcess) throws {
+    let options = SamplerOptions(seed: 0)
+    let wanted = try SigmaSampler(
+      process: process, density: LaplaceDensity(scale: 1), weighting: MinSNRWeighting(), options: options
+    ).emphasis()
+    let given = try SigmaSampler(
+      process: process, density: LogNormalDensity(mean: 0, std: 3), weighting: ToEmphasisWeighting(of: wanted),
+      options: options
+    ).emphasis()
+    for (level, density) in zip(given.logSNR, given.density) where abs(level) < 6 && abs(level) > 0.1 {
+      #expect(abs(density / wanted.density(at: level) - 1) < 2e-3)
     }
   }
 
@@ -85,7 +102,13 @@ struct ContinuousTests {
       { _ = try AsymmetricDensity(threshold: .step(700)).levels(of: processes[2]) },
       { _ = try AsymmetricDensity(threshold: .magnitude(1e300)).levels(of: processes[1]) },
       { _ = try ShiftedDensity(base: UniformDensity()).levels(of: processes[0]) },
-      { _ = try ImportanceWeighting().noiseLevelWeight(in: processes[3], prediction: .flow) },
+      {
+        _ = try SigmaSampler(process: processes[3], weighting: ImportanceWeighting(), options: SamplerOptions(seed: 0))
+      },
+      { _ = try SigmaSampler(process: processes[2], weighting: SigmoidWeighting(), options: SamplerOptions(seed: 0)) },
+      {
+        _ = try SigmaSampler(process: processes[3], weighting: ToEmphasisWeighting(), options: SamplerOptions(seed: 0))
+      },
       { _ = try WeightWarmUp(steps: 0) }, { _ = try FastDiffusionModel(sigmaMin: 1, sigmaMax: 1) },
     ] as [@Sendable () throws -> Void])
   func refused(_ make: @Sendable () throws -> Void) {

@@ -89,9 +89,9 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
                 `Asymmetric(k, r=r)` is SpeeDiff's own extension of SpeeD: the process's own draw with
                 σ > σ_data·√(r-1) suppressed by k. None: the process's own draw.
             weighting: How much each counts: any function of the SNR, sigmoid (not for EDM), uniform,
-                products. `ChangeAware(lam)` is SpeeDiff's own extension: abs(dᾱ/dv) rescaled to
-                [1-lam, lam], ᾱ = 1/(1+σ²/σ_data²), v being t for VP and flow, ln σ for EDM and VE. None: the
-                process's own weight.
+                `ToEmphasis(of)`, products. `ChangeAware(lam)` is SpeeDiff's own extension: abs(dᾱ/dv)
+                rescaled to [1-lam, lam], ᾱ = 1/(1+σ²/σ_data²), v being t for VP and flow, ln σ for EDM and
+                VE. None: the process's own weight.
             seed: In [0, 2⁶⁴); the same on every rank.
             warm_up: FDM's: weights are at most 5·100^(step/warm_up) before training step warm_up. Not
                 together with normalize.
@@ -285,8 +285,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         """What the next batch asks the network to learn: p(λ)·w_eps(λ), as a density over λ = ln S = -2·ln σ.
 
         Returns:
-            1024 values of λ, falling and equally spaced, which hold all but 2·10⁻⁹ of the draws, and E there
-            with Σ E·|Δλ| = 1; both float64.
+            1024 values of λ, falling and equally spaced, which hold all but 2·10⁻⁹ of the draws, within
+            [-60, 60], and E there with Σ E·|Δλ| = 1; both float64.
         """
         return self._open_handle().emphasis(self.step, c.SIGMA_EMPHASIS_COUNT)
 

@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 from statistics_helpers import UNLIKELY
 
 import speediff
+import speediff.torch
 from speediff import NoiseSchedule, SigmaSampler, TimestepSampler
 from speediff.sampling import (
     CLTS,
@@ -317,62 +318,6 @@ def test_a_discrete_sampler_takes_the_emphasis_of_a_process() -> None:
     sampler = TimestepSampler(schedule, "uniform", ToEmphasis(process), "v")
     expected = oracle.to_emphasis(TABLES["cosine"], sampler.probabilities, process.emphasis(), "v")
     assert not differs(sampler.weights, expected)
-
-
-# ---- The contract of the draws -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("strata", ["none", "stratified", "low_discrepancy"])
-@pytest.mark.parametrize("name", MAKERS)
-def test_ranks_and_micro_batches_slice_one_global_batch(name: str, strata: str) -> None:
-    whole = MAKERS[name](seed=3, strata=strata)
-    parts = [MAKERS[name](seed=3, strata=strata, rank=r, world_size=3, accumulation=2) for r in range(3)]
-    for step in range(3):
-        x, w = whole.sample(60)
-        calls = [part.sample(10) for _ in range(2) for part in parts]
-        assert (np.concatenate([call[0] for call in calls]) == x).all()
-        assert (np.concatenate([call[1] for call in calls]) == w).all()
-        assert (whole.sample(60, step=step)[0] == x).all()
-    assert not (MAKERS[name](seed=4, strata=strata).sample(60)[0] == whole.sample(60, step=0)[0]).any()
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_any_step_is_drawn_directly_and_a_run_resumes(name: str) -> None:
-    run = MAKERS[name](seed=5)
-    rows = [run.sample(16) for _ in range(100)]
-    assert run.step == 100
-    state = json.loads(json.dumps(run.state_dict()))
-    assert (run.sample(16, step=70)[0] == rows[70][0]).all()
-    assert run.step == 100
-    resumed = MAKERS[name](seed=99)
-    resumed.load_state_dict(state)
-    assert (resumed.sample(16)[0] == run.sample(16)[0]).all()
-    for key in state:
-        with pytest.raises(speediff.SpeeDiffError):
-            resumed.load_state_dict({**state, key: object()})
-    # FDM without a warm-up is EDM.
-    other = MAKERS["flow" if name == "ve" else "ve"]
-    with pytest.raises(speediff.SpeeDiffValueError):
-        other().load_state_dict(state)
-
-
-@pytest.mark.parametrize(
-    ("name", "cdf"), [("edm", EDM_CDF), ("vp", vp_u), ("ve", ve_u), ("flow", lambda t: t)]
-)
-def test_strata_are_even(name: str, cdf: Cdf) -> None:
-    for n in (7, 64, 1000):
-        u = np.sort(cdf(MAKERS[name](seed=6, strata="stratified").sample(n)[0].astype(float)))
-        assert (abs(u * n - np.arange(n) - 0.5) < 0.5 + 1e-3).all()
-        u = np.sort(cdf(MAKERS[name](seed=6, strata="low_discrepancy").sample(n)[0].astype(float)))
-        np.testing.assert_allclose(np.diff(u), 1 / n, atol=2e-6)
-
-
-def test_normalized_weights_have_mean_one() -> None:
-    for options in ({"weighting": ChangeAware()}, {"sampling": Laplace(), "weighting": MinSNR()}):
-        plain = SigmaSampler.edm(seed=7, **options).sample(10**6)[1].astype(float)
-        w = SigmaSampler.edm(seed=7, normalize=True, **options).sample(10**6)[1].astype(float)
-        assert w.mean() == pytest.approx(1, abs=2e-3)
-        np.testing.assert_allclose(w / plain, w[0] / plain[0], rtol=1e-5)
 
 
 # ---- Bad parameters ------------------------------------------------------------------------------

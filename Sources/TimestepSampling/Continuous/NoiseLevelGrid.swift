@@ -1,4 +1,4 @@
-/// Intervals of ln σ of equal width, and how much of a density each holds.
+/// Intervals of ln σ of equal width, where nearly all of a density lies, and how much of it each holds.
 struct NoiseLevelGrid {
   /// The middle of each interval, rising.
   let middles: [Double]
@@ -7,6 +7,8 @@ struct NoiseLevelGrid {
 
   /// What the outer intervals leave out at either end.
   private static let tail = 1e-9
+  /// The largest |ln σ|: tails that fall by powers would leave no interval for the rest.
+  private static let farthest = 30.0
 
   init(of levels: any NoiseLevels, at step: UInt64, intervals: Int) {
     // Mixtures are not monotone in the probability, so that the ends are those of a scan.
@@ -20,15 +22,16 @@ struct NoiseLevelGrid {
       levels.mass(from: -.infinity, to: $0, at: step)
     }
     let high = bisect(low, probes.max()! + 50, for: -Self.tail) { -levels.mass(from: $0, to: .infinity, at: step) }
-    let width = (high - low) / Double(intervals)
-    middles = (0..<intervals).map { low + (Double($0) + 0.5) * width }
+    let start = max(low, -Self.farthest)
+    let width = (min(high, Self.farthest) - start) / Double(intervals)
+    middles = (0..<intervals).map { start + (Double($0) + 0.5) * width }
     masses = (0..<intervals).map {
-      levels.mass(from: low + Double($0) * width, to: low + Double($0 + 1) * width, at: step)
+      levels.mass(from: start + Double($0) * width, to: start + Double($0 + 1) * width, at: step)
     }
   }
 
   /// E[w].
   func mean(of weight: NoiseLevelWeight) -> Double {
-    zip(middles, masses).reduce(0) { $0 + $1.1 * weight($1.0) } / compensatedSum(masses)
+    zip(middles, masses).reduce(0) { $0 + $1.1 * weight($1.0, 0) } / compensatedSum(masses)
   }
 }

@@ -1,22 +1,29 @@
 import NoiseSchedules
 
-/// A weight at each ln σ of a process.
-typealias NoiseLevelWeight = @Sendable (_ logSigma: Double) -> Double
+/// A weight at each ln σ of a process, at a training step.
+typealias NoiseLevelWeight = @Sendable (_ logSigma: Double, _ step: UInt64) -> Double
+
+/// What a weight may depend on besides the noise level.
+struct NoiseLevelContext: Sendable {
+  let process: ContinuousProcess
+  /// The target whose loss is weighted.
+  let prediction: PredictionTarget
+  /// What is drawn.
+  let levels: any NoiseLevels
+}
 
 /// A weighting that has a form for continuous processes.
 protocol NoiseLevelWeighting: TimestepWeighting {
   /// The weight of the target's loss.
-  func weight(in process: ContinuousProcess, prediction: PredictionTarget) throws -> NoiseLevelWeight
+  func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight
 }
 
 extension TimestepWeighting {
   /// The weight of a target's loss, where the weighting has a form for continuous processes.
-  func noiseLevelWeight(in process: ContinuousProcess, prediction: PredictionTarget) throws -> NoiseLevelWeight {
-    if let weighting = self as? any NoiseLevelWeighting {
-      return try weighting.weight(in: process, prediction: prediction)
-    }
+  func noiseLevelWeight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
+    if let weighting = self as? any NoiseLevelWeighting { return try weighting.weight(in: context) }
     if let weighting = self as? any SNRWeighting {
-      return { weighting.weight(snr: Double.exp(-2 * $0), prediction: prediction) }
+      return { x, _ in weighting.weight(snr: Double.exp(-2 * x), prediction: context.prediction) }
     }
     throw ArgumentError(
       "weighting", "must be a function of the noise level for a continuous process", got: "one of time steps alone")
@@ -24,34 +31,63 @@ extension TimestepWeighting {
 }
 
 extension UniformWeighting: NoiseLevelWeighting {
-  func weight(in process: ContinuousProcess, prediction: PredictionTarget) -> NoiseLevelWeight { { _ in 1 } }
+  func weight(in context: NoiseLevelContext) -> NoiseLevelWeight { { _, _ in 1 } }
 }
 
 extension ProductWeighting: NoiseLevelWeighting {
-  func weight(in process: ContinuousProcess, prediction: PredictionTarget) throws -> NoiseLevelWeight {
-    let (a, b) = try (
-      a.noiseLevelWeight(in: process, prediction: prediction), b.noiseLevelWeight(in: process, prediction: prediction)
-    )
-    return { a($0) * b($0) }
+  func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
+    let (a, b) = try (a.noiseLevelWeight(in: context), b.noiseLevelWeight(in: context))
+    return { a($0, $1) * b($0, $1) }
   }
 }
 
 extension SigmoidWeighting: NoiseLevelWeighting {
-  func weight(in process: ContinuousProcess, prediction: PredictionTarget) throws -> NoiseLevelWeight {
-    guard process.isBounded else {
+  func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
+    guard context.process.isBounded else {
       throw ArgumentError("weighting", "sigmoid needs a process with a variable in [0, 1]", got: "EDM")
     }
-    return { x in
-      let epsilon = sigmoid(logSNR: -2 * x) * process.logSNRSlope(atLogSigma: x)
-      return prediction.weight(epsilon: epsilon, snr: Double.exp(-2 * x))
+    return { x, _ in
+      let epsilon = sigmoid(logSNR: -2 * x) * context.process.logSNRSlope(atLogSigma: x)
+      return context.prediction.weight(epsilon: epsilon, snr: Double.exp(-2 * x))
     }
   }
 }
 
 extension ChangeAwareWeighting: NoiseLevelWeighting {
   /// SpeeDiff's own extension of SpeeD: the process's rate |dᾱ/dv| rescaled to [1-λ, λ].
-  func weight(in process: ContinuousProcess, prediction: PredictionTarget) -> NoiseLevelWeight {
-    let relativeRate = process.relativeRate()
-    return { (1 - lam) + (2 * lam - 1) * relativeRate($0) }
+  func weight(in context: NoiseLevelContext) -> NoiseLevelWeight {
+    let relativeRate = context.process.relativeRate()
+    return { x, _ in (1 - lam) + (2 * lam - 1) * relativeRate(x) }
+  }
+}
+
+extension ToEmphasisWeighting: NoiseLevelWeighting {
+  /// w_eps = E(λ)/p(λ), in the target's form.
+  ///
+  /// - Throws: `ArgumentError` without an emphasis, or where it needs noise levels that are never drawn.
+  func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
+    guard let emphasis else {
+      throw ArgumentError("of", "must be given for a continuous process, which has no uniform draws", got: "none")
+    }
+    for (logSNR, density) in zip(emphasis.logSNR, emphasis.density) where density > 0 {
+      guard context.levels.logSNRDensity(atLogSigma: -logSNR / 2, at: 0) > 0 else {
+        throw ArgumentError(
+          "sampling", "must be able to draw every noise level that the emphasis needs", got: "p = 0 at λ = \(logSNR)")
+      }
+    }
+    return { x, step in
+      let density = context.levels.logSNRDensity(atLogSigma: x, at: step)
+      let epsilon = density > 0 ? emphasis.density(at: -2 * x) / density : 0
+      return context.prediction.weight(epsilon: epsilon, snr: Double.exp(-2 * x))
+    }
+  }
+}
+
+extension NoiseLevels {
+  /// p(λ) at λ = -2·ln σ, from the probability of a short interval around it; within one of an edge of the distribution
+  /// it is the mean over the part that lies inside.
+  func logSNRDensity(atLogSigma x: Double, at step: UInt64) -> Double {
+    let (below, above) = (mass(from: x - 1e-4, to: x, at: step), mass(from: x, to: x + 1e-4, at: step))
+    return (below > 0 && above > 0 ? (below + above) / 2 : below + above) / 2e-4
   }
 }

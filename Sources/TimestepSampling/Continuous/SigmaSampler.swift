@@ -38,7 +38,8 @@ public final class SigmaSampler: Sendable {
     self.weightWarmUp = weightWarmUp
     levels = try density?.levels(in: process, "sampling") ?? process.density.levels(of: process)
     weight = try (weighting ?? process.weighting).noiseLevelWeight(
-      in: process, prediction: options.prediction ?? process.prediction)
+      in: NoiseLevelContext(
+        process: process, prediction: options.prediction ?? process.prediction, levels: levels))
     guard options.normalize else {
       scale = 1
       return
@@ -54,7 +55,7 @@ public final class SigmaSampler: Sendable {
   public var prediction: PredictionTarget { options.prediction ?? process.prediction }
 
   /// The weight at a noise level, before normalization and warm-up.
-  public func weight(atLogSigma x: Double) -> Double { weight(x) }
+  public func weight(atLogSigma x: Double, at step: UInt64 = 0) -> Double { weight(x, step) }
 
   /// The probability that ln σ lies in [from, to].
   public func mass(logSigmaFrom from: Double, to: Double, at step: UInt64 = 0) -> Double {
@@ -62,7 +63,7 @@ public final class SigmaSampler: Sendable {
   }
 
   /// What the sampler asks the network to learn: the density of λ times the weight of the ε loss, at 1024 values of λ
-  /// that hold all but 2·10⁻⁹ of the draws.
+  /// that hold all but 2·10⁻⁹ of the draws, within |λ| ≤ 60.
   ///
   /// - Throws: `ArgumentError` if no noise level has a finite weight above 0.
   public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
@@ -70,7 +71,7 @@ public final class SigmaSampler: Sendable {
     return try Emphasis(
       logSNR: grid.middles.map { -2 * $0 },
       masses: zip(grid.middles, grid.masses).map { x, mass in
-        mass > 0 ? mass * prediction.epsilonWeight(weight(x), snr: Double.exp(-2 * x)) : 0
+        mass > 0 ? mass * prediction.epsilonWeight(weight(x, step), snr: Double.exp(-2 * x)) : 0
       })
   }
 
@@ -109,10 +110,11 @@ public final class SigmaSampler: Sendable {
   ) {
     let bound = weightWarmUp?.bound(at: slice.step) ?? .infinity
     BatchFractions(options: options, slice: slice).forEach { entry, fraction in
-      let x = self.levels.logSigma(Probability(fraction: fraction), at: slice.step)
+      // Heavy tails reach beyond what σ as a Float, and S as a Double, can hold.
+      let x = min(88, max(-87, self.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
       levels[entry] = process.level(ofLogSigma: x)
       // A weight that a Float cannot hold is the largest one that it can.
-      weights[entry] = Float(min(min(weight(x), bound) * scale, Double(Float.greatestFiniteMagnitude)))
+      weights[entry] = Float(min(min(weight(x, slice.step), bound) * scale, Double(Float.greatestFiniteMagnitude)))
     }
   }
 }
