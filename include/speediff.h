@@ -368,8 +368,7 @@ speediff_status speediff_sampler_emphasis(const speediff_sampler *sampler, int64
 /* Learns from the losses of a global batch: n steps in [0, T) with their losses before any weight, finite and >= 0. The next
  * draw follows. All ranks must give the same. An error if neither sampling nor weighting learns; then, and on any other
  * error, nothing has changed. */
-speediff_status speediff_sampler_update(speediff_sampler *sampler, const int64_t *timesteps, const float *losses,
-                                        int64_t n);
+speediff_status speediff_sampler_update(speediff_sampler *sampler, const int64_t *t, const float *losses, int64_t n);
 
 /* The length of what was learned; 0 if the sampler learns nothing. It depends on the methods and T alone. */
 speediff_status speediff_sampler_history_count(const speediff_sampler *sampler, int64_t *count);
@@ -422,7 +421,7 @@ typedef enum speediff_process_quantity {
   SPEEDIFF_PROCESS_SIGMA_DERIVATIVE = 3 /* d sigma / dt */
 } speediff_process_quantity;
 
-/* Writes a quantity at each of `count` times. */
+/* Writes a quantity at each of `count` times, at most 2^24. */
 speediff_status speediff_process_evaluate(const speediff_process *process, speediff_process_quantity quantity,
                                           const double *t, double *out, int64_t count);
 
@@ -443,11 +442,11 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  * SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], alpha_bar = 1 / (1 + sigma^2 /
  * sigma_data^2), v being t for VP and flow, ln(sigma) for EDM and VE.
  *
- * weight_warm_up: 0, or FDM's: weights are at most 5 * 100^(step / weight_warm_up) before that training step. Not
- * together with options.normalize. */
+ * warm_up: 0, or FDM's: weights are at most 5 * 100^(step / warm_up) before that training step. Not together with
+ * options.normalize. */
 speediff_status speediff_sigma_sampler_create(const speediff_process *process, const speediff_sampling *sampling,
                                               const speediff_weighting *weighting,
-                                              const speediff_sampler_options *options, int64_t weight_warm_up,
+                                              const speediff_sampler_options *options, int64_t warm_up,
                                               speediff_sigma_sampler **out);
 
 /* Frees a sampler. NULL is allowed. */
@@ -471,7 +470,8 @@ speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *
                                                   int64_t n, int64_t total, float *levels, float *weights);
 
 /* The momentum of the Fast Diffusion Model: c_in = exp(-m b) * (1 + m b) at each of `count` noise levels, with b = 0.1 t +
- * 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min). 0 <= sigma_min < sigma_max; m = multiplier > 0. */
+ * 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min), 0 below sigma_min. 0 <= sigma_min < sigma_max; m =
+ * multiplier > 0; sigma >= 0; count at most 2^24. */
 speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, double multiplier, const double *sigma,
                                          double *out, int64_t count);
 

@@ -5,16 +5,17 @@ import TimestepSampling
 /// Learns from the losses of a batch.
 @_cdecl("speediff_sampler_update") @implementation
 public func speediff_sampler_update(
-  _ sampler: OpaquePointer!, _ timesteps: UnsafePointer<Int64>!, _ losses: UnsafePointer<Float>!, _ n: Int64
+  _ sampler: OpaquePointer!, _ t: UnsafePointer<Int64>!, _ losses: UnsafePointer<Float>!, _ n: Int64
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
     guard n >= 0, n <= BatchSlice.maximumTotal else {
       throw ArgumentError("n", "must be in [0, \(BatchSlice.maximumTotal)]", got: n)
     }
-    let (t, l) = n == 0 ? (nil, nil) : try (unwrap(timesteps, "timesteps"), unwrap(losses, "losses"))
+    let (steps, values) = n == 0 ? (nil, nil) : try (unwrap(t, "t"), unwrap(losses, "losses"))
     try sampler.update(
-      timesteps: UnsafeBufferPointer(start: t, count: Int(n)), losses: UnsafeBufferPointer(start: l, count: Int(n)))
+      timesteps: UnsafeBufferPointer(start: steps, count: Int(n)),
+      losses: UnsafeBufferPointer(start: values, count: Int(n)))
   }
 }
 

@@ -8,7 +8,7 @@ typealias SigmaSamplerHandle = Handle<SigmaSampler>
 @_cdecl("speediff_sigma_sampler_create") @implementation
 public func speediff_sigma_sampler_create(
   _ process: OpaquePointer!, _ sampling: OpaquePointer!, _ weighting: OpaquePointer!,
-  _ options: UnsafePointer<speediff_sampler_options>!, _ weight_warm_up: Int64,
+  _ options: UnsafePointer<speediff_sampler_options>!, _ warm_up: Int64,
   _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> speediff_status {
   reportingStatus {
@@ -18,7 +18,7 @@ public func speediff_sigma_sampler_create(
         density: sampling == nil ? nil : SamplingHandle.value(sampling, "sampling"),
         weighting: weighting == nil ? nil : WeightingHandle.value(weighting, "weighting"),
         options: SamplerOptions(options),
-        weightWarmUp: weight_warm_up == 0 ? nil : WeightWarmUp(steps: Int(weight_warm_up)))
+        weightWarmUp: warm_up == 0 ? nil : WeightWarmUp(steps: Int(warm_up)))
     }
   }
 }

@@ -23,10 +23,10 @@ final class DrawTable: Sendable {
     trainingSteps: ClosedRange<UInt64>, probabilities: [Double], weights: [Double], schedule: NoiseSchedule,
     pairing: DualPairing?, normalize: Bool
   ) throws {
-    try Self.check(probabilities, of: "density", for: schedule)
+    try Self.check(probabilities, of: "sampling", for: schedule)
     try Self.check(weights, of: "weighting", for: schedule)
     let sum = compensatedSum(probabilities)
-    guard abs(sum - 1) < 1e-9 else { throw ArgumentError("density", "must have probabilities with sum 1", got: sum) }
+    guard abs(sum - 1) < 1e-9 else { throw ArgumentError("sampling", "must have probabilities with sum 1", got: sum) }
     let meanWeight = dot(probabilities, weights)
     guard !normalize || (meanWeight > 0 && meanWeight.isFinite) else {
       throw ArgumentError(

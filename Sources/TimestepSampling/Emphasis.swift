@@ -71,7 +71,7 @@ public struct Emphasis: Sendable {
       while place < self.logSNR.count - 1, self.logSNR[place + 1] > target { place += 1 }
       return width * value(at: target, near: place)
     }
-    return try normalized(masses, "of", "must have emphasis within the schedule's log-SNR")
+    return try normalized(masses, "weighting", "to_emphasis must have emphasis within the schedule's log-SNR")
       + [Double](repeating: 0, count: schedule.steps - logSNR.count)
   }
 

@@ -1,6 +1,15 @@
 import NoiseSchedules
 import Synchronization
 
+/// The tables of a row of calls.
+struct TableRow {
+  fileprivate let tables: [DrawTable]
+  /// Which table each call has; nil: all the first.
+  fileprivate let places: [Int]?
+
+  subscript(call: Int) -> DrawTable { tables[places?[call] ?? 0] }
+}
+
 /// The density and the weighting of one sampler over the course of training, and the table for the step at hand.
 ///
 /// A sampler that neither follows the training step nor learns has one table for ever, and no lock.
@@ -31,8 +40,12 @@ final class SamplerCourse: Sendable {
     let isFixed = historyCount == 0 && density.nextChange(after: 0) == nil
     fixed = isFixed ? table : nil
     state = Mutex(State(density: density, weighting: weighting, table: table))
-    // What does not fit at the end of training is to be told at its beginning.
-    if !isFixed { _ = try Self.weights(under: density.probabilities(at: .max), density, weighting) }
+    // What does not fit later in training is to be told at its beginning.
+    if !isFixed {
+      for step in [density.nextChange(after: 0) ?? 0, UInt64.max - 1] {
+        _ = try Self.table(at: step, density, weighting, schedule, pairing, normalize)
+      }
+    }
   }
 
   /// The table for a training step.
@@ -42,6 +55,19 @@ final class SamplerCourse: Sendable {
       if !state.table.trainingSteps.contains(step) { state.table = try table(at: step, state) }
       return state.table
     }
+  }
+
+  /// The tables of a row of calls, of which each names its training step.
+  func tables(_ calls: Int, step: (_ call: Int) throws -> UInt64) throws -> TableRow {
+    if let fixed { return TableRow(tables: [fixed], places: nil) }
+    var tables: [DrawTable] = []
+    var places: [Int] = []
+    for call in 0..<calls {
+      let next = try table(at: step(call))
+      if tables.last !== next { tables.append(next) }
+      places.append(tables.count - 1)
+    }
+    return TableRow(tables: tables, places: places)
   }
 
   /// Learns from the losses of a batch; on an error nothing has changed.
@@ -80,7 +106,11 @@ final class SamplerCourse: Sendable {
       try next.density.restore(&reader)
       try next.weighting.restore(&reader)
       try reader.finish()
-      next.table = try table(at: state.table.trainingSteps.lowerBound, next)
+      do {
+        next.table = try table(at: state.table.trainingSteps.lowerBound, next)
+      } catch let error as ArgumentError {
+        throw ArgumentError("history", "must be one that the sampler can have", got: "one with which \(error)")
+      }
       state = next
     }
   }

@@ -129,9 +129,14 @@ public final class TimestepSampler: Sendable {
     guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
       throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
     }
+    func slice(_ call: Int) throws -> BatchSlice {
+      try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
+    }
+    // A later step's table may turn out not to exist: then nothing may have been written.
+    let tables = try course.tables(calls) { try slice($0).step }
     for call in 0..<calls {
-      let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
-      try draw(slice, timesteps: timesteps + call * count, weights: weights + call * count)
+      try draw(
+        slice(call), by: tables[call], timesteps: timesteps + call * count, weights: weights + call * count)
     }
   }
 
@@ -144,7 +149,13 @@ public final class TimestepSampler: Sendable {
   public func draw(
     _ slice: BatchSlice, timesteps: UnsafeMutablePointer<Int64>, weights: UnsafeMutablePointer<Float>
   ) throws {
-    let table = try course.table(at: slice.step)
+    draw(slice, by: try course.table(at: slice.step), timesteps: timesteps, weights: weights)
+  }
+
+  private func draw(
+    _ slice: BatchSlice, by table: DrawTable, timesteps: UnsafeMutablePointer<Int64>,
+    weights: UnsafeMutablePointer<Float>
+  ) {
     let scale = table.batchScale(total: slice.total)
     table.singleWeights.withUnsafeBufferPointer { singleWeights in
       // The table has T ≥ 2 entries.

@@ -154,7 +154,7 @@ void learning(void) {
   CHECK_ERROR(speediff_sampler_update(sampler, t, losses, T), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "t[5] must be in [0, 100), got 100");
   CHECK_ERROR(speediff_sampler_update(sampler, t, losses, -1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "n must be");
-  CHECK_ERROR(speediff_sampler_update(sampler, NULL, losses, T), SPEEDIFF_ERROR_NULL_POINTER, "timesteps");
+  CHECK_ERROR(speediff_sampler_update(sampler, NULL, losses, T), SPEEDIFF_ERROR_NULL_POINTER, "t must");
   CHECK_ERROR(speediff_sampler_update(still, t, losses, 1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learns");
   CHECK_ERROR(speediff_sampler_history(sampler, history, count - 1), SPEEDIFF_ERROR_WRONG_COUNT, "201");
   CHECK_ERROR(speediff_sampler_restore_history(still, history, count), SPEEDIFF_ERROR_WRONG_COUNT, "count must be 0");

@@ -126,7 +126,7 @@ class MethodReader:
         return cls(**{key: self._value(key, types[key], value) for key, value in nodes.items()})
 
     def _value(self, parameter: str, kind: str, node: ast.expr) -> Any:
-        """A number or None, or where the parameter's type says so a sampling or a sampler."""
+        """A number or None, or where the parameter is none a sampling or a sampler."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
@@ -135,7 +135,7 @@ class MethodReader:
                 return -number
         elif "Sampling" in kind:
             return self._sampling(node)
-        elif "Sampler" in kind:
+        elif not kind.startswith(("float", "int")):
             return self._sampler(node)
         raise SpeeDiffValueError(f"{parameter} must be a number, got {ast.unparse(node)}")
 

@@ -1,4 +1,4 @@
-"""A plan in the terminal, in 80 columns. The only importer of rich."""
+"""A plan in the terminal, in 80 columns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def print_plan(plan: Plan) -> None:
     console.print(_boundaries(process))
     for method in plan.methods:
         console.print()
-        console.print(Text(method.name, "bold") + Text(f"  {method.summary}"), soft_wrap=True)
+        console.print(Text(method.name, "bold") + Text(f"  {method.summary}"), overflow="fold")
         console.print(_shares(process, method))
         if not console.options.ascii_only:
             console.print(_curves(process, method))
@@ -132,18 +132,26 @@ def _notes(process: Process, method: MethodPlan) -> list[str]:
         )
     if method.normalized:
         notes[0] += "; the weights above are divided by it"
-    first, median, third = method.log_snr_quartiles
-    notes.append(
-        f"emphasis ({method.prediction} weights): half of it at log-SNR {first:.2f} to {third:.2f}, "
-        f"median {median:.2f}"
-    )
+    notes.extend(_emphasis(method))
     if method.changes:
-        notes.append("P follows training: shown is one step, see --at-step")
+        notes.append(f"P follows training: shown is step {method.step} (--at-step)")
     if method.learns:
-        notes.append("learns from losses: shown is its start")
+        notes.append("learns from losses: shown is the start of training")
     if method.tau is not None and method.tau != process.convergence_start:
         notes.append(f"τ = {method.tau}: draws are suppressed beyond it, wherever convergence begins")
     return notes
+
+
+def _emphasis(method: MethodPlan) -> list[str]:
+    """Where in log-SNR the emphasis is, and which share each area gets if P·w of the loss does not tell it."""
+    if method.log_snr_quartiles is None:
+        return ["no emphasis: all weight is where the signal-to-noise ratio is 0"]
+    first, median, third = method.log_snr_quartiles
+    lines = [f"emphasis: half of it at log-SNR {first:.2f} to {third:.2f}, median {median:.2f}"]
+    if method.prediction != "epsilon":
+        shares = ", ".join(_percent(area.emphasis or 0) for area in method.areas)
+        lines.append(f"weights of the {method.prediction} loss; as an ε loss the areas have {shares} % of P·w")
+    return lines
 
 
 def _curves(process: Process, method: MethodPlan) -> RichTable:

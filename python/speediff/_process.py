@@ -63,6 +63,8 @@ class Process:
     """The gradient of 1-ᾱ, shape (T,)."""
     magnitude: Table
     """1/ᾱ_t, shape (T,); inf where ᾱ is 0."""
+    uniform_emphasis: Table | None
+    """The emphasis of uniform draws without weights on the ε loss; like `MethodPlan.emphasis`."""
     acceleration_end: int
     """t_ad, the step at which the rate is largest."""
     convergence_start: int | None
@@ -93,12 +95,21 @@ def make_process(schedule: NoiseSchedule, label: str, r: float | None, tau: int 
         variance=increments.variance,
         rate=increments.rate,
         magnitude=increments.magnitude,
+        uniform_emphasis=emphasis_of(TimestepSampler(schedule)),
         acceleration_end=increments.acceleration_end,
         convergence_start=start,
         r=r,
         closed_form=_closed_form(schedule, r),
         areas=_areas(schedule.steps, increments.acceleration_end, start),
     )
+
+
+def emphasis_of(sampler: TimestepSampler) -> Table | None:
+    """`sampler.emphasis()` without its λ; None where it leaves no density over λ."""
+    try:
+        return sampler.emphasis()[1]
+    except SpeeDiffValueError:
+        return None
 
 
 def _closed_form(schedule: NoiseSchedule, r: float | None) -> ClosedForm | None:

@@ -23,7 +23,24 @@ COMMANDS: dict[str, Callable[[Subparsers], None]] = {
 }
 """Every sub-command, by name, with what adds its parser; the parser's `run` default runs it."""
 
-SPELLINGS = {"ᾱ": "alpha_bar", "β": "beta", "λ": "lambda", "τ": "tau", "·": "*", "×": "x", "–": "-"}
+SPELLINGS = {
+    "ᾱ": "alpha_bar",
+    "β": "beta",
+    "ε": "epsilon",
+    "λ": "lambda",
+    "π": "pi",
+    "σ": "sigma",
+    "τ": "tau",
+    "·": "*",
+    "×": "x",
+    "√": "sqrt ",
+    "≤": "<=",
+    "∝": "in proportion to",
+    "⁻²": "^-2",
+    "²": "^2",
+    "₀": "0",
+    "–": "-",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,7 +81,10 @@ def _spell_out(error: UnicodeError) -> tuple[str, int]:
     """Writes what the output's encoding lacks in letters that every encoding has."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(SPELLINGS.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+    text = error.object[error.start : error.end]
+    for symbol, spelling in SPELLINGS.items():
+        text = text.replace(symbol, spelling)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end
 
 
 codecs.register_error("speediff.spell_out", _spell_out)

@@ -1,4 +1,4 @@
-"""What a schedule and a method mean for training: the three areas, P, w and E[w], as plain data.
+"""What a schedule and a method mean for training: the three areas, P, w and emphasis, as plain data.
 
 from speediff.plan import make_plan
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _arguments
-from ._process import Area, ClosedForm, Process, make_process
+from ._process import Area, ClosedForm, Process, emphasis_of, make_process
 from .errors import SpeeDiffValueError
 from .increments import DEFAULT_R
 from .sampling import Asymmetric
@@ -54,6 +54,8 @@ class AreaShare:
     """The area's share of E[w], the sum of P·w."""
     objective_ratio: float | None
     """`objective` over the area's share of steps, which is uniform training's share."""
+    emphasis: float | None
+    """The area's share of the objective as one of ε. None where the method has no emphasis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +88,16 @@ class MethodPlan:
     """The target that the weights are for; "epsilon" where the sampler was not told."""
     log_snr: Table
     """λ = ln S of the steps with S > 0, falling."""
-    emphasis: Table
-    """P·w for the ε loss as a density over λ; Σ emphasis·abs(dλ/di) = 1. Of the nominal P."""
-    log_snr_quartiles: tuple[float, float, float]
-    """The λ below which a quarter, a half and three quarters of the emphasis lie."""
+    emphasis: Table | None
+    """P·w for the ε loss as a density over `log_snr`; Σ emphasis·abs(dλ/di) = 1.
+
+    It is `sampler.emphasis()`; for the official preset, under `marginal` instead of the nominal P. None where
+    fewer than two steps have S > 0, or none of them has weight.
+    """
+    log_snr_quartiles: tuple[float, float, float] | None
+    """The λ below which a quarter, a half and three quarters of the emphasis lie; larger is less noise."""
+    step: int
+    """The training step whose P and w these are."""
     changes: bool
     """Whether P follows the training step."""
     learns: bool
@@ -165,7 +173,10 @@ def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -
         weights = weights * (nominal / expected)
         weights.flags.writeable = False
     tau = _tau(sampler)
-    log_snr, emphasis = sampler.emphasis()
+    log_snr = sampler.schedule.log_snr
+    log_snr = log_snr[log_snr > -np.inf]
+    emphasis = _emphasis(sampler, log_snr, probabilities, marginal)
+    masses = None if emphasis is None else emphasis * -np.gradient(log_snr)
     return MethodPlan(
         name=name,
         recipe=sampler.recipe.describe(),
@@ -178,19 +189,33 @@ def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -
         expected_weight=expected,
         nominal_expected_weight=nominal,
         acting_k=None if tau is None else float(marginal[:tau].mean() / marginal[tau:].mean()),
-        areas=tuple(_share(area, probabilities, marginal, weights) for area in process.areas),
+        areas=tuple(_share(area, probabilities, marginal, weights, masses) for area in process.areas),
         prediction=sampler.recipe.drawing.prediction or "epsilon",
         log_snr=log_snr,
         emphasis=emphasis,
-        log_snr_quartiles=_quartiles(log_snr, emphasis),
+        log_snr_quartiles=None if masses is None else _quartiles(log_snr, masses),
+        step=sampler.step,
         changes=sampler.recipe.sampling.follows_training,
         learns=sampler.learns,
     )
 
 
-def _quartiles(log_snr: Table, emphasis: Table) -> tuple[float, float, float]:
+def _emphasis(
+    sampler: TimestepSampler, log_snr: Table, probabilities: Table, marginal: Table
+) -> Table | None:
+    """The emphasis of what is drawn, which is not the sampler's own where draws come in pairs."""
+    emphasis = emphasis_of(sampler)
+    if emphasis is None or np.array_equal(marginal, probabilities):
+        return emphasis
+    emphasis = emphasis * (marginal / probabilities)[: len(emphasis)]
+    emphasis /= float((emphasis * -np.gradient(log_snr)).sum())
+    emphasis.flags.writeable = False
+    return emphasis
+
+
+def _quartiles(log_snr: Table, masses: Table) -> tuple[float, float, float]:
     """Where the emphasis from the smallest λ up reaches a quarter, a half and three quarters."""
-    masses = (emphasis * np.abs(np.gradient(log_snr)))[::-1]
+    masses = masses[::-1]
     reached = np.cumsum(masses)
     first, second, third = np.interp([0.25, 0.5, 0.75], reached - masses / 2, log_snr[::-1])
     return float(first), float(second), float(third)
@@ -205,7 +230,9 @@ def _tau(sampler: TimestepSampler) -> int | None:
     return sampler.schedule.process_increments().convergence_start(sampling.r or DEFAULT_R)
 
 
-def _share(area: Area, probabilities: Table, marginal: Table, weights: Table) -> AreaShare:
+def _share(
+    area: Area, probabilities: Table, marginal: Table, weights: Table, masses: Table | None
+) -> AreaShare:
     drawn = float(marginal[area.entries].sum())
     product = marginal * weights
     weighted = float(product[area.entries].sum())
@@ -218,6 +245,7 @@ def _share(area: Area, probabilities: Table, marginal: Table, weights: Table) ->
         mean_weight=weighted / drawn if drawn else None,
         objective=objective,
         objective_ratio=objective / area.share if area.steps else None,
+        emphasis=None if masses is None else float(masses[area.entries].sum()),
     )
 
 

@@ -145,7 +145,7 @@ class EDM(Weighting, formula="x₀: S + 1/sigma_data²", source="EDM, Karras et 
     sigma_data: float = 0.5
 
 
-class SigmaSqrt(Weighting, formula="flow: σ⁻², σ = 1/(1+√S)", source="SD3, Esser et al. 2024; diffusers"):
+class SigmaSqrt(Weighting, formula="flow: σ⁻², σ = 1/(1+√S)", source="diffusers"):
     """diffusers' `sigma_sqrt`: σ⁻² on the flow loss, σ = 1/(1+√S)."""
 
 

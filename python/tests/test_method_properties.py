@@ -254,6 +254,9 @@ def test_the_forms_of_every_weighting_train_the_same_objective(name: str) -> Non
         # Up to the end without signal, where some forms diverge.
         schedule = NoiseSchedule.from_alphas_cumprod(table.bar[inside])
         s = oracle_weightings.snr(table.bar[inside])
+        # A rate that rounding alone varies is refused.
+        rate = np.gradient(1 - table.bar[inside])
+        assume(name != "change_aware" or np.ptp(rate) > 2e-9 * rate.max())
         forms = {
             target: TimestepSampler(schedule, "uniform", method, target).weights
             for target in oracle_weightings.TARGETS

@@ -89,7 +89,7 @@ public struct ContinuousProcess: Sendable, Equatable {
     switch kind {
     case .variancePreserving(let betaD, let betaMin, _):
       let sigma = sigma(at: t)
-      return (1 + sigma * sigma) * (betaD * t + betaMin) / (2 * sigma)
+      return (sigma + 1 / sigma) * (betaD * t + betaMin) / 2
     case .varianceExploding: return 1 / (2 * t.squareRoot())
     case .edm: return 1
     case .flow: return 1 / ((1 - t) * (1 - t))

@@ -28,9 +28,9 @@ public struct FastDiffusionModel: Sendable, Equatable {
     self.multiplier = multiplier
   }
 
-  /// c_in at a noise level.
+  /// c_in at a noise level; 1 below sigmaMin, where b would be negative.
   public func inputScale(sigma: Double) -> Double {
-    let t = (sigma - sigmaMin) / (sigmaMax - sigmaMin)
+    let t = max(0, (sigma - sigmaMin) / (sigmaMax - sigmaMin))
     let growth = multiplier * (0.1 * t + 9.95 * t * t)
     // e^{-x}(1+x), whose factors would be 0·∞ far beyond σ_max.
     return growth > 700 ? 0 : Double.exp(-growth) * (1 + growth)

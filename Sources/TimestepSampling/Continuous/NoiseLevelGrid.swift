@@ -23,7 +23,9 @@ struct NoiseLevelGrid {
     }
     let high = bisect(low, probes.max()! + 50, for: -Self.tail) { -levels.mass(from: $0, to: .infinity, at: step) }
     let start = max(low, -Self.farthest)
-    let width = (min(high, Self.farthest) - start) / Double(intervals)
+    // At least so wide that the middles differ, where the density is a spike.
+    let span = max(min(high, Self.farthest) - start, 1e-6)
+    let width = span / Double(intervals)
     middles = (0..<intervals).map { start + (Double($0) + 0.5) * width }
     masses = (0..<intervals).map {
       levels.mass(from: start + Double($0) * width, to: start + Double($0 + 1) * width, at: step)

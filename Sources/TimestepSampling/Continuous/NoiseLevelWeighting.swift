@@ -67,7 +67,8 @@ extension ToEmphasisWeighting: NoiseLevelWeighting {
   /// - Throws: `ArgumentError` without an emphasis, or where it needs noise levels that are never drawn.
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
     guard let emphasis else {
-      throw ArgumentError("of", "must be given for a continuous process, which has no uniform draws", got: "none")
+      throw ArgumentError(
+        "weighting", "to_emphasis needs an emphasis for a continuous process, which has no uniform draws", got: "none")
     }
     for (logSNR, density) in zip(emphasis.logSNR, emphasis.density) where density > 0 {
       guard context.levels.logSNRDensity(atLogSigma: -logSNR / 2, at: 0) > 0 else {

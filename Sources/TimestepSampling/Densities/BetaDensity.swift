@@ -30,7 +30,7 @@ public struct BetaDensity: UnitDensity {
   }
 
   /// The probability of an interval of u.
-  public func mass(from: Double, to: Double) -> Double { distribution.mass(from: from, to: to) }
+  public func mass(from: Double, to: Double) -> Double { max(0, distribution.mass(from: from, to: to)) }
 
   /// u of a probability; by bisection unless α or β is 1.
   public func quantile(_ p: Probability) -> Probability {

@@ -20,7 +20,7 @@ extension UnitDensity {
     let steps = Double(schedule.steps)
     return try normalized(
       (0..<schedule.steps).map { mass(from: Double($0) / steps, to: Double($0 + 1) / steps) },
-      "density", "must have mass between 0 and 1")
+      "sampling", "must have mass between 0 and 1")
   }
 
   /// By bisection, for densities without a formula.

@@ -88,8 +88,7 @@ struct InverseCDF: Sendable {
         Self.store(Self.leadingBits(least, place) &>> Vector(repeating: UInt64(shift)), to: steps, place)
       }
       for place in 0..<RandomStream.chunk { steps[place] = guide[Int(truncatingIfNeeded: steps[place])] }
-      // Bit k of lane j: whether place 8k + j is in doubt.
-      var doubts = Vector(repeating: 0)
+      var anyDoubt = Vector(repeating: 0)
       for place in stride(from: 0, to: RandomStream.chunk, by: lanes) {
         let entry = Self.load(steps, place)
         let low = Self.leadingBits(least, place)
@@ -102,22 +101,36 @@ struct InverseCDF: Sendable {
         // The guide decides if one entry with one boundary holds both, and they lie strictly on one side of it.
         let straddles = (low ^ high) &>> Vector(repeating: UInt64(shift))
         let doubt = straddles | (entry & one) | (one &- (isPast | isBefore))
-        let isInDoubt = (Vector(repeating: 0) &- doubt) &>> Vector(repeating: 63)
-        doubts |= isInDoubt &<< Vector(repeating: UInt64(truncatingIfNeeded: place / lanes))
-        Self.store(step, to: steps, place)
+        anyDoubt |= doubt
+        Self.store(step | doubt &<< Vector(repeating: 32), to: steps, place)
       }
-      var places: UInt64 = 0
-      for lane in 0..<lanes { places |= doubts[lane] &<< UInt64(truncatingIfNeeded: lane &* lanes) }
+      guard _slowPath(anyDoubt.wrappedSum() != 0) else { return }
+      var places = Self.placesInDoubt(steps)
       while places != 0 {
         let bit = places.trailingZeroBitCount
         places &= places &- 1
         let place = (bit & (lanes &- 1)) &* lanes &+ bit / lanes
         let (low, high) = (least[place] & 0xFFFF_FFFF, most[place] & 0xFFFF_FFFF)
-        let step = nearbyStep(from: Int(truncatingIfNeeded: steps[place]), least: low)
+        let step = nearbyStep(from: Int(truncatingIfNeeded: steps[place] & 0xFFFF_FFFF), least: low)
         // The next boundary ties with u, or is one of many: far in a tail, where few draws come.
         let isUndecided = _slowPath(ends[step] &>> 32 <= high)
         steps[place] = UInt64(truncatingIfNeeded: isUndecided ? searchedStep(of: fraction(place)) : step)
       }
+    }
+
+    /// Bit 8j + k: whether place 8k + j has a doubt in its upper half.
+    @inline(__always)
+    private static func placesInDoubt(_ steps: UnsafePointer<UInt64>) -> UInt64 {
+      let lanes = Vector.scalarCount
+      var byLane = Vector(repeating: 0)
+      for place in stride(from: 0, to: RandomStream.chunk, by: lanes) {
+        let doubt = load(steps, place) &>> Vector(repeating: 32)
+        let isInDoubt = (Vector(repeating: 0) &- doubt) &>> Vector(repeating: 63)
+        byLane |= isInDoubt &<< Vector(repeating: UInt64(truncatingIfNeeded: place / lanes))
+      }
+      var places: UInt64 = 0
+      for lane in 0..<lanes { places |= byLane[lane] &<< UInt64(truncatingIfNeeded: lane &* lanes) }
+      return places
     }
 
     /// The step after the boundaries from `start` on that are below a fraction of 32 bits; three at most.

@@ -1,8 +1,9 @@
 import NoiseSchedules
 
-/// σ⁻² on the flow loss, with σ = 1/(1+√S): Stable Diffusion 3's `sigma_sqrt`.
+/// σ⁻² on the flow loss, with σ = 1/(1+√S): the `sigma_sqrt` of diffusers' training scripts.
 ///
-/// Source: Hugging Face diffusers, `compute_loss_weighting_for_sd3`; Esser et al. 2024, Section 3.1.
+/// Scripts that precondition the output multiply the x₀ loss with σ⁻² instead, which is the plain flow loss. Source:
+/// Hugging Face diffusers, `compute_loss_weighting_for_sd3`.
 public struct SigmaSqrtWeighting: SNRWeighting {
   /// `sigma_sqrt`.
   public static let name = "sigma_sqrt"
