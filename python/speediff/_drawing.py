@@ -144,8 +144,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         micro_batch: int,
         offset: int | None,
         total: int | None,
-        out: tuple[Levels, Weights] | None,
-    ) -> tuple[Levels, Weights]:
+        out: tuple[Any, Weights] | None,
+    ) -> tuple[Any, Weights]:
         """A batch that is not the next of a row of equal ones; arguments as in `sample`."""
         n = _arguments.integer("n", n)
         self._check_layout()

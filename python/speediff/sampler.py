@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from . import _buffers
+from ._drawing import DrawingBase
+from ._native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from ._sampler_base import SamplerBase
 from ._sigma_base import SigmaSamplerBase
 
 if TYPE_CHECKING:
     from ._native_sampler import Levels, Timesteps, Weights
 
+Native = TypeVar("Native", bound=NativeDrawing)
+First = TypeVar("First")
+"""The array of time steps, or of noise levels."""
 
-class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
-    """Draws the time steps of a training run with their weights, once per batch.
 
-    A draw is a pure function of (seed, step, index in the global batch, size of the global batch):
-    a run is resumed with nothing but its step number, and rank r of W draws its slice of the same
-    global batch without communication. In a forked worker the sampler works, and repeats what its
-    parent draws: draw in the training process.
-    """
+class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, First]):
+    """What a sampler on arrays does in its own way."""
 
     def sample(
         self,
@@ -31,8 +31,8 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
         micro_batch: int = 0,
         offset: int | None = None,
         total: int | None = None,
-        out: tuple[Timesteps, Weights] | None = None,
-    ) -> tuple[Timesteps, Weights]:
+        out: tuple[First, Weights] | None = None,
+    ) -> tuple[First, Weights]:
         """Draws the next batch of this rank, or that of any step.
 
         Args:
@@ -43,11 +43,12 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
             offset: For uneven batches, with total: draw the entries [offset, offset + n) of a
                 global batch of total.
             total: The size of the global batch.
-            out: Arrays to write to: contiguous, writable int64 and float32 of shape (n,).
+            out: Arrays to write to: contiguous, writable, of shape (n,) and the dtypes that are returned.
 
         Returns:
-            The time steps, int64 (n,), 0-based, and their weights, float32 (n,). Fresh arrays that
-            the caller may change.
+            The time steps, int64 (n,), 0-based, or the noise levels, float32 (n,): σ, or t in (0, 1) for
+            rectified flow, where 1 is noise; and their weights, float32 (n,). Fresh arrays that the caller
+            may change.
         """
         if (
             step is None
@@ -64,7 +65,21 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
                 except IndexError:
                     pass
             return self._take(n, n)
-        return self._take_apart(n, step, micro_batch, offset, total, out)
+        levels, weights = self._take_apart(n, step, micro_batch, offset, total, out)
+        return levels, weights
+
+    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[First, Weights]]:
+        return list(zip(levels, weights, strict=True))
+
+
+class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[Timesteps, Weights]"]):
+    """Draws the time steps of a training run with their weights, once per batch.
+
+    A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and of the
+    losses so far for methods that learn: a run is resumed with nothing but its step number, and rank r of W
+    draws its slice of the same global batch without communication. In a forked worker the sampler works, and
+    repeats what its parent draws: draw in the training process.
+    """
 
     def update(self, t: Timesteps, losses: Weights) -> None:
         """Tells a method that learns the losses of a batch; the next draw follows.
@@ -83,49 +98,10 @@ class TimestepSampler(SamplerBase["tuple[Timesteps, Weights]"]):
         timesteps = _buffers.check("t", t, np.int64)
         self._learn(timesteps, _buffers.check_count("losses", losses, np.float32, len(timesteps)))
 
-    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[Timesteps, Weights]]:
-        return list(zip(levels, weights, strict=True))
 
-
-class SigmaSampler(SigmaSamplerBase["tuple[Weights, Weights]"]):
+class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["tuple[Weights, Weights]"]):
     """Draws the noise levels of a continuous process with their weights, once per batch.
 
     The draw is the same pure function as `TimestepSampler`'s, of (seed, step, index in the global batch, size
     of the global batch).
     """
-
-    def sample(
-        self,
-        n: int,
-        *,
-        step: int | None = None,
-        micro_batch: int = 0,
-        offset: int | None = None,
-        total: int | None = None,
-        out: tuple[Weights, Weights] | None = None,
-    ) -> tuple[Weights, Weights]:
-        """Draws the next batch of this rank, or that of any step; arguments as in `TimestepSampler.sample`.
-
-        Returns:
-            σ, or t in [0, 1] for rectified flow (1 is noise), and the weights: both float32 (n,). Fresh
-            arrays that the caller may change.
-        """
-        if (
-            step is None
-            and offset is None
-            and total is None
-            and out is None
-            and micro_batch == 0
-            and type(n) is int
-        ):
-            block = self._ahead.block
-            if n == block.key:
-                try:
-                    return block.pieces.pop()
-                except IndexError:
-                    pass
-            return self._take(n, n)
-        return self._take_apart(n, step, micro_batch, offset, total, out)
-
-    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[Weights, Weights]]:
-        return list(zip(levels, weights, strict=True))
