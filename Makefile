@@ -27,11 +27,12 @@ check: $(VENV)/.ready-for-test
 	swift format lint --strict --recursive Package.swift Sources Tests
 	cd python && ../$(BIN)/ruff check . && ../$(BIN)/ruff format --check . && ../$(BIN)/mypy speediff
 
-# The C11 program, also under valgrind: it knows no AVX-512, hence the second build.
+# The C11 program, also under valgrind: it knows no AVX-512, hence the second build. Then random calls.
 test-c: $(VENV)/.ready-for-test build
 	scripts/test-c.sh .build/release/libspeediff.so
 	MARCH=x86-64-v3 SCRATCH=.build-v3 scripts/build.sh
 	scripts/test-c.sh .build-v3/release/libspeediff.so valgrind
+	scripts/fuzz.sh 100000
 
 test-swift:
 	$(SWIFT_TEST)
@@ -41,6 +42,7 @@ test-python: $(VENV)/.ready-for-test build
 
 test-long: $(VENV)/.ready-for-test build
 	cd python && ../$(BIN)/pytest -m long
+	scripts/fuzz.sh 1000000 2
 
 bench: $(VENV)/.ready-for-demo build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native

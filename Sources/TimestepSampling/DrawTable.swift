@@ -34,7 +34,7 @@ final class DrawTable: Sendable {
     }
     self.trainingSteps = trainingSteps
     self.probabilities = probabilities
-    self.weights = normalize ? weights.map { $0 / meanWeight } : weights
+    self.weights = normalize ? weights.map { min($0 / meanWeight, .greatestFiniteMagnitude) } : weights
     self.meanWeight = meanWeight
     self.pairing = pairing
     self.normalize = normalize

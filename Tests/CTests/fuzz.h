@@ -122,6 +122,28 @@ void destroy_all(void);
 void freeze_pool(bool frozen);
 bool pool_is_frozen(void);
 
+/* ---- Options, and the numbers of draws: fuzz_options.c ---------------------------------------------------------- */
+
+typedef struct draw_numbers {
+  /* The first call, or the training step of a slice. */
+  int64_t first;
+  int64_t calls;
+  int64_t n;
+  int64_t offset;
+  int64_t total;
+  bool is_valid;
+  /* How many entries there is to be room for. */
+  int64_t entries;
+} draw_numbers;
+
+speediff_sampler_options any_options(void);
+const char *options_text(const speediff_sampler_options *options);
+draw_numbers any_calls(const speediff_sampler_options *options);
+draw_numbers any_slice(void);
+/* What one call of a sampler draws, as a slice. */
+draw_numbers slice_of_call(const speediff_sampler_options *options, int64_t call, int64_t n);
+void *draw_output(const draw_numbers *numbers, size_t size);
+
 /* ---- Calls, one at random of each part ------------------------------------------------------------------------- */
 
 void create_schedule(void);
@@ -133,13 +155,11 @@ void use_nothing(void);
 void create_sampler(void);
 void use_sampler(void);
 void draw_sampler(void);
-void learn_sampler(void);
+void learn_from_losses(void);
 void create_process(void);
 void use_process(void);
 void create_sigma_sampler(void);
 void use_sigma_sampler(void);
-speediff_sampler_options any_options(void);
-const char *options_text(const speediff_sampler_options *options);
 
 /* Several threads on the same handles. */
 void run_threads(uint64_t seed, long calls);

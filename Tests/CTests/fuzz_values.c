@@ -7,15 +7,17 @@
 
 static _Thread_local uint64_t state;
 
-void seed_random(uint64_t seed) { state = seed * 0x9e3779b97f4a7c15u + 0x1234567; }
-
-/* SplitMix64. */
-uint64_t random_bits(void) {
-  uint64_t z = (state += 0x9e3779b97f4a7c15u);
+static uint64_t mixed(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
 }
+
+/* Mixed, so that the streams of neighbouring seeds do not run one behind the other. */
+void seed_random(uint64_t seed) { state = mixed(seed ^ 0x5851f42d4c957f2du); }
+
+/* SplitMix64. */
+uint64_t random_bits(void) { return mixed(state += 0x9e3779b97f4a7c15u); }
 
 int64_t below(int64_t bound) { return (int64_t)(random_bits() % (uint64_t)bound); }
 
