@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import oracle_samplings
@@ -13,14 +13,12 @@ import oracle_weightings
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from method_strategies import WEIGHTINGS, Drawn, combined, numbers, of_steps, samplings, schedules
 from oracle_checks import differs, pooled_chi_square
-from scipy.special import expit
 
 import speediff
-from speediff import NoiseSchedule, TimestepSampler, sampling, weighting
-
-if TYPE_CHECKING:
-    from oracle_checks import Table
+from speediff import NoiseSchedule, TimestepSampler, weighting
+from speediff.sampling import Beta, Blend, Cauchy, Mixture, Shifted, Truncated, Uniform
 
 EXAMPLES = 200
 SETTINGS = settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
@@ -30,93 +28,6 @@ IMPOSSIBLE = 1e-7
 
 def names(kind: str) -> set[str]:
     return {info.name for info in speediff.methods() if info.kind == kind and info.implemented}
-
-
-def numbers(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, allow_subnormal=False)
-
-
-class Drawn(NamedTuple):
-    bar: Table
-    schedule: NoiseSchedule
-
-
-@st.composite
-def schedules(draw: st.DrawFn, most: int = 5000) -> Drawn:
-    """λ that falls in steps of very different size, with or without a last entry of no signal."""
-    steps = draw(st.integers(3, 60) | st.integers(61, most) if most > 60 else st.integers(3, most))
-    first, last = draw(numbers(2, 15)), draw(numbers(-15, -2))
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    falls = 0.05 + random.random(steps - 1) ** draw(st.integers(0, 8))
-    level = first - (first - last) * np.concatenate([[0], np.cumsum(falls) / falls.sum()])
-    bar = expit(level)
-    if draw(st.booleans()):
-        bar[-1] = 0
-    return Drawn(bar, NoiseSchedule.from_alphas_cumprod(bar))
-
-
-# ---- Samplings -----------------------------------------------------------------------------------
-
-LEVEL, WIDTH = numbers(-8, 8), numbers(0.05, 5)
-
-
-def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
-    """Every sampling but the combinators, for so many steps."""
-    part = numbers(0, 1).map(lambda share: share * steps)
-    return {
-        "uniform": st.just(sampling.Uniform()),
-        "asymmetric": st.builds(sampling.Asymmetric, numbers(1, 1e3), tau=st.integers(1, steps - 1)),
-        "log_normal": st.builds(sampling.LogNormal, numbers(-3, 3), numbers(0.3, 3)),
-        "logit_normal": st.builds(sampling.LogitNormal, numbers(-3, 3), numbers(0.1, 5)),
-        "mode": st.builds(sampling.Mode, numbers(-1, oracle_samplings.LIMIT)),
-        "cosmap": st.just(sampling.CosMap()),
-        "beta": st.builds(sampling.Beta, numbers(0.2, 20), numbers(0.2, 20)),
-        "clts": st.builds(
-            sampling.CLTS, part, numbers(0.05, 1).map(lambda share: share * steps), st.integers(1, 10**6)
-        ),
-        "laplace": st.builds(sampling.Laplace, LEVEL, WIDTH),
-        "cauchy": st.builds(sampling.Cauchy, LEVEL, WIDTH),
-        "loss_second_moment": st.builds(sampling.LossSecondMoment, st.integers(1, 5), numbers(1e-6, 1)),
-        "adaptive": st.builds(sampling.Adaptive, st.integers(1, min(steps, 200)), numbers(0, 0.999999)),
-    }
-
-
-@st.composite
-def combined(draw: st.DrawFn, steps: int) -> Any:
-    """A combinator over such samplings, of which one at least reaches every step."""
-    simple, broad = (
-        of_steps(steps),
-        st.sampled_from(
-            [
-                sampling.Uniform(),
-                sampling.CosMap(),
-                sampling.Beta(),
-                sampling.Mode(),
-                sampling.Asymmetric(3, tau=1),
-            ]
-        ),
-    )
-    kind = draw(st.sampled_from([sampling.Shifted, sampling.Truncated, sampling.Mixture, sampling.Blend]))
-    if kind is sampling.Truncated:
-        start = draw(st.integers(0, steps - 1))
-        end = draw(st.none() | st.integers(start + 1, steps))
-        return sampling.Truncated(
-            draw(broad | st.builds(sampling.Mixture, broad, simple["laplace"], numbers(0.1, 1))), start, end
-        )
-    other = draw(st.one_of(*simple.values()))
-    if kind is sampling.Shifted:
-        base = draw(broad | simple["laplace"] | simple["cauchy"] | simple["logit_normal"])
-        return sampling.Shifted(
-            draw(st.sampled_from([base, sampling.Mixture(draw(broad), other, 0.5)])), draw(numbers(0.2, 5))
-        )
-    if kind is sampling.Mixture:
-        return sampling.Mixture(other, draw(broad), draw(numbers(0, 0.9)))
-    start = draw(st.integers(0, 10**4))
-    return sampling.Blend(draw(broad), other, start, start + draw(st.integers(1, 10**6)))
-
-
-def samplings(steps: int) -> st.SearchStrategy[Any]:
-    return st.one_of(*of_steps(steps).values()) | combined(steps)
 
 
 def check_tables(sampler: TimestepSampler) -> None:
@@ -178,31 +89,11 @@ def test_every_combination_is_that_of_the_oracle(data: st.DataObject, table: Dra
 
 
 def test_every_sampling_there_is_has_its_strategy() -> None:
-    combinators = {
-        kind.name for kind in (sampling.Shifted, sampling.Truncated, sampling.Mixture, sampling.Blend)
-    }
+    combinators = {kind.name for kind in (Shifted, Truncated, Mixture, Blend)}
     assert set(of_steps(3)) | combinators == names("sampling")
 
 
 # ---- Weightings ----------------------------------------------------------------------------------
-
-POSITIVE = numbers(0.01, 100)
-WEIGHTINGS: dict[str, st.SearchStrategy[Any]] = {
-    "uniform": st.just(weighting.Uniform()),
-    "change_aware": st.builds(weighting.ChangeAware, numbers(0.5, 1)),
-    "p2": st.builds(weighting.P2, numbers(0.01, 10), numbers(0.3, 3)),
-    "min_snr": st.builds(weighting.MinSNR, POSITIVE),
-    "soft_min_snr": st.builds(weighting.SoftMinSNR, POSITIVE),
-    "debiased": st.just(weighting.Debiased()),
-    "snr": st.just(weighting.SNR()),
-    "inverse_snr": st.just(weighting.InverseSNR()),
-    "max_snr": st.builds(weighting.MaxSNR, POSITIVE),
-    "truncated_snr": st.just(weighting.TruncatedSNR()),
-    "sigmoid": st.builds(weighting.Sigmoid, numbers(-5, 5)),
-    "edm": st.builds(weighting.EDM, numbers(0.1, 10)),
-    "sigma_sqrt": st.just(weighting.SigmaSqrt()),
-    "cosmap": st.just(weighting.CosMap()),
-}
 
 
 @SETTINGS
@@ -279,7 +170,7 @@ def test_any_two_samplers_can_have_one_emphasis(data: st.DataObject, table: Draw
     other = TimestepSampler(
         schedule, data.draw(samplings(inside) if inside > 2 else st.just("uniform")), "min_snr", prediction
     )
-    own = data.draw(st.sampled_from([sampling.Uniform(), sampling.Beta(), sampling.Cauchy(0, 3)]))
+    own = data.draw(st.sampled_from([Uniform(), Beta(), Cauchy(0, 3)]))
     sampler = TimestepSampler(schedule, own, weighting.ToEmphasis(other), prediction)
     check_tables(sampler)
     assert not differs(sampler.emphasis()[1], other.emphasis()[1], rtol=1e-9, atol=1e-12)
@@ -305,11 +196,7 @@ def test_any_losses_leave_a_distribution(
 ) -> None:
     steps, random = len(table.bar), np.random.default_rng(seed)
     learner = data.draw(of_steps(steps)["loss_second_moment"] | of_steps(steps)["adaptive"])
-    method = data.draw(
-        st.sampled_from(
-            [learner, sampling.Mixture(learner, sampling.Uniform(), 0.3), sampling.Shifted(learner, 1.5)]
-        )
-    )
+    method = data.draw(st.sampled_from([learner, Mixture(learner, Uniform(), 0.3), Shifted(learner, 1.5)]))
     factor: Any = weighting.Uncertainty(bins=min(3, steps)) if weights == "uncertainty" else weights
     sampler = TimestepSampler(table.schedule, method, factor, "v")
     for _ in range(rounds):
