@@ -18,9 +18,9 @@ def print_methods(methods: tuple[MethodInfo, ...]) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     for kind, value in (("sampling", "P"), ("weighting", "w")):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        # Wide enough for the longest name, parameter and factor: nothing is broken within a word.
-        for header, width in ((kind, 23), (value, 30), ("source", 18)):
-            table.add_column(header, overflow="fold", min_width=width)
+        table.add_column(kind)
+        table.add_column(value, overflow="fold")
+        table.add_column("source", max_width=20)  # Which leaves the longest factor of a formula whole.
         for method in methods:
             if method.kind == kind:
                 title = Text(method.name, "bold").append(_parameters(method), "not bold")
@@ -30,4 +30,7 @@ def print_methods(methods: tuple[MethodInfo, ...]) -> None:
 
 def _parameters(method: MethodInfo) -> str:
     """On lines of their own, where there are any."""
-    return "".join(f"\n  {parameter}" for parameter in method.signature.split(", ") if parameter)
+    return "".join(
+        f"\n  {name}={value:g}" if isinstance(value, float) else f"\n  {name}={value}"
+        for name, value in method.defaults.items()
+    )

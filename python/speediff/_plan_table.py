@@ -143,14 +143,16 @@ def _notes(process: Process, method: MethodPlan) -> list[str]:
 
 
 def _emphasis(method: MethodPlan) -> list[str]:
-    """Where in log-SNR the emphasis is, and which share each area gets if P·w of the loss does not tell it."""
+    """Where in log-SNR the emphasis is, and which share the areas get, if the table does not tell."""
     if method.log_snr_quartiles is None:
         return ["no emphasis: all weight is where the signal-to-noise ratio is 0"]
     first, median, third = method.log_snr_quartiles
     lines = [f"emphasis: half of it at log-SNR {first:.2f} to {third:.2f}, median {median:.2f}"]
     if method.prediction != "epsilon":
         shares = ", ".join(_percent(area.emphasis or 0) for area in method.areas)
-        lines.append(f"weights of the {method.prediction} loss; as an ε loss the areas have {shares} % of P·w")
+        lines.append(
+            f"weights of the {method.prediction} loss; as an ε loss the areas have {shares} % of P·w"
+        )
     return lines
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +66,26 @@ def test_the_command_prints_every_method(capsys: pytest.CaptureFixture[str]) -> 
     assert listed[1]["defaults"] == {"k": 5.0, "tau": None, "r": 143.5}
     assert main(["methods", "--markdown"]) == 0
     assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("columns", [80, 130])
+def test_the_table_fits_the_terminal_and_breaks_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["methods"]) == 0
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= columns
+    words = table.split()
+    for method in speediff.methods():
+        for text in (method.note or method.formula, method.source, *method.defaults):
+            for word in text.split():
+                assert word in words or any(found.startswith(f"{word}=") for found in words), word
+
+
+def test_every_symbol_has_a_spelling_where_the_output_is_ascii() -> None:
+    command = [sys.executable, "-m", "speediff", "methods"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "?" not in out
+    assert "sigma^-2, sigma = 1/(1+sqrt S)" in out

@@ -83,9 +83,17 @@ def test_the_shades_are_the_areas_in_every_panel(schedule: str, methods: tuple[s
     expected = {
         f"area.{area.name}": (area.first - 0.5, area.last + 0.5) for area in plan.process.areas if area.steps
     }
-    shaded = [shades(panel.patches) for panel in figure.axes if panel.patches]
+    *shaded, over_log_snr = [shades(panel.patches) for panel in figure.axes if panel.patches]
     assert shaded == [expected] * (1 + len(methods))
     assert figure.axes[0].get_xlim() == (0.5, plan.process.steps + 0.5)
+    # Each λ lies in the shade of its own step's area, with noise to the right.
+    for area in plan.process.areas:
+        log_snr = SCHEDULES[schedule].log_snr[area.entries]
+        log_snr = log_snr[np.isfinite(log_snr)]
+        assert (f"area.{area.name}" in over_log_snr) == (len(log_snr) > 0)
+        if len(log_snr):
+            right, left = sorted(over_log_snr[f"area.{area.name}"])
+            assert right <= log_snr.min() <= log_snr.max() <= left
 
 
 def shades(patches: list[Rectangle]) -> dict[str, tuple[float, float]]:
@@ -141,6 +149,47 @@ def test_no_global_figure_is_made(tmp_path: Path) -> None:
     subprocess.run(command, capture_output=True, check=True)
 
 
+def test_weights_over_orders_of_magnitude_have_a_logarithmic_axis() -> None:
+    schedule = SCHEDULES["linear"]
+
+    def scale(*names: str) -> str:
+        samplers = {
+            name: speediff.TimestepSampler(schedule, weighting=name, prediction="epsilon") for name in names
+        }
+        figure = plots.plan_figure(make_plan(schedule, samplers))
+        (panel,) = [panel for panel in figure.axes if "weight" in panel.get_ylabel()]
+        return str(panel.get_yscale())
+
+    assert scale("change_aware") == scale("change_aware", "uniform") == "linear"
+    assert scale("min_snr") == scale("change_aware", "edm") == "log"
+
+
+def test_many_methods_all_look_different() -> None:
+    schedule = SCHEDULES["small"]
+    samplers = {f"p{i}": speediff.TimestepSampler(schedule) for i in range(12)}
+    drawn = lines(plots.plan_figure(make_plan(schedule, samplers)))
+    for part in ("probabilities", "weights", "emphasis"):
+        looks = {(line.get_color(), line.get_linestyle()) for name, line in drawn.items() if part in name}
+        assert len(looks) >= len(samplers)
+
+
+@pytest.mark.parametrize("name", ["laplace(scale=1)+min_snr(gamma=5)*p2(k=2,gamma=1)", "a$_{$b"])
+def test_long_and_strange_names_stay_inside_the_picture(name: str, tmp_path: Path) -> None:
+    schedule = SCHEDULES["linear"]
+    sampler = speediff.TimestepSampler(schedule, "laplace", "min_snr", "v")
+    for count in (1, 3):
+        plan = make_plan(schedule, {name + " " * i: sampler for i in range(count)})
+        figure = plots.plan_figure(plan)
+        figure.savefig(tmp_path / "plan.png")
+        width = figure.get_window_extent().width
+        for panel in figure.axes:
+            legend = panel.get_legend()
+            for part in (panel.title, *([legend] if legend else [])):
+                box = part.get_window_extent()
+                assert box.x0 >= 0
+                assert box.x1 <= width
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("names", [["edm"], ["laplace", "min_snr", "speed"]])
 def test_what_is_drawn_is_what_the_samplers_do(schedule: str, names: list[str]) -> None:
@@ -155,6 +204,8 @@ def test_what_is_drawn_is_what_the_samplers_do(schedule: str, names: list[str]) 
     }
     samplers = {name: makers[name]() for name in names}
     drawn = lines(plots.plan_figure(make_plan(steps, samplers)))
+    plain = speediff.TimestepSampler(steps).emphasis()
+    np.testing.assert_array_equal(drawn["process.uniform_emphasis"].get_data(), plain)
     for name, sampler in samplers.items():
         log_snr, emphasis = sampler.emphasis()
         for part, x, y in (
@@ -175,13 +226,3 @@ def test_noise_grows_to_the_right_in_every_panel() -> None:
     levels = figure.axes[-1]
     assert "noise grows to the right" in levels.get_xlabel()
     assert levels.get_xlim()[0] > levels.get_xlim()[1]
-
-
-def test_weights_of_many_magnitudes_have_a_logarithmic_axis() -> None:
-    steps = SCHEDULES["linear"]
-    for name, scale in (("edm", "log"), ("change_aware", "linear")):
-        sampler = speediff.TimestepSampler(steps, weighting=name, prediction="epsilon")
-        figure = plots.plan_figure(
-            make_plan(steps, {name: sampler, "uniform": speediff.TimestepSampler(steps)})
-        )
-        assert figure.axes[2].get_yscale() == scale
