@@ -4,7 +4,7 @@ import NoiseSchedules
 ///
 /// Losses are weighted with 1/(T·P), so that the objective stays as it is. Uniform until each bin has had a loss. A bin's
 /// mean counts as at least a thousandth of the bins' average, so that it goes on being drawn. Source: Kingma and Gao,
-/// "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation", 2023, Appendix F.
+/// "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation", 2023.
 public struct AdaptiveDensity: ChangingDensity {
   /// The number of bins.
   public let bins: Int

@@ -2,7 +2,7 @@ import NoiseSchedules
 
 /// A Cauchy density in λ = ln S: p(λ) = scale/(π((λ-mean)²+scale²)).
 ///
-/// Source: Hang et al., "Improved Noise Schedule for Diffusion Training", ICCV 2025, Table 1.
+/// Source: Hang et al., "Improved Noise Schedule for Diffusion Training", ICCV 2025.
 public struct CauchyDensity: LogSNRDensity {
   /// Where the density is largest; above 0 means less noise.
   public let mean: Double

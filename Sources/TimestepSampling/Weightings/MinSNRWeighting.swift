@@ -1,7 +1,7 @@
 /// Min-SNR-γ: min(S, γ) on the x₀ loss.
 ///
 /// On the ε loss that is min(S, γ)/S, whose limit at S = 0 is 1. Source: Hang et al., "Efficient Diffusion Training via
-/// Min-SNR Weighting Strategy", ICCV 2023, Eq. 8.
+/// Min-SNR Weighting Strategy", ICCV 2023.
 public struct MinSNRWeighting: SNRWeighting {
   /// `min_snr`.
   public static let name = "min_snr"
@@ -26,7 +26,7 @@ public struct MinSNRWeighting: SNRWeighting {
 /// A smooth Min-SNR: γS/(S+γ) on the x₀ loss, γ/(S+γ) on the ε loss.
 ///
 /// Source: Crowson et al., "Scalable High-Resolution Pixel-Space Image Synthesis with Hourglass Diffusion Transformers",
-/// ICML 2024, Section 4.4, where γ = 4; k-diffusion's own `soft-min-snr` has γ = σ_data⁻².
+/// 2024; crowsonkb/k-diffusion, whose own `soft-min-snr` has γ = σ_data⁻².
 public struct SoftMinSNRWeighting: SNRWeighting {
   /// `soft_min_snr`.
   public static let name = "soft_min_snr"

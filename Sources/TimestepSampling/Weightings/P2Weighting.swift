@@ -2,7 +2,7 @@ import NoiseSchedules
 
 /// P2 weighting: 1/(k+S)^γ on the ε loss.
 ///
-/// Source: Choi et al., "Perception Prioritized Training of Diffusion Models", CVPR 2022, Eq. 8.
+/// Source: Choi et al., "Perception Prioritized Training of Diffusion Models", CVPR 2022.
 public struct P2Weighting: SNRWeighting {
   /// `p2`.
   public static let name = "p2"

@@ -27,7 +27,7 @@ public struct InverseSNRWeighting: SNRWeighting {
 }
 
 /// max(S, 1) on the x₀ loss. Source: Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models",
-/// ICLR 2022, Eq. 11.
+/// ICLR 2022.
 public struct TruncatedSNRWeighting: SNRWeighting {
   /// `truncated_snr`.
   public static let name = "truncated_snr"
@@ -43,7 +43,8 @@ public struct TruncatedSNRWeighting: SNRWeighting {
 
 /// √S on the x₀ loss, 1/√S on the ε loss.
 ///
-/// Source: Yu et al., "Debias the Training of Diffusion Models", 2023, Eq. 13.
+/// Source: Yu et al., "Unmasking Bias in Diffusion Model Training", ECCV 2024 (first "Debias the Training of Diffusion
+/// Models", 2023).
 public struct DebiasedWeighting: SNRWeighting {
   /// `debiased`.
   public static let name = "debiased"

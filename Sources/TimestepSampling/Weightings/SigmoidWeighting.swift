@@ -4,7 +4,7 @@ import NoiseSchedules
 /// schedule.
 ///
 /// dλ/du is the discrete gradient of λ times T. Source: Kingma and Gao, "Understanding Diffusion Objectives as the ELBO
-/// with Simple Data Augmentation", 2023, Section 4; Hoogeboom et al., "Simpler Diffusion (SiD2)", 2024, whose
+/// with Simple Data Augmentation", 2023; Hoogeboom et al., "Simpler Diffusion (SiD2)", 2024, whose
 /// e^b·sigmoid(λ-b) on the x₀ loss is the same.
 public struct SigmoidWeighting: TimestepWeighting {
   /// The bias b.

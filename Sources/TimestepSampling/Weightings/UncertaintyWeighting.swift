@@ -5,7 +5,7 @@ import NoiseSchedules
 ///
 /// w are the other factors of a product. The means run in bins of equal width in t; the factor is 1 until each bin with
 /// a step that can be drawn has had a loss, and a mean counts as at least a millionth of the average. Source: Karras et
-/// al., "Analyzing and Improving the Training Dynamics of Diffusion Models", CVPR 2024, Eq. 14–17.
+/// al., "Analyzing and Improving the Training Dynamics of Diffusion Models", CVPR 2024.
 public struct UncertaintyWeighting: ChangingWeighting {
   /// The number of bins.
   public let bins: Int
