@@ -361,7 +361,7 @@ speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler
 
 /* What the sampler asks the network to learn: P * w for the loss of epsilon, divided by |d lambda / di| and normalized,
  * over lambda = ln(SNR). A step with SNR = 0 is left out: `count` must be T, or T - 1 for zero terminal SNR. Without a
- * prediction the sampler counts as one of epsilon. */
+ * prediction the sampler counts as one of epsilon. P is the nominal one for official SpeeD. */
 speediff_status speediff_sampler_emphasis(const speediff_sampler *sampler, int64_t step, double *log_snr,
                                           double *emphasis, int64_t count);
 

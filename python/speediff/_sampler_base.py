@@ -174,7 +174,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
         E(λ_i) = P_i·w_eps,i/|dλ/di|, with the discrete gradient of λ and Σ E·|dλ/di| = 1. Two samplers with
         the same emphasis train the same objective, and differ in the variance of its gradient alone. A
-        sampler without `prediction` counts as one of ε.
+        sampler without `prediction` counts as one of ε. For "official" it is that of the nominal P.
 
         Returns:
             λ, falling, and E, both float64 of shape (T,), or (T-1,) if the last step has S = 0.
