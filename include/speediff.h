@@ -95,7 +95,8 @@ speediff_status speediff_schedule_create_sigmoid(int64_t steps, double beta_star
                                                  speediff_schedule **out);
 
 /* beta = linspace(beta_start, beta_end) over the first T * fraction steps, rounded down, then beta_end: `warmup10` and
- * `warmup50` of guided-diffusion and DiT for 0.1 and 0.5. fraction in (0, 1]; both end points in (0, 1). */
+ * `warmup50` of guided-diffusion and DiT for 0.1 and 0.5. fraction in (0, 1]; both end points in (0, 1], 1 at the last step
+ * alone. */
 speediff_status speediff_schedule_create_warmup(int64_t steps, double fraction, double beta_start, double beta_end,
                                                 speediff_schedule **out);
 
@@ -133,12 +134,12 @@ typedef enum speediff_table {
   SPEEDIFF_TABLE_SQRT_ONE_MINUS_ALPHAS_CUMPROD = 5,     /* the factor of the noise in x_t */
   SPEEDIFF_TABLE_SNR = 6,                               /* alphas_cumprod / (1 - alphas_cumprod) */
   SPEEDIFF_TABLE_LOG_SNR = 7,                           /* its natural logarithm; -inf where alphas_cumprod is 0 */
-  SPEEDIFF_TABLE_SIGMAS = 8,                            /* 1 / sqrt(snr); inf where alphas_cumprod is 0 */
+  SPEEDIFF_TABLE_SIGMAS = 8,                            /* 1 / sqrt(snr); inf where alphas_cumprod is 0 or denormal */
   /* The process increment, SpeeD's Theorem 1, exact forms. Entry i belongs to t = i + 1. */
   SPEEDIFF_TABLE_INCREMENT_MEAN_FACTOR = 9,             /* phi_t / x_0; T - 1 values */
   SPEEDIFF_TABLE_INCREMENT_VARIANCE = 10,               /* Psi_t, of independent draws; T - 1 values */
   SPEEDIFF_TABLE_INCREMENT_RATE = 11,                   /* discrete gradient of 1 - alphas_cumprod; T values */
-  SPEEDIFF_TABLE_INCREMENT_MAGNITUDE = 12,              /* r_t = 1 / alphas_cumprod; inf where that is 0; T values */
+  SPEEDIFF_TABLE_INCREMENT_MAGNITUDE = 12,              /* r_t = 1 / alphas_cumprod; inf where that is 0 or denormal; T values */
   /* Its closed forms, for schedules whose beta increase in equal steps; T values. */
   SPEEDIFF_TABLE_CLOSED_FORM_MEAN_BOUND = 13,           /* beta_max / r_t, bounds |phi_t|^2 / |E x_0|^2 */
   SPEEDIFF_TABLE_CLOSED_FORM_VARIANCE = 14,             /* 2 - 2 / r_t */
@@ -176,7 +177,8 @@ speediff_status speediff_respacing_ddim(int64_t steps, int64_t *timesteps, int64
 
 /* ---- Samplings: which time steps to draw ----------------------------------------------------------------------- */
 
-/* A probability for each step of whatever schedule it is combined with. */
+/* A probability for each step of whatever schedule it is combined with. One is made of at most 256 others, and so is a
+ * weighting. */
 typedef struct speediff_sampling speediff_sampling;
 
 /* Makes the sampling of a name, with up to as many parameters as it has; the others have their defaults.
@@ -200,7 +202,7 @@ typedef struct speediff_sampling speediff_sampling;
  *   cauchy              mean = 0, scale = 1              lambda ~ Cauchy(mean, scale). scale > 0
  *   loss_second_moment  history = 10, uniform_prob = 0.001
  *                                                        proportional to the root mean square of the last `history`
- *                                                        losses of each step; learns
+ *                                                        losses of each step; learns. history * T <= 2^27
  *   adaptive            bins = 100, decay = 0.999        proportional to the running mean of w * loss per bin of t; learns
  */
 speediff_status speediff_sampling_create(const char *name, const double *parameters, int64_t count,

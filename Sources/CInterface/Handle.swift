@@ -34,5 +34,6 @@ func unwrap<Pointer>(_ pointer: Pointer?, _ argument: String) throws -> Pointer 
 /// Copies a table to the caller's array, whose length must be the table's.
 func copy(_ table: [Double], to out: UnsafeMutablePointer<Double>?, count: Int64) throws {
   guard count == table.count else { throw WrongCountError(argument: "count", expected: table.count, count: count) }
+  guard count > 0 else { return }
   try unwrap(out, "out").update(from: table, count: table.count)
 }

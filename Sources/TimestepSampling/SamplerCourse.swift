@@ -41,10 +41,8 @@ final class SamplerCourse: Sendable {
     fixed = isFixed ? table : nil
     state = Mutex(State(density: density, weighting: weighting, table: table))
     // What does not fit later in training is to be told at its beginning.
-    if !isFixed {
-      for step in [density.nextChange(after: 0) ?? 0, UInt64.max - 1] {
-        _ = try Self.table(at: step, density, weighting, schedule, pairing, normalize)
-      }
+    for step in Set(density.turns) {
+      _ = try Self.table(at: step, density, weighting, schedule, pairing, normalize)
     }
   }
 

@@ -101,6 +101,30 @@ struct DensityTests {
     #expect(changes == 1000 && step == 7 + 2503)
   }
 
+  @Test("What would not work later in training is told when a sampler is made")
+  func laterTrouble() throws {
+    // Between the two blends' changes half of the steps cannot be drawn.
+    let partial = try TruncatedDensity(base: UniformDensity(), end: 500)
+    let inner = try BlendDensity(first: partial, second: UniformDensity(), startStep: 1000, endStep: 2000)
+    let outer = try BlendDensity(first: UniformDensity(), second: inner, endStep: 100)
+    #expect(throws: ArgumentError.self) {
+      try TimestepSampler(
+        schedule: Self.linear, density: outer, weighting: ToEmphasisWeighting(),
+        options: SamplerOptions(seed: 0, prediction: .epsilon))
+    }
+  }
+
+  @Test("Combinations have a largest size, so that no nest exhausts the stack")
+  func largestCombination() throws {
+    var density: any TimestepDensity = UniformDensity()
+    var weighting: any TimestepWeighting = UniformWeighting()
+    for _ in 1..<256 { density = try ShiftedDensity(base: density, shift: 1) }
+    for _ in 1..<8 { weighting = try ProductWeighting(weighting, weighting) }
+    #expect(try density.probabilities(for: Self.linear).count == 1000)
+    #expect(throws: ArgumentError.self) { try ShiftedDensity(base: density, shift: 1) }
+    #expect(throws: ArgumentError.self) { try ProductWeighting(weighting, weighting) }
+  }
+
   @Test(
     "Parameters out of range are refused",
     arguments: [

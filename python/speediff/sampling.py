@@ -197,7 +197,7 @@ class LossSecondMoment(
     that the objective stays as it is.
 
     Args:
-        history: How many losses of each step count, at least 1; history·T is at most 2³⁰.
+        history: How many losses of each step count, at least 1; history·T is at most 2²⁷.
         uniform_prob: The share of the uniform density, in [0, 1].
     """
 

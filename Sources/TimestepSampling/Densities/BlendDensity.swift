@@ -11,6 +11,8 @@ public struct BlendDensity: ChangingDensity {
   public let startStep: Int
   /// The training step at which it ends.
   public let endStep: Int
+  /// Both parts' and itself.
+  public let parts: Int
 
   /// The largest training step that a blend can end at: thousandths of it still fit an integer.
   public static let largestStep = 1 << 53
@@ -24,6 +26,7 @@ public struct BlendDensity: ChangingDensity {
       throw ArgumentError(
         "end_step", "must be above start_step = \(startStep) and at most \(Self.largestStep)", got: endStep)
     }
+    parts = try combinedParts("first", first.parts, second.parts)
     self.first = first
     self.second = second
     self.startStep = startStep

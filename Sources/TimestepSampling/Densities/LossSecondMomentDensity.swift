@@ -11,8 +11,8 @@ public struct LossSecondMomentDensity: ChangingDensity {
   /// The share of the uniform density, in [0, 1].
   public let uniformProb: Double
 
-  /// The most losses that are kept, over all steps: 4 GiB.
-  public static let maximumEntries = 1 << 30
+  /// The most losses that are kept, over all steps: half a GiB.
+  public static let maximumEntries = 1 << 27
 
   /// Makes the density.
   ///
@@ -30,7 +30,7 @@ public struct LossSecondMomentDensity: ChangingDensity {
 
   /// An empty history.
   ///
-  /// - Throws: `ArgumentError` if history·T exceeds 2³⁰.
+  /// - Throws: `ArgumentError` if history·T exceeds 2²⁷.
   public func state(for schedule: NoiseSchedule) throws -> any DensityState {
     guard history <= Self.maximumEntries / schedule.steps else {
       throw ArgumentError(

@@ -8,12 +8,15 @@ public struct MixtureDensity: ChangingDensity {
   public let b: any TimestepDensity
   /// The share of `a`, in [0, 1].
   public let share: Double
+  /// Both parts' and itself.
+  public let parts: Int
 
   /// Makes the mixture.
   ///
   /// - Throws: `ArgumentError` unless the share is in [0, 1].
   public init(a: any TimestepDensity, b: any TimestepDensity, share: Double) throws {
     guard share >= 0, share <= 1 else { throw ArgumentError("share", "must be in [0, 1]", got: share) }
+    parts = try combinedParts("a", a.parts, b.parts)
     self.a = a
     self.b = b
     self.share = share
@@ -52,6 +55,12 @@ enum Share: Sendable {
     return start + (next * (end - start) + Self.stages - 1) / Self.stages
   }
 
+  /// The steps at which another set of parts begins to be drawn.
+  var turns: [UInt64] {
+    guard case .falling(let start, let end) = self else { return [] }
+    return [nextChange(after: start) ?? end, end]
+  }
+
   private static func stage(at step: UInt64, _ start: UInt64, _ end: UInt64) -> UInt64 {
     if step <= start { return 0 }
     return step >= end ? stages : (step - start) * stages / (end - start)
@@ -73,6 +82,7 @@ struct PairState: DensityState {
     [a.nextChange(after: step), b.nextChange(after: step), share.nextChange(after: step)].compactMap { $0 }.min()
   }
 
+  var turns: [UInt64] { a.turns + b.turns + share.turns }
   var keepsObjective: Bool { a.keepsObjective || b.keepsObjective }
   var history: [Double] { a.history + b.history }
   var historyCount: Int { a.historyCount + b.historyCount }

@@ -11,12 +11,15 @@ public struct ShiftedDensity: ChangingDensity {
   public let base: any TimestepDensity
   /// Above 1: more noise.
   public let shift: Double
+  /// The base's and itself.
+  public let parts: Int
 
   /// Makes the shift.
   ///
   /// - Throws: `ArgumentError` unless the shift is finite and above 0.
   public init(base: any TimestepDensity, shift: Double = 3) throws {
     try checkPositive("shift", shift)
+    parts = try combinedParts("base", base.parts)
     self.base = base
     self.shift = shift
   }

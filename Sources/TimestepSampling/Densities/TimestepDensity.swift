@@ -5,7 +5,7 @@ import NoiseSchedules
 /// To add a method, write one type that conforms in one file: `probabilities(for:)` is all that is needed. `UnitDensity`
 /// and `LogSNRDensity` are for densities of the noise level, which they cut into steps; methods that change during
 /// training have a `DensityState` of their own.
-public protocol TimestepDensity: Sendable {
+public protocol TimestepDensity: TrainingMethod {
   /// P at the first training step, of shape (T,): finite, ≥ 0, with sum 1.
   ///
   /// - Throws: `ArgumentError` where the method's parameters do not fit the schedule.

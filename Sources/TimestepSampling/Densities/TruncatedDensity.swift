@@ -9,6 +9,8 @@ public struct TruncatedDensity: ChangingDensity {
   public let start: Int
   /// The step after the last; nil: T.
   public let end: Int?
+  /// The base's and itself.
+  public let parts: Int
 
   /// Makes the restriction.
   ///
@@ -16,6 +18,7 @@ public struct TruncatedDensity: ChangingDensity {
   public init(base: any TimestepDensity, start: Int = 0, end: Int? = nil) throws {
     guard start >= 0 else { throw ArgumentError("start", "must be at least 0", got: start) }
     if let end, end <= start { throw ArgumentError("end", "must be above start = \(start)", got: end) }
+    parts = try combinedParts("base", base.parts)
     self.base = base
     self.start = start
     self.end = end
@@ -49,6 +52,7 @@ struct TransformedState: DensityState {
   func probabilities(at step: UInt64) throws -> [Double] { try transform(base.probabilities(at: step)) }
   func nextChange(after step: UInt64) -> UInt64? { base.nextChange(after: step) }
 
+  var turns: [UInt64] { base.turns }
   var keepsObjective: Bool { base.keepsObjective }
   var history: [Double] { base.history }
   var historyCount: Int { base.historyCount }

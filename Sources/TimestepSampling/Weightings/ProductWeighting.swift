@@ -9,9 +9,14 @@ public struct ProductWeighting: ChangingWeighting {
   public let a: any TimestepWeighting
   /// The other factor.
   public let b: any TimestepWeighting
+  /// Both factors' and itself.
+  public let parts: Int
 
   /// Makes the product.
-  public init(_ a: any TimestepWeighting, _ b: any TimestepWeighting) {
+  ///
+  /// - Throws: `ArgumentError` if it would be made of more than 256 weightings.
+  public init(_ a: any TimestepWeighting, _ b: any TimestepWeighting) throws {
+    parts = try combinedParts("a", a.parts, b.parts)
     self.a = a
     self.b = b
   }

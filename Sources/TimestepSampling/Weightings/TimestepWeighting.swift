@@ -3,7 +3,7 @@ import NoiseSchedules
 /// A factor for each time step's loss: how much each noise level counts.
 ///
 /// The factor acts on the mean squared error only, not on the variational term of a model with learned variance.
-public protocol TimestepWeighting: Sendable {
+public protocol TimestepWeighting: TrainingMethod {
   /// w at the first training step under uniform draws, of shape (T,): finite and ≥ 0.
   ///
   /// - Parameters:
