@@ -2,12 +2,18 @@ import NoiseSchedules
 import Synchronization
 
 /// The tables of a row of calls.
-struct TableRow {
-  fileprivate let tables: [DrawTable]
-  /// Which table each call has; nil: all the first.
-  fileprivate let places: [Int]?
+enum TableRow {
+  /// All calls have the same; nothing is allocated for it.
+  case one(DrawTable)
+  /// Which table each call has.
+  case several([DrawTable], places: [Int])
 
-  subscript(call: Int) -> DrawTable { tables[places?[call] ?? 0] }
+  subscript(call: Int) -> DrawTable {
+    switch self {
+    case .one(let table): table
+    case .several(let tables, let places): tables[places[call]]
+    }
+  }
 }
 
 /// The density and the weighting of one sampler over the course of training, and the table for the step at hand.
@@ -57,7 +63,7 @@ final class SamplerCourse: Sendable {
 
   /// The tables of a row of calls, of which each names its training step.
   func tables(_ calls: Int, step: (_ call: Int) throws -> UInt64) throws -> TableRow {
-    if let fixed { return TableRow(tables: [fixed], places: nil) }
+    if let fixed { return .one(fixed) }
     var tables: [DrawTable] = []
     var places: [Int] = []
     for call in 0..<calls {
@@ -65,7 +71,7 @@ final class SamplerCourse: Sendable {
       if tables.last !== next { tables.append(next) }
       places.append(tables.count - 1)
     }
-    return TableRow(tables: tables, places: places)
+    return .several(tables, places: places)
   }
 
   /// Learns from the losses of a batch; on an error nothing has changed.
