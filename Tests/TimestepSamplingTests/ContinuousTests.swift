@@ -46,7 +46,7 @@ struct ContinuousTests {
   @Test("SpeeD's threshold and rate are those of one magnitude, 1/ᾱ")
   func speed() throws {
     let (edm, flow) = (Self.processes[2], Self.processes[3])
-    // METHODS of the extension: σ_τ = σ_data·√(r-1), and for rectified flow t_ad = 0.5, τ = √(r-1)/(1+√(r-1)).
+    // Closed forms: σ_τ = σ_data·√(r-1), and for rectified flow t_ad = 0.5, τ = √(r-1)/(1+√(r-1)).
     for (process, r, level) in [(edm, 143.5, 5.97), (edm, 10, 1.5), (flow, 143.5, 0.9227), (flow, 10, 0.75)] {
       let suppressed = try AsymmetricDensity(k: 5, threshold: .magnitude(r)).levels(of: process)
       let base = try process.density.levels(of: process)
