@@ -124,11 +124,7 @@ public final class TimestepSampler: Sendable {
     firstCall: UInt64, calls: Int, count: Int, timesteps: UnsafeMutablePointer<Int64>,
     weights: UnsafeMutablePointer<Float>
   ) throws {
-    // Checked also where there are no calls to make.
-    _ = try options.layout.slice(call: firstCall, count: count)
-    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
-      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
-    }
+    try options.layout.check(calls: calls, from: firstCall, count: count)
     func slice(_ call: Int) throws -> BatchSlice {
       try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
     }

@@ -30,7 +30,7 @@ class Process:
         """Fixes the types, and lets the library check the parameters."""
         for field in fields(self):  # type: ignore[arg-type]
             object.__setattr__(self, field.name, _arguments.real(field.name, getattr(self, field.name)))
-        object.__setattr__(self, "_handle", self._create())
+        self._create()
 
     def sigma(self, t: Table) -> Table:
         """σ at the process's own times t, float64 (n,), above 0 (and below 1 for rectified flow)."""
@@ -56,7 +56,8 @@ class Process:
         times = _buffers.table_input("t", t)
         out = np.empty(len(times), np.float64)
         pointers = _buffers.input_pointer(times), _buffers.output_pointer(out)
-        c.speediff_process_evaluate(self._handle.pointer, quantity, *pointers, len(times))  # type: ignore[attr-defined]
+        process = self._create()
+        c.speediff_process_evaluate(process.pointer, quantity, *pointers, len(times))
         return out
 
 

@@ -88,11 +88,7 @@ public final class SigmaSampler: Sendable {
     firstCall: UInt64, calls: Int, count: Int, levels: UnsafeMutablePointer<Float>,
     weights: UnsafeMutablePointer<Float>
   ) throws {
-    // Checked also where there are no calls to make.
-    _ = try options.layout.slice(call: firstCall, count: count)
-    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
-      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
-    }
+    try options.layout.check(calls: calls, from: firstCall, count: count)
     for call in 0..<calls {
       let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
       draw(slice, levels: levels + call * count, weights: weights + call * count)

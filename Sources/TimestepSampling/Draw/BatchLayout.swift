@@ -86,4 +86,11 @@ public struct BatchLayout: Sendable, Equatable {
     return try BatchSlice(
       step: step, offset: (Int(microBatch) * worldSize + rank) * count, count: count, total: entries)
   }
+  /// Throws unless this many calls from one on can be drawn, also where there are none to make.
+  func check(calls: Int, from firstCall: UInt64, count: Int) throws {
+    _ = try slice(call: firstCall, count: count)
+    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
+      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
+    }
+  }
 }

@@ -25,7 +25,7 @@ public struct SigmoidWeighting: TimestepWeighting {
     let prediction = try prediction.required(by: "sigmoid")
     let (snr, logSNR) = (schedule.snr, schedule.logSNR)
     let slopes = gradient(logSNR)
-    return try schedule.snr.indices.map { i in
+    return try snr.indices.map { i in
       let epsilon = sigmoid(logSNR: logSNR[i]) * abs(slopes[i]) * Double(schedule.steps)
       let weight = prediction.weight(epsilon: epsilon, snr: snr[i])
       guard epsilon.isFinite, weight.isFinite else {

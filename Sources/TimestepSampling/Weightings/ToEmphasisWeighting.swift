@@ -16,15 +16,16 @@ public struct ToEmphasisWeighting: ChangingWeighting {
   ///   form has no value.
   public func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState {
     let prediction = try prediction.required(by: "to_emphasis")
+    let snr = schedule.snr
     let shares: [Double]
     if let emphasis {
       shares = try emphasis.shares(on: schedule)
     } else {
-      let steps = schedule.snr.count { $0 > 0 }
-      shares = schedule.snr.map { $0 > 0 ? 1 / Double(steps) : 0 }
+      let steps = snr.count { $0 > 0 }
+      shares = snr.map { $0 > 0 ? 1 / Double(steps) : 0 }
     }
     return ToEmphasisState(
-      shares: zip(shares, schedule.snr).map { share, snr in
+      shares: zip(shares, snr).map { share, snr in
         share > 0 ? prediction.weight(epsilon: share, snr: snr) : 0
       })
   }
