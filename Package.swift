@@ -12,11 +12,24 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CSpeeDiff", path: "include"),
-    .target(name: "NoiseSchedules"),
+    .target(name: "ArgumentErrors"),
+    .target(name: "NoiseSchedules", dependencies: ["ArgumentErrors"]),
+    .target(name: "Safetensors"),
     .target(name: "TimestepSampling", dependencies: ["NoiseSchedules"]),
-    .target(name: "CInterface", dependencies: ["CSpeeDiff", "NoiseSchedules", "TimestepSampling"]),
+    .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
+    .target(name: "Kernels", dependencies: ["COpenBLAS"]),
+    .target(name: "Networks", dependencies: ["ArgumentErrors", "Kernels"]),
+    .target(
+      name: "Training",
+      dependencies: ["ArgumentErrors", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling"]),
+    .target(
+      name: "CInterface",
+      dependencies: [
+        "ArgumentErrors", "CSpeeDiff", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling", "Training",
+      ]),
     .executableTarget(name: "DrawBenchmark", dependencies: ["NoiseSchedules", "TimestepSampling"]),
     .testTarget(name: "NoiseSchedulesTests", dependencies: ["NoiseSchedules"]),
+    .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"], exclude: ["Fixtures"]),
     .testTarget(name: "TimestepSamplingTests", dependencies: ["NoiseSchedules", "TimestepSampling"]),
   ],
   swiftLanguageModes: [.v6]

@@ -62,7 +62,12 @@ typedef enum speediff_status {
   SPEEDIFF_ERROR_NULL_POINTER = 1,     /* a pointer that must not be NULL is */
   SPEEDIFF_ERROR_INVALID_ARGUMENT = 2, /* a value is outside its range, or does not fit another one */
   SPEEDIFF_ERROR_WRONG_COUNT = 3,      /* an array's length is not the one that the function needs */
-  SPEEDIFF_ERROR_INTERNAL = 4          /* a defect of the library */
+  SPEEDIFF_ERROR_INTERNAL = 4,         /* a defect of the library */
+  SPEEDIFF_ERROR_OUT_OF_MEMORY = 5,    /* the machine does not have the memory */
+  SPEEDIFF_ERROR_FILE = 6,             /* a file cannot be read or written, or holds something else */
+  SPEEDIFF_ERROR_NOT_FINITE = 7,       /* a loss or a gradient is not finite */
+  SPEEDIFF_ERROR_BUSY = 8,             /* another thread is using the handle, or another process made it */
+  SPEEDIFF_ERROR_CANCELLED = 9         /* a callback asked to stop */
 } speediff_status;
 
 /* What the last failed call on this thread did wrong, as one sentence: "k must be at least 1, got 0.5". Never NULL;
@@ -476,6 +481,184 @@ speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *
  * multiplier > 0; sigma >= 0; count at most 2^24. */
 speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, double multiplier, const double *sigma,
                                          double *out, int64_t count);
+
+/* ---- Networks -------------------------------------------------------------------------------------------------- */
+
+/* The shape of a DiT (Peebles and Xie 2023). Parameters have the names and shapes of the authors' PyTorch code. */
+typedef struct speediff_dit_config {
+  int64_t input_size;        /* pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14 */
+  int64_t patch_size;        /* pixels along a patch's side */
+  int64_t in_channels;       /* planes of an image, at most 2^12 */
+  int64_t hidden_size;       /* floats of a token: a multiple of 4 and of num_heads, at most 2^16 */
+  int64_t depth;             /* blocks, at most 2^12 */
+  int64_t num_heads;         /* attention heads of a block */
+  double mlp_ratio;          /* hidden floats of a block's MLP over hidden_size, in (0, 64] */
+  int64_t num_classes;       /* 0: a network without labels */
+  double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
+  int32_t learn_sigma;       /* 0 or 1: predict a variance too, in as many planes again */
+} speediff_dit_config;
+
+/* DiT-XL/2 on latents of 32 x 32 x 4. */
+#define SPEEDIFF_DIT_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1}
+
+/* Sets patch_size, hidden_size, depth and num_heads of an official network: "DiT-S/2" ... "DiT-XL/8". */
+speediff_status speediff_dit_config_set_name(speediff_dit_config *config, const char *name);
+
+/* ---- Trainers -------------------------------------------------------------------------------------------------- */
+
+/* How a network is trained. */
+typedef struct speediff_trainer_options {
+  double learning_rate; /* after the warm-up; at least 0 */
+  double beta1;         /* AdamW's, in [0, 1) */
+  double beta2;
+  double epsilon;       /* AdamW's, positive */
+  double weight_decay;  /* decoupled, at least 0 */
+  double ema_decay;     /* of the moving average of the parameters, in [0, 1] */
+  int32_t ema_warmup;   /* 1: the decay of update n = 1, 2, ... is at most (1 + n) / (10 + n) */
+  double max_grad_norm; /* the largest global norm of a gradient, positive; 0: no clipping */
+  int64_t warmup_steps; /* updates over which the learning rate rises linearly; 0: none */
+  uint64_t seed;        /* of initial parameters, noise and label dropout */
+  int32_t threads;      /* at most 1024; 0: as many as this process may use */
+} speediff_trainer_options;
+
+#define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
+
+/* Trains a DiT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
+ *
+ * One thread at a time may use a trainer: a call while another one runs fails with SPEEDIFF_ERROR_BUSY, as does one in a
+ * process that fork() made. The same seed gives the same run, bit by bit on one machine with one number of threads.
+ *
+ * Images are float, shape (n, in_channels, input_size, input_size), usually in [-1, 1]. 1 <= n <= 2^20. The first call
+ * with a larger n than before lays out memory anew; others allocate none. */
+typedef struct speediff_trainer speediff_trainer;
+
+/* Builds and initializes a network. The sampler draws its time steps; the sampler's prediction is the network's target,
+ * epsilon if unspecified. With flow, images are noised along the straight path of the same signal-to-noise ratio. */
+speediff_status speediff_trainer_create(const speediff_dit_config *config, const speediff_trainer_options *options,
+                                        const speediff_sampler *sampler, speediff_trainer **out);
+
+/* Frees a trainer, and with it the memory of speediff_trainer_buffer. NULL is allowed. */
+void speediff_trainer_destroy(speediff_trainer *trainer);
+
+/* Writes the network's shape, and the options as they are now, with the number of threads. */
+speediff_status speediff_trainer_config(const speediff_trainer *trainer, speediff_dit_config *out);
+speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out);
+
+/* Sets the learning rate of the updates to come. */
+speediff_status speediff_trainer_set_learning_rate(speediff_trainer *trainer, double learning_rate);
+
+/* Writes the number of updates so far. */
+speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
+
+/* Forward and backward of a micro-batch, whose gradient is added to that of the step's others. *loss becomes the mean
+ * over its samples of weight * mse, plus the variational term of guided-diffusion in bits per dimension where the
+ * variance is learned.
+ *
+ * y: classes in [0, num_classes), or the null label; NULL for a network without labels. t, noise, weights: NULL to be
+ * drawn, or the time steps in [0, T), the noise of the images' shape, the weights. Labels are dropped unless t is given.
+ *
+ * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
+speediff_status speediff_trainer_backward(speediff_trainer *trainer, const float *x, const int64_t *y, int64_t n,
+                                          const int64_t *t, const float *noise, const float *weights, double *loss);
+
+/* Clips the gradient, updates the parameters and their average, and ends the step. *norm, which may be NULL, becomes the
+ * gradient's global norm before clipping. */
+speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
+
+/* The samples of the last backward; 0 if there was none. */
+speediff_status speediff_trainer_last_count(const speediff_trainer *trainer, int64_t *out);
+
+/* Writes the time steps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. */
+speediff_status speediff_trainer_last_losses(const speediff_trainer *trainer, int64_t *t, float *losses,
+                                             int64_t count);
+
+/* The network alone: `out` becomes its prediction for n images, shape (n, in_channels or twice that, input_size,
+ * input_size). t: one per image, finite, fractions allowed. ema: 1 for the average of the parameters, 0 for themselves. */
+speediff_status speediff_trainer_forward(speediff_trainer *trainer, const float *x_t, const float *t, const int64_t *y,
+                                         int64_t n, int32_t ema, float *out);
+
+/* The number of parameters: tensors with a name. */
+speediff_status speediff_trainer_parameter_count(const speediff_trainer *trainer, int64_t *out);
+
+/* The most dimensions of a parameter. */
+#define SPEEDIFF_MAXIMUM_RANK 4
+
+/* Writes the name, the shape and the place of a parameter: its first float in each of the first five buffers. The name's
+ * memory is the trainer's. */
+speediff_status speediff_trainer_parameter(const speediff_trainer *trainer, int64_t index, const char **name,
+                                           int64_t shape[SPEEDIFF_MAXIMUM_RANK], int64_t *rank, int64_t *offset);
+
+/* The memory of a trainer. */
+typedef enum speediff_buffer {
+  SPEEDIFF_BUFFER_PARAMETERS = 1,
+  SPEEDIFF_BUFFER_GRADIENTS = 2,      /* of the step so far; scaled by 1 / accumulation, as if of the whole step */
+  SPEEDIFF_BUFFER_EXP_AVG = 3,        /* AdamW's mean gradient */
+  SPEEDIFF_BUFFER_EXP_AVG_SQ = 4,     /* AdamW's mean squared gradient */
+  SPEEDIFF_BUFFER_EMA_PARAMETERS = 5, /* the moving average of the parameters */
+  SPEEDIFF_BUFFER_POS_EMBED = 6       /* fixed positions, shape (1, tokens, hidden_size) */
+} speediff_buffer;
+
+/* Gives the memory itself, to be read or written between calls until the trainer is destroyed. Parameters begin at
+ * multiples of 64 bytes; leave the 0 between them alone. */
+speediff_status speediff_trainer_buffer(const speediff_trainer *trainer, speediff_buffer buffer, float **data,
+                                        int64_t *count);
+
+/* ---- Generation ------------------------------------------------------------------------------------------------ */
+
+typedef enum speediff_generation_method {
+  SPEEDIFF_GENERATION_DDPM = 1, /* ancestral sampling; Ho et al. 2020 */
+  SPEEDIFF_GENERATION_DDIM = 2  /* Song et al. 2021, Eq. 12 */
+} speediff_generation_method;
+
+/* How images are generated. */
+typedef struct speediff_generation_options {
+  int32_t method;   /* a speediff_generation_method */
+  int64_t steps;    /* of the schedule's T, in [2, T], spread evenly with the first and the last */
+  double eta;       /* DDIM's, at least 0; 0 is deterministic */
+  double cfg_scale; /* s in prediction(null) + s * (prediction(label) - prediction(null)); 1: no guidance */
+  int32_t clip;     /* 1: cut predictions of x_0 to [-1, 1] */
+  int32_t ema;      /* 1: the average of the parameters; 0: themselves */
+} speediff_generation_options;
+
+#define SPEEDIFF_GENERATION_OPTIONS_DEFAULT {SPEEDIFF_GENERATION_DDPM, 250, 0.0, 1.0, 0, 1}
+
+/* Is told after each step how many are done of how many; returns 0 to stop. It must not call the trainer. */
+typedef int32_t (*speediff_progress)(void *context, int64_t done, int64_t total);
+
+/* Generates n images, 0 <= n <= 2^20, into `out`, shape (n, in_channels, input_size, input_size). An image is a function of
+ * its seed, its label and the options, up to rounding. y: n labels, or NULL for a network without labels. progress may be
+ * NULL; where it stops the work, `out` holds unfinished images. */
+speediff_status speediff_trainer_generate(speediff_trainer *trainer, const int64_t *y, const uint64_t *seeds, int64_t n,
+                                          const speediff_generation_options *options, speediff_progress progress,
+                                          void *context, float *out);
+
+/* ---- Checkpoints ----------------------------------------------------------------------------------------------- */
+
+/* Writes the safetensors file `path`, in UTF-8, or replaces it as a whole: parameters and pos_embed under the names of the
+ * official state dict; the average and AdamW's moments with "ema.", "exp_avg." and "exp_avg_sq." before the name; the
+ * sampler's schedule and what it learned; options, step and `note`, any UTF-8 text, as metadata. A kill at any time leaves the old file or
+ * the new one. Between the micro-batches of a step this is an error. */
+speediff_status speediff_trainer_save(speediff_trainer *trainer, const char *path, const char *note);
+
+/* A file that speediff_trainer_save wrote, checked against its checksums. Immutable. */
+typedef struct speediff_checkpoint speediff_checkpoint;
+
+/* Opens a file. One that is torn, damaged, or of something else fails with SPEEDIFF_ERROR_FILE. */
+speediff_status speediff_checkpoint_open(const char *path, speediff_checkpoint **out);
+
+/* Closes a file. NULL is allowed. */
+void speediff_checkpoint_destroy(speediff_checkpoint *checkpoint);
+
+/* Gives the note, in the checkpoint's memory. */
+speediff_status speediff_checkpoint_note(const speediff_checkpoint *checkpoint, const char **note);
+
+/* Makes the schedule of the sampler that was used. */
+speediff_status speediff_checkpoint_schedule(const speediff_checkpoint *checkpoint, speediff_schedule **out);
+
+/* Makes the trainer that was saved: its steps go on bit by bit. The sampler must be one of the same method, seed, schedule and
+ * prediction; what the saved one had learned is put into it. threads: as in speediff_trainer_options. */
+speediff_status speediff_checkpoint_trainer(const speediff_checkpoint *checkpoint, const speediff_sampler *sampler,
+                                            int32_t threads, speediff_trainer **out);
 
 #ifdef __cplusplus
 }

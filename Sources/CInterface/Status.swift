@@ -1,5 +1,8 @@
 import CSpeeDiff
+import Kernels
 import NoiseSchedules
+import Safetensors
+import Training
 
 /// A pointer that must not be NULL is.
 struct NullPointerError: Error {
@@ -27,6 +30,15 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
   } catch let error as ArgumentError {
     LastError.set(error.description)
     return SPEEDIFF_ERROR_INVALID_ARGUMENT
+  } catch let error as MemoryError {
+    LastError.set(error.description)
+    return SPEEDIFF_ERROR_OUT_OF_MEMORY
+  } catch let error as SafetensorsError {
+    LastError.set(error.description)
+    return SPEEDIFF_ERROR_FILE
+  } catch let error as TrainingError {
+    LastError.set(error.description)
+    return error.status
   } catch {
     LastError.set("internal error: \(error)")
     return SPEEDIFF_ERROR_INTERNAL
@@ -37,4 +49,14 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
 @_cdecl("speediff_last_error") @implementation
 public func speediff_last_error() -> UnsafePointer<CChar>! {
   LastError.message
+}
+
+extension TrainingError {
+  fileprivate var status: speediff_status {
+    switch self {
+    case .busy, .forked: SPEEDIFF_ERROR_BUSY
+    case .notFinite: SPEEDIFF_ERROR_NOT_FINITE
+    case .cancelled: SPEEDIFF_ERROR_CANCELLED
+    }
+  }
 }

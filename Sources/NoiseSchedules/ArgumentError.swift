@@ -1,22 +1,4 @@
+import ArgumentErrors
+
 /// A caller's mistake: which argument, the rule it breaks, and the value that was given.
-///
-/// Its description reads as one sentence, for example `k must be at least 1, got 0.5`, and is the message that C and
-/// Python callers see.
-public struct ArgumentError: Error, Equatable, CustomStringConvertible {
-  /// The name of the argument, as the caller wrote it.
-  public let argument: String
-  /// What the argument has to fulfil, starting with a verb: `must be at least 1`.
-  public let rule: String
-  /// The value that was given, and what to do about it where there is something to say.
-  public let value: String
-
-  /// Describes a mistake.
-  public init(_ argument: String, _ rule: String, got value: some CustomStringConvertible) {
-    self.argument = argument
-    self.rule = rule
-    self.value = value.description
-  }
-
-  /// The sentence `argument rule, got value`.
-  public var description: String { "\(argument) \(rule), got \(value)" }
-}
+public typealias ArgumentError = ArgumentErrors.ArgumentError

@@ -11,32 +11,46 @@ from . import processes, sampling, weighting
 from ._library import library_path
 from ._method_list import MethodInfo, methods
 from .errors import (
+    SpeeDiffBusyError,
+    SpeeDiffCancelledError,
     SpeeDiffClosedError,
     SpeeDiffError,
+    SpeeDiffFileError,
     SpeeDiffInternalError,
     SpeeDiffLibraryError,
+    SpeeDiffMemoryError,
+    SpeeDiffNonFiniteError,
     SpeeDiffTypeError,
     SpeeDiffValueError,
 )
 from .increments import ClosedFormIncrements, ProcessIncrements
+from .networks import DiT
 from .sampler import SigmaSampler, TimestepSampler
 from .schedules import NoiseSchedule
+from .training import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClosedFormIncrements",
+    "DiT",
     "MethodInfo",
     "NoiseSchedule",
     "ProcessIncrements",
     "SigmaSampler",
+    "SpeeDiffBusyError",
+    "SpeeDiffCancelledError",
     "SpeeDiffClosedError",
     "SpeeDiffError",
+    "SpeeDiffFileError",
     "SpeeDiffInternalError",
     "SpeeDiffLibraryError",
+    "SpeeDiffMemoryError",
+    "SpeeDiffNonFiniteError",
     "SpeeDiffTypeError",
     "SpeeDiffValueError",
     "TimestepSampler",
+    "Trainer",
     "__version__",
     "library_path",
     "methods",

@@ -22,6 +22,7 @@ _C_TYPES: dict[str, Any] = {
     "d": ctypes.c_double,
     "f": ctypes.c_float,
     **{char: ctypes.c_int64 for char in "lq" if np.dtype(char) == np.int64},
+    **{char: ctypes.c_uint64 for char in "LQ" if np.dtype(char) == np.uint64},
 }
 # ctypes takes an array where a pointer is declared, and one of no entries views any buffer.
 _C_ARRAYS: dict[str, Any] = {char: kind * 0 for char, kind in _C_TYPES.items()}
@@ -48,18 +49,44 @@ def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
     if not isinstance(array, np.ndarray):
         kind = type(array).__name__
         raise SpeeDiffTypeError(f"{argument} must be a NumPy array of dtype {name}, got a {kind}")
+    if array.ndim != 1 and array.dtype == dtype:
+        raise SpeeDiffTypeError(f"{argument} must have one dimension, got shape {array.shape}")
+    _check_layout(argument, array, dtype)
+    return array
+
+
+def _check_layout(argument: str, array: NDArray[Any], dtype: type[np.generic]) -> None:
+    """Raises unless the array has this dtype, and its memory the order that C expects."""
+    name = np.dtype(dtype).name
     if array.dtype != dtype:
         raise SpeeDiffTypeError(
             f"{argument} must have dtype {name} in this machine's byte order, got {array.dtype.str}; "
             f"convert it with .astype(np.{name})"
         )
-    if array.ndim != 1:
-        raise SpeeDiffTypeError(f"{argument} must have one dimension, got shape {array.shape}")
     if not (array.flags.c_contiguous and array.flags.aligned):
         raise SpeeDiffTypeError(
             f"{argument} must be contiguous and aligned, got strides {array.strides}; "
             "copy it with np.ascontiguousarray"
         )
+
+
+def check_shape(
+    argument: str, array: object, dtype: type[Scalar], shape: tuple[int | None, ...]
+) -> NDArray[Scalar]:
+    """The array itself, if it is a contiguous ndarray of this dtype and shape; None stands for any length."""
+    name = np.dtype(dtype).name
+    if not isinstance(array, np.ndarray):
+        raise SpeeDiffTypeError(
+            f"{argument} must be a NumPy array of dtype {name}, got a {type(array).__name__}"
+        )
+    _check_layout(argument, array, dtype)
+    fits = len(array.shape) == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("n" if length is None else str(length) for length in shape)
+        wanted += "," if len(shape) == 1 else ""
+        raise SpeeDiffValueError(f"{argument} must have shape ({wanted}), got {array.shape}")
     return array
 
 

@@ -1,5 +1,7 @@
 """The C interface: `include/speediff.h`, declaration by declaration, in the header's order.
 
+`_c_training.py` goes on where this ends.
+
 Argument types, result and error check are attached where a function is declared, so that no call can
 forget them. A test holds this file equal to the header and to the library's symbols.
 """
@@ -31,12 +33,10 @@ def _raise_on_failure(status: int, _function: Any, _arguments: Any) -> None:
     if status == OK:
         return
     message = speediff_last_error().decode()
-    if status in (ERROR_NULL_POINTER, ERROR_INVALID_ARGUMENT, ERROR_WRONG_COUNT):
-        raise errors.SpeeDiffValueError(message)
-    raise errors.SpeeDiffInternalError(message)
+    raise _EXCEPTIONS.get(status, errors.SpeeDiffInternalError)(message)
 
 
-def _plain(name: str, result: Any, *arguments: Any) -> Any:
+def plain(name: str, result: Any, *arguments: Any) -> Any:
     """Declares a function that cannot fail."""
     try:
         function = getattr(library, name)
@@ -49,17 +49,17 @@ def _plain(name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
-def _fallible(name: str, *arguments: Any) -> Any:
+def fallible(name: str, *arguments: Any) -> Any:
     """Declares a function that returns a `speediff_status`."""
-    function = _plain(name, c_int, *arguments)
+    function = plain(name, c_int, *arguments)
     function.errcheck = _raise_on_failure
     return function
 
 
 # ---- Version -------------------------------------------------------------------------------------
 
-speediff_abi_version = _plain("speediff_abi_version", c_uint32)
-speediff_version = _plain("speediff_version", c_char_p)
+speediff_abi_version = plain("speediff_abi_version", c_uint32)
+speediff_version = plain("speediff_version", c_char_p)
 
 # ---- Errors --------------------------------------------------------------------------------------
 
@@ -68,8 +68,24 @@ ERROR_NULL_POINTER = 1
 ERROR_INVALID_ARGUMENT = 2
 ERROR_WRONG_COUNT = 3
 ERROR_INTERNAL = 4
+ERROR_OUT_OF_MEMORY = 5
+ERROR_FILE = 6
+ERROR_NOT_FINITE = 7
+ERROR_BUSY = 8
+ERROR_CANCELLED = 9
 
-speediff_last_error = _plain("speediff_last_error", c_char_p)
+_EXCEPTIONS: dict[int, type[errors.SpeeDiffError]] = {
+    ERROR_NULL_POINTER: errors.SpeeDiffValueError,
+    ERROR_INVALID_ARGUMENT: errors.SpeeDiffValueError,
+    ERROR_WRONG_COUNT: errors.SpeeDiffValueError,
+    ERROR_OUT_OF_MEMORY: errors.SpeeDiffMemoryError,
+    ERROR_FILE: errors.SpeeDiffFileError,
+    ERROR_NOT_FINITE: errors.SpeeDiffNonFiniteError,
+    ERROR_BUSY: errors.SpeeDiffBusyError,
+    ERROR_CANCELLED: errors.SpeeDiffCancelledError,
+}
+
+speediff_last_error = plain("speediff_last_error", c_char_p)
 
 # ---- Noise schedules -----------------------------------------------------------------------------
 
@@ -80,37 +96,37 @@ class Schedule(ctypes.Structure):
 
 schedule_p = POINTER(Schedule)
 
-speediff_schedule_create_linear = _fallible(
+speediff_schedule_create_linear = fallible(
     "speediff_schedule_create_linear", c_int64, c_double, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_quadratic = _fallible(
+speediff_schedule_create_quadratic = fallible(
     "speediff_schedule_create_quadratic", c_int64, c_double, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_cosine = _fallible("speediff_schedule_create_cosine", c_int64, POINTER(schedule_p))
-speediff_schedule_create_constant = _fallible(
+speediff_schedule_create_cosine = fallible("speediff_schedule_create_cosine", c_int64, POINTER(schedule_p))
+speediff_schedule_create_constant = fallible(
     "speediff_schedule_create_constant", c_int64, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_sigmoid = _fallible(
+speediff_schedule_create_sigmoid = fallible(
     "speediff_schedule_create_sigmoid", c_int64, c_double, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_warmup = _fallible(
+speediff_schedule_create_warmup = fallible(
     "speediff_schedule_create_warmup", c_int64, c_double, c_double, c_double, POINTER(schedule_p)
 )
-speediff_schedule_create_jsd = _fallible("speediff_schedule_create_jsd", c_int64, POINTER(schedule_p))
-speediff_schedule_create_from_betas = _fallible(
+speediff_schedule_create_jsd = fallible("speediff_schedule_create_jsd", c_int64, POINTER(schedule_p))
+speediff_schedule_create_from_betas = fallible(
     "speediff_schedule_create_from_betas", POINTER(c_double), c_int64, POINTER(schedule_p)
 )
-speediff_schedule_create_from_alphas_cumprod = _fallible(
+speediff_schedule_create_from_alphas_cumprod = fallible(
     "speediff_schedule_create_from_alphas_cumprod", POINTER(c_double), c_int64, POINTER(schedule_p)
 )
-speediff_schedule_create_zero_terminal_snr = _fallible(
+speediff_schedule_create_zero_terminal_snr = fallible(
     "speediff_schedule_create_zero_terminal_snr", schedule_p, POINTER(schedule_p)
 )
-speediff_schedule_create_respaced = _fallible(
+speediff_schedule_create_respaced = fallible(
     "speediff_schedule_create_respaced", schedule_p, POINTER(c_int64), c_int64, POINTER(schedule_p)
 )
-speediff_schedule_destroy = _plain("speediff_schedule_destroy", None, schedule_p)
-speediff_schedule_steps = _fallible("speediff_schedule_steps", schedule_p, POINTER(c_int64))
+speediff_schedule_destroy = plain("speediff_schedule_destroy", None, schedule_p)
+speediff_schedule_steps = fallible("speediff_schedule_steps", schedule_p, POINTER(c_int64))
 
 TABLE_BETAS = 1
 TABLE_ALPHAS = 2
@@ -129,26 +145,26 @@ TABLE_CLOSED_FORM_VARIANCE = 14
 TABLE_CLOSED_FORM_RATE = 15
 TABLE_CLOSED_FORM_MAGNITUDE = 16
 
-speediff_schedule_table = _fallible("speediff_schedule_table", schedule_p, c_int, POINTER(c_double), c_int64)
-speediff_schedule_acceleration_end = _fallible(
+speediff_schedule_table = fallible("speediff_schedule_table", schedule_p, c_int, POINTER(c_double), c_int64)
+speediff_schedule_acceleration_end = fallible(
     "speediff_schedule_acceleration_end", schedule_p, POINTER(c_int64)
 )
-speediff_schedule_convergence_start = _fallible(
+speediff_schedule_convergence_start = fallible(
     "speediff_schedule_convergence_start", schedule_p, c_double, POINTER(c_int64)
 )
-speediff_schedule_closed_form_acceleration_end = _fallible(
+speediff_schedule_closed_form_acceleration_end = fallible(
     "speediff_schedule_closed_form_acceleration_end", schedule_p, POINTER(c_double)
 )
-speediff_schedule_closed_form_convergence_start = _fallible(
+speediff_schedule_closed_form_convergence_start = fallible(
     "speediff_schedule_closed_form_convergence_start", schedule_p, c_double, POINTER(c_double)
 )
 
 # ---- Respacing: which steps to sample with -------------------------------------------------------
 
-speediff_respacing_sections = _fallible(
+speediff_respacing_sections = fallible(
     "speediff_respacing_sections", c_int64, POINTER(c_int64), c_int64, POINTER(c_int64), c_int64
 )
-speediff_respacing_ddim = _fallible("speediff_respacing_ddim", c_int64, POINTER(c_int64), c_int64)
+speediff_respacing_ddim = fallible("speediff_respacing_ddim", c_int64, POINTER(c_int64), c_int64)
 
 # ---- Samplings: which time steps to draw ---------------------------------------------------------
 
@@ -159,26 +175,26 @@ class Sampling(ctypes.Structure):
 
 sampling_p = POINTER(Sampling)
 
-speediff_sampling_create = _fallible(
+speediff_sampling_create = fallible(
     "speediff_sampling_create", c_char_p, POINTER(c_double), c_int64, POINTER(sampling_p)
 )
-speediff_sampling_create_asymmetric = _fallible(
+speediff_sampling_create_asymmetric = fallible(
     "speediff_sampling_create_asymmetric", c_double, c_int64, POINTER(sampling_p)
 )
-speediff_sampling_create_shifted = _fallible(
+speediff_sampling_create_shifted = fallible(
     "speediff_sampling_create_shifted", sampling_p, c_double, POINTER(sampling_p)
 )
-speediff_sampling_create_truncated = _fallible(
+speediff_sampling_create_truncated = fallible(
     "speediff_sampling_create_truncated", sampling_p, c_int64, c_int64, POINTER(sampling_p)
 )
-speediff_sampling_create_mixture = _fallible(
+speediff_sampling_create_mixture = fallible(
     "speediff_sampling_create_mixture", sampling_p, sampling_p, c_double, POINTER(sampling_p)
 )
-speediff_sampling_create_blend = _fallible(
+speediff_sampling_create_blend = fallible(
     "speediff_sampling_create_blend", sampling_p, sampling_p, c_int64, c_int64, POINTER(sampling_p)
 )
-speediff_sampling_names = _plain("speediff_sampling_names", c_char_p)
-speediff_sampling_destroy = _plain("speediff_sampling_destroy", None, sampling_p)
+speediff_sampling_names = plain("speediff_sampling_names", c_char_p)
+speediff_sampling_destroy = plain("speediff_sampling_destroy", None, sampling_p)
 
 # ---- Weightings: how much each time step counts --------------------------------------------------
 
@@ -189,21 +205,21 @@ class Weighting(ctypes.Structure):
 
 weighting_p = POINTER(Weighting)
 
-speediff_weighting_create = _fallible(
+speediff_weighting_create = fallible(
     "speediff_weighting_create", c_char_p, POINTER(c_double), c_int64, POINTER(weighting_p)
 )
-speediff_weighting_create_product = _fallible(
+speediff_weighting_create_product = fallible(
     "speediff_weighting_create_product", weighting_p, weighting_p, POINTER(weighting_p)
 )
-speediff_weighting_create_to_emphasis = _fallible(
+speediff_weighting_create_to_emphasis = fallible(
     "speediff_weighting_create_to_emphasis",
     POINTER(c_double),
     POINTER(c_double),
     c_int64,
     POINTER(weighting_p),
 )
-speediff_weighting_names = _plain("speediff_weighting_names", c_char_p)
-speediff_weighting_destroy = _plain("speediff_weighting_destroy", None, weighting_p)
+speediff_weighting_names = plain("speediff_weighting_names", c_char_p)
+speediff_weighting_destroy = plain("speediff_weighting_destroy", None, weighting_p)
 
 # ---- Samplers ------------------------------------------------------------------------------------
 
@@ -238,7 +254,7 @@ class Sampler(ctypes.Structure):
 
 sampler_p = POINTER(Sampler)
 
-speediff_sampler_create = _fallible(
+speediff_sampler_create = fallible(
     "speediff_sampler_create",
     schedule_p,
     sampling_p,
@@ -246,7 +262,7 @@ speediff_sampler_create = _fallible(
     POINTER(SamplerOptions),
     POINTER(sampler_p),
 )
-speediff_sampler_create_speed = _fallible(
+speediff_sampler_create_speed = fallible(
     "speediff_sampler_create_speed",
     schedule_p,
     c_double,
@@ -255,7 +271,7 @@ speediff_sampler_create_speed = _fallible(
     POINTER(SamplerOptions),
     POINTER(sampler_p),
 )
-speediff_sampler_create_official_speed = _fallible(
+speediff_sampler_create_official_speed = fallible(
     "speediff_sampler_create_official_speed",
     schedule_p,
     sampling_p,
@@ -263,31 +279,31 @@ speediff_sampler_create_official_speed = _fallible(
     POINTER(SamplerOptions),
     POINTER(sampler_p),
 )
-speediff_sampler_destroy = _plain("speediff_sampler_destroy", None, sampler_p)
-speediff_sampler_probabilities = _fallible(
+speediff_sampler_destroy = plain("speediff_sampler_destroy", None, sampler_p)
+speediff_sampler_probabilities = fallible(
     "speediff_sampler_probabilities", sampler_p, c_int64, POINTER(c_double), c_int64
 )
-speediff_sampler_marginal = _fallible(
+speediff_sampler_marginal = fallible(
     "speediff_sampler_marginal", sampler_p, c_int64, c_int64, POINTER(c_double), c_int64
 )
-speediff_sampler_weights = _fallible(
+speediff_sampler_weights = fallible(
     "speediff_sampler_weights", sampler_p, c_int64, POINTER(c_double), c_int64
 )
-speediff_sampler_expected_weight = _fallible(
+speediff_sampler_expected_weight = fallible(
     "speediff_sampler_expected_weight", sampler_p, c_int64, c_int64, POINTER(c_double)
 )
-speediff_sampler_emphasis = _fallible(
+speediff_sampler_emphasis = fallible(
     "speediff_sampler_emphasis", sampler_p, c_int64, POINTER(c_double), POINTER(c_double), c_int64
 )
-speediff_sampler_update = _fallible(
+speediff_sampler_update = fallible(
     "speediff_sampler_update", sampler_p, POINTER(c_int64), POINTER(c_float), c_int64
 )
-speediff_sampler_history_count = _fallible("speediff_sampler_history_count", sampler_p, POINTER(c_int64))
-speediff_sampler_history = _fallible("speediff_sampler_history", sampler_p, POINTER(c_double), c_int64)
-speediff_sampler_restore_history = _fallible(
+speediff_sampler_history_count = fallible("speediff_sampler_history_count", sampler_p, POINTER(c_int64))
+speediff_sampler_history = fallible("speediff_sampler_history", sampler_p, POINTER(c_double), c_int64)
+speediff_sampler_restore_history = fallible(
     "speediff_sampler_restore_history", sampler_p, POINTER(c_double), c_int64
 )
-speediff_sampler_draw = _fallible(
+speediff_sampler_draw = fallible(
     "speediff_sampler_draw",
     sampler_p,
     c_int64,
@@ -296,7 +312,7 @@ speediff_sampler_draw = _fallible(
     POINTER(c_int64),
     POINTER(c_float),
 )
-speediff_sampler_draw_slice = _fallible(
+speediff_sampler_draw_slice = fallible(
     "speediff_sampler_draw_slice",
     sampler_p,
     c_int64,
@@ -316,23 +332,23 @@ class Process(ctypes.Structure):
 
 process_p = POINTER(Process)
 
-speediff_process_create_vp = _fallible(
+speediff_process_create_vp = fallible(
     "speediff_process_create_vp", c_double, c_double, c_double, c_double, POINTER(process_p)
 )
-speediff_process_create_ve = _fallible(
+speediff_process_create_ve = fallible(
     "speediff_process_create_ve", c_double, c_double, c_double, POINTER(process_p)
 )
-speediff_process_create_edm = _fallible(
+speediff_process_create_edm = fallible(
     "speediff_process_create_edm", c_double, c_double, c_double, POINTER(process_p)
 )
-speediff_process_create_flow = _fallible("speediff_process_create_flow", c_double, POINTER(process_p))
-speediff_process_destroy = _plain("speediff_process_destroy", None, process_p)
+speediff_process_create_flow = fallible("speediff_process_create_flow", c_double, POINTER(process_p))
+speediff_process_destroy = plain("speediff_process_destroy", None, process_p)
 
 PROCESS_SCALE = 1
 PROCESS_SIGMA = 2
 PROCESS_SIGMA_DERIVATIVE = 3
 
-speediff_process_evaluate = _fallible(
+speediff_process_evaluate = fallible(
     "speediff_process_evaluate", process_p, c_int, POINTER(c_double), POINTER(c_double), c_int64
 )
 
@@ -343,7 +359,7 @@ class SigmaSampler(ctypes.Structure):
 
 sigma_sampler_p = POINTER(SigmaSampler)
 
-speediff_sigma_sampler_create = _fallible(
+speediff_sigma_sampler_create = fallible(
     "speediff_sigma_sampler_create",
     process_p,
     sampling_p,
@@ -352,11 +368,11 @@ speediff_sigma_sampler_create = _fallible(
     c_int64,
     POINTER(sigma_sampler_p),
 )
-speediff_sigma_sampler_destroy = _plain("speediff_sigma_sampler_destroy", None, sigma_sampler_p)
+speediff_sigma_sampler_destroy = plain("speediff_sigma_sampler_destroy", None, sigma_sampler_p)
 
 SIGMA_EMPHASIS_COUNT = 1024
 
-speediff_sigma_sampler_emphasis = _fallible(
+speediff_sigma_sampler_emphasis = fallible(
     "speediff_sigma_sampler_emphasis",
     sigma_sampler_p,
     c_int64,
@@ -364,7 +380,7 @@ speediff_sigma_sampler_emphasis = _fallible(
     POINTER(c_double),
     c_int64,
 )
-speediff_sigma_sampler_draw = _fallible(
+speediff_sigma_sampler_draw = fallible(
     "speediff_sigma_sampler_draw",
     sigma_sampler_p,
     c_int64,
@@ -373,7 +389,7 @@ speediff_sigma_sampler_draw = _fallible(
     POINTER(c_float),
     POINTER(c_float),
 )
-speediff_sigma_sampler_draw_slice = _fallible(
+speediff_sigma_sampler_draw_slice = fallible(
     "speediff_sigma_sampler_draw_slice",
     sigma_sampler_p,
     c_int64,
@@ -383,7 +399,7 @@ speediff_sigma_sampler_draw_slice = _fallible(
     POINTER(c_float),
     POINTER(c_float),
 )
-speediff_fdm_input_scale = _fallible(
+speediff_fdm_input_scale = fallible(
     "speediff_fdm_input_scale",
     c_double,
     c_double,

@@ -100,3 +100,24 @@ def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]]
     if isinstance(method, kind):
         return method
     return by_name[_arguments.choice(argument, method, by_name)]()
+
+
+def from_description(kind: type[Kind], description: object) -> Kind:
+    """The method that `describe` told of.
+
+    Raises:
+        SpeeDiffValueError: If there is none, or its parameters are not all told of.
+    """
+    if isinstance(description, dict):
+        parameters = {key: value for key, value in description.items() if key != "name"}
+        for key, value in parameters.items():
+            if isinstance(value, dict) and "name" in value:
+                parameters[key] = from_description(kind, value)
+        for method in _subclasses(kind):
+            if method.name == description.get("name") and {f.name for f in fields(method)} == set(parameters):  # type: ignore[arg-type]
+                return method(**parameters)
+    raise SpeeDiffValueError(f"a {kind.__name__.lower()} must be one that can be made anew, got {description!r}")
+
+
+def _subclasses(kind: type[Kind]) -> list[type[Kind]]:
+    return kind.__subclasses__()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from . import _arguments
 from . import _c_api as c
-from ._methods import resolve
+from ._methods import from_description, resolve
 from ._native_sampler import NativeSampler
 from .errors import SpeeDiffTypeError
 from .sampling import Sampling
@@ -133,6 +133,16 @@ class Recipe:
             resolve("sampling", sampling, Sampling.by_name, Sampling),
             resolve("weighting", weighting, Weighting.by_name, Weighting),
             official,
+            drawing,
+        )
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], drawing: Drawing) -> Recipe:
+        """The recipe that `describe` told of, for a drawing."""
+        return cls(
+            from_description(Sampling, description.get("sampling")),
+            from_description(Weighting, description.get("weighting")),
+            _arguments.flag("official", description.get("official")),
             drawing,
         )
 

@@ -29,6 +29,26 @@ class SpeeDiffLibraryError(SpeeDiffError, ImportError):
     """The native library is missing, or does not fit this package."""
 
 
+class SpeeDiffMemoryError(SpeeDiffError, MemoryError):
+    """The machine does not have the memory that is asked for."""
+
+
+class SpeeDiffFileError(SpeeDiffError, OSError):
+    """A file cannot be read or written, or holds something else than it should."""
+
+
+class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
+    """A loss or a gradient is not finite; the step was not applied."""
+
+
+class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
+    """Another thread is using the trainer, or another process made it."""
+
+
+class SpeeDiffCancelledError(SpeeDiffError, RuntimeError):
+    """A generation was stopped by its own progress callback."""
+
+
 class SpeeDiffInternalError(SpeeDiffError, RuntimeError):
     """A defect of SpeeDiff."""
 

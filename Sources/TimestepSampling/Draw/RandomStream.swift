@@ -22,34 +22,46 @@ public enum RandomPurpose: UInt32, Sendable {
   case initialization = 8
   /// The order in which data are visited.
   case dataOrder = 9
+  /// The noise of generated images; here the seed is the image's own, and the step that of the sampling.
+  case generation = 10
 }
 
 /// The random words of one training step for one purpose: a pure function of (seed, purpose, step, index).
 ///
 /// Philox's key is the seed (low word, high word) and its counter (block, purpose, step low, step high). Index `i` is
 /// word `i % 4` of block `i / 4`.
-struct RandomStream {
+package struct RandomStream {
   private let counter: SIMD3<UInt32>
   private let key: SIMD2<UInt32>
 
-  init(seed: UInt64, purpose: RandomPurpose, step: UInt64) {
+  package init(seed: UInt64, purpose: RandomPurpose, step: UInt64) {
     key = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed &>> 32))
     counter = SIMD3(
       purpose.rawValue, UInt32(truncatingIfNeeded: step), UInt32(truncatingIfNeeded: step &>> 32))
   }
 
   /// The four words of one block.
-  func block(_ block: UInt32) -> SIMD4<UInt32> {
+  package func block(_ block: UInt32) -> SIMD4<UInt32> {
     Philox4x32.block(counter: SIMD4(block, counter[0], counter[1], counter[2]), key: key)
   }
 
   /// The word at one index.
-  func word(at index: Int) -> UInt32 {
+  package func word(at index: Int) -> UInt32 {
     block(UInt32(truncatingIfNeeded: index &>> 2))[index & 3]
   }
 
+  /// Stores the words of the 64 indices from `4·block` on.
+  package func storeInOrder(fromBlock block: UInt32, into words: UnsafeMutablePointer<UInt32>) {
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: Self.chunk) { buffer in
+      // The allocation is not empty, so it has a base address.
+      let places = buffer.baseAddress!
+      store(fromBlock: block, into: places)
+      for place in 0..<Self.chunk { words[Philox4x32.index(at: place)] = UInt32(truncatingIfNeeded: places[place]) }
+    }
+  }
+
   /// How many words `store` stores.
-  static let chunk = 4 * Philox4x32.lanes
+  package static let chunk = 4 * Philox4x32.lanes
 
   /// Stores the words of the 64 indices from `4·block` on, each in the lower half of its place; see `Philox4x32.place`.
   @inline(__always)

@@ -1,0 +1,73 @@
+import ArgumentErrors
+import CSpeeDiff
+import Training
+
+/// Forward and backward of a micro-batch.
+@_cdecl("speediff_trainer_backward") @implementation
+public func speediff_trainer_backward(
+  _ trainer: OpaquePointer!, _ x: UnsafePointer<Float>!, _ y: UnsafePointer<Int64>!, _ n: Int64,
+  _ t: UnsafePointer<Int64>!, _ noise: UnsafePointer<Float>!, _ weights: UnsafePointer<Float>!,
+  _ loss: UnsafeMutablePointer<Double>!
+) -> speediff_status {
+  reportingStatus {
+    let trainer = try TrainerHandle.value(trainer, "trainer")
+    let loss = try unwrap(loss, "loss")
+    var batch = try Trainer.Batch(images: unwrap(x, "x"), labels: y, count: Int(n))
+    (batch.timesteps, batch.noise, batch.weights) = (t, noise, weights)
+    loss.pointee = try trainer.backward(batch)
+  }
+}
+
+/// Updates the parameters.
+@_cdecl("speediff_trainer_apply") @implementation
+public func speediff_trainer_apply(
+  _ trainer: OpaquePointer!, _ norm: UnsafeMutablePointer<Double>!
+) -> speediff_status {
+  reportingStatus {
+    let value = try TrainerHandle.value(trainer, "trainer").apply()
+    if let norm { norm.pointee = value }
+  }
+}
+
+/// Writes the samples of the last backward.
+@_cdecl("speediff_trainer_last_count") @implementation
+public func speediff_trainer_last_count(
+  _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<Int64>!
+) -> speediff_status {
+  reportingStatus {
+    let count = try TrainerHandle.value(trainer, "trainer").withLastLosses { timesteps, _ in timesteps.count }
+    try unwrap(out, "out").pointee = Int64(count)
+  }
+}
+
+/// Copies what a learning sampler wants to know.
+@_cdecl("speediff_trainer_last_losses") @implementation
+public func speediff_trainer_last_losses(
+  _ trainer: OpaquePointer!, _ t: UnsafeMutablePointer<Int64>!, _ losses: UnsafeMutablePointer<Float>!,
+  _ count: Int64
+) -> speediff_status {
+  reportingStatus {
+    let (t, losses) = try (unwrap(t, "t"), unwrap(losses, "losses"))
+    try TrainerHandle.value(trainer, "trainer").withLastLosses { timesteps, values in
+      guard count == timesteps.count else {
+        throw WrongCountError(argument: "count", expected: timesteps.count, count: count)
+      }
+      guard let first = timesteps.baseAddress, let value = values.baseAddress else { return }
+      t.update(from: first, count: timesteps.count)
+      losses.update(from: value, count: values.count)
+    }
+  }
+}
+
+/// Runs the network alone.
+@_cdecl("speediff_trainer_forward") @implementation
+public func speediff_trainer_forward(
+  _ trainer: OpaquePointer!, _ x_t: UnsafePointer<Float>!, _ t: UnsafePointer<Float>!, _ y: UnsafePointer<Int64>!,
+  _ n: Int64, _ ema: Int32, _ out: UnsafeMutablePointer<Float>!
+) -> speediff_status {
+  reportingStatus {
+    try TrainerHandle.value(trainer, "trainer").forward(
+      images: unwrap(x_t, "x_t"), timesteps: unwrap(t, "t"), labels: y, count: Int(n), usesAverage: flag(ema, "ema"),
+      out: unwrap(out, "out"))
+  }
+}

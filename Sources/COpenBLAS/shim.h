@@ -1,0 +1,63 @@
+/* What Swift needs of OpenBLAS, of the C library and of the processor that it cannot say itself.
+ *
+ * OpenBLAS is declared here and not included, so that the package builds with any of its header layouts.
+ */
+#ifndef SPEEDIFF_OPENBLAS_SHIM_H
+#define SPEEDIFF_OPENBLAS_SHIM_H
+
+/* cblas.h */
+enum { SPEEDIFF_ROW_MAJOR = 101, SPEEDIFF_NO_TRANSPOSE = 111, SPEEDIFF_TRANSPOSE = 112 };
+void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc);
+int openblas_get_num_threads(void);
+void openblas_set_num_threads(int threads);
+char *openblas_get_corename(void);
+
+/* Of builds that choose their kernels on loading (DYNAMIC_ARCH); NULL in others. */
+__attribute__((weak)) void gotoblas_dynamic_init(void);
+__attribute__((weak)) void gotoblas_dynamic_quit(void);
+
+/* Makes OpenBLAS choose its kernels again, OPENBLAS_CORETYPE being set by now. 0: this build has one set only. */
+static inline int speediff_openblas_choose_again(void) {
+  if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit) return 0;
+  gotoblas_dynamic_quit();
+  gotoblas_dynamic_init();
+  return 1;
+}
+
+/* What this processor and operating system can run: 2 for AVX-512 (F, BW, DQ, VL), 1 for AVX2 with FMA, else 0. */
+static inline int speediff_vector_level(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return 2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+  return 0;
+}
+
+/* The processors that this process may use; 0 where the system does not say. */
+#if defined(__linux__)
+int sched_getaffinity(int process, unsigned long size, void *mask);
+static inline int speediff_available_processors(void) {
+  unsigned long mask[128] = {0};
+  int count = 0;
+  if (sched_getaffinity(0, sizeof mask, mask) != 0) return 0;
+  for (int i = 0; i < 128; i++) count += __builtin_popcountl(mask[i]);
+  return count;
+}
+#else
+static inline int speediff_available_processors(void) { return 0; }
+#endif
+
+/* Tells the processor that this thread waits for another. */
+static inline void speediff_spin_hint(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+#endif

@@ -1,0 +1,60 @@
+/// Rows of floats in memory that somebody else owns: row r begins at `base + r·stride`.
+///
+/// How many rows there are is said by whoever calls a kernel, because it may change from run to run.
+public struct Matrix: @unchecked Sendable {
+  /// The first row.
+  public let base: UnsafeMutablePointer<Float>
+  /// The floats of a row.
+  public let columns: Int
+  /// From a row's beginning to the next one's, at least `columns`.
+  public let stride: Int
+
+  /// Describes memory.
+  public init(_ base: UnsafeMutablePointer<Float>, columns: Int, stride: Int? = nil) {
+    self.base = base
+    self.columns = columns
+    self.stride = stride ?? columns
+  }
+
+  /// Where a row begins.
+  @inline(__always)
+  public func row(_ row: Int) -> UnsafeMutablePointer<Float> { base + row &* stride }
+
+  /// A range of columns of the same rows.
+  public func columns(_ range: Range<Int>) -> Matrix {
+    Matrix(base + range.lowerBound, columns: range.count, stride: stride)
+  }
+
+  /// The same columns from a row on.
+  @inline(__always)
+  public func from(_ first: Int) -> Matrix { Matrix(row(first), columns: columns, stride: stride) }
+}
+
+/// Where a backward pass leaves the gradient of an input.
+public struct GradientTarget: @unchecked Sendable {
+  /// The memory.
+  public let matrix: Matrix
+  /// Whether other operations have left their part there already, to which this one's is added.
+  public let accumulates: Bool
+
+  /// Describes a target.
+  public init(_ matrix: Matrix, accumulates: Bool) {
+    self.matrix = matrix
+    self.accumulates = accumulates
+  }
+
+  /// A range of columns of the same rows.
+  public func columns(_ range: Range<Int>) -> GradientTarget {
+    GradientTarget(matrix.columns(range), accumulates: accumulates)
+  }
+
+  /// The same columns from a row on.
+  public func from(_ first: Int) -> GradientTarget { GradientTarget(matrix.from(first), accumulates: accumulates) }
+
+  /// A row to add to: one of zeros if nothing is there yet.
+  func startedRow(_ row: Int) -> UnsafeMutablePointer<Float> {
+    let start = matrix.row(row)
+    if !accumulates { start.update(repeating: 0, count: matrix.columns) }
+    return start
+  }
+}

@@ -1,0 +1,56 @@
+/// The unit in which kernels work.
+typealias Vector = SIMD16<Float>
+
+/// The floats of a `Vector`.
+let lanes = 16
+
+/// Calls `body(offset, count)` for each vector of `count` floats. Only the last may have fewer than 16.
+///
+/// After inlining `count` is a constant in the loop, so that `load` and `store` are single instructions there.
+@inline(__always)
+func forEachVector(_ count: Int, _ body: (_ offset: Int, _ count: Int) -> Void) {
+  var offset = 0
+  while offset &+ lanes <= count {
+    body(offset, lanes)
+    offset &+= lanes
+  }
+  if offset < count { body(offset, count &- offset) }
+}
+
+/// A vector of `count` floats and zeros.
+@inline(__always)
+func load(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
+  if count == lanes { return UnsafeRawPointer(pointer).loadUnaligned(as: Vector.self) }
+  var vector = Vector.zero
+  for i in 0..<count { vector[i] = pointer[i] }
+  return vector
+}
+
+/// Stores a vector's first `count` floats.
+@inline(__always)
+func store(_ vector: Vector, _ pointer: UnsafeMutablePointer<Float>, _ count: Int) {
+  if count == lanes {
+    UnsafeMutableRawPointer(pointer).storeBytes(of: vector, as: Vector.self)
+  } else {
+    for i in 0..<count { pointer[i] = vector[i] }
+  }
+}
+
+/// Stores a vector, or adds it to what is there.
+@inline(__always)
+func store(_ vector: Vector, _ pointer: UnsafeMutablePointer<Float>, _ count: Int, adding: Bool) {
+  store(adding ? load(pointer, count) + vector : vector, pointer, count)
+}
+
+/// A vector whose places from `count` on are 0.
+@inline(__always)
+func masked(_ vector: Vector, _ count: Int) -> Vector {
+  if count == lanes { return vector }
+  var result = vector
+  for i in count..<lanes { result[i] = 0 }
+  return result
+}
+
+/// The same float everywhere.
+@inline(__always)
+func splat(_ value: Float) -> Vector { Vector(repeating: value) }

@@ -1,0 +1,117 @@
+import ArgumentErrors
+
+/// The shape of a DiT.
+public struct DiTConfiguration: Sendable, Equatable {
+  /// The pixels, or latents, along an image's side.
+  public var inputSize: Int
+  /// The pixels along a patch's side, which divides `inputSize`.
+  public var patchSize: Int
+  /// The planes of an image.
+  public var channels: Int
+  /// The floats of a token: a multiple of 4 and of `heads`.
+  public var hiddenSize: Int
+  /// The number of blocks.
+  public var depth: Int
+  /// The attention heads of a block.
+  public var heads: Int
+  /// The hidden floats of a block's MLP, in units of `hiddenSize`.
+  public var mlpRatio: Double
+  /// The number of classes; 0 for a network without labels.
+  public var classes: Int
+  /// The probability that a label is dropped in training; more than 0 adds a null label, number `classes`.
+  public var classDropout: Double
+  /// Whether the network predicts a variance beside the mean.
+  public var learnsSigma: Bool
+
+  /// Describes a network; `check` says whether it can be built.
+  public init(
+    inputSize: Int = 32, patchSize: Int = 2, channels: Int = 4, hiddenSize: Int = 1152, depth: Int = 28,
+    heads: Int = 16, mlpRatio: Double = 4, classes: Int = 1000, classDropout: Double = 0.1, learnsSigma: Bool = true
+  ) {
+    self.inputSize = inputSize
+    self.patchSize = patchSize
+    self.channels = channels
+    self.hiddenSize = hiddenSize
+    self.depth = depth
+    self.heads = heads
+    self.mlpRatio = mlpRatio
+    self.classes = classes
+    self.classDropout = classDropout
+    self.learnsSigma = learnsSigma
+  }
+
+  /// The planes of the network's output.
+  public var outputChannels: Int { learnsSigma ? 2 * channels : channels }
+  /// The hidden floats of a block's MLP.
+  public var mlpSize: Int { Int(Double(hiddenSize) * mlpRatio) }
+  /// The rows of the label table.
+  public var labelEntries: Int { classes == 0 ? 0 : classes + (classDropout > 0 ? 1 : 0) }
+
+  /// - Throws: `ArgumentError` unless a network of this shape can be built.
+  public func check() throws {
+    try check(inputSize, "input_size", in: 1...1 << 14)
+    try check(patchSize, "patch_size", in: 1...inputSize)
+    guard inputSize % patchSize == 0 else {
+      throw ArgumentError("input_size", "must be a multiple of patch_size = \(patchSize)", got: inputSize)
+    }
+    try check(inputSize / patchSize, "input_size / patch_size", in: 1...1 << 10)
+    try check(channels, "in_channels", in: 1...1 << 12)
+    try check(hiddenSize, "hidden_size", in: 4...1 << 16)
+    try check(heads, "num_heads", in: 1...hiddenSize)
+    guard hiddenSize % 4 == 0, hiddenSize % heads == 0 else {
+      throw ArgumentError("hidden_size", "must be a multiple of 4 and of num_heads = \(heads)", got: hiddenSize)
+    }
+    try check(depth, "depth", in: 1...1 << 12)
+    guard mlpRatio > 0, mlpRatio <= 64, mlpSize >= 1 else {
+      throw ArgumentError("mlp_ratio", "must be in (0, 64] and give at least one hidden unit", got: mlpRatio)
+    }
+    try check(classes, "num_classes", in: 0...1 << 24)
+    guard classDropout >= 0, classDropout <= 1 else {
+      throw ArgumentError("class_dropout_prob", "must be in [0, 1]", got: classDropout)
+    }
+  }
+
+  private func check(_ value: Int, _ name: String, in range: ClosedRange<Int>) throws {
+    guard range.contains(value) else {
+      throw ArgumentError(name, "must be in [\(range.lowerBound), \(range.upperBound)]", got: value)
+    }
+  }
+}
+
+extension DiTConfiguration {
+  /// Sets width, depth, heads and patch of an official network: S, B, L or XL with patches of 2, 4 or 8, as "DiT-S/2".
+  ///
+  /// Peebles and Xie 2023, Table 1.
+  ///
+  /// - Throws: `ArgumentError` that suggests the nearest name.
+  public mutating func become(_ name: String) throws {
+    let sizes = [("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16)]
+    for (size, hiddenSize, depth, heads) in sizes {
+      for patchSize in [2, 4, 8] where name == "DiT-\(size)/\(patchSize)" {
+        (self.hiddenSize, self.depth, self.heads) = (hiddenSize, depth, heads)
+        self.patchSize = patchSize
+        return
+      }
+    }
+    let names = sizes.flatMap { size in [2, 4, 8].map { "DiT-\(size.0)/\($0)" } }
+    let nearest = names.min { distance($0, name) < distance($1, name) } ?? names[0]
+    throw ArgumentError(
+      "model", "must be DiT-S, DiT-B, DiT-L or DiT-XL with /2, /4 or /8 (did you mean \(nearest)?)", got: name)
+  }
+}
+
+/// How many letters have to be put in, left out or changed to make one word of another, whatever their case.
+private func distance(_ a: String, _ b: String) -> Int {
+  let (a, b) = (Array(a.lowercased().prefix(64)), Array(b.lowercased().prefix(64)))
+  var row = Array(0...b.count)
+  for (i, letter) in a.enumerated() {
+    var diagonal = row[0]
+    row[0] = i + 1
+    for (j, other) in b.enumerated() {
+      (diagonal, row[j + 1]) = (
+        row[j + 1], min(row[j + 1] + 1, row[j] + 1, diagonal + (letter == other ? 0 : 1))
+      )
+    }
+  }
+  return row[b.count]
+}

@@ -1,0 +1,101 @@
+import Kernels
+
+/// Whether the gradients of parameters hold the part of an earlier micro-batch, to which the next run adds its own.
+public final class Accumulation: @unchecked Sendable {
+  /// False: the next run begins anew.
+  public var hasBegun = false
+
+  public init() {}
+}
+
+/// Where a network's parameters and their gradients lie.
+public struct ParameterMemory {
+  let parameters: UnsafeMutablePointer<Float>
+  let gradients: UnsafeMutablePointer<Float>?
+  let accumulation: Accumulation
+
+  /// For a network that is only run forward.
+  public init(parameters: UnsafeMutablePointer<Float>) {
+    self.parameters = parameters
+    gradients = nil
+    accumulation = Accumulation()
+  }
+
+  /// For training.
+  public init(
+    parameters: UnsafeMutablePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulation: Accumulation
+  ) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.accumulation = accumulation
+  }
+}
+
+/// Where the operations of a recorded network find their tensors, while they append to a program.
+final class Memory {
+  let threads: Int
+  private let parameters: ParameterMemory
+  private let scratch: UnsafeMutablePointer<Float>
+  private let scratchSize: Int
+  private var values: [Tensor: Matrix] = [:]
+  private var gradients: [Tensor: Matrix] = [:]
+  private var begun: Set<Tensor> = []
+  private var begunParameters: Set<Int> = []
+
+  init(threads: Int, parameters: ParameterMemory, scratch: UnsafeMutablePointer<Float>, scratchSize: Int) {
+    self.threads = threads
+    self.parameters = parameters
+    self.scratch = scratch
+    self.scratchSize = scratchSize
+  }
+
+  /// A tensor's value.
+  subscript(_ tensor: Tensor) -> Matrix { view(of: tensor, in: values) }
+
+  /// A parameter's value.
+  subscript(_ parameter: Parameter) -> Matrix {
+    Matrix(parameters.parameters + parameter.offset, columns: parameter.columns)
+  }
+
+  /// The gradient of an operation's output.
+  func gradient(ofOutput tensor: Tensor) -> Matrix { view(of: tensor, in: gradients) }
+
+  /// Where an operation leaves its part of an input's gradient; nil if nobody needs it.
+  func gradient(of tensor: Tensor) -> GradientTarget? {
+    guard tensor.needsGradient else { return nil }
+    return GradientTarget(view(of: tensor, in: gradients), accumulates: !begun.insert(tensor).inserted)
+  }
+
+  /// Where an operation leaves its part of a parameter's gradient; asked when the program is run.
+  func gradient(of parameter: Parameter) -> () -> GradientTarget {
+    guard let base = parameters.gradients else { preconditionFailure("a network without gradients was run back") }
+    let matrix = Matrix(base + parameter.offset, columns: parameter.columns)
+    let isSecond = !begunParameters.insert(parameter.offset).inserted
+    let accumulation = parameters.accumulation
+    return { GradientTarget(matrix, accumulates: isSecond || accumulation.hasBegun) }
+  }
+
+  /// A thread's scratch memory.
+  func scratch(_ thread: Int) -> UnsafeMutablePointer<Float> { scratch + thread * scratchSize }
+
+  func place(_ tensor: Tensor, at base: UnsafeMutablePointer<Float>) {
+    values[tensor] = Matrix(base, columns: tensor.columns)
+  }
+
+  func placeGradient(of tensor: Tensor, at base: UnsafeMutablePointer<Float>) {
+    gradients[tensor] = Matrix(base, columns: tensor.columns)
+  }
+
+  /// Notes that somebody else than `gradient(of:)` began a gradient.
+  func begin(_ tensor: Tensor) { begun.insert(tensor) }
+
+  func hasBegun(_ tensor: Tensor) -> Bool { begun.contains(tensor) }
+
+  /// The input of the operation at hand whose gradient is its output's own, so that nothing is to be done for it.
+  var passed: Tensor?
+
+  private func view(of tensor: Tensor, in matrices: [Tensor: Matrix]) -> Matrix {
+    guard let matrix = matrices[tensor.root] else { preconditionFailure("a tensor is used outside its lifetime") }
+    return tensor.whole == nil ? matrix : matrix.columns(tensor.firstColumn..<tensor.firstColumn + tensor.columns)
+  }
+}

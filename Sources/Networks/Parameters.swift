@@ -1,0 +1,45 @@
+/// A trained tensor of a network, named and shaped as in the PyTorch network's state dict.
+public struct Parameter: Sendable {
+  /// The name in the state dict.
+  public let name: String
+  /// The shape in the state dict.
+  public let shape: [Int]
+  /// How it begins.
+  public let initialization: Initialization
+  /// The first float in the memory that holds all parameters.
+  public let offset: Int
+
+  /// The number of floats.
+  public var count: Int { shape.reduce(1, *) }
+  /// The rows of the parameter as a matrix: its first dimension.
+  var rows: Int { shape.count > 1 ? shape[0] : 1 }
+  /// The columns of the parameter as a matrix: all other dimensions together.
+  var columns: Int { count / rows }
+}
+
+/// How a parameter begins.
+public enum Initialization: Sendable, Equatable {
+  case zero
+  /// Uniform within ±√(6/(inputs + outputs)). Glorot and Bengio 2010, Eq. 16.
+  case xavierUniform(inputs: Int, outputs: Int)
+  /// Normal with mean 0.
+  case normal(standardDeviation: Float)
+}
+
+/// The parameters of a network in the order of its state dict, and where each lies in the memory that holds them all.
+public struct ParameterList: Sendable {
+  /// All parameters.
+  public private(set) var parameters: [Parameter] = []
+  /// The floats of the memory, gaps included.
+  public private(set) var count = 0
+
+  public init() {}
+
+  /// Each begins at a multiple of 64 bytes; what lies between them is 0.
+  mutating func add(_ name: String, _ shape: [Int], _ initialization: Initialization) -> Parameter {
+    let parameter = Parameter(name: name, shape: shape, initialization: initialization, offset: count)
+    parameters.append(parameter)
+    count += (parameter.count + 15) / 16 * 16
+    return parameter
+  }
+}

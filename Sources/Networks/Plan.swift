@@ -1,0 +1,221 @@
+import Kernels
+
+/// A recorded network with its memory, ready to be appended to programs.
+public final class Plan {
+  /// The floats of activations, their gradients and scratch.
+  public let activationCount: Int
+  /// The network's output.
+  public let output: Tensor
+
+  private let recorder: Recorder
+  private let memory: Memory
+  private let plan: MemoryPlan
+  private let base: UnsafeMutablePointer<Float>
+  private var valueBuffers: [Tensor: (forward: Int, back: Int)] = [:]
+  private var gradientBuffers: [Tensor: Int] = [:]
+
+  /// Lays out memory.
+  ///
+  /// - Parameters:
+  ///   - recorder: the recorded network.
+  ///   - output: what it computes; the caller sets its gradient between the two ways.
+  ///   - parameters: where the parameters are.
+  ///   - reserve: gives memory for a number of floats, which must live as long as the plan.
+  /// - Throws: `MemoryError` if the memory cannot be had.
+  public init(
+    _ recorder: Recorder, output: Tensor, parameters: ParameterMemory,
+    reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
+  ) throws {
+    var layout = Lifetimes(recorder, output: output)
+    try layout.plan.layOut()
+    let scratchSize = (recorder.operations.map(\.operation.scratch).max() ?? 0).roundedUp
+    self.recorder = recorder
+    self.output = output
+    plan = layout.plan
+    valueBuffers = layout.values
+    gradientBuffers = layout.gradients
+    activationCount = plan.count + scratchSize * recorder.threads
+    base = try reserve(activationCount)
+    memory = Memory(
+      threads: recorder.threads, parameters: parameters, scratch: base + plan.count, scratchSize: scratchSize)
+    for (tensor, buffers) in valueBuffers { memory.place(tensor, at: address(buffers.forward)) }
+    for (tensor, buffer) in gradientBuffers { memory.placeGradient(of: tensor, at: address(buffer)) }
+  }
+
+  /// The value of an input, or of the output.
+  public func value(of tensor: Tensor) -> Matrix { memory[tensor] }
+
+  /// The gradient of the output.
+  public var outputGradient: Matrix { memory.gradient(ofOutput: output) }
+
+  /// Appends the way from the inputs to the output.
+  public func appendForward(to program: inout Program) {
+    var scope = 0
+    for (operation, itsScope) in recorder.operations {
+      if itsScope != scope { program.cut() }
+      scope = itsScope
+      operation.forward(&program, memory)
+      var alone = Program(threads: 1)
+      operation.forward(&alone, memory)
+      steps.append((operation.name(in: itsScope), alone, memory[operation.output], operation.output.rows))
+    }
+    program.cut()
+  }
+
+  /// Goes through the forward pass again, operation by operation, with the inputs of the last run, and names the first
+  /// output with a value that is not finite; nil if there is none.
+  public func firstNonFiniteOperation() -> String? {
+    // The pool is not needed for what is done once.
+    guard let pool = try? ThreadPool(threads: 1) else { return nil }
+    return steps.first { step in
+      pool.run(step.program)
+      return (0..<step.rows.count).contains { row in
+        (0..<step.output.columns).contains { !step.output.row(row)[$0].isFinite }
+      }
+    }?.name
+  }
+
+  /// Appends the way from the output's gradient to those of the parameters.
+  public func appendBackward(to program: inout Program) {
+    memory.begin(output)
+    var scope = -1
+    for (operation, itsScope) in recorder.operations.reversed() where operation.output.needsGradient {
+      if itsScope != scope { program.cut() }
+      scope = itsScope
+      for tensor in operation.neededByBackward { recompute(tensor.root, &program) }
+      checkGradient(of: operation.output)
+      memory.passed = nil
+      if let tensor = operation.passesGradientTo, tensor.needsGradient, tensor.whole == nil, !memory.hasBegun(tensor) {
+        memory.begin(tensor)
+        memory.passed = tensor
+      }
+      operation.backward(&program, memory)
+    }
+    program.cut()
+  }
+
+  private var steps: [(name: String, program: Program, output: Matrix, rows: Rows)] = []
+  private var recomputed: Set<Tensor> = []
+
+  /// Makes a value again that was not kept, and before it those that it is made of.
+  private func recompute(_ tensor: Tensor, _ program: inout Program) {
+    guard tensor.isRecomputed, recomputed.insert(tensor).inserted else { return }
+    guard let (operation, _) = recorder.operations.first(where: { $0.operation.output == tensor }) else { return }
+    for input in operation.inputs { recompute(input.root, &program) }
+    guard let buffers = valueBuffers[tensor], buffers.back != buffers.forward else { return }
+    memory.place(tensor, at: address(buffers.back))
+    operation.forward(&program, memory)
+  }
+
+  /// A tensor that was divided must have got a gradient in all of its columns.
+  private func checkGradient(of tensor: Tensor) {
+    guard !memory.hasBegun(tensor) else { return }
+    let parts = recorder.operations.flatMap(\.operation.inputs).filter { $0.whole == tensor && memory.hasBegun($0) }
+    let columns = Set(parts.map(\.firstColumn)).count * (parts.first?.columns ?? 0)
+    precondition(columns == tensor.columns, "an output has no gradient, or not in all of its columns")
+  }
+
+  private func address(_ buffer: Int) -> UnsafeMutablePointer<Float> { base + plan.buffers[buffer].offset }
+}
+
+/// From when to when each value and gradient is needed.
+private struct Lifetimes {
+  var plan = MemoryPlan()
+  var values: [Tensor: (forward: Int, back: Int)] = [:]
+  var gradients: [Tensor: Int] = [:]
+
+  init(_ recorder: Recorder, output: Tensor) {
+    let last = 2 * recorder.scopes - 1
+    var forward: [Tensor: ClosedRange<Int>] = [:]
+    var back: [Tensor: ClosedRange<Int>] = [:]
+    var gradient: [Tensor: ClosedRange<Int>] = [:]
+    // Inputs are written before the run and may be read in any part of it.
+    for tensor in recorder.inputs { forward[tensor] = 0...last }
+    for (operation, scope) in recorder.operations {
+      for tensor in [operation.output] + operation.notes { forward.extend(tensor.root, to: scope) }
+      for tensor in operation.inputs { forward.extend(tensor.root, to: scope) }
+    }
+    // The loss reads it while it writes its gradient.
+    forward.extend(output.root, to: recorder.scopes)
+    if recorder.isTraining {
+      gradient.extend(output.root, to: recorder.scopes)
+      var shared: [Tensor: Tensor] = [:]
+      for (operation, scope) in recorder.operations.reversed() where operation.output.needsGradient {
+        let time = last - scope
+        let target = shared.resolve(operation.output.root)
+        if let tensor = operation.passesGradientTo, tensor.needsGradient, gradient[tensor] == nil,
+          shared[tensor] == nil, tensor.whole == nil
+        {
+          shared[tensor] = target
+        }
+        gradient.extend(target, to: time)
+        for tensor in operation.inputs where tensor.needsGradient {
+          gradient.extend(shared.resolve(tensor.root), to: time)
+        }
+        for tensor in operation.neededByBackward + operation.notes {
+          Self.need(tensor.root, at: time, recorder, &forward, &back)
+        }
+      }
+      for (tensor, lifetime) in gradient.ordered {
+        gradients[tensor] = plan.add(size: tensor.size, lifetime: lifetime)
+      }
+      for tensor in shared.keys { gradients[tensor] = gradients[shared.resolve(tensor)] }
+    }
+    for (tensor, lifetime) in forward.ordered {
+      // A value that is wanted again at once stays.
+      let again = back[tensor]
+      let stays = again.map { $0.lowerBound <= lifetime.upperBound + 1 } ?? false
+      let whole = stays ? lifetime.lowerBound...max(lifetime.upperBound, again?.upperBound ?? 0) : lifetime
+      let buffer = plan.add(size: tensor.size, lifetime: whole)
+      let second = stays ? nil : again.map { plan.add(size: tensor.size, lifetime: $0) }
+      values[tensor] = (buffer, second ?? buffer)
+    }
+  }
+
+  /// Notes that the way back reads a value.
+  private static func need(
+    _ tensor: Tensor, at time: Int, _ recorder: Recorder, _ forward: inout [Tensor: ClosedRange<Int>],
+    _ back: inout [Tensor: ClosedRange<Int>]
+  ) {
+    guard tensor.isRecomputed else { return forward.extend(tensor, to: time) }
+    let isFirst = back[tensor] == nil
+    back.extend(tensor, to: time)
+    guard isFirst, let (operation, _) = recorder.operations.first(where: { $0.operation.output == tensor }) else {
+      return
+    }
+    for input in operation.inputs + operation.notes { need(input.root, at: time, recorder, &forward, &back) }
+  }
+}
+
+extension Tensor {
+  /// Its floats at most; the largest number if that is beyond any machine.
+  fileprivate var size: Int {
+    let (size, overflow) = rows.maximum.multipliedReportingOverflow(by: columns)
+    return overflow ? Int.max / 16 : size.roundedUp
+  }
+}
+
+extension Int {
+  /// To a multiple of 16.
+  fileprivate var roundedUp: Int { self > Int.max / 16 ? Int.max / 16 : (self + 15) / 16 * 16 }
+}
+
+extension [Tensor: ClosedRange<Int>] {
+  fileprivate mutating func extend(_ tensor: Tensor, to time: Int) {
+    let lifetime = self[tensor] ?? time...time
+    self[tensor] = Swift.min(lifetime.lowerBound, time)...Swift.max(lifetime.upperBound, time)
+  }
+
+  /// In an order that does not depend on where objects lie.
+  fileprivate var ordered: [(key: Tensor, value: ClosedRange<Int>)] {
+    sorted { ($0.value.lowerBound, $0.value.upperBound, $0.key.size) < ($1.value.lowerBound, $1.value.upperBound, $1.key.size) }
+  }
+}
+
+extension [Tensor: Tensor] {
+  fileprivate func resolve(_ tensor: Tensor) -> Tensor {
+    var tensor = tensor
+    while let next = self[tensor] { tensor = next }
+    return tensor
+  }
+}

@@ -1,0 +1,55 @@
+import Kernels
+
+/// A value that a recorded network computes: a matrix of some rows for each sample.
+public final class Tensor {
+  /// Its rows.
+  public let rows: Rows
+  /// The floats of a row.
+  public let columns: Int
+
+  /// Whether the loss depends on a parameter through it.
+  let needsGradient: Bool
+  /// Whether its value is made again on the way back instead of being kept.
+  let isRecomputed: Bool
+  /// The tensor of which this is a range of columns.
+  let whole: Tensor?
+  let firstColumn: Int
+  /// When its operation was recorded.
+  let scope: Int
+
+  init(_ rows: Rows, columns: Int, needsGradient: Bool, isRecomputed: Bool, scope: Int) {
+    self.rows = rows
+    self.columns = columns
+    self.needsGradient = needsGradient
+    self.isRecomputed = isRecomputed
+    whole = nil
+    firstColumn = 0
+    self.scope = scope
+  }
+
+  /// Some columns of another tensor.
+  init(of whole: Tensor, columns: Range<Int>) {
+    rows = whole.rows
+    self.columns = columns.count
+    needsGradient = whole.needsGradient
+    isRecomputed = whole.isRecomputed
+    self.whole = whole
+    firstColumn = columns.lowerBound
+    scope = whole.scope
+  }
+
+  /// The tensor that has memory of its own.
+  var root: Tensor { whole ?? self }
+
+  /// Equal parts of the columns, as PyTorch's `chunk(parts, dim=-1)`.
+  public func chunked(_ parts: Int) -> [Tensor] {
+    precondition(whole == nil && columns % parts == 0, "a part is not divided again, and parts are equal")
+    let size = columns / parts
+    return (0..<parts).map { Tensor(of: self, columns: $0 * size..<($0 + 1) * size) }
+  }
+}
+
+extension Tensor: Hashable {
+  public static func == (a: Tensor, b: Tensor) -> Bool { a === b }
+  public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}

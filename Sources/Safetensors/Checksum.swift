@@ -1,0 +1,28 @@
+/// The two checksums that this module keeps in the metadata, so that any damage to a file is found.
+///
+/// The data's is the XXH64 of all bytes after the header. The header's is the XXH64 of all bytes before them, its own 16
+/// digits taken as zeros. Both are 16 hexadecimal digits.
+enum Checksum {
+  static let dataKey = "speediff.data_xxh64"
+  static let headerKey = "speediff.header_xxh64"
+  static let blank = String(repeating: "0", count: 16)
+
+  /// The checksum of a header, its length before it, with the digits of the checksum as zeros.
+  static func ofHeader(_ json: [UInt8], blanking digits: Range<Int>) -> String {
+    var hash = XXH64()
+    withUnsafeBytes(of: UInt64(json.count).littleEndian) { hash.update($0) }
+    json.withUnsafeBytes {
+      hash.update(UnsafeRawBufferPointer(rebasing: $0[..<digits.lowerBound]))
+      for _ in digits { withUnsafeBytes(of: UInt8(ascii: "0")) { hash.update($0) } }
+      hash.update(UnsafeRawBufferPointer(rebasing: $0[digits.upperBound...]))
+    }
+    return hash.hexadecimal()
+  }
+
+  /// The error of damaged bytes. A program that rewrites a file and copies its metadata also gets here.
+  static func mismatch(_ part: String, path: String, found: String, recorded: String) -> SafetensorsError {
+    .contents(
+      path: path, rule: "must be undamaged, and not rewritten by a program that copies its checksums",
+      got: "a \(part) with XXH64 \(found) where \(quoted(recorded)) is recorded")
+  }
+}

@@ -1,0 +1,32 @@
+import Kernels
+import Networks
+
+/// The network alone, for batches of some size or less.
+final class InferenceProgram {
+  let samples: Samples
+  let images: Matrix
+  let timesteps: UnsafeMutablePointer<Float>
+  let labels: Labels?
+  let output: Matrix
+  private let plan: Plan
+  private var program: Program
+
+  init(
+    _ network: DiT, capacity: Int, parameters: ParameterMemory, positions: Matrix, threads: Int,
+    reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
+  ) throws {
+    samples = Samples(maximum: capacity)
+    let tape = Recorder(samples: samples, threads: threads, isTraining: false)
+    let (inputs, output) = network.record(tape, positions: positions)
+    plan = try Plan(tape, output: output, parameters: parameters, reserve: reserve)
+    program = Program(threads: threads)
+    plan.appendForward(to: &program)
+    images = plan.value(of: inputs.images)
+    timesteps = plan.value(of: inputs.timesteps).base
+    labels = inputs.labels
+    self.output = plan.value(of: output)
+  }
+
+  /// Runs the network on what stands in `images`, `timesteps` and `labels`.
+  func run(_ pool: ThreadPool) { pool.run(program) }
+}

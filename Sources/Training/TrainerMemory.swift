@@ -1,0 +1,98 @@
+import NoiseSchedules
+import Kernels
+import Networks
+
+/// The parameters of a trainer and all that is kept for each of them.
+final class TrainerMemory {
+  let parameters: FloatMemory
+  let gradients: FloatMemory
+  let firstMoment: FloatMemory
+  let secondMoment: FloatMemory
+  let average: FloatMemory
+  let positions: FloatMemory
+  private let hiddenSize: Int
+  private let partialSums: UnsafeMutablePointer<Double>
+  private let tasks: Int
+  private let norm: Program
+  private let update: Program
+  private let next = NextUpdate()
+
+  /// The floats that one task works on.
+  private static let chunk = 1 << 16
+
+  init(_ network: DiT, threads: Int) throws {
+    let count = network.parameters.count
+    let positionCount = network.positionShape.reduce(1, *)
+    try FloatMemory.check(count: 5 * count + positionCount, for: "parameters, gradients, moments and average")
+    parameters = try FloatMemory(count: count, for: "parameters")
+    gradients = try FloatMemory(count: count, for: "gradients")
+    firstMoment = try FloatMemory(count: count, for: "exp_avg")
+    secondMoment = try FloatMemory(count: count, for: "exp_avg_sq")
+    average = try FloatMemory(count: count, for: "ema_parameters")
+    positions = try FloatMemory(count: positionCount, for: "pos_embed")
+    network.writePositions(to: positions.base)
+    hiddenSize = network.configuration.hiddenSize
+    let tasks = count / Self.chunk + 1
+    let partialSums = UnsafeMutablePointer<Double>.allocate(capacity: tasks)
+    (self.tasks, self.partialSums) = (tasks, partialSums)
+
+    func range(_ task: Int) -> Range<Int> { task * Self.chunk..<min((task + 1) * Self.chunk, count) }
+    var norm = Program(threads: threads)
+    norm.tasks(tasks) { [gradients] in partialSums[$0] = sumOfSquares(gradients.base, range: range($0)) }
+    let state = AdamWState(
+      parameters: parameters.base, gradients: gradients.base, firstMoment: firstMoment.base,
+      secondMoment: secondMoment.base, average: average.base)
+    var update = Program(threads: threads)
+    update.tasks(tasks) { [next] in
+      if let coefficients = next.coefficients { adamWUpdate(state, coefficients, range: range($0)) }
+    }
+    (self.norm, self.update) = (norm, update)
+  }
+
+  deinit { partialSums.deallocate() }
+
+  /// What a checkpoint holds for each parameter: its value, average and moments.
+  var saved: [FloatMemory] { [parameters, average, firstMoment, secondMoment] }
+
+  /// The floats that are kept whatever the batch.
+  var total: Int { 5 * parameters.count + positions.count }
+
+  var positionMatrix: Matrix { Matrix(positions.base, columns: hiddenSize) }
+
+  /// The Euclidean norm of all gradients; the same for every number of threads.
+  func gradientNorm(_ pool: ThreadPool) -> Double {
+    pool.run(norm)
+    return (0..<tasks).reduce(0) { $0 + partialSums[$1] }.squareRoot()
+  }
+
+  func update(_ coefficients: AdamWCoefficients, _ pool: ThreadPool) {
+    next.coefficients = coefficients
+    pool.run(update)
+  }
+
+  /// The parameter nearest to the network's output whose gradient is not finite.
+  func lastNonFiniteGradient(of list: ParameterList) -> String? {
+    list.parameters.last {
+      !sumOfSquares(gradients.base, range: $0.offset..<$0.offset + $0.count).isFinite
+    }?.name
+  }
+}
+
+/// What the program of an update reads.
+private final class NextUpdate: @unchecked Sendable {
+  var coefficients: AdamWCoefficients?
+}
+
+extension TrainerOptions {
+  /// The numbers of the update after `step` others, for a gradient of some norm.
+  func coefficients(at step: UInt64, norm: Double) -> AdamWCoefficients {
+    let update = Double(step) + 1
+    let warmth = warmUpSteps > 0 ? min(1, update / Double(warmUpSteps)) : 1
+    return AdamWCoefficients(
+      learningRate: learningRate * warmth, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay,
+      beta1Power: .pow(beta1, update), beta2Power: .pow(beta2, update),
+      emaDecay: emaWarmsUp ? min(emaDecay, (1 + update) / (10 + update)) : emaDecay,
+      // As torch.nn.utils.clip_grad_norm_.
+      gradientScale: min(1, maximumGradientNorm / (norm + 1e-6)))
+  }
+}

@@ -1,0 +1,54 @@
+import ArgumentErrors
+
+/// What a trainer needs besides its network and its sampler.
+public struct TrainerOptions: Sendable, Equatable {
+  /// The learning rate after the warm-up.
+  public var learningRate = 1e-4
+  /// AdamW's decay of the mean gradient.
+  public var beta1 = 0.9
+  /// AdamW's decay of the mean squared gradient.
+  public var beta2 = 0.999
+  /// AdamW's ε.
+  public var epsilon = 1e-8
+  /// Decoupled weight decay.
+  public var weightDecay = 0.0
+  /// The decay of the moving average of the parameters.
+  public var emaDecay = 0.9999
+  /// Whether the average is shorter at first: its decay at update n = 1, 2, … is at most (1 + n)/(10 + n).
+  public var emaWarmsUp = false
+  /// The largest global norm of a gradient; infinity for no clipping.
+  public var maximumGradientNorm = Double.infinity
+  /// The updates over which the learning rate rises linearly.
+  public var warmUpSteps = 0
+  /// The seed of initial parameters, noise and label dropout.
+  public var seed: UInt64 = 0
+  /// The threads.
+  public var threads = 1
+
+  /// The defaults.
+  public init() {}
+
+  /// - Throws: `ArgumentError` for the first value that is out of range.
+  public func check() throws {
+    try Self.checkLearningRate(learningRate)
+    for (name, value) in [("betas[0]", beta1), ("betas[1]", beta2)] where !(value >= 0 && value < 1) {
+      throw ArgumentError(name, "must be in [0, 1)", got: value)
+    }
+    guard epsilon > 0, epsilon.isFinite else { throw ArgumentError("eps", "must be positive and finite", got: epsilon) }
+    guard weightDecay >= 0, weightDecay.isFinite else {
+      throw ArgumentError("weight_decay", "must be at least 0 and finite", got: weightDecay)
+    }
+    guard emaDecay >= 0, emaDecay <= 1 else { throw ArgumentError("ema_decay", "must be in [0, 1]", got: emaDecay) }
+    guard maximumGradientNorm > 0 else {
+      throw ArgumentError("max_grad_norm", "must be positive", got: maximumGradientNorm)
+    }
+    guard warmUpSteps >= 0 else { throw ArgumentError("warmup_steps", "must be at least 0", got: warmUpSteps) }
+    guard threads >= 1, threads <= 1024 else { throw ArgumentError("threads", "must be in [1, 1024]", got: threads) }
+  }
+
+  static func checkLearningRate(_ value: Double) throws {
+    guard value >= 0, value.isFinite else {
+      throw ArgumentError("learning_rate", "must be at least 0 and finite", got: value)
+    }
+  }
+}

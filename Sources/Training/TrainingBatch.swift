@@ -1,0 +1,43 @@
+/// The batch at hand: what the phases of a training program read, and the losses that they leave.
+///
+/// Phases hold this object, not its contents, so that they are made once. Pointers are valid during a run only.
+final class TrainingBatch: @unchecked Sendable {
+  /// x₀, and ε where the caller gives it.
+  var images: UnsafePointer<Float>?
+  var givenNoise: UnsafePointer<Float>?
+  /// The training step, and the place of the first entry in the global batch.
+  var step: UInt64 = 0
+  var firstEntry = 0
+  /// One over the samples of all micro-batches of a step.
+  var scale = 0.0
+
+  let timesteps: UnsafeMutablePointer<Int64>
+  let weights: UnsafeMutablePointer<Float>
+  let losses: UnsafeMutablePointer<Float>
+  let variational: UnsafeMutablePointer<Float>
+  let capacity: Int
+
+  init(capacity: Int) {
+    self.capacity = capacity
+    timesteps = .allocate(capacity: capacity)
+    timesteps.initialize(repeating: 0, count: capacity)
+    (weights, losses, variational) = (
+      .allocate(capacity: capacity), .allocate(capacity: capacity), .allocate(capacity: capacity)
+    )
+    for floats in [weights, losses, variational] { floats.initialize(repeating: 0, count: capacity) }
+  }
+
+  deinit {
+    timesteps.deallocate()
+    weights.deallocate()
+    losses.deallocate()
+    variational.deallocate()
+  }
+
+  /// The mean over samples of weight·mse + variational.
+  func objective(_ count: Int) -> Double {
+    var total = 0.0
+    for i in 0..<count { total += Double(weights[i]) * Double(losses[i]) + Double(variational[i]) }
+    return total / Double(count)
+  }
+}

@@ -1,0 +1,116 @@
+"""What Python adds to a native checkpoint: how to make its sampler anew."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from . import _c_api as c
+from . import _c_training as ct
+from ._handles import Handle
+from ._native_trainer import NativeTrainer
+from ._recipe import Options, Recipe
+from .sampler import TimestepSampler
+from .schedules import NoiseSchedule
+
+if TYPE_CHECKING:
+    from ._sampler_base import SamplerBase
+
+VERSION = 1
+
+
+def save(native: NativeTrainer, path: str | os.PathLike[str], sampler: SamplerBase[Any]) -> None:
+    """Writes the file of a trainer whose sampler this is."""
+    drawing = sampler.recipe.drawing
+    note = {
+        "version": VERSION,
+        "schedule": sampler.schedule._description,
+        "sampler": sampler.recipe.describe(),
+        "seed": sampler.seed,
+        "accumulation": drawing.accumulation,
+    }
+    ct.speediff_trainer_save(native.pointer, _encoded(path), json.dumps(note).encode())
+
+
+class Checkpoint(Handle):
+    """A `speediff_checkpoint`: an open file that has been checked."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        super().__init__(
+            ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, _encoded(path)
+        )
+
+    def sampler(self, rank: int, world_size: int) -> TimestepSampler:
+        """The sampler that was saved, before it learned."""
+        note = self._note()
+        try:
+            description = note["sampler"]
+            options: Options = {
+                "prediction": description["prediction"],
+                "strata": description["strata"],
+                "normalize": description["normalize"],
+                "accumulation": note["accumulation"],
+                "rank": rank,
+                "world_size": world_size,
+            }
+            seed, schedule = note["seed"], self._schedule(str(note["schedule"]))
+            sampler = TimestepSampler.__new__(TimestepSampler)
+            recipe = Recipe.from_description(description, TimestepSampler._drawing_of(options))
+            sampler._set_up(schedule, seed, recipe, options)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise errors.SpeeDiffFileError(
+                f"{self.path} must tell how to make its sampler, got one that cannot be made anew ({error}); "
+                "give the sampler as sampler="
+            ) from error
+        return sampler
+
+    def trainer(self, sampler: SamplerBase[Any], threads: int) -> NativeTrainer:
+        """The trainer that was saved, with this sampler."""
+        pointer = sampler._open_handle().pointer
+        return NativeTrainer(ct.speediff_checkpoint_trainer, self.pointer, pointer, threads)
+
+    def check(self, sampler: SamplerBase[Any]) -> None:
+        """Raises unless a sampler is as the saved one, apart from how its batches are divided."""
+        note = self._note()
+        found = {"sampler": sampler.recipe.describe(), "seed": sampler.seed}
+        for key, value in found.items():
+            # What JSON does to a value, such as a tuple, is not a difference.
+            if json.loads(json.dumps(value)) != note.get(key):
+                raise errors.SpeeDiffValueError(f"sampler must be that of {self.path}, {note.get(key)}, got {value}")
+
+    def _schedule(self, description: str) -> NoiseSchedule:
+        handle = Handle(
+            c.schedule_p, ct.speediff_checkpoint_schedule, c.speediff_schedule_destroy, self.pointer
+        )
+        return NoiseSchedule(handle, description)
+
+    def _note(self) -> dict[str, Any]:
+        text = ctypes.c_char_p()
+        ct.speediff_checkpoint_note(self.pointer, text)
+        try:
+            note = json.loads(text.value or b"")
+        except (ValueError, RecursionError):
+            note = None
+        if not isinstance(note, dict) or note.get("version") != VERSION:
+            raise errors.SpeeDiffFileError(
+                f"{self.path} must be a checkpoint that Python wrote, version {VERSION}, got another note; "
+                "C programs load their own files"
+            )
+        return note
+
+
+def _encoded(path: str | os.PathLike[str]) -> bytes:
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise errors.SpeeDiffTypeError(f"path must be a string or a path, got {path!r}") from None
+    encoded = text if isinstance(text, bytes) else os.fsencode(text)
+    if b"\0" in encoded:
+        raise errors.SpeeDiffValueError(f"path must have no null character, got {path!r}")
+    return encoded

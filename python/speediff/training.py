@@ -1,0 +1,469 @@
+"""Training on the CPU, without PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _arguments, _buffers, _checkpoint, _generation, errors
+from . import _c_training as c
+from ._handles import Closable
+from ._native_trainer import NativeTrainer
+from ._sampler_base import SamplerBase
+from .networks import DiT
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Self
+
+    from ._native_trainer import Floats, Integers
+    from .schedules import NoiseSchedule
+
+POS_EMBED = "pos_embed"
+
+
+class Trainer(Closable[NativeTrainer]):
+    """Trains a DiT on the CPU: draw, noise, forward, backward, AdamW and the average of the parameters.
+
+    One thread at a time may use a trainer, in the process that made it. The same seed gives the same
+    run: bit by bit on one machine with the same number of threads.
+    """
+
+    def __init__(
+        self,
+        model: str | DiT,
+        sampler: SamplerBase[Any],
+        *,
+        input_size: int = 32,
+        in_channels: int = 4,
+        num_classes: int | None = 1000,
+        learn_sigma: bool = True,
+        class_dropout_prob: float = 0.1,
+        learning_rate: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        ema_decay: float = 0.9999,
+        ema_warmup: bool = False,
+        max_grad_norm: float | None = None,
+        warmup_steps: int = 0,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        """Builds and initializes a network.
+
+        Args:
+            model: An official name, "DiT-S/2" … "DiT-XL/8", or a `speediff.DiT`.
+            sampler: Draws time steps and weights. Its `prediction` is the network's target, epsilon if
+                it has none; with "flow" images are noised along the straight path (1-σ)x₀ + σε of the
+                same signal-to-noise ratio.
+            input_size: Pixels, or latents, along an image's side: a multiple of the patch size.
+            in_channels: Planes of an image.
+            num_classes: Classes; None: a network without labels.
+            learn_sigma: Predict a variance too, trained by guided-diffusion's variational term.
+            class_dropout_prob: How often a label is replaced by the null label, number `num_classes`,
+                which 0 leaves out of the network.
+            learning_rate: After the warm-up, at least 0.
+            betas: AdamW's, each in [0, 1).
+            eps: AdamW's, positive.
+            weight_decay: Decoupled, at least 0.
+            ema_decay: Of the moving average of the parameters, in [0, 1].
+            ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+            max_grad_norm: Clip gradients to this global norm.
+            warmup_steps: Updates over which the learning rate rises linearly.
+            seed: Of initial parameters, noise and label dropout, in [0, 2⁶⁴).
+            threads: None: as many as this process may use.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffTypeError: If a value has the wrong type.
+            SpeeDiffMemoryError: If the machine does not have the memory.
+        """
+        _check_sampler(sampler)
+        config = model if isinstance(model, DiT) else DiT.named(model)
+        shape = config.native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
+        if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
+            raise errors.SpeeDiffTypeError(f"betas must be a pair of numbers, got {betas!r}")
+        options = c.TrainerOptions(
+            _arguments.real("learning_rate", learning_rate),
+            _arguments.real("betas[0]", betas[0]),
+            _arguments.real("betas[1]", betas[1]),
+            _arguments.real("eps", eps),
+            _arguments.real("weight_decay", weight_decay),
+            _arguments.real("ema_decay", ema_decay),
+            _arguments.flag("ema_warmup", ema_warmup),
+            _positive("max_grad_norm", max_grad_norm),
+            _arguments.integer("warmup_steps", warmup_steps, least=0),
+            _arguments.integer("seed", seed, least=0, end=1 << 64),
+            _threads(threads),
+        )
+        native = NativeTrainer(c.speediff_trainer_create, shape, options, sampler._open_handle().pointer)
+        self._set_up(native, sampler)
+
+    def _set_up(self, native: NativeTrainer, sampler: SamplerBase[Any]) -> None:
+        super().__init__(native)
+        self.sampler = sampler
+        """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
+        self._native_sampler = sampler._open_handle()
+        shape, options = native.config(), native.options()
+        self.config = DiT(shape.hidden_size, shape.depth, shape.num_heads, shape.patch_size, shape.mlp_ratio)
+        """The network's shape."""
+        self.input_size: int = shape.input_size
+        """Pixels, or latents, along an image's side."""
+        self.in_channels: int = shape.in_channels
+        """Planes of an image."""
+        self.num_classes: int | None = shape.num_classes or None
+        """Classes; None without labels."""
+        self.class_dropout_prob: float = shape.class_dropout_prob
+        """How often a label is dropped."""
+        self.learn_sigma = bool(shape.learn_sigma)
+        """Whether the network predicts a variance too."""
+        self.seed: int = options.seed
+        """Of initial parameters, noise and label dropout."""
+        self.threads: int = options.threads
+        """The threads of a step."""
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        sampler: SamplerBase[Any] | None = None,
+        threads: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Self:
+        """Makes the trainer that was saved; its steps go on bit by bit with the same number of threads.
+
+        Args:
+            path: A file that `save` wrote.
+            sampler: One like that of the run, into which goes what that had learned. None: made anew,
+                which all can be but those that weigh `to_emphasis` of another sampler.
+            threads: None: as many as this process may use.
+            rank: This process among `world_size`, for a sampler that is made anew.
+            world_size: The number of processes that share each global batch.
+
+        Raises:
+            SpeeDiffFileError: If the file cannot be read, is torn or damaged, or is something else.
+            SpeeDiffValueError: If the sampler is another one.
+        """
+        checkpoint = _checkpoint.Checkpoint(path)
+        if sampler is None:
+            sampler = checkpoint.sampler(rank, world_size)
+        else:
+            _check_sampler(sampler)
+            checkpoint.check(sampler)
+        trainer = cls.__new__(cls)
+        trainer._set_up(checkpoint.trainer(sampler, _threads(threads)), sampler)
+        return trainer
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all that continues the run bit by bit, as a safetensors file.
+
+        Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
+        "exp_avg_sq." stand before those of their average and of AdamW's moments. The file is replaced as a
+        whole: a kill or a full disk leaves the old one.
+
+        Raises:
+            SpeeDiffFileError: If the file cannot be written.
+            SpeeDiffValueError: Between the micro-batches of a step.
+        """
+        _checkpoint.save(self._open_handle(), path, self.sampler)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The sampler's schedule."""
+        return self.sampler.schedule
+
+    @property
+    def global_step(self) -> int:
+        """The updates so far."""
+        return self._open_handle().global_step()
+
+    @property
+    def learning_rate(self) -> float:
+        """After the warm-up; setting it changes the updates to come."""
+        value: float = self._open_handle().options().learning_rate
+        return value
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        c.speediff_trainer_set_learning_rate(
+            self._open_handle().pointer, _arguments.real("learning_rate", value)
+        )
+
+    def step(self, x: Floats, y: Integers | None = None) -> float:
+        """One training step: draw, noise, forward, backward, update; a sampler that learns learns from it.
+
+        Args:
+            x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
+                multiple of A, and each A-th part is a micro-batch.
+            y: Classes, int64 (n,); None without labels.
+
+        Returns:
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension.
+
+        Raises:
+            SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
+        """
+        native = self._open_handle()
+        self._check_images("x", x)
+        accumulation = self.sampler.recipe.drawing.accumulation
+        if len(x) % accumulation:
+            raise errors.SpeeDiffValueError(
+                f"x must have a multiple of accumulation = {accumulation} images, got {len(x)}"
+            )
+        size = len(x) // accumulation
+        if y is not None:
+            _buffers.check_shape("y", y, np.int64, (len(x),))
+        loss, seen = 0.0, []
+        for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
+            loss += self.backward(x[part], None if y is None else y[part]) / accumulation
+            if self._native_sampler.history_count:
+                seen.append(native.last_losses())
+        self.apply()
+        if seen:
+            t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
+            self.sampler._learn(t, losses)
+        return loss
+
+    def backward(
+        self,
+        x: Floats,
+        y: Integers | None = None,
+        *,
+        t: Integers | None = None,
+        noise: Floats | None = None,
+        weights: Floats | None = None,
+    ) -> float:
+        """The first half of a step: adds a micro-batch's part to the gradients.
+
+        Args:
+            x: Images, float32 (n, in_channels, input_size, input_size).
+            y: Classes or the null label, int64 (n,); None without labels.
+            t: Time steps in [0, T), int64 (n,); None: drawn. No label is dropped if they are given.
+            noise: ε, float32 shaped as x; None: drawn.
+            weights: Finite, float32 (n,); None: the sampler's.
+
+        Returns:
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension.
+
+        Raises:
+            SpeeDiffNonFiniteError: If that is not finite; the step then begins anew with its first
+                micro-batch.
+        """
+        native = self._open_handle()
+        if self.sampler._handle is not self._native_sampler:
+            raise errors.SpeeDiffValueError(
+                "sampler must stay as it was when the trainer was made, got one that was closed or has "
+                "loaded a state; make another trainer"
+            )
+        self._check_images("x", x)
+        if y is not None:
+            _buffers.check_shape("y", y, np.int64, (len(x),))
+        if t is not None:
+            _buffers.check_shape("t", t, np.int64, (len(x),))
+        if noise is not None:
+            _buffers.check_shape("noise", noise, np.float32, x.shape)
+        if weights is not None:
+            _buffers.check_shape("weights", weights, np.float32, (len(x),))
+        return native.backward(x, y, t, noise, weights)
+
+    def apply(self) -> float:
+        """The second half of a step: clips the gradient, and updates the parameters and their average.
+
+        Returns:
+            The gradient's global norm before clipping.
+
+        Raises:
+            SpeeDiffNonFiniteError: If the gradient is not finite; nothing was applied.
+            SpeeDiffValueError: If micro-batches of the step are missing.
+        """
+        return self._open_handle().apply()
+
+    @property
+    def losses(self) -> Floats:
+        """The mean squared error of each sample of the last `backward`, unweighted, float32 (n,)."""
+        return self._open_handle().last_losses()[1]
+
+    @property
+    def timesteps(self) -> Integers:
+        """The time step of each sample of the last `backward`, int64 (n,)."""
+        return self._open_handle().last_losses()[0]
+
+    def forward(
+        self, x_t: Floats, t: Floats | Integers, y: Integers | None = None, *, ema: bool = False
+    ) -> Floats:
+        """The network alone.
+
+        Args:
+            x_t: What it is to see, float32 (n, in_channels, input_size, input_size).
+            t: Time steps, 0-based: int64 or float32 (n,).
+            y: Classes or the null label, int64 (n,); None without labels.
+            ema: Use the average of the parameters.
+
+        Returns:
+            The prediction, float32 (n, in_channels, input_size, input_size), with `learn_sigma` twice
+            as many planes, the second half for the variance.
+        """
+        native = self._open_handle()
+        self._check_images("x_t", x_t)
+        if isinstance(t, np.ndarray) and t.dtype == np.int64:
+            _buffers.check_shape("t", t, np.int64, (len(x_t),))
+            times = t.astype(np.float32)
+        else:
+            times = _buffers.check_shape("t", t, np.float32, (len(x_t),))
+        if y is not None:
+            _buffers.check_shape("y", y, np.int64, (len(x_t),))
+        planes = self.in_channels * (2 if self.learn_sigma else 1)
+        out = np.empty((len(x_t), planes, self.input_size, self.input_size), np.float32)
+        native.forward(x_t, times, y, _arguments.flag("ema", ema), out)
+        return out
+
+    def generate(
+        self,
+        labels: Integers | None = None,
+        *,
+        n: int | None = None,
+        steps: int = 250,
+        method: str = "ddpm",
+        eta: float = 0.0,
+        cfg_scale: float = 1.0,
+        seed: int | Sequence[int] | Integers = 0,
+        ema: bool = True,
+        clip: bool = False,
+        progress: bool = False,
+    ) -> Floats:
+        """Generates images. Each is a function of its seed, its label and the options, up to rounding.
+
+        Args:
+            labels: Classes, int64 (n,); None without labels.
+            n: How many, where there are no labels.
+            steps: How many of the schedule's steps to take, in [2, T], spread evenly.
+            method: "ddpm" (ancestral; Ho et al. 2020) or "ddim" (Song et al. 2021). A learned variance
+                is used by "ddpm"; without one it is β.
+            eta: DDIM's η, at least 0; 0 is deterministic.
+            cfg_scale: s in prediction(null) + s·(prediction(label) - prediction(null)), on all planes of
+                the prediction; 1: no guidance. The official code guides the first three planes alone.
+            seed: That of the first image, the next one's being one more; or one for each.
+            ema: Use the average of the parameters.
+            clip: Cut predictions of x₀ to [-1, 1].
+            progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            Float32 (n, in_channels, input_size, input_size).
+        """
+        native = self._open_handle()
+        how = _generation.options(steps, method, eta, cfg_scale, clip, ema)
+        total = _generation.count(labels, n)
+        seeds = _generation.seeds(seed, total)
+        out = np.empty((total, self.in_channels, self.input_size, self.input_size), np.float32)
+        _generation.run(native, labels, seeds, how, out, _arguments.flag("progress", progress))
+        return out
+
+    @property
+    def parameters(self) -> dict[str, Floats]:
+        """The parameters by their names in the official state dict: writable views of the memory itself."""
+        return self._open_handle().tensors(c.BUFFER_PARAMETERS)
+
+    @property
+    def gradients(self) -> dict[str, Floats]:
+        """The gradients of the step so far, as `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_GRADIENTS)
+
+    @property
+    def ema_parameters(self) -> dict[str, Floats]:
+        """The moving average of the parameters, as `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EMA_PARAMETERS)
+
+    @property
+    def exp_avg(self) -> dict[str, Floats]:
+        """AdamW's mean gradients, as `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG)
+
+    @property
+    def exp_avg_sq(self) -> dict[str, Floats]:
+        """AdamW's mean squared gradients, as `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG_SQ)
+
+    @property
+    def flat_parameters(self) -> Floats:
+        """The memory of all parameters as one array; what lies between two of them is 0."""
+        return self._open_handle().buffer(c.BUFFER_PARAMETERS)
+
+    @property
+    def flat_gradients(self) -> Floats:
+        """The memory of all gradients as one array, laid out as `flat_parameters`."""
+        return self._open_handle().buffer(c.BUFFER_GRADIENTS)
+
+    def state_dict(self, *, ema: bool = False) -> dict[str, Floats]:
+        """Copies of the parameters, as the official DiT's state dict has them.
+
+        Args:
+            ema: The moving average instead.
+        """
+        native = self._open_handle()
+        kind = c.BUFFER_EMA_PARAMETERS if _arguments.flag("ema", ema) else c.BUFFER_PARAMETERS
+        tensors = {name: value.copy() for name, value in native.tensors(kind).items()}
+        positions = native.buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
+        return {POS_EMBED: positions.copy(), **tensors}
+
+    def load_state_dict(self, state: Mapping[str, Floats]) -> None:
+        """Takes over parameters, also as the beginning of their average; AdamW's moments stay.
+
+        Args:
+            state: As `state_dict` gives it: float32 arrays by name. Fixed positions may be left out.
+
+        Raises:
+            SpeeDiffValueError: If a name is missing or unknown, a shape is another, or a value is not
+                finite; then nothing has changed.
+        """
+        native = self._open_handle()
+        parameters, average = native.tensors(c.BUFFER_PARAMETERS), native.tensors(c.BUFFER_EMA_PARAMETERS)
+        unknown, missing = set(state) - set(parameters) - {POS_EMBED}, set(parameters) - set(state)
+        if unknown or missing:
+            raise errors.SpeeDiffValueError(
+                f"state must have the parameters of this network, got unknown {sorted(unknown)}, "
+                f"missing {sorted(missing)}"
+            )
+        for name, target in parameters.items():
+            value = _buffers.check_shape(f"state[{name!r}]", state[name], np.float32, target.shape)
+            if not np.isfinite(value).all():
+                raise errors.SpeeDiffValueError(f"state[{name!r}] must be finite, got one that is not")
+        if POS_EMBED in state:
+            positions = native.buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
+            value = _buffers.check_shape(f"state[{POS_EMBED!r}]", state[POS_EMBED], np.float32, positions.shape)
+            if not np.allclose(value, positions, atol=1e-5):
+                raise errors.SpeeDiffValueError(
+                    f"state[{POS_EMBED!r}] must be the fixed sine-cosine positions, got others"
+                )
+        for name, target in parameters.items():
+            target[...] = state[name]
+            average[name][...] = state[name]
+
+    def _check_images(self, argument: str, x: object) -> None:
+        size = self.input_size
+        _buffers.check_shape(argument, x, np.float32, (None, self.in_channels, size, size))
+
+
+def _check_sampler(sampler: object) -> None:
+    if not isinstance(sampler, SamplerBase):
+        raise errors.SpeeDiffTypeError(f"sampler must be a TimestepSampler, got {sampler!r}")
+
+
+def _positive(argument: str, value: float | None) -> float:
+    """A positive number; None is 0 for the library."""
+    if value is None:
+        return 0.0
+    number = _arguments.real(argument, value)
+    if not number > 0:
+        raise errors.SpeeDiffValueError(f"{argument} must be positive or None, got {value!r}")
+    return number
+
+
+def _threads(threads: int | None) -> int:
+    """The number of threads; None is 0 for the library."""
+    return 0 if threads is None else _arguments.integer("threads", threads, least=1, end=1025)

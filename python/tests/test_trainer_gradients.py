@@ -1,0 +1,248 @@
+"""The trainer's loss, output and every gradient against PyTorch's autograd on the reference network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from reference_dit import DiT, randomize, twin
+from reference_training import Process, assert_arrays_agree, assert_tensors_agree, gradients, losses
+
+import speediff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from speediff import NoiseSchedule
+
+
+class Case(NamedTuple):
+    """A network, and what it is trained on."""
+
+    model: str | dict[str, Any]
+    batch: int
+    options: dict[str, Any] = {}  # noqa: RUF012
+    prediction: str = "epsilon"
+
+
+def small(hidden_size: int, depth: int, num_heads: int, patch_size: int, **options: Any) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden_size,
+        "depth": depth,
+        "num_heads": num_heads,
+        "patch_size": patch_size,
+        **options,
+    }
+
+
+FEW = {"input_size": 16, "in_channels": 3, "num_classes": 10}
+CASES = {
+    "S/8 of 2 blocks": Case(small(384, 2, 6, 8), 4),
+    "S/4 of 2 blocks": Case(small(384, 2, 6, 4), 3),
+    "S/2 of 2 blocks": Case(small(384, 2, 6, 2), 2),
+    "S/8": Case("DiT-S/8", 2),
+    "hidden 48": Case(small(48, 2, 3, 4), 5, FEW, "v"),
+    "hidden 72": Case(small(72, 3, 4, 2), 3, FEW, "sample"),
+    "49 tokens": Case(small(64, 2, 4, 4), 3, {"input_size": 28, "in_channels": 1, "num_classes": 10}),
+    "unconditional": Case(small(48, 2, 3, 4), 3, {**FEW, "num_classes": None}, "flow"),
+    "no learned variance": Case(small(48, 2, 3, 4), 3, {**FEW, "learn_sigma": False}),
+    "mlp_ratio 2.5": Case(small(48, 2, 4, 4, mlp_ratio=2.5), 5, FEW),
+    "1 token": Case(small(48, 2, 3, 16), 3, FEW),
+    "batch 1": Case(small(48, 2, 3, 4), 1, FEW),
+    "no label dropout": Case(small(48, 2, 3, 4), 3, {**FEW, "class_dropout_prob": 0.0}),
+    "1 block, 1 head, 5 channels": Case(small(32, 1, 1, 3), 3, {**FEW, "input_size": 15, "in_channels": 5}),
+}
+SMALL = [name for name, case in CASES.items() if isinstance(case.model, dict) and case.options]
+
+
+def create(linear: NoiseSchedule, name: str, **more: Any) -> speediff.Trainer:
+    """A trainer with random parameters everywhere."""
+    case = CASES[name]
+    model = case.model if isinstance(case.model, str) else speediff.DiT(**case.model)
+    sampler = speediff.TimestepSampler(linear, prediction=case.prediction)
+    trainer = speediff.Trainer(model, sampler, **case.options, **more)
+    randomize(trainer, 1, **dropout(name))
+    return trainer
+
+
+def dropout(name: str) -> dict[str, Any]:
+    return {key: value for key, value in CASES[name].options.items() if key == "class_dropout_prob"}
+
+
+class Batch(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor | None
+    t: torch.Tensor
+    noise: torch.Tensor
+    weights: torch.Tensor
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What `backward` is given."""
+        return {
+            "x": self.x.numpy(),
+            "y": None if self.y is None else self.y.numpy(),
+            "t": self.t.numpy(),
+            "noise": self.noise.numpy(),
+            "weights": self.weights.numpy(),
+        }
+
+
+def batch(name: str, seed: int = 0) -> Batch:
+    """Random data; of several entries the first has t = 0 and the null label, where there is one.
+
+    There is less noise there, and t is 1 where the target holds x₀: far from the data the likelihood
+    has no digits left in float32.
+    """
+    case, random = CASES[name], np.random.default_rng(seed)
+    side, channels = case.options.get("input_size", 32), case.options.get("in_channels", 4)
+    shape = (case.batch, channels, side, side)
+    x, noise = (torch.from_numpy(random.normal(size=shape).astype(np.float32)) for _ in range(2))
+    classes = case.options.get("num_classes", 1000)
+    y = None if classes is None else torch.from_numpy(random.integers(0, classes, case.batch))
+    t = torch.from_numpy(random.integers(1, 1000, case.batch))
+    weights = torch.from_numpy(random.uniform(0.2, 2, case.batch).astype(np.float32))
+    if case.batch > 1:
+        t[0], t[1] = case.prediction in ("sample", "flow"), 999
+        noise[0] *= 0.5
+        if y is not None and not dropout(name):
+            y[0] = classes
+    return Batch(x, y, t, noise, weights)
+
+
+class Run(NamedTuple):
+    """What one side has computed."""
+
+    loss: float
+    mse: Any
+    output: Any
+    gradients: dict[str, Any]
+
+
+def run_torch(model: DiT, process: Process, name: str, data: Batch) -> Run:
+    dtype = model.pos_embed.dtype
+    x, noise = data.x.to(dtype), data.noise.to(dtype)
+    x_t = process.noised(CASES[name].prediction, x, data.t, noise)
+    output = model(x_t, data.t, data.y)
+    terms = losses(process, CASES[name].prediction, output, x, data.t, noise)
+    loss = terms.objective(data.weights)
+    model.zero_grad()
+    loss.backward()
+    return Run(loss.item(), terms.mse.detach().numpy(), output.detach().numpy(), gradients(model))
+
+
+def run_trainer(trainer: speediff.Trainer, process: Process, name: str, data: Batch) -> Run:
+    x_t = process.noised(CASES[name].prediction, data.x.double(), data.t, data.noise.double())
+    loss = trainer.backward(**data.arrays)
+    mse, slopes = trainer.losses.copy(), {key: g.copy() for key, g in trainer.gradients.items()}
+    y = None if data.y is None else data.y.numpy()
+    return Run(loss, mse, trainer.forward(x_t.float().numpy(), data.t.numpy(), y), slopes)
+
+
+class Comparison(NamedTuple):
+    trainer: Run
+    float64: Run
+    float32: Run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_of_pytorch() -> Iterator[None]:
+    """Its waiting threads would take the processors from the trainer's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Iterator[Comparison]:
+    name, process = request.param, Process(linear.betas)
+    data = batch(name)
+    with create(linear, name) as trainer:
+        twins = [twin(trainer, dtype, **dropout(name)) for dtype in (torch.float64, torch.float32)]
+        yield Comparison(
+            run_trainer(trainer, process, name, data),
+            *(run_torch(model, process, name, data) for model in twins),
+        )
+
+
+def test_the_loss_is_that_of_pytorch(comparison: Comparison) -> None:
+    assert comparison.trainer.loss == pytest.approx(comparison.float64.loss, rel=1e-5)
+    assert_arrays_agree(comparison.trainer.mse, comparison.float64.mse, 1e-5, "losses")
+
+
+def test_the_output_is_that_of_pytorch(comparison: Comparison) -> None:
+    assert_arrays_agree(comparison.trainer.output, comparison.float64.output, 1e-4, "output")
+    assert_arrays_agree(comparison.trainer.output, comparison.float32.output, 1e-4, "output")
+
+
+def test_every_gradient_is_that_of_pytorch(comparison: Comparison) -> None:
+    assert all(np.linalg.norm(gradient) > 0 for gradient in comparison.float64.gradients.values())
+    assert_tensors_agree(comparison.trainer.gradients, comparison.float64.gradients, 1e-3)
+    assert_tensors_agree(comparison.trainer.gradients, comparison.float32.gradients, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["S/8 of 2 blocks", "hidden 72", "1 token", "batch 1"])
+def test_any_number_of_threads_gives_the_same_gradients(linear: NoiseSchedule, name: str) -> None:
+    runs = []
+    for threads in (1, 2, 3):
+        with create(linear, name, threads=threads) as trainer:
+            runs.append(run_trainer(trainer, Process(linear.betas), name, batch(name)))
+    for other in runs[1:]:
+        assert other.loss == pytest.approx(runs[0].loss, rel=1e-5)
+        assert_arrays_agree(other.output, runs[0].output, 1e-5, "output")
+        assert_tensors_agree(other.gradients, runs[0].gradients, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["S/8 of 2 blocks", *SMALL])
+def test_ten_steps_have_the_losses_of_pytorch(linear: NoiseSchedule, name: str) -> None:
+    process, settings = Process(linear.betas), {"lr": 3e-4, "weight_decay": 0.01}
+    expected, actual = [], []
+    more = {"learning_rate": settings["lr"], "weight_decay": settings["weight_decay"]}
+    with create(linear, name, **more) as trainer:
+        model = twin(trainer, **dropout(name))
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **settings)
+        for step in range(10):
+            data = batch(name, step % 4)
+            actual.append(trainer.backward(**data.arrays))
+            trainer.apply()
+            expected.append(run_torch(model, process, name, data).loss)
+            optimizer.step()
+        assert trainer.global_step == 10
+    assert max(expected) > 1.001 * min(expected)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_fractional_time_steps_are_taken_as_they_are(linear: NoiseSchedule) -> None:
+    name = "hidden 48"
+    data, t = batch(name), np.array([0.25, 17.5, 998.75, 500, 0], np.float32)
+    with create(linear, name) as trainer, torch.no_grad():
+        expected = twin(trainer)(data.x.double(), torch.from_numpy(t), data.y)
+        output = trainer.forward(data.x.numpy(), t, data.y.numpy())
+        averaged = trainer.forward(data.x.numpy(), t, data.y.numpy(), ema=True)
+        expected_of_ema = twin(trainer, ema=True)(data.x.double(), torch.from_numpy(t), data.y)
+    assert_arrays_agree(output, expected, 1e-4, "output")
+    assert_arrays_agree(averaged, expected_of_ema, 1e-4, "output of the EMA")
+
+
+def test_layer_norms_divide_by_the_official_epsilon(linear: NoiseSchedule) -> None:
+    """A variance near 1e-6: the embedder cancels the position of the one token, and gates are small."""
+    name = "1 token"
+    data, process = batch(name), Process(linear.betas)
+    with create(linear, name) as trainer:
+        parameters, hidden_size = trainer.parameters, CASES[name].model["hidden_size"]
+        parameters["x_embedder.proj.weight"][...] *= 1e-3
+        parameters["x_embedder.proj.bias"][:] = -trainer.state_dict()["pos_embed"][0, 0]
+        for block in range(2):
+            parameters[f"blocks.{block}.adaLN_modulation.1.weight"][...] = 0
+            parameters[f"blocks.{block}.adaLN_modulation.1.bias"][:] = np.repeat(
+                [0, 0, 1e-3] * 2, hidden_size
+            )
+        found, wanted = (
+            run_trainer(trainer, process, name, data),
+            run_torch(twin(trainer), process, name, data),
+        )
+    assert_arrays_agree(found.output, wanted.output, 1e-4, "output")
+    assert_tensors_agree(found.gradients, wanted.gradients, 1e-3)
