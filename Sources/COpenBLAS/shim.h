@@ -37,6 +37,15 @@ static inline int speediff_vector_level(void) {
   return 0;
 }
 
+/* Whether the package is compiled for 32 vector registers of 16 floats. */
+static inline int speediff_has_wide_vectors(void) {
+#if defined(__AVX512F__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 /* The processors that this process may use; 0 where the system does not say. */
 #if defined(__linux__)
 int sched_getaffinity(int process, unsigned long size, void *mask);

@@ -45,10 +45,10 @@ public func attentionForward(
     let count = min(queryBlock, head.queries &- first)
     MatrixProduct.multiply(
       head.q.from(first), .plain, head.k, .transposed, into: probabilities, m: count, n: head.keys, k: head.q.columns,
-      alpha: head.scale, accumulates: false)
+      alpha: head.scale, base: .zero)
     for r in 0..<count { logSumExp.row(first &+ r)[0] = softmax(probabilities.row(r), head.keys) }
     MatrixProduct.multiply(
-      probabilities, .plain, head.v, .plain, into: y.from(first), m: count, n: head.v.columns, k: head.keys, accumulates: false)
+      probabilities, .plain, head.v, .plain, into: y.from(first), m: count, n: head.v.columns, k: head.keys, base: .zero)
     first &+= count
   }
 }
@@ -71,9 +71,9 @@ public func attentionBackward(
     let (q, dyBlock, yBlock) = (head.q.from(first), dy.from(first), y.from(first))
     MatrixProduct.multiply(
       q, .plain, head.k, .transposed, into: probabilities, m: count, n: head.keys, k: q.columns, alpha: head.scale,
-      accumulates: false)
+      base: .zero)
     MatrixProduct.multiply(
-      dyBlock, .plain, head.v, .transposed, into: gradients, m: count, n: head.keys, k: head.v.columns, accumulates: false)
+      dyBlock, .plain, head.v, .transposed, into: gradients, m: count, n: head.keys, k: head.v.columns, base: .zero)
     for r in 0..<count {
       let mean = dot(dyBlock.row(r), yBlock.row(r), head.v.columns)
       softmaxBackward(
@@ -82,13 +82,13 @@ public func attentionBackward(
     }
     MatrixProduct.multiply(
       probabilities, .transposed, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,
-      accumulates: dv.accumulates || first > 0)
+      base: first > 0 ? .present : dv.productBase)
     MatrixProduct.multiply(
       gradients, .plain, head.k, .plain, into: dq.matrix.from(first), m: count, n: q.columns, k: head.keys,
-      accumulates: dq.accumulates)
+      base: dq.productBase)
     MatrixProduct.multiply(
       gradients, .transposed, q, .plain, into: dk.matrix, m: head.keys, n: q.columns, k: count,
-      accumulates: dk.accumulates || first > 0)
+      base: first > 0 ? .present : dk.productBase)
     first &+= count
   }
 }

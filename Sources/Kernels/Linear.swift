@@ -4,13 +4,10 @@
 public func linearForward(
   _ x: Matrix, weight: Matrix, bias: UnsafePointer<Float>?, into y: Matrix, rows: Range<Int>, outputs: Range<Int>
 ) {
-  let y = y.columns(outputs).from(rows.lowerBound)
-  if let bias {
-    for r in 0..<rows.count { y.row(r).update(from: bias + outputs.lowerBound, count: outputs.count) }
-  }
   MatrixProduct.multiply(
-    x.from(rows.lowerBound), .plain, weight.from(outputs.lowerBound), .transposed, into: y, m: rows.count,
-    n: outputs.count, k: x.columns, accumulates: bias != nil)
+    x.from(rows.lowerBound), .plain, weight.from(outputs.lowerBound), .transposed,
+    into: y.columns(outputs).from(rows.lowerBound), m: rows.count, n: outputs.count, k: x.columns,
+    base: bias.map { .row($0 + outputs.lowerBound) } ?? .zero)
 }
 
 /// Columns `inputs` of dx (+)= dy·W, for some rows.
@@ -19,7 +16,7 @@ public func linearInputBackward(
 ) {
   MatrixProduct.multiply(
     dy.from(rows.lowerBound), .plain, weight.columns(inputs), .plain, into: dx.matrix.columns(inputs).from(rows.lowerBound),
-    m: rows.count, n: inputs.count, k: dy.columns, accumulates: dx.accumulates)
+    m: rows.count, n: inputs.count, k: dy.columns, base: dx.productBase)
 }
 
 /// Rows `outputs` of dW (+)= dyᵀ·x, and these entries of db (+)= Σ dy; over all rows.
@@ -30,7 +27,7 @@ public func linearParametersBackward(
   let dy = dy.columns(outputs)
   MatrixProduct.multiply(
     dy, .transposed, x, .plain, into: dWeight.matrix.from(outputs.lowerBound), m: outputs.count, n: x.columns, k: rows,
-    accumulates: dWeight.accumulates)
+    base: dWeight.productBase)
   if let dBias {
     columnSums(dy, into: dBias + outputs.lowerBound, accumulates: dWeight.accumulates, rows: 0..<rows)
   }

@@ -43,6 +43,9 @@ public struct GradientTarget: @unchecked Sendable {
     self.accumulates = accumulates
   }
 
+  /// What a matrix product that computes the gradient is added to.
+  var productBase: ProductBase { accumulates ? .present : .zero }
+
   /// A range of columns of the same rows.
   public func columns(_ range: Range<Int>) -> GradientTarget {
     GradientTarget(matrix.columns(range), accumulates: accumulates)

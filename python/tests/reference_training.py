@@ -247,7 +247,7 @@ def generate(
     """Images of shape (n, c, h, w), float64, by all steps of a process (`respaced` to those wanted).
 
     The state is variance-preserving; a "flow" network is given it on the straight path. Without a learned
-    variance the DDPM's is β (the posterior's at the last step but one), guided-diffusion's FIXED_LARGE.
+    variance the DDPM's is β, guided-diffusion's FIXED_LARGE.
     """
     y = None if labels is None else torch.from_numpy(labels)
     x = generation_noise(seeds, 0, shape)
@@ -260,11 +260,10 @@ def generate(
         x0 = process.predicted_sample(prediction, output[:, : shape[0]], given, t)
         if clip:
             x0 = x0.clamp(-1, 1)
-        step = (
-            ddpm_step(process, x0, x, t, output[:, shape[0] :])
-            if method == "ddpm"
-            else ddim_step(process, x0, x, t, eta)
-        )
+        if method == "ddpm":
+            step = ddpm_step(process, x0, x, t, output[:, shape[0] :])
+        else:
+            step = ddim_step(process, x0, x, t, eta)
         x = step.mean if i == 0 else step.mean + step.scale * generation_noise(seeds, k, shape)
     return x
 

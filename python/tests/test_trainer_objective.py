@@ -234,6 +234,27 @@ def test_a_drawn_batch_is_that_of_the_sampler_and_the_documented_noise(
                 trainer.apply()
 
 
+def test_what_is_not_given_is_drawn(linear: NoiseSchedule) -> None:
+    """The weights of time steps that are given are those of the sampler's table."""
+    n, t = 3, np.array([5, 700, 999])
+    noise, weights = np.ones((n, *SHAPE), np.float32), np.array([0, 2, 5], np.float32)
+    sampler = TimestepSampler(linear, weighting="min_snr", prediction="epsilon")
+    drawn_t, drawn_weights = sampler.sample(n)
+    drawn = (oracle.noise(0, 0, 0, n, SHAPE) ** 2).mean(axis=(1, 2, 3))
+    for given, times, squares, factors in (
+        ({"t": t}, t, drawn, sampler.weights[t]),
+        ({"noise": noise}, drawn_t, np.ones(n), drawn_weights),
+        ({"weights": weights}, drawn_t, drawn, weights),
+        ({"t": t, "noise": noise}, t, np.ones(n), sampler.weights[t]),
+        ({"t": t, "weights": weights}, t, drawn, weights),
+    ):
+        with create(linear, sampler={"weighting": "min_snr"}, learn_sigma=False) as trainer:
+            loss = trainer.backward(np.zeros_like(noise), None, **given)
+            assert trainer.timesteps.tolist() == times.tolist()
+            assert_arrays_agree(trainer.losses, squares, 1e-5, "losses")
+            assert loss == pytest.approx(float((factors * squares).mean()), rel=1e-5)
+
+
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_the_drawn_weights_multiply_the_mse(linear: NoiseSchedule, preset: str) -> None:
     n = 16
@@ -310,6 +331,17 @@ def test_accumulated_micro_batches_are_one_large_batch(
             assert parted.apply() == pytest.approx(whole.apply(), rel=1e-5)
             assert_tensors_agree(parted.parameters, whole.parameters, 1e-5)
         assert parted.global_step == whole.global_step == 2
+
+
+def test_a_step_takes_all_micro_batches_at_once(linear: NoiseSchedule) -> None:
+    random, settings = np.random.default_rng(2), {"patch_size": 2, "learning_rate": 0.1, "eps": 1.0}
+    parted, whole = create(linear, sampler={"accumulation": 2}, **settings), create(linear, **settings)
+    with parted, whole:
+        for update in range(1, 4):
+            x = random.normal(size=(6, *SHAPE)).astype(np.float32)
+            assert parted.step(x, None) == pytest.approx(whole.step(x, None), rel=1e-5)
+            assert_tensors_agree(parted.parameters, whole.parameters, 1e-5)
+            assert parted.global_step == whole.global_step == update
 
 
 def test_the_network_is_told_the_index_of_the_time_step(linear: NoiseSchedule) -> None:

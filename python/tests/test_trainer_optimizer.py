@@ -218,14 +218,39 @@ LEARNING: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("name", LEARNING)
-def test_a_sampler_that_learns_is_told_the_losses(name: str) -> None:
-    """Another one that is told them by hand draws the same, after as many losses as it takes to matter."""
+def test_a_sampler_that_learns_is_told_the_losses(name: str, accumulation: int) -> None:
+    """A trainer whose sampler is told them by hand draws the same, after so many losses that it matters."""
+    schedule, n = NoiseSchedule.constant(4, beta=0.3), 16 // accumulation
+    samplers = [
+        TimestepSampler(schedule, **LEARNING[name], prediction="epsilon", seed=2, accumulation=accumulation)
+        for _ in range(2)
+    ]
+    before = samplers[1].probabilities.copy(), samplers[1].weights.copy()
+    one, other = (create(sampler, learning_rate=1e-3, learn_sigma=False) for sampler in samplers)
+    with one, other:
+        for step in range(8):
+            x, y = data(step, 16)
+            loss = one.step(x, y)
+            losses, told = [], []
+            for start in range(0, 16, n):
+                losses.append(other.backward(x[start : start + n], y[start : start + n]))
+                told.append((other.timesteps.copy(), other.losses.copy()))
+            other.apply()
+            samplers[1].update(*(np.concatenate(arrays) for arrays in zip(*told, strict=True)))
+            assert one.timesteps.tolist() == other.timesteps.tolist()
+            assert loss == pytest.approx(np.mean(losses).item(), rel=1e-6)
+        assert_tensors_agree(one.parameters, other.parameters, 1e-6)
+    for sampler in samplers:
+        after = sampler.probabilities, sampler.weights
+        assert any(not np.allclose(old, new) for old, new in zip(before, after, strict=True))
+    assert_arrays_agree(samplers[0].probabilities, samplers[1].probabilities, 1e-6)
+
+
+def test_the_weights_of_a_sampler_that_learns_multiply_the_mse() -> None:
     schedule = NoiseSchedule.constant(4, beta=0.3)
-    sampler, other = (
-        TimestepSampler(schedule, **LEARNING[name], prediction="epsilon", seed=2) for _ in range(2)
-    )
-    before = other.probabilities.copy(), other.weights.copy()
+    sampler, other = (TimestepSampler(schedule, "loss_second_moment", seed=2) for _ in range(2))
     with create(sampler, learning_rate=1e-3, learn_sigma=False) as trainer:
         for step in range(8):
             t, weights = other.sample(16)
@@ -233,5 +258,4 @@ def test_a_sampler_that_learns_is_told_the_losses(name: str) -> None:
             assert trainer.timesteps.tolist() == t.tolist()
             assert loss == pytest.approx(float((weights * trainer.losses).mean()), rel=1e-5)
             other.update(trainer.timesteps, trainer.losses)
-    after = other.probabilities, other.weights
-    assert any(not np.allclose(old, new) for old, new in zip(before, after, strict=True))
+    assert weights.min() < weights.max()

@@ -1,0 +1,58 @@
+import COpenBLAS
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The seam behind which the matrix product sits: nothing else in the library calls OpenBLAS.
+///
+/// Each call runs on the thread that makes it; `ThreadPool` divides the work.
+package enum MatrixProduct {
+  /// How a factor is stored.
+  enum Order: Int32 {
+    case plain = 111
+    case transposed = 112
+  }
+
+  /// What computes the product.
+  package enum Backend: String {
+    /// OpenBLAS, for any processor.
+    case openBLAS = "openblas"
+    /// `NativeProduct`, where the library is built for AVX-512.
+    case native
+  }
+
+  /// SPEEDIFF_MATRIX_PRODUCT ("openblas" or "native") when the library is first used, else the faster one.
+  package static let backend: Backend = {
+    let chosen = getenv("SPEEDIFF_MATRIX_PRODUCT").flatMap { Backend(rawValue: String(cString: $0)) }
+    return chosen ?? (speediff_has_wide_vectors() != 0 ? .native : .openBLAS)
+  }()
+
+  /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
+  static func multiply(
+    _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
+    k: Int, alpha: Float = 1, base: ProductBase
+  ) {
+    guard m > 0, n > 0 else { return }
+    switch backend {
+    case .native:
+      NativeProduct.multiply(a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
+    case .openBLAS:
+      var adds = false
+      switch base {
+      case .zero: break
+      case .present: adds = true
+      case .row(let row):
+        for r in 0..<m { c.row(r).update(from: row, count: n) }
+        adds = true
+      }
+      cblas_sgemm(
+        Int32(SPEEDIFF_ROW_MAJOR), orderA.rawValue, orderB.rawValue, Int32(m), Int32(n), Int32(k), alpha, a.base,
+        Int32(a.stride), b.base, Int32(b.stride), adds ? 1 : 0, c.base, Int32(c.stride))
+    }
+  }
+}

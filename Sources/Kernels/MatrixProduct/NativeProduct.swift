@@ -1,0 +1,165 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The matrix product in Swift, for processors with 32 vector registers of 16 floats.
+///
+/// As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008: a block of B is packed into
+/// panels that stay in the second cache, and tiles of C are summed up in registers. Rows of A are read where they lie.
+enum NativeProduct {
+  /// The columns of a panel.
+  private static let width = 3 * lanes
+  /// The rows and columns of a block of B: 1 MB.
+  private static let blockRows = 384
+  private static let blockColumns = 14 * width
+
+  /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
+  static func multiply(
+    _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order, into c: Matrix, m: Int,
+    n: Int, k: Int, alpha: Float, base: ProductBase
+  ) {
+    if m <= tileRows, orderA == .plain, orderB == .transposed {
+      return fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
+    }
+    let scratch = ProductScratch.current
+    var firstK = 0
+    repeat {
+      let depth = min(blockRows, k &- firstK)
+      let depthBase = firstK > 0 ? .present : base
+      var firstN = 0
+      while firstN < n {
+        let columns = min(blockColumns, n &- firstN)
+        if orderB == .plain {
+          packPanels(
+            Matrix(b.row(firstK) + firstN, columns: columns, stride: b.stride), rows: depth, columns: columns,
+            width: width, into: scratch.panels)
+        } else {
+          packTransposedPanels(
+            Matrix(b.row(firstN) + firstK, columns: depth, stride: b.stride), rows: depth, columns: columns,
+            width: width, into: scratch.panels)
+        }
+        var firstM = 0
+        while firstM < m {
+          let rows = min(tileRows, m &- firstM)
+          let strip: TileA
+          if orderA == .plain {
+            strip = TileA(base: a.row(firstM) + firstK, rowStride: a.stride, columnStride: 1)
+          } else {
+            let isSecond = firstM / tileRows % 2 == 1
+            if !isSecond {
+              packStrips(
+                Matrix(a.row(firstK) + firstM, columns: min(lanes, m &- firstM), stride: a.stride), rows: depth,
+                columns: min(lanes, m &- firstM), into: scratch.strips, scratch.strips + stripSize)
+            }
+            strip = TileA(
+              base: scratch.strips + (isSecond ? stripSize : 0), rowStride: 1, columnStride: tileRows)
+          }
+          let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
+          rowOfTiles(
+            strip, scratch.panels, into: target, rows: rows, k: depth, alpha: alpha, base: depthBase.from(firstN),
+            scratch.edge)
+          firstM &+= tileRows
+        }
+        firstN &+= columns
+      }
+      firstK &+= depth
+    } while firstK < k
+  }
+
+  /// Eight rows of C, for the columns of the packed block.
+  private static func rowOfTiles(
+    _ a: TileA, _ panels: UnsafePointer<Float>, into c: Matrix, rows: Int, k: Int, alpha: Float, base: ProductBase,
+    _ edge: UnsafeMutablePointer<Float>
+  ) {
+    var (first, panel) = (0, panels)
+    while first < c.columns {
+      let count = min(width, c.columns &- first)
+      let padded = roundedToVector(count)
+      if padded == count {
+        oneTile(
+          a, panel, c.base + first, strideC: c.stride, padded, rows: rows, k: k, alpha: alpha, base: base.from(first))
+      } else {
+        // A tile that goes beyond the matrix is made elsewhere.
+        oneTile(a, panel, edge, strideC: width, padded, rows: rows, k: k, alpha: alpha, base: .zero)
+        for row in 0..<rows {
+          let (from, to) = (edge + row &* width, c.row(row) + first)
+          forEachVector(count) { i, lanes in
+            let start =
+              switch base.from(first) {
+              case .zero: Vector.zero
+              case .present: load(to + i, lanes)
+              case .row(let row): load(row + i, lanes)
+              }
+            store(load(from + i, lanes) + start, to + i, lanes)
+          }
+        }
+      }
+      panel += k &* padded
+      first &+= count
+    }
+  }
+
+  @inline(__always)
+  private static func oneTile(
+    _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, _ padded: Int,
+    rows: Int, k: Int, alpha: Float, base: ProductBase
+  ) {
+    switch padded {
+    case width:
+      wideTile(a, panel, c, strideC: strideC, k: k, rows: rows, alpha: alpha, base: base)
+    case 2 * lanes:
+      tile(
+        TwoVectors.self, a, panel, strideB: 2 * lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+        base: base)
+    default:
+      tile(
+        OneVector.self, a, panel, strideB: lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+        base: base)
+    }
+  }
+
+  @inline(never)
+  private static func wideTile(
+    _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, k: Int, rows: Int,
+    alpha: Float, base: ProductBase
+  ) {
+    tile(
+      ThreeVectors.self, a, panel, strideB: width, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+      base: base)
+  }
+
+  private static let stripSize = blockRows * tileRows
+  /// The floats of a block's panels, of two strips of A and of a tile.
+  fileprivate static let sizes = (panels: blockRows * blockColumns, strips: 2 * stripSize, edge: tileRows * width)
+}
+
+/// A thread's memory for packing.
+private struct ProductScratch {
+  let panels: UnsafeMutablePointer<Float>
+  let strips: UnsafeMutablePointer<Float>
+  let edge: UnsafeMutablePointer<Float>
+
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    pthread_key_create(&key) { free($0) }
+    return key
+  }()
+
+  /// The calling thread's, made at its first product and freed when it ends.
+  static var current: ProductScratch {
+    let sizes = NativeProduct.sizes
+    var memory = pthread_getspecific(key)
+    if memory == nil {
+      let bytes = (sizes.panels + sizes.strips + sizes.edge) * MemoryLayout<Float>.stride
+      posix_memalign(&memory, 4096, bytes)
+      pthread_setspecific(key, memory)
+    }
+    // 1 MB; where not even that is to be had, the process is past saving.
+    let base = memory!.assumingMemoryBound(to: Float.self)
+    return ProductScratch(panels: base, strips: base + sizes.panels, edge: base + sizes.panels + sizes.strips)
+  }
+}
