@@ -48,7 +48,8 @@ public func attentionForward(
       alpha: head.scale, base: .zero)
     for r in 0..<count { logSumExp.row(first &+ r)[0] = softmax(probabilities.row(r), head.keys) }
     MatrixProduct.multiply(
-      probabilities, .plain, head.v, .plain, into: y.from(first), m: count, n: head.v.columns, k: head.keys, base: .zero)
+      probabilities, .plain, head.v, .plain, into: y.from(first), m: count, n: head.v.columns, k: head.keys, base: .zero
+    )
     first &+= count
   }
 }

@@ -15,7 +15,8 @@ public func linearInputBackward(
   dy: Matrix, weight: Matrix, dx: GradientTarget, rows: Range<Int>, inputs: Range<Int>
 ) {
   MatrixProduct.multiply(
-    dy.from(rows.lowerBound), .plain, weight.columns(inputs), .plain, into: dx.matrix.columns(inputs).from(rows.lowerBound),
+    dy.from(rows.lowerBound), .plain, weight.columns(inputs), .plain,
+    into: dx.matrix.columns(inputs).from(rows.lowerBound),
     m: rows.count, n: inputs.count, k: dy.columns, base: dx.productBase)
 }
 

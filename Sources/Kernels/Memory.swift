@@ -18,6 +18,7 @@ public struct MemoryError: Error, CustomStringConvertible {
     self.purpose = purpose
   }
 
+  /// What is wanted, how much of it, and what the machine has.
   public var description: String {
     let (needed, present) = (inGigabytes(bytes), inGigabytes(physicalMemory()))
     return "\(purpose) must fit into memory, got a need of \(needed) GB on a machine of \(present) GB"

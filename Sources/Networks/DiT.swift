@@ -58,8 +58,11 @@ public final class DiT: Sendable {
 
   /// What a run reads: images (n, channels·size·size), time steps (n, 1), which may be fractions, and labels.
   public struct Inputs {
+    /// Shape (n, channels·size·size).
     public let images: Tensor
+    /// Shape (n, 1).
     public let timesteps: Tensor
+    /// One per image; nil for a network without labels.
     public let labels: Labels?
   }
 

@@ -5,6 +5,7 @@ public final class Accumulation: @unchecked Sendable {
   /// False: the next run begins anew.
   public var hasBegun = false
 
+  /// Nothing is there yet.
   public init() {}
 }
 

@@ -33,6 +33,7 @@ public struct ParameterList: Sendable {
   /// The floats of the memory, gaps included.
   public private(set) var count = 0
 
+  /// No parameters.
   public init() {}
 
   /// Each begins at a multiple of 64 bytes; what lies between them is 0.

@@ -208,7 +208,9 @@ extension [Tensor: ClosedRange<Int>] {
 
   /// In an order that does not depend on where objects lie.
   fileprivate var ordered: [(key: Tensor, value: ClosedRange<Int>)] {
-    sorted { ($0.value.lowerBound, $0.value.upperBound, $0.key.size) < ($1.value.lowerBound, $1.value.upperBound, $1.key.size) }
+    sorted {
+      ($0.value.lowerBound, $0.value.upperBound, $0.key.size) < ($1.value.lowerBound, $1.value.upperBound, $1.key.size)
+    }
   }
 }
 

@@ -50,6 +50,8 @@ public final class Tensor {
 }
 
 extension Tensor: Hashable {
+  /// Whether they are the same object.
   public static func == (a: Tensor, b: Tensor) -> Bool { a === b }
+  /// Hashes the identity.
   public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }

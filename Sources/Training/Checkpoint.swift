@@ -91,7 +91,8 @@ public final class Checkpoint: Sendable {
     let tensor = try file.tensor(name)
     guard tensor.dtype == .f32, tensor.shape == shape else {
       throw SafetensorsError.contents(
-        path: file.path, rule: "must have \(name) as F32 of shape \(shape)", got: "\(tensor.dtype.rawValue) of shape \(tensor.shape)")
+        path: file.path, rule: "must have \(name) as F32 of shape \(shape)",
+        got: "\(tensor.dtype.rawValue) of shape \(tensor.shape)")
     }
   }
 

@@ -19,7 +19,8 @@ func initialize(
       for i in 0..<parameter.count { values[i] *= standardDeviation }
     case .xavierUniform(let inputs, let outputs):
       let bound = (6 / Float(inputs + outputs)).squareRoot()
-      fillUniform(values, parameter.count, within: bound, RandomStream(seed: seed, purpose: .initialization, step: UInt64(index)))
+      fillUniform(
+        values, parameter.count, within: bound, RandomStream(seed: seed, purpose: .initialization, step: UInt64(index)))
     }
   }
   pool.run(program)

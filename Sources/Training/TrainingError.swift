@@ -9,6 +9,7 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
   /// Whoever watched a generation asked it to stop.
   case cancelled
 
+  /// What must hold, and what was found.
   public var description: String {
     switch self {
     case .busy: "trainer must be used by one thread at a time, got a call while another one is running"

@@ -24,7 +24,9 @@ final class TrainingProgram {
     (self.batch, self.samples, self.inputs, self.plan) = (batch, samples, inputs, plan)
 
     program = Program(threads: threads)
-    let (noiseRows, images, times) = (plan.value(of: noise), plan.value(of: inputs.images), plan.value(of: inputs.timesteps))
+    let (noiseRows, images, times) = (
+      plan.value(of: noise), plan.value(of: inputs.images), plan.value(of: inputs.timesteps)
+    )
     program.rows(noise.rows) { rows in
       guard let x = batch.images else { return }
       let source = Noise(seed: seed, purpose: .noise, step: batch.step)

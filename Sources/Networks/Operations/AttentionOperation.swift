@@ -22,7 +22,8 @@ struct AttentionOperation: Operation {
       for sample in samples {
         let first = sample * queries.length
         attentionForward(
-          head(sample, lane), into: y.columns(columns).from(first), logSumExp: logSumExp.columns(lane..<lane + 1).from(first),
+          head(sample, lane), into: y.columns(columns).from(first),
+          logSumExp: logSumExp.columns(lane..<lane + 1).from(first),
           scratch: memory.scratch(thread))
       }
     }
