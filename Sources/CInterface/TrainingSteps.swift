@@ -35,8 +35,12 @@ public func speediff_trainer_last_count(
   _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<Int64>!
 ) -> speediff_status {
   reportingStatus {
-    let count = try TrainerHandle.value(trainer, "trainer").withLastLosses { timesteps, _ in timesteps.count }
-    try unwrap(out, "out").pointee = Int64(count)
+    let (trainer, out) = try (TrainerHandle.value(trainer, "trainer"), unwrap(out, "out"))
+    do {
+      out.pointee = Int64(try trainer.withLastLosses { timesteps, _ in timesteps.count })
+    } catch is ArgumentError {
+      out.pointee = 0
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+import COpenBLAS
+
 /// e^x to 1e-7 relative; 0 below -87.3, and at most e^88.3 ≈ 2.2e38. NaN stays NaN.
 @inline(__always)
 func exp(_ x: Vector) -> Vector {
@@ -23,9 +25,14 @@ func exp(_ x: Vector) -> Vector {
   return scaled.replacing(with: splat(0), where: underflows).replacing(with: x, where: x .!= x)
 }
 
-/// 1/(1 + e^-x).
+/// 1/(1 + e^-x) to 2e-7.
 @inline(__always)
-func logistic(_ x: Vector) -> Vector { splat(1) / (splat(1) + exp(splat(0) - x)) }
+func logistic(_ x: Vector) -> Vector {
+  // Finite and at least 1, so that its reciprocal needs no care.
+  let y = splat(1) + exp(splat(0) - x)
+  let near = speediff_near_reciprocal(y)
+  return near.addingProduct(near, splat(1).addingProduct(splat(0) - y, near))
+}
 
 /// The natural logarithm of positive normal floats to 1e-7 relative or, near 1, absolute.
 @inline(__always)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _buffers, errors
+from . import _arguments, _buffers, _extras, errors
 from . import _c_training as c
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from ._native_trainer import Floats, Integers, NativeTrainer
@@ -20,7 +19,9 @@ METHODS = {"ddpm": c.GENERATION_DDPM, "ddim": c.GENERATION_DDIM}
 MAXIMUM_COUNT = 1 << 20
 
 
-def options(steps: int, method: str, eta: float, cfg_scale: float, clip: bool, ema: bool) -> c.GenerationOptions:
+def options(
+    steps: int, method: str, eta: float, cfg_scale: float, clip: bool, ema: bool
+) -> c.GenerationOptions:
     """Checks what users give. Ranges are left to the library."""
     return c.GenerationOptions(
         METHODS[_arguments.choice("method", method, METHODS)],
@@ -37,7 +38,9 @@ def seeds(seed: object, n: int) -> NDArray[np.uint64]:
     if isinstance(seed, (list, tuple, np.ndarray)):
         values = [_arguments.integer(f"seed[{i}]", v, least=0, end=1 << 64) for i, v in enumerate(seed)]
         if len(values) != n:
-            raise errors.SpeeDiffValueError(f"seed must have one entry for each of {n} images, got {len(values)}")
+            raise errors.SpeeDiffValueError(
+                f"seed must have one entry for each of {n} images, got {len(values)}"
+            )
     else:
         first = _arguments.integer("seed", seed, least=0, end=1 << 64)
         values = [(first + i) % (1 << 64) for i in range(n)]
@@ -64,40 +67,66 @@ def run(
     out: Floats,
     progress: bool,
 ) -> None:
-    """Fills `out`; an exception of the progress bar, such as Ctrl-C, stops the work and is raised again."""
-    raised: list[BaseException] = []
+    """Fills `out`. What is raised meanwhile, by Ctrl-C or by the progress bar, stops the work and goes on.
+
+    The library works in a thread of its own: ctypes drops what a signal's handler raises in a callback.
+    """
+    work = _Work(native, labels, image_seeds, how, out)
     bar: Any = None
 
-    def advance(_context: object, done: int, total: int) -> int:
-        # ctypes would print what is raised here, and go on.
+    def show() -> None:
         nonlocal bar
-        try:
-            if progress and bar is None:
-                bar = _bar(total)
-            if bar is not None:
-                bar.update(done - bar.n)
-        except BaseException as error:
-            raised.append(error)
-            return 0
-        return 1
+        if progress and work.total:
+            bar = _bar(work.total) if bar is None else bar
+            bar.update(work.done - bar.n)
 
-    callback: Callable[..., int] = c.progress_p(advance)
     try:
-        native.generate(labels, image_seeds, how, callback, out)
-    except errors.SpeeDiffCancelledError:
-        if raised:
-            raise raised[0] from None
-        raise
+        work.start()
+        while not work.finished.wait(0.1):
+            show()
+        show()
     finally:
+        work.is_wanted = False
+        work.finished.wait()
         if bar is not None:
             bar.close()
+    if work.error is not None:
+        raise work.error
+
+
+class _Work:
+    """A generation on its way."""
+
+    def __init__(self, native: NativeTrainer, *arguments: Any) -> None:
+        self.finished = threading.Event()
+        self.is_wanted = True
+        self.done = self.total = 0
+        self.error: BaseException | None = None
+        self._native, self._arguments = native, arguments
+
+    def start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="speediff.generate", daemon=True).start()
+        except RuntimeError as error:
+            self.finished.set()
+            raise errors.SpeeDiffMemoryError(
+                f"generate must be able to start a thread, got {error}"
+            ) from error
+
+    def _run(self) -> None:
+        labels, image_seeds, how, out = self._arguments
+        try:
+            self._native.generate(labels, image_seeds, how, c.progress_p(self._advance), out)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.finished.set()
+
+    def _advance(self, _context: object, done: int, total: int) -> int:
+        self.done, self.total = done, total
+        return int(self.is_wanted)
 
 
 def _bar(total: int) -> Any:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise errors.SpeeDiffTypeError(
-            "progress must be False without tqdm, got True; install it with pip install 'speediff[train]'"
-        ) from None
+    tqdm = _extras.load("tqdm.auto", "a progress bar").tqdm
     return tqdm(total=total, desc="sampling", unit="step")

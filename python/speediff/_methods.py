@@ -113,11 +113,10 @@ def from_description(kind: type[Kind], description: object) -> Kind:
         for key, value in parameters.items():
             if isinstance(value, dict) and "name" in value:
                 parameters[key] = from_description(kind, value)
-        for method in _subclasses(kind):
-            if method.name == description.get("name") and {f.name for f in fields(method)} == set(parameters):  # type: ignore[arg-type]
+        for method in kind.__subclasses__():
+            names = {field.name for field in fields(method)}  # type: ignore[arg-type]
+            if method.name == description.get("name") and names == set(parameters):
                 return method(**parameters)
-    raise SpeeDiffValueError(f"a {kind.__name__.lower()} must be one that can be made anew, got {description!r}")
-
-
-def _subclasses(kind: type[Kind]) -> list[type[Kind]]:
-    return kind.__subclasses__()
+    raise SpeeDiffValueError(
+        f"a {kind.__name__.lower()} must be one that can be made anew, got {description!r}"
+    )

@@ -1,0 +1,189 @@
+import ArgumentErrors
+import TimestepSampling
+
+extension Trainer {
+  /// A micro-batch, as callers give it.
+  public struct Batch {
+    /// x₀, shape (count, channels, size, size).
+    public var images: UnsafePointer<Float>
+    /// Classes, shape (count,), or the null label; nil for a network without labels.
+    public var labels: UnsafePointer<Int64>?
+    /// The samples.
+    public var count: Int
+    /// Time steps instead of drawn ones, shape (count,); then no label is dropped.
+    public var timesteps: UnsafePointer<Int64>?
+    /// ε instead of drawn noise, shaped as the images.
+    public var noise: UnsafePointer<Float>?
+    /// Weights instead of the sampler's, shape (count,).
+    public var weights: UnsafePointer<Float>?
+
+    /// A batch of which nothing but images and labels is given.
+    public init(images: UnsafePointer<Float>, labels: UnsafePointer<Int64>?, count: Int) {
+      self.images = images
+      self.labels = labels
+      self.count = count
+    }
+  }
+
+  /// Forward and backward: adds a micro-batch's part to the gradients.
+  ///
+  /// - Returns: the objective, the mean over the samples of weight·mse + variational term.
+  /// - Throws: `ArgumentError` for what the batch does wrong, after which nothing has changed; `MemoryError`;
+  ///   `TrainingError.notFinite`, after which the step begins anew with its first micro-batch.
+  public func backward(_ batch: Batch) throws -> Double {
+    try exclusively { try runBackward(batch) }
+  }
+
+  private func runBackward(_ given: Batch) throws -> Double {
+    let layout = sampler.options.layout
+    guard microBatches < layout.accumulation else {
+      throw ArgumentError(
+        "backward", "must be called once for each of the \(layout.accumulation) micro-batches before apply",
+        got: "another call")
+    }
+    let slice = try check(given)
+    let training = try trainingProgram(for: given.count)
+    let batch = training.batch
+    try draw(given, slice, training)
+    (batch.images, batch.givenNoise) = (given.images, given.noise)
+    (batch.step, batch.firstEntry) = (globalStep, slice.offset)
+    batch.scale = 1 / (Double(given.count) * Double(layout.accumulation))
+    training.samples.count = given.count
+    lastCount = given.count
+    training.run(pool)
+    (batch.images, batch.givenNoise) = (nil, nil)
+    accumulation.hasBegun = true
+    microBatches += 1
+    microBatchSize = given.count
+    let objective = batch.objective(given.count)
+    guard objective.isFinite else {
+      dropGradients()
+      let place = training.firstNonFiniteOperation() ?? "the loss"
+      throw TrainingError.notFinite(
+        "loss must be finite, got \(objective) at step \(globalStep); the first tensor that is not finite is the output of \(place). The step was not applied"
+      )
+    }
+    return objective
+  }
+
+  /// Forgets the micro-batches of this step.
+  private func dropGradients() {
+    accumulation.hasBegun = false
+    microBatches = 0
+  }
+
+  /// Checks a batch before anything changes.
+  private func check(_ batch: Batch) throws -> BatchSlice {
+    guard batch.count >= 1, batch.count <= 1 << 20 else {
+      throw ArgumentError("n", "must be in [1, \(1 << 20)]", got: batch.count)
+    }
+    guard microBatches == 0 || batch.count == microBatchSize else {
+      throw ArgumentError(
+        "n", "must be \(microBatchSize), as in the other micro-batches of this step", got: batch.count)
+    }
+    let layout = sampler.options.layout
+    let slice = try layout.slice(
+      call: globalStep * UInt64(layout.accumulation) + UInt64(microBatches), count: batch.count)
+    guard Noise.canFill(entries: slice.total, elements: loss.elements) else {
+      throw ArgumentError("n", "must leave noise for each of the \(slice.total) entries of a step", got: batch.count)
+    }
+    let elements = batch.count * loss.elements
+    try checkFinite(batch.images, elements, "x")
+    if let noise = batch.noise { try checkFinite(noise, elements, "noise") }
+    if let weights = batch.weights { try checkFinite(weights, batch.count, "weights") }
+    try checkLabels(batch.labels, batch.count)
+    if let timesteps = batch.timesteps {
+      let steps = sampler.schedule.steps
+      for i in 0..<batch.count where timesteps[i] < 0 || timesteps[i] >= steps {
+        throw ArgumentError("t[\(i)]", "must be in [0, \(steps))", got: timesteps[i])
+      }
+    }
+    return slice
+  }
+
+  func checkLabels(_ labels: UnsafePointer<Int64>?, _ count: Int) throws {
+    let entries = network.configuration.labelEntries
+    guard (labels == nil) == (entries == 0) else {
+      throw ArgumentError(
+        "y", entries == 0 ? "must not be given to a network without labels" : "must be given to a network with labels",
+        got: labels == nil ? "none" : "labels")
+    }
+    guard let labels else { return }
+    for i in 0..<count where labels[i] < 0 || labels[i] >= entries {
+      throw ArgumentError("y[\(i)]", "must be in [0, \(entries))", got: labels[i])
+    }
+  }
+
+  /// Writes time steps, weights and labels.
+  private func draw(_ given: Batch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
+    let batch = training.batch
+    if let timesteps = given.timesteps {
+      batch.timesteps.update(from: timesteps, count: given.count)
+      let table = try sampler.weights(at: globalStep)
+      for i in 0..<given.count { batch.weights[i] = Float(table[Int(timesteps[i])]) }
+    } else {
+      try sampler.draw(slice, timesteps: batch.timesteps, weights: batch.weights)
+    }
+    if let weights = given.weights { batch.weights.update(from: weights, count: given.count) }
+    guard let labels = given.labels, let target = training.inputs.labels?.base else { return }
+    let configuration = network.configuration
+    let words = RandomStream(seed: options.seed, purpose: .labelDropout, step: globalStep)
+    for i in 0..<given.count {
+      let isDropped =
+        given.timesteps == nil && Double(words.word(at: slice.offset + i)) * 0x1p-32 < configuration.classDropout
+      target[i] = Int32(isDropped ? Int64(configuration.classes) : labels[i])
+    }
+  }
+
+  /// Clips, updates parameters and their average, and ends the step.
+  ///
+  /// - Returns: the global norm of the gradient before clipping.
+  /// - Throws: `ArgumentError` unless all micro-batches of the step are there; `TrainingError.notFinite` for the
+  ///   gradient, after which nothing was applied and the step begins anew.
+  public func apply() throws -> Double {
+    try exclusively {
+      let needed = sampler.options.layout.accumulation
+      guard microBatches == needed else {
+        throw ArgumentError("apply", "must follow \(needed) calls of backward", got: "\(microBatches)")
+      }
+      let norm = memory.gradientNorm(pool)
+      guard norm.isFinite else {
+        dropGradients()
+        let name = memory.lastNonFiniteGradient(of: network.parameters) ?? "a sum"
+        throw TrainingError.notFinite(
+          "gradient must be finite, got norm \(norm) at step \(globalStep); on the way back the first that is not finite is that of \(name). The step was not applied"
+        )
+      }
+      memory.update(options.coefficients(at: globalStep, norm: norm), pool)
+      dropGradients()
+      globalStep += 1
+      return norm
+    }
+  }
+
+  /// The time steps and the unweighted mean squared errors of the last backward, one per sample.
+  ///
+  /// - Throws: `ArgumentError` if there was none.
+  public func withLastLosses<Result>(
+    _ body: (_ timesteps: UnsafeBufferPointer<Int64>, _ losses: UnsafeBufferPointer<Float>) throws -> Result
+  ) throws -> Result {
+    try exclusively {
+      guard let batch = training?.batch, lastCount > 0 else {
+        throw ArgumentError("losses", "must be asked for after a backward", got: "none yet")
+      }
+      return try body(
+        UnsafeBufferPointer(start: batch.timesteps, count: lastCount),
+        UnsafeBufferPointer(start: batch.losses, count: lastCount))
+    }
+  }
+}
+
+/// - Throws: `ArgumentError` that names the first value that is not finite.
+func checkFinite(_ values: UnsafePointer<Float>, _ count: Int, _ argument: String) throws {
+  // x - x is 0 for finite x alone.
+  var sum: Float = 0
+  for i in 0..<count { sum += values[i] - values[i] }
+  guard sum != 0 || sum.isNaN else { return }
+  let i = (0..<count).first { !values[$0].isFinite } ?? 0
+  throw ArgumentError("\(argument)[\(i)]", "must be finite", got: values[i])
+}

@@ -1,0 +1,159 @@
+"""The tables of `trainer.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
+from trainer_cases import Case
+from trainer_contenders import NAMES
+
+PEAKS = ("peak_flops_per_second", "square_flops_per_second")
+
+
+def table(title: str, *headers: str, words: int = 1) -> Table:
+    """A table whose first columns are words and the others figures."""
+    result = Table(title=title, box=rich.box.MARKDOWN, title_justify="left")
+    for i, header in enumerate(headers):
+        result.add_column(header, justify="left" if i < words else "right", no_wrap=True)
+    return result
+
+
+def milliseconds(figures: dict[str, Any]) -> str:
+    """Minimum, median, and how far the quartiles are apart, in percent of the median."""
+    spread = (figures["upper_quartile"] - figures["lower_quartile"]) / figures["median"]
+    return f"{figures['min'] * 1e3:.1f} / {figures['median'] * 1e3:.1f} ({spread:.0%})"
+
+
+def step_table(results: dict[str, Any]) -> Table:
+    result = table(
+        "A training step: ms (minimum / median, distance of the quartiles), PyTorch's time over SpeeDiff's "
+        "(minima / medians; in brackets what was asked for), relative error of the losses of three steps",
+        *("case", "contender", "ms", "images/s", "ratio", "losses off by"),
+        words=2,
+    )
+    for found in results.values():
+        case = Case(**found["case"])
+        for kind, figures in found["step_seconds"].items():
+            ratio, error = "", ""
+            if kind != "speediff":
+                ratio = "{min:.2f}× / {median:.2f}×".format(**found["ratios"][kind])
+                error = f"{found['check'][kind]['losses_error']:.0e}"
+            if kind == "eager":
+                ratio += f" (≥ {case.to_reach})"
+            cells = (milliseconds(figures), f"{case.batch / figures['min']:.1f}", ratio, error)
+            result.add_row(case.title, NAMES[kind], *cells)
+    return result
+
+
+def memory_table(results: dict[str, Any]) -> Table:
+    result = table(
+        "The same processes: peak memory in MB with imports, its share of PyTorch eager's (asked: ≤ 0.70), "
+        "the peak less what the imports left, and minor page faults of one step",
+        *("case", "contender", "peak MB", "of eager's", "less imports", "of eager's", "page faults"),
+        words=2,
+    )
+    for found in results.values():
+        memory = found["memory_bytes"]
+        own = {kind: m["peak"] - m["imports"] for kind, m in memory.items()}
+        for kind, figures in memory.items():
+            whole, part = figures["peak"] / memory["eager"]["peak"], own[kind] / own["eager"]
+            cells = (f"{figures['peak'] / 1e6:.0f}", f"{whole:.2f}", f"{own[kind] / 1e6:.0f}", f"{part:.2f}")
+            faults = str(found["page_faults_per_step"][kind])
+            result.add_row(Case(**found["case"]).title, NAMES[kind], *cells, faults)
+    return result
+
+
+def floor_table(results: dict[str, Any]) -> Table:
+    result = table(
+        "The floor of SpeeDiff's step: operations of the network's products at the best sgemm (then: each "
+        "linear layer at the best rate of its own shape), bytes of AdamW + EMA at the best bandwidth; minima",
+        *("case", "GFLOP", "best sgemm, GFLOP/s", "products, ms", "by shape", "update, ms", "floor", "step"),
+        *("share of best sgemm", "of the square's", "floor / step"),
+    )
+    for found in results.values():
+        f, step = found["floor"], found["step_seconds"]["speediff"]["min"]
+        total = f["products_seconds"] + f["update_seconds"]
+        seconds = (f["products_seconds"], f["products_by_shape_seconds"], f["update_seconds"], total, step)
+        result.add_row(
+            *(Case(**found["case"]).title, f"{f['flops'] / 1e9:.1f}"),
+            f"{f['peak_flops_per_second'] / 1e9:.0f}, {f['peak_library']}",
+            *(f"{s * 1e3:.1f}" for s in seconds),
+            *(f"{f['flops'] / step / f[peak]:.0%}" for peak in PEAKS),
+            f"{total / step:.0%}",
+        )
+    return result
+
+
+def sgemm_table(results: dict[str, Any]) -> Table:
+    """What the libraries reach on each shape."""
+    result = table("sgemm, GFLOP/s", "case", "product", "torch.mm", "OpenBLAS", words=2)
+    for found in results.values():
+        rates = found["floor"]["flops_per_second"]
+        for name in rates["torch.mm"]:
+            found_rates = (rates.get(kind, {}).get(name) for kind in ("torch.mm", "OpenBLAS"))
+            cells = [f"{rate / 1e9:.0f}" if rate else "" for rate in found_rates]
+            result.add_row(Case(**found["case"]).title, name, *cells)
+    return result
+
+
+def update_table(results: dict[str, Any]) -> Table:
+    result = table(
+        "AdamW and EMA alone (SpeeDiff's also takes the gradient's norm): ms, and GB/s at 36 bytes per "
+        "parameter as a share of the best bandwidth",
+        *("case", "parameters", "bandwidth, GB/s", "SpeeDiff, ms", "GB/s", "PyTorch, ms", "GB/s"),
+    )
+    for found in results.values():
+        f = found["floor"]
+        best, by_name = max(f["bandwidth_bytes_per_second"].items(), key=lambda item: item[1])[::-1], []
+        for kind in ("speediff", "eager"):
+            figures = found["update_seconds"][kind]
+            rate = f["update_bytes"] / figures["min"]
+            by_name += [milliseconds(figures), f"{rate / 1e9:.1f} ({rate / best[0]:.0%})"]
+        title, count = Case(**found["case"]).title, f"{found['parameters'] / 1e6:.1f} M"
+        result.add_row(title, count, f"{best[0] / 1e9:.1f}, {best[1]}", *by_name)
+    return result
+
+
+def start_table(start: dict[str, Any]) -> Table:
+    result = table(
+        "Start-up with DiT-S/2: ms, minimum / median (asked for: created within 1 s)",
+        *("contender", "import", "create", "first step, batch 8"),
+    )
+    for kind, figures in start.items():
+        cells = (milliseconds(figures[key]) for key in ("import", "create", "first_step"))
+        result.add_row(NAMES[kind], *cells)
+    return result
+
+
+def growth_table(growth: dict[str, Any]) -> Table:
+    line = growth["line"]
+    result = table(
+        f"Growth, {NAMES[growth['kind']]}: the line is {line['fixed_seconds'] * 1e3:.1f} ms + operations at "
+        f"{line['flops_per_second'] / 1e9:.0f} GFLOP/s; AdamW and EMA alone take "
+        f"{line['update_seconds']['min'] * 1e3:.1f} ms",
+        *("case", "tokens", "GFLOP", "of it attention", "ms", "on the line, ms", "off by", "ms per image"),
+    )
+    for row in growth["rows"]:
+        case, least = Case(**row["case"]), row["step_seconds"]["min"]
+        result.add_row(
+            *(case.title, str(row["tokens"]), f"{row['flops'] / 1e9:.2f}"),
+            *(f"{row['attention_flops'] / row['flops']:.1%}", milliseconds(row["step_seconds"])),
+            *(f"{row['fitted_seconds'] * 1e3:.1f}", f"{least / row['fitted_seconds'] - 1:+.0%}"),
+            f"{least / case.batch * 1e3:.1f}",
+        )
+    return result
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints all tables, and what the figures depend on."""
+    console = Console(width=200, highlight=False)
+    about = "; ".join(f"{key} {value}" for key, value in result["machine"].items())
+    console.print(f"{about}; seed {result['seed']}, {result['rounds']} rounds\n")
+    kinds = (step_table, memory_table, floor_table, update_table, sgemm_table)
+    tables = [make(result["cases"]) for make in kinds]
+    tables += [start_table(result["start"]), *(growth_table(growth) for growth in result.get("growth", []))]
+    for each in tables:
+        console.print(each, "")
