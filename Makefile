@@ -1,4 +1,4 @@
-# make demo       set everything up, and train a small DiT with SpeeD on real images (under ten minutes on two cores)
+# make demo       set everything up, and train a small DiT twice, uniformly and with SpeeD (under ten minutes on two cores)
 # make test       set everything up, and run every check that CI runs
 # make test-long  the checks that take longer: frequencies over 10⁸ draws and more
 # make bench      the cost of a draw, beside what a training script would use instead
@@ -44,7 +44,7 @@ test-long: $(VENV)/.ready-for-test build
 	cd python && ../$(BIN)/pytest -m long
 	scripts/fuzz.sh 1000000 2
 
-bench: $(VENV)/.ready-for-demo build
+bench: $(VENV)/.ready-for-bench build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
 	$(BIN)/python python/benchmarks/per_step.py
 
@@ -63,12 +63,18 @@ clean:
 
 # Virtual environment. A stamp is made anew when what it stands for changes.
 $(VENV)/.ready-for-demo: python/pyproject.toml python/constraints.txt
-	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev python3-dev dataset-fashion-mnist
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev dataset-fashion-mnist
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,examples]'
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train]'
 	touch $@
 
-$(VENV)/.ready-for-test: $(VENV)/.ready-for-demo
+# PyTorch begins here.
+$(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh python3-dev
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples]'
+	touch $@
+
+$(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind
-	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,examples,dev]'
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
 	touch $@

@@ -25,12 +25,18 @@ let package = Package(
     .target(
       name: "CInterface",
       dependencies: [
-        "ArgumentErrors", "CSpeeDiff", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling", "Training",
+        "ArgumentErrors", "CSpeeDiff", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling",
+        "Training",
       ]),
     .executableTarget(name: "DrawBenchmark", dependencies: ["NoiseSchedules", "TimestepSampling"]),
+    .target(name: "Oracles", path: "Tests/Oracles"),
+    .testTarget(name: "KernelsTests", dependencies: ["COpenBLAS", "Kernels", "Oracles"]),
+    .testTarget(name: "NetworksTests", dependencies: ["ArgumentErrors", "Kernels", "Networks", "Oracles"]),
     .testTarget(name: "NoiseSchedulesTests", dependencies: ["NoiseSchedules"]),
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"], exclude: ["Fixtures"]),
     .testTarget(name: "TimestepSamplingTests", dependencies: ["NoiseSchedules", "TimestepSampling"]),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["Networks", "NoiseSchedules", "TimestepSampling", "Training"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,14 +1,16 @@
 #!/bin/sh
-# What `make demo` shows once everything is installed: the plan of the paper's setting, and a training run with it.
+# What `make demo` shows once everything is installed: the plan of the paper's setting, and the same small network trained
+# uniformly and with SpeeD, side by side. No PyTorch.
 set -eu
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/demo}
 mkdir -p "$out"
-# A demo starts from the beginning; `train_dit.py --resume` is for runs of one's own.
-rm -f "$out/checkpoint.pt"
+# A demo starts from the beginning; `speediff compare --resume` is for runs of one's own.
+rm -f "$out/uniform/run.safetensors" "$out/speed/run.safetensors"
 echo
 echo "== The paper's setting: a linear schedule of 1000 steps, k = 5, lambda = 0.6 =="
 .venv/bin/speediff plan --plot "$out/plan.png"
 echo
-echo "== A class-conditional DiT on Fashion-MNIST, trained with SpeeD for a few minutes =="
-.venv/bin/python python/examples/train_dit.py --method speed --out "$out"
+echo "== A class-conditional DiT on Fashion-MNIST, trained twice: uniformly, and with SpeeD =="
+.venv/bin/speediff compare fashion-mnist --methods uniform,speed --out "$out" \
+  --hidden 96 --depth 4 --heads 3 --lr 1.5e-3 --warmup 100 --steps 1500

@@ -68,7 +68,8 @@ public func adamWUpdate(_ state: AdamWState, _ coefficients: AdamWCoefficients, 
   let (beta1, beta2, scale) = (splat(c.beta1), splat(c.beta2), splat(c.gradientScale))
   let (rest1, rest2) = (splat(c.rest1), splat(c.rest2))
   let first = range.lowerBound
-  forEachVector(range.count) { offset, n in
+  @inline(__always)
+  func compute(_ offset: Int, _ n: Int) {
     let i = first &+ offset
     let g = load(state.gradients + i, n) * scale
     let m = (rest1 * g).addingProduct(beta1, load(state.firstMoment + i, n))
@@ -81,6 +82,7 @@ public func adamWUpdate(_ state: AdamWState, _ coefficients: AdamWCoefficients, 
     store(p, state.parameters + i, n)
     store(average.addingProduct(splat(c.emaRate), p - average), state.average + i, n)
   }
+  forEachVector(range.count, compute)
 }
 
 /// Σ x² in double precision; not finite if and only if some x is not.

@@ -1,6 +1,6 @@
 import COpenBLAS
 
-/// e^x to 1e-7 relative; 0 below -87.3, and at most e^88.3 ≈ 2.2e38. NaN stays NaN.
+/// e^x to 2e-7 relative; 0 below -87.3, and at most e^88.3 ≈ 2.2e38. NaN stays NaN.
 @inline(__always)
 func exp(_ x: Vector) -> Vector {
   // x = n ln 2 + r; adding 1.5·2²³ rounds to an integer, which then stands in the low bits.
@@ -34,15 +34,20 @@ func logistic(_ x: Vector) -> Vector {
   return near.addingProduct(near, splat(1).addingProduct(splat(0) - y, near))
 }
 
-/// The natural logarithm of positive normal floats to 1e-7 relative or, near 1, absolute.
+/// The natural logarithm of positive normal floats to 1e-7, relative or, where it is below 1, absolute.
 @inline(__always)
-func log(_ x: Vector) -> Vector {
+func log(_ x: Vector) -> Vector { log(x, minusOne: x - splat(1)) }
+
+/// The same where x - 1 is known better than x, near 1.
+@inline(__always)
+func log(_ x: Vector, minusOne: Vector) -> Vector {
   // x = 2^n m with m in [√½, √2).
   let bits = unsafeBitCast(x, to: SIMD16<UInt32>.self)
   let shifted = bits &- SIMD16(repeating: 0x3F35_04F3)
   let exponent = unsafeBitCast(shifted, to: SIMD16<Int32>.self) &>> SIMD16(repeating: 23)
   let mantissa = (shifted & SIMD16(repeating: 0x007F_FFFF)) &+ SIMD16(repeating: 0x3F35_04F3)
-  let f = unsafeBitCast(mantissa, to: Vector.self) - splat(1)
+  let reduced = unsafeBitCast(mantissa, to: Vector.self) - splat(1)
+  let f = reduced.replacing(with: minusOne, where: exponent .== SIMD16(repeating: 0))
   // The integer in the low bits of 1.5·2²³ is its difference from it.
   let magic = SIMD16<Int32>(repeating: 0x4B40_0000)
   let n = unsafeBitCast(magic &+ exponent, to: Vector.self) - splat(12_582_912)
@@ -62,7 +67,7 @@ func log(_ x: Vector) -> Vector {
   return (f + p).addingProduct(n, splat(0.693_359_375))
 }
 
-/// Cosine and sine of 2π·w·2⁻³² for 32-bit fractions of a turn w, to 1e-7.
+/// Cosine and sine of 2π·w·2⁻³² for 32-bit fractions of a turn w, to 2e-7.
 @inline(__always)
 func cosineAndSine(turn w: SIMD16<UInt32>) -> (cosine: Vector, sine: Vector) {
   // The nearest quarter turn is taken off exactly, in integers; what is left is in [-π/4, π/4].

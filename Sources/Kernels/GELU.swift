@@ -5,10 +5,12 @@
 public func geluForward(_ u: Matrix, into y: Matrix, rows: Range<Int>) {
   for r in rows {
     let (u, result) = (u.row(r), y.row(r))
-    forEachVector(y.columns) { i, n in
+    @inline(__always)
+    func compute(_ i: Int, _ n: Int) {
       let u = load(u + i, n)
       store(u * logistic(doubledArgument(u)), result + i, n)
     }
+    forEachVector(y.columns, compute)
   }
 }
 
@@ -16,13 +18,15 @@ public func geluForward(_ u: Matrix, into y: Matrix, rows: Range<Int>) {
 public func geluBackward(_ u: Matrix, dy: Matrix, du: GradientTarget, rows: Range<Int>) {
   for r in rows {
     let (u, dy, result) = (u.row(r), dy.row(r), du.matrix.row(r))
-    forEachVector(du.matrix.columns) { i, n in
+    @inline(__always)
+    func compute(_ i: Int, _ n: Int) {
       let u = load(u + i, n)
       let s = logistic(doubledArgument(u))
       let slope = splat(2 * 0.797_884_56).addingProduct(u * u, splat(2 * 0.797_884_56 * 3 * 0.044715))
       let derivative = s.addingProduct(u * slope, s - s * s)
       store(load(dy + i, n) * derivative, result + i, n, adding: du.accumulates)
     }
+    forEachVector(du.matrix.columns, compute)
   }
 }
 

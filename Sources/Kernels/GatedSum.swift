@@ -14,17 +14,20 @@ public func gatedSumForward(
 
 /// dh (+)= gate·dy and dGate (+)= Σ dy·h over the tokens of some whole samples. The gradient of x is dy itself.
 public func gatedSumBackward(
-  gate: Matrix, _ h: Matrix, dy: Matrix, dh: GradientTarget, dGate: GradientTarget, length: Int, samples: Range<Int>
+  gate: Matrix, _ h: Matrix, dy: Matrix, dh: GradientTarget?, dGate: GradientTarget?, length: Int,
+  samples: Range<Int>
 ) {
   for sample in samples {
-    let (gate, dGateRow) = (gate.row(sample), dGate.startedRow(sample))
+    let (gate, dGateRow) = (gate.row(sample), dGate?.startedRow(sample))
     for r in (sample &* length)..<((sample &+ 1) &* length) {
-      let (row, dy, result) = (h.row(r), dy.row(r), dh.matrix.row(r))
-      forEachVector(dh.matrix.columns) { i, n in
+      let (row, dy) = (h.row(r), dy.row(r))
+      @inline(__always)
+      func compute(_ i: Int, _ n: Int) {
         let dy = load(dy + i, n)
-        store(load(dGateRow + i, n).addingProduct(dy, load(row + i, n)), dGateRow + i, n)
-        store(load(gate + i, n) * dy, result + i, n, adding: dh.accumulates)
+        if let dGateRow { store(load(dGateRow + i, n).addingProduct(dy, load(row + i, n)), dGateRow + i, n) }
+        if let dh { store(load(gate + i, n) * dy, dh.matrix.row(r) + i, n, adding: dh.accumulates) }
       }
+      forEachVector(h.columns, compute)
     }
   }
 }

@@ -4,7 +4,7 @@
 /// θ = 2π·w₁·2⁻³²; words 2 and 3 give normals 2 and 3. To 1e-6; the largest is 6.66.
 ///
 /// - Parameters:
-///   - words: a multiple of 64 of them.
+///   - words: a multiple of 32 of them.
 ///   - normals: room for as many floats.
 package func makeNormal(_ words: UnsafePointer<UInt32>, into normals: UnsafeMutablePointer<Float>, count: Int) {
   var i = 0
@@ -30,10 +30,17 @@ private func gathered(_ low: SIMD8<UInt32>, _ high: SIMD8<UInt32>) -> SIMD16<UIn
 /// √(-2 ln((w + 1)·2⁻³²)).
 @inline(__always)
 private func radius(of w: SIMD16<UInt32>) -> Vector {
-  // In two halves, which floats hold exactly; their sum is rounded once.
+  // 1 minus the fraction is exact where the fraction is near 1.
+  let fraction = single(w, plus: 1) * splat(0x1p-32)
+  let minusOne = single(SIMD16(repeating: .max) &- w, plus: 0) * splat(-0x1p-32)
+  return (log(fraction, minusOne: minusOne) * splat(-2)).squareRoot()
+}
+
+/// w + plus, in two halves, which floats hold exactly, so that their sum is rounded once.
+@inline(__always)
+private func single(_ w: SIMD16<UInt32>, plus: Float) -> Vector {
   let magic = SIMD16<UInt32>(repeating: 0x4B40_0000)
   let high = unsafeBitCast(magic &+ (w &>> SIMD16(repeating: 16)), to: Vector.self) - splat(12_582_912)
-  let low = unsafeBitCast(magic &+ (w & SIMD16(repeating: 0xFFFF)), to: Vector.self) - splat(12_582_911)
-  let fraction = low.addingProduct(high, splat(65536)) * splat(2.328_306_436_538_696_3e-10)
-  return (log(fraction) * splat(-2)).squareRoot()
+  let low = unsafeBitCast(magic &+ (w & SIMD16(repeating: 0xFFFF)), to: Vector.self) - splat(12_582_912 - plus)
+  return low.addingProduct(high, splat(65536))
 }

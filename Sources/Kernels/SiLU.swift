@@ -4,10 +4,12 @@
 public func siluForward(_ x: Matrix, into y: Matrix, rows: Range<Int>) {
   for r in rows {
     let (x, result) = (x.row(r), y.row(r))
-    forEachVector(y.columns) { i, n in
+    @inline(__always)
+    func compute(_ i: Int, _ n: Int) {
       let x = load(x + i, n)
       store(x * logistic(x), result + i, n)
     }
+    forEachVector(y.columns, compute)
   }
 }
 
@@ -15,11 +17,13 @@ public func siluForward(_ x: Matrix, into y: Matrix, rows: Range<Int>) {
 public func siluBackward(_ x: Matrix, dy: Matrix, dx: GradientTarget, rows: Range<Int>) {
   for r in rows {
     let (x, dy, result) = (x.row(r), dy.row(r), dx.matrix.row(r))
-    forEachVector(dx.matrix.columns) { i, n in
+    @inline(__always)
+    func compute(_ i: Int, _ n: Int) {
       let x = load(x + i, n)
       let s = logistic(x)
       let derivative = s.addingProduct(x, s - s * s)
       store(load(dy + i, n) * derivative, result + i, n, adding: dx.accumulates)
     }
+    forEachVector(dx.matrix.columns, compute)
   }
 }

@@ -6,7 +6,8 @@ let lanes = 16
 
 /// Calls `body(offset, count)` for each vector of `count` floats. Only the last may have fewer than 16.
 ///
-/// After inlining `count` is a constant in the loop, so that `load` and `store` are single instructions there.
+/// After inlining `count` is a constant in the loop, so that `load` and `store` are single instructions there. A long body is
+/// inlined only if it is a function that says so; a closure is then called for each vector.
 @inline(__always)
 func forEachVector(_ count: Int, _ body: (_ offset: Int, _ count: Int) -> Void) {
   var offset = 0

@@ -62,6 +62,10 @@ public final class Recorder {
 
   /// Appends an operation and gives its output.
   func record(_ operation: some Operation) -> Tensor {
+    for input in operation.inputs where input.whole == nil {
+      precondition(!input.isDivided, "a tensor that was divided is read in parts only")
+      input.isReadWhole = true
+    }
     operations.append((operation, scope))
     return operation.output
   }

@@ -16,6 +16,9 @@ public final class Tensor {
   let firstColumn: Int
   /// When its operation was recorded.
   let scope: Int
+  /// Whether it has been divided, or been read as a whole: its gradient has one layout.
+  var isDivided = false
+  var isReadWhole = false
 
   init(_ rows: Rows, columns: Int, needsGradient: Bool, isRecomputed: Bool, scope: Int) {
     self.rows = rows
@@ -41,9 +44,11 @@ public final class Tensor {
   /// The tensor that has memory of its own.
   var root: Tensor { whole ?? self }
 
-  /// Equal parts of the columns, as PyTorch's `chunk(parts, dim=-1)`.
+  /// Equal parts of the columns, as PyTorch's `chunk(parts, dim=-1)`. A tensor is divided once, and then read in parts only.
   public func chunked(_ parts: Int) -> [Tensor] {
-    precondition(whole == nil && columns % parts == 0, "a part is not divided again, and parts are equal")
+    precondition(whole == nil && !isDivided && !isReadWhole, "a tensor is divided once, and not read as a whole")
+    precondition(columns % parts == 0, "parts are equal")
+    isDivided = true
     let size = columns / parts
     return (0..<parts).map { Tensor(of: self, columns: $0 * size..<($0 + 1) * size) }
   }

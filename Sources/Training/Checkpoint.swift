@@ -86,6 +86,13 @@ public final class Checkpoint: Sendable {
       for prefix in Self.prefixes { try check(prefix + parameter.name, parameter.shape) }
     }
     try check("pos_embed", network.positionShape)
+    // The schedule, and what the sampler learned.
+    let others = 1 + (file.names.contains(Self.history) ? 1 : 0)
+    let wanted = Self.prefixes.count * network.parameters.parameters.count + 1 + others
+    guard file.tensors.count == wanted else {
+      throw SafetensorsError.contents(
+        path: file.path, rule: "must have the \(wanted) tensors of its network alone", got: "\(file.tensors.count)")
+    }
   }
 
   private func check(_ name: String, _ shape: [Int]) throws {

@@ -196,6 +196,7 @@ int main(void) {
   emphasis();
   respacing();
   processes();
+  training();
   printf("C interface: %d passed, %d failed\n", passed, failed);
   return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

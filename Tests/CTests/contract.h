@@ -39,4 +39,7 @@ void emphasis(void);
 void respacing(void);
 void processes(void);
 
+/* contract_training.c */
+void training(void);
+
 #endif

@@ -18,7 +18,8 @@ static void (*const parts[])(void) = {
     create_schedule, use_schedule,   use_schedule,      use_respacing,    create_sampling,      create_sampling,
     create_weighting, use_nothing,   create_sampler,    create_sampler,   use_sampler,          use_sampler,
     draw_sampler,    draw_sampler,   learn_from_losses, learn_from_losses, create_process,      use_process,
-    create_sigma_sampler, use_sigma_sampler, use_sigma_sampler, destroy_one};
+    create_sigma_sampler, use_sigma_sampler, use_sigma_sampler, create_trainer,
+    use_trainer,     use_trainer,    use_trainer,       use_files,         destroy_one};
 
 enum { part_count = sizeof parts / sizeof parts[0], round_length = 1000, thread_calls = 100 };
 
@@ -42,6 +43,7 @@ int main(int count, char **values) {
     }
   }
   destroy_all();
+  remove_files();
   const int unused = print_summary();
   printf("fuzz: %ld calls, seed %llu, %ld defects\n", calls, (unsigned long long)seed, defect_count());
   /* A short run need not reach everything. */

@@ -87,7 +87,7 @@ int print_summary(void);
 
 /* ---- Handles: fuzz_pool.c -------------------------------------------------------------------------------------- */
 
-typedef enum kind { SCHEDULE, SAMPLING, WEIGHTING, SAMPLER, PROCESS, SIGMA_SAMPLER, KINDS } kind;
+typedef enum kind { SCHEDULE, SAMPLING, WEIGHTING, SAMPLER, PROCESS, SIGMA_SAMPLER, TRAINER, CHECKPOINT, KINDS } kind;
 
 typedef struct object {
   void *handle;
@@ -104,6 +104,8 @@ typedef struct object {
   speediff_sampler_options options;
   /* Of processes. */
   bool flow;
+  /* Of trainers. */
+  speediff_dit_config config;
 } object;
 
 /* An object of the pool; rarely one without a handle. */
@@ -160,6 +162,14 @@ void create_process(void);
 void use_process(void);
 void create_sigma_sampler(void);
 void use_sigma_sampler(void);
+void create_trainer(void);
+void use_trainer(void);
+void use_files(void);
+/* What use_files leaves behind. */
+void remove_files(void);
+
+/* What is known of a trainer of this sampler and shape. */
+object trainer_object(const object *sampler, const speediff_dit_config *config);
 
 /* Several threads on the same handles. */
 void run_threads(uint64_t seed, long calls);

@@ -9,7 +9,8 @@ enum { places = 16, deepest = 5 };
 
 static object pool[KINDS][places];
 static bool is_frozen = false;
-static const object nothing = {.steps = 10, .last_alphas_cumprod = 0.5};
+static const object nothing = {
+    .steps = 10, .last_alphas_cumprod = 0.5, .config = {.input_size = 1, .in_channels = 1}};
 
 const object *pick(kind of) {
   if (one_in(60)) return &nothing;
@@ -36,7 +37,9 @@ static void destroy(kind of, void *handle) {
     case WEIGHTING: begin("speediff_weighting_destroy"); speediff_weighting_destroy(handle); break;
     case SAMPLER: begin("speediff_sampler_destroy"); speediff_sampler_destroy(handle); break;
     case PROCESS: begin("speediff_process_destroy"); speediff_process_destroy(handle); break;
-    default: begin("speediff_sigma_sampler_destroy"); speediff_sigma_sampler_destroy(handle); break;
+    case SIGMA_SAMPLER: begin("speediff_sigma_sampler_destroy"); speediff_sigma_sampler_destroy(handle); break;
+    case TRAINER: begin("speediff_trainer_destroy"); speediff_trainer_destroy(handle); break;
+    default: begin("speediff_checkpoint_destroy"); speediff_checkpoint_destroy(handle); break;
   }
   end(SPEEDIFF_OK);
   finish();

@@ -1,4 +1,4 @@
-/* Several threads on the same handles: some draw, one lets samplers learn, one reads tables. */
+/* Several threads on the same handles: some draw, one lets samplers learn, one reads tables, two train. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>
@@ -22,6 +22,8 @@ static void *work(void *argument) {
       case 0: learn_from_losses(); break;
       case 1:
         if (one_in(3)) {
+          use_trainer();
+        } else if (one_in(3)) {
           use_schedule();
         } else {
           use_sampler();
@@ -30,6 +32,8 @@ static void *work(void *argument) {
       case 2:
         if (one_in(8)) {
           create_sampler();
+        } else if (one_in(3)) {
+          use_trainer();
         } else if (one_in(2)) {
           use_sigma_sampler();
         } else {

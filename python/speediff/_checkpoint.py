@@ -7,9 +7,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import errors
 from . import _c_api as c
 from . import _c_training as ct
+from . import errors
 from ._handles import Handle
 from ._native_trainer import NativeTrainer
 from ._recipe import Options, Recipe
@@ -41,9 +41,10 @@ class Checkpoint(Handle):
     __slots__ = ("path",)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        encoded = _encoded(path)
+        self.path = os.fsdecode(encoded)
         super().__init__(
-            ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, _encoded(path)
+            ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, encoded
         )
 
     def sampler(self, rank: int, world_size: int) -> TimestepSampler:
@@ -63,7 +64,7 @@ class Checkpoint(Handle):
             sampler = TimestepSampler.__new__(TimestepSampler)
             recipe = Recipe.from_description(description, TimestepSampler._drawing_of(options))
             sampler._set_up(schedule, seed, recipe, options)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise errors.SpeeDiffFileError(
                 f"{self.path} must tell how to make its sampler, got one that cannot be made anew ({error}); "
                 "give the sampler as sampler="
@@ -82,7 +83,9 @@ class Checkpoint(Handle):
         for key, value in found.items():
             # What JSON does to a value, such as a tuple, is not a difference.
             if json.loads(json.dumps(value)) != note.get(key):
-                raise errors.SpeeDiffValueError(f"sampler must be that of {self.path}, {note.get(key)}, got {value}")
+                raise errors.SpeeDiffValueError(
+                    f"sampler must be that of {self.path}, {note.get(key)}, got {value}"
+                )
 
     def _schedule(self, description: str) -> NoiseSchedule:
         handle = Handle(

@@ -9,7 +9,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__, _methods_command, _plan_command
+from . import (
+    __version__,
+    _compare_command,
+    _generate_command,
+    _methods_command,
+    _plan_command,
+    _train_command,
+)
 from .errors import SpeeDiffError, unknown_name
 
 if TYPE_CHECKING:
@@ -18,6 +25,9 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[Any]
 
 COMMANDS: dict[str, Callable[[Subparsers], None]] = {
+    "train": _train_command.add_to,
+    "generate": _generate_command.add_to,
+    "compare": _compare_command.add_to,
     "plan": _plan_command.add_to,
     "methods": _methods_command.add_to,
 }

@@ -44,7 +44,9 @@ class DiT:
         if not isinstance(name, str):
             raise SpeeDiffTypeError(f"model must be a name or a speediff.DiT, got {name!r}")
         config = c.DiTConfig()
-        c.speediff_dit_config_set_name(config, name.encode())
+        # C would stop at a null character.
+        encoded = name.replace("\0", "\\0").encode(errors="backslashreplace")
+        c.speediff_dit_config_set_name(config, encoded)
         return cls(config.hidden_size, config.depth, config.num_heads, config.patch_size)
 
     def native(

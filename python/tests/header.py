@@ -46,15 +46,17 @@ def parameters(name: str) -> list[str]:
     return [str(node.name) for node in parameter_nodes(name)]
 
 
+def _type(node: c_ast.Node) -> str:
+    """A type by its name; an array as the pointer that it is to a function."""
+    kind, stars = node, ""
+    while isinstance(kind, (c_ast.PtrDecl, c_ast.ArrayDecl)):
+        kind, stars = kind.type, stars + "*"
+    return "".join(kind.type.names) + stars
+
+
 def parameter_types(name: str) -> list[str]:
     """Their types, such as `double`, `int64_t*`, `speediff_schedule**`."""
-    types = []
-    for node in parameter_nodes(name):
-        kind, stars = node.type, ""
-        while isinstance(kind, c_ast.PtrDecl):
-            kind, stars = kind.type, stars + "*"
-        types.append("".join(kind.type.names) + stars)
-    return types
+    return [_type(node.type) for node in parameter_nodes(name)]
 
 
 def is_pointer(name: str, place: int) -> bool:
@@ -63,10 +65,7 @@ def is_pointer(name: str, place: int) -> bool:
 
 def result(name: str) -> str:
     """The type of a function's result."""
-    kind, stars = functions()[name].type, ""
-    while isinstance(kind, c_ast.PtrDecl):
-        kind, stars = kind.type, stars + "*"
-    return "".join(kind.type.names) + stars
+    return _type(functions()[name].type)
 
 
 def returns_status(name: str) -> bool:
@@ -94,6 +93,18 @@ def structs() -> dict[str, list[tuple[str, str]] | None]:
             found[str(node.name)] = (
                 [(field.name, "".join(field.type.type.names)) for field in fields] if fields else None
             )
+    return found
+
+
+@functools.cache
+def callbacks() -> dict[str, list[str]]:
+    """The types of functions that the caller gives: result, then parameters."""
+    found = {}
+    for node in tree().ext:
+        if isinstance(node, c_ast.Typedef) and isinstance(node.type, c_ast.PtrDecl):
+            function = node.type.type
+            types = [_type(function.type), *(_type(one.type) for one in function.args.params)]
+            found[str(node.name)] = types
     return found
 
 

@@ -12,21 +12,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SECTIONS = ["Adding a method", "Adding an operation"]
 
 
-def added_method() -> str:
-    """The patch that adds a sampling."""
-    block = re.search(
-        r"^```diff\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL
+def patch(section: str) -> str:
+    """What a section of CONTRIBUTING.md adds to the sources."""
+    text = re.search(
+        rf"^## {section}\n(.*?)^## ", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    assert block
+    assert text, section
+    block = re.search(r"^```diff\n(.*?)^```", text[1], re.MULTILINE | re.DOTALL)
+    assert block, section
     return block[1]
 
 
-def apply(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def apply(section: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["git", "apply", *options, "-"],
-        input=added_method(),
+        input=patch(section),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -34,8 +37,18 @@ def apply(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_method_that_it_adds_fits_the_sources() -> None:
-    finished = apply(ROOT, "--check")
+def patched_copy(section: str, folder: Path) -> Path:
+    """The sources with what a section adds to them."""
+    copy = folder / "copy"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".build*", ".venv", ".git", ".*_cache"))
+    finished = apply(section, copy)
+    assert finished.returncode == 0, finished.stderr
+    return copy
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_it_adds_fits_the_sources(section: str) -> None:
+    finished = apply(section, ROOT, "--check")
     assert finished.returncode == 0, finished.stderr
 
 
@@ -46,10 +59,7 @@ def test_the_files_that_it_names_exist() -> None:
 
 @pytest.mark.long
 def test_the_method_that_it_adds_builds_and_passes(tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".build*", ".venv", ".git", ".*_cache"))
-    finished = apply(copy)
-    assert finished.returncode == 0, finished.stderr
+    copy = patched_copy("Adding a method", tmp_path)
     subprocess.run([copy / "scripts" / "build.sh"], check=True, capture_output=True)
     library = copy / ".build" / "release" / "libspeediff.so"
     tests = [
@@ -66,3 +76,27 @@ def test_the_method_that_it_adds_builds_and_passes(tmp_path: Path) -> None:
         check=False,
     )
     assert finished.returncode == 0, finished.stdout
+
+
+@pytest.mark.long
+def test_the_operation_that_it_adds_builds_and_passes(tmp_path: Path) -> None:
+    copy = patched_copy("Adding an operation", tmp_path)
+    flags = ["-Xswiftc", "-enable-testing", "-Xswiftc", "-warnings-as-errors", "-Xcc", "-march=native"]
+    finished = subprocess.run(
+        [
+            "swift",
+            "test",
+            "-c",
+            "release",
+            "--disable-xctest",
+            *flags,
+            "--filter",
+            "KernelsTests.OperationTests",
+        ],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "RMSNorm, " in finished.stdout + finished.stderr

@@ -1,19 +1,23 @@
-"""The header, the library's dynamic symbols and `_c_api.py` say the same."""
+"""The header, the library's dynamic symbols, `_c_api.py` and `_c_training.py` say the same."""
 
 from __future__ import annotations
 
 import ctypes
+import inspect
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import header
 import pytest
 
 import speediff
 from speediff import _c_api as c
+from speediff import _c_training as ct
 from speediff import _library
 
+DECLARED = {**vars(c), **vars(ct)}
 NAMES = list(header.functions())
 C_TYPES = {
     "void": None,
@@ -24,6 +28,7 @@ C_TYPES = {
     "double": ctypes.c_double,
     "float": ctypes.c_float,
     "char*": ctypes.c_char_p,
+    "void*": ctypes.c_void_p,
     "speediff_schedule": c.Schedule,
     "speediff_sampling": c.Sampling,
     "speediff_weighting": c.Weighting,
@@ -31,6 +36,12 @@ C_TYPES = {
     "speediff_sampler_options": c.SamplerOptions,
     "speediff_process": c.Process,
     "speediff_sigma_sampler": c.SigmaSampler,
+    "speediff_dit_config": ct.DiTConfig,
+    "speediff_trainer_options": ct.TrainerOptions,
+    "speediff_trainer": ct.Trainer,
+    "speediff_generation_options": ct.GenerationOptions,
+    "speediff_progress": ct.progress_p,
+    "speediff_checkpoint": ct.Checkpoint,
     **dict.fromkeys(header.enums(), ctypes.c_int),
 }
 
@@ -60,22 +71,23 @@ def test_the_library_exports_the_functions_of_the_header_and_nothing_else() -> N
     assert sorted(exported()) == sorted(NAMES)
 
 
-def test_c_api_declares_the_functions_of_the_header_in_its_order() -> None:
-    declared = re.findall(r"^(speediff_\w+) = ", Path(c.__file__).read_text(), flags=re.MULTILINE)
+def test_python_declares_the_functions_of_the_header_in_its_order() -> None:
+    text = Path(c.__file__).read_text() + Path(ct.__file__).read_text()
+    declared = re.findall(r"^(speediff_\w+) = ", text, flags=re.MULTILINE)
     assert declared == NAMES
-    assert sorted(name for name in vars(c) if name.startswith("speediff_")) == sorted(NAMES)
+    assert sorted(name for name in DECLARED if name.startswith("speediff_")) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_types_of_arguments_and_results_are_those_of_the_header(name: str) -> None:
-    function = getattr(c, name)
+    function = DECLARED[name]
     assert list(function.argtypes) == [ctype(kind) for kind in header.parameter_types(name)]
     assert function.restype == ctype(header.result(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_function_that_can_fail_has_an_error_check(name: str) -> None:
-    function = getattr(c, name)
+    function = DECLARED[name]
     has_check = getattr(function, "errcheck", None) is not None and header.returns_status(name)
     assert has_check == header.returns_status(name)
     harmless = ("_version", "_last_error", "_destroy", "_names")
@@ -88,42 +100,75 @@ def test_values_of_enums_are_those_of_the_header() -> None:
         for values in header.enums().values()
         for name, value in values.items()
     }
-    in_python = {name: value for name, value in vars(c).items() if name.isupper() and isinstance(value, int)}
-    in_header["SIGMA_EMPHASIS_COUNT"] = int(header.macro("SPEEDIFF_SIGMA_EMPHASIS_COUNT"))
+    in_python = {name: value for name, value in DECLARED.items() if name.isupper() and isinstance(value, int)}
+    for name in ("SIGMA_EMPHASIS_COUNT", "MAXIMUM_RANK"):
+        in_header[name] = int(header.macro(f"SPEEDIFF_{name}"))
     assert in_python == in_header
 
 
-def test_the_struct_of_options_is_laid_out_as_in_the_header() -> None:
-    fields = header.structs()["speediff_sampler_options"]
-    assert fields is not None
-    assert list(c.SamplerOptions._fields_) == [(name, C_TYPES[kind]) for name, kind in fields]
-    assert {name for name, content in header.structs().items() if content is None} == {
-        "speediff_schedule",
-        "speediff_sampling",
-        "speediff_weighting",
-        "speediff_sampler",
-        "speediff_process",
-        "speediff_sigma_sampler",
-    }
+def test_callbacks_have_the_types_of_the_header() -> None:
+    assert header.callbacks() == {"speediff_progress": ["int32_t", "void*", "int64_t", "int64_t"]}
+    result, *arguments = (ctype(kind) for kind in header.callbacks()["speediff_progress"])
+    assert ct.progress_p._restype_ == result
+    assert list(ct.progress_p._argtypes_) == arguments
 
 
-def test_the_struct_of_options_has_the_size_and_offsets_that_a_compiler_gives_it(tmp_path: Path) -> None:
-    names = [name for name, *_ in c.SamplerOptions._fields_]
-    members = "".join(f", offsetof(speediff_sampler_options, {name})" for name in names)
+# The defaults of Python and those of C are the same, but for the threads and the method's name.
+TRAINER = {name: one.default for name, one in inspect.signature(speediff.Trainer).parameters.items()}
+GENERATION = {
+    name: one.default for name, one in inspect.signature(speediff.Trainer.generate).parameters.items()
+}
+XL = speediff.DiT.named("DiT-XL/2")
+STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "speediff_sampler_options": (c.SamplerOptions, {"world_size": 1, "accumulation": 1}),
+    "speediff_dit_config": (ct.DiTConfig, {**TRAINER, **vars(XL)}),
+    "speediff_trainer_options": (
+        ct.TrainerOptions,
+        {
+            **TRAINER,
+            **dict(zip(("beta1", "beta2"), TRAINER["betas"], strict=True)),
+            "epsilon": TRAINER["eps"],
+            "max_grad_norm": 0,
+        },
+    ),
+    "speediff_generation_options": (ct.GenerationOptions, {**GENERATION, "method": ct.GENERATION_DDPM}),
+}
+
+
+def test_structs_are_laid_out_as_in_the_header() -> None:
+    for name, fields in header.structs().items():
+        assert (name in STRUCTS) == (fields is not None), name
+    for name, (structure, _) in STRUCTS.items():
+        fields = header.structs()[name]
+        assert fields is not None
+        assert list(structure._fields_) == [(field, C_TYPES[kind]) for field, kind in fields]
+
+
+@pytest.mark.parametrize("struct", STRUCTS)
+def test_structs_have_the_size_offsets_and_defaults_that_a_compiler_gives_them(
+    struct: str, tmp_path: Path
+) -> None:
+    structure, defaults = STRUCTS[struct]
+    names = [name for name, *_ in structure._fields_]
+    values = [
+        "sizeof o",
+        *(f"offsetof({struct}, {name})" for name in names),
+        *(f"o.{name}" for name in names),
+    ]
     source = tmp_path / "layout.c"
     source.write_text(
         "#include <speediff.h>\n#include <stddef.h>\n#include <stdio.h>\n"
-        "int main(void) {\n  speediff_sampler_options o = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;\n"
-        f"  size_t v[] = {{sizeof o, (size_t)o.world_size, (size_t)o.accumulation{members}}};\n"
-        '  for (size_t i = 0; i < sizeof v / sizeof *v; i++) printf("%zu ", v[i]);\n  return 0;\n}\n'
+        f"int main(void) {{\n  {struct} o = {struct.upper()}_DEFAULT;\n"
+        f"  double v[] = {{{', '.join(f'(double)({value})' for value in values)}}};\n"
+        '  for (size_t i = 0; i < sizeof v / sizeof *v; i++) printf("%.17g ", v[i]);\n  return 0;\n}\n'
     )
     program = tmp_path / "layout"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{header.HEADER.parent}"]
     subprocess.run(["cc", *flags, str(source), "-o", str(program)], check=True)
     printed = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout.split()
-    expected = [ctypes.sizeof(c.SamplerOptions), 1, 1]
-    expected += [getattr(c.SamplerOptions, name).offset for name in names]
-    assert [int(value) for value in printed] == expected
+    expected = [ctypes.sizeof(structure), *(getattr(structure, name).offset for name in names)]
+    expected += [defaults.get(name) or 0 for name in names]
+    assert [float(value) for value in printed] == expected
 
 
 def test_versions_are_the_same_everywhere() -> None:

@@ -232,7 +232,10 @@ def test_json_has_null_where_the_magnitude_is_infinite(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("plam", "command must be one of methods, plan, got 'plam'; did you mean 'plan'?"),
+        (
+            "plam",
+            "command must be one of compare, generate, methods, plan, train, got 'plam'; did you mean 'plan'?",
+        ),
         ("plan --method sped", "a method must be one of adaptive, asymmetric, "),
         ("plan --schedule cosin", "got 'cosin'; did you mean 'cosine'?"),
         ("plan --steps many", "argument --steps: invalid int value: 'many'"),

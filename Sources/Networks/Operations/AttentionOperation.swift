@@ -30,8 +30,9 @@ struct AttentionOperation: Operation {
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
-    // Self-attention divides one tensor into the three, so that all of them need gradients or none.
-    guard let dq = memory.gradient(of: q), let dk = memory.gradient(of: k), let dv = memory.gradient(of: v) else {
+    // In the order in which the kernel writes them. Self-attention divides one tensor into the three, so that all of
+    // them need gradients or none.
+    guard let dv = memory.gradient(of: v), let dq = memory.gradient(of: q), let dk = memory.gradient(of: k) else {
       preconditionFailure("queries, keys and values must all depend on parameters")
     }
     let (y, dy, logSumExp) = (memory[output], memory.gradient(ofOutput: output), memory[logSumExp])
@@ -64,7 +65,9 @@ struct AttentionOperation: Operation {
 extension Recorder {
   /// Attention of each query to the keys of its sample, head by head; q, k and v have equal columns.
   public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int) -> Tensor {
-    record(
+    // Blocks of queries are finished one by one, while every block adds to the keys.
+    precondition(q != k && q != v, "queries are a tensor of their own, or a part of their own")
+    return record(
       AttentionOperation(
         q: q, k: k, v: v, heads: heads, logSumExp: note(q.rows, columns: heads),
         output: output(q.rows, columns: v.columns, of: [q, k, v])))

@@ -26,10 +26,12 @@ struct LinearOperation: Operation {
     }
     let (dWeight, dBias) = (memory.gradient(of: layer.weight), memory.gradient(of: layer.bias))
     let (rows, outputs, threads) = (x.rows, layer.outputs, memory.threads)
-    program.tasks(threads) { task in
+    // Two for each thread, so that one that falls behind is helped, but not at the cost of narrow products.
+    let tasks = outputs >= 1024 ? 2 * threads : threads
+    program.tasks(tasks) { task in
       linearParametersBackward(
         input, dy: dy, dWeight: dWeight(), dBias: dBias().matrix.base, rows: rows.count,
-        outputs: part(task, of: threads, count: outputs, unit: 16))
+        outputs: part(task, of: tasks, count: outputs, unit: 16))
     }
   }
 

@@ -19,7 +19,8 @@ struct GatedSumOperation: Operation {
   func backward(_ program: inout Program, _ memory: Memory) {
     let (dy, rows) = (memory.gradient(ofOutput: output), output.rows)
     appendPassing(dy, to: x, &program, memory)
-    guard let dh = memory.gradient(of: h), let dGate = memory.gradient(of: gate) else { return }
+    let (dh, dGate) = (memory.gradient(of: h), memory.gradient(of: gate))
+    guard dh != nil || dGate != nil else { return }
     let (gate, h) = (memory[gate], memory[h])
     program.samples(of: rows) {
       gatedSumBackward(gate: gate, h, dy: dy, dh: dh, dGate: dGate, length: rows.length, samples: $0)

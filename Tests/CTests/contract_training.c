@@ -1,0 +1,257 @@
+/* Trainers, generation, and checkpoints. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "contract.h"
+
+#include <unistd.h>
+
+enum { n = 4, floats = 32, classes = 3 };
+
+static speediff_dit_config tiny(void) {
+  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  config.input_size = 4;
+  config.in_channels = 2;
+  config.hidden_size = 8;
+  config.depth = 1;
+  config.num_heads = 2;
+  config.num_classes = classes;
+  return config;
+}
+
+/* A sampler that learns, of 50 steps. */
+static speediff_sampler *learner(void) {
+  speediff_schedule *schedule = NULL;
+  speediff_sampling *sampling = NULL;
+  speediff_weighting *weighting = NULL;
+  speediff_sampler *sampler = NULL;
+  const speediff_sampler_options options = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
+  CHECK(speediff_schedule_create_linear(50, 1e-4, 0.02, &schedule) == SPEEDIFF_OK);
+  CHECK(speediff_sampling_create("adaptive", (const double[]){10}, 1, &sampling) == SPEEDIFF_OK);
+  CHECK(speediff_weighting_create("uniform", NULL, 0, &weighting) == SPEEDIFF_OK);
+  CHECK(speediff_sampler_create(schedule, sampling, weighting, &options, &sampler) == SPEEDIFF_OK);
+  speediff_schedule_destroy(schedule);
+  speediff_sampling_destroy(sampling);
+  speediff_weighting_destroy(weighting);
+  return sampler;
+}
+
+static float x[n * floats];
+static const int64_t y[n] = {0, 1, 2, classes};
+
+/* One training step; its loss. */
+static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
+  double loss = 0;
+  double norm = 0;
+  int64_t t[n];
+  float losses[n];
+  int64_t count = 0;
+  CHECK(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss) == SPEEDIFF_OK && isfinite(loss));
+  CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == n);
+  CHECK(speediff_trainer_last_losses(trainer, t, losses, n) == SPEEDIFF_OK);
+  CHECK(t[0] >= 0 && t[0] < 50 && losses[0] > 0);
+  CHECK(speediff_trainer_apply(trainer, &norm) == SPEEDIFF_OK && norm > 0);
+  CHECK(speediff_sampler_update(sampler, t, losses, n) == SPEEDIFF_OK);
+  return loss;
+}
+
+static void names(void) {
+  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  CHECK(speediff_dit_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
+  CHECK(config.hidden_size == 384 && config.depth == 12 && config.num_heads == 6 && config.patch_size == 4);
+  CHECK(config.input_size == 32 && config.num_classes == 1000);
+  CHECK_ERROR(speediff_dit_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
+  CHECK(config.hidden_size == 384);
+  CHECK_ERROR(speediff_dit_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
+}
+
+static void refused(const speediff_sampler *sampler) {
+  const speediff_trainer_options good = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  const char *const texts[] = {"learning_rate", "betas[0]", "betas[1]",      "eps",          "weight_decay",
+                               "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
+  enum { count = sizeof texts / sizeof texts[0] };
+  speediff_trainer_options bad[count];
+  speediff_dit_config config = tiny();
+  speediff_trainer *trainer = NULL;
+  for (int i = 0; i < count; i++) bad[i] = good;
+  bad[0].learning_rate = -1;
+  bad[1].beta1 = 1;
+  bad[2].beta2 = NAN;
+  bad[3].epsilon = 0;
+  bad[4].weight_decay = INFINITY;
+  bad[5].ema_decay = 1.5;
+  bad[6].ema_warmup = 2;
+  bad[7].max_grad_norm = -1;
+  bad[8].warmup_steps = INT64_MIN;
+  bad[9].threads = -1;
+  for (int i = 0; i < count; i++) {
+    CHECK_ERROR(speediff_trainer_create(&config, &bad[i], sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+                texts[i]);
+  }
+  config.input_size = 5;
+  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "input_size must be a multiple of patch_size = 2, got 5");
+  config.input_size = INT64_MAX;
+  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "input_size");
+  config = tiny();
+  config.hidden_size = 1 << 16;
+  config.depth = 1 << 12;
+  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_OUT_OF_MEMORY, "memory");
+  CHECK_ERROR(speediff_trainer_create(NULL, &good, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "config");
+  CHECK_ERROR(speediff_trainer_create(&config, NULL, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "options");
+  CHECK_ERROR(speediff_trainer_create(&config, &good, NULL, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "sampler");
+  CHECK(trainer == NULL);
+}
+
+static void parameters(const speediff_trainer *trainer) {
+  int64_t count = 0;
+  int64_t total = 0;
+  float *data = NULL;
+  int64_t shape[SPEEDIFF_MAXIMUM_RANK];
+  int64_t rank = 0;
+  int64_t offset = -1;
+  const char *name = NULL;
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_PARAMETERS, &data, &total) == SPEEDIFF_OK);
+  CHECK(data != NULL && (uintptr_t)data % 64 == 0);
+  CHECK(speediff_trainer_parameter_count(trainer, &count) == SPEEDIFF_OK && count == 21);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t size = 1;
+    CHECK(speediff_trainer_parameter(trainer, i, &name, shape, &rank, &offset) == SPEEDIFF_OK);
+    for (int64_t j = 0; j < rank; j++) size *= shape[j];
+    CHECK(strlen(name) > 0 && rank >= 1 && rank <= SPEEDIFF_MAXIMUM_RANK && offset % 16 == 0 && offset + size <= total);
+  }
+  CHECK(speediff_trainer_parameter(trainer, 0, &name, shape, &rank, &offset) == SPEEDIFF_OK);
+  CHECK(strcmp(name, "x_embedder.proj.weight") == 0 && rank == 4 && shape[0] == 8 && shape[1] == 2 && shape[3] == 2);
+  CHECK_ERROR(speediff_trainer_parameter(trainer, count, &name, shape, &rank, &offset), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "index must be in [0, 21)");
+  CHECK_ERROR(speediff_trainer_buffer(trainer, (speediff_buffer)7, &data, &total), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "buffer");
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_POS_EMBED, &data, &total) == SPEEDIFF_OK && total == 4 * 8);
+}
+
+static int32_t count_to_two(void *context, int64_t done, int64_t total) {
+  *(int64_t *)context = done;
+  return done < 2 || total != 5;
+}
+
+static void generation(speediff_trainer *trainer) {
+  static float images[2 * floats];
+  static float again[2 * floats];
+  const uint64_t seeds[2] = {7, UINT64_MAX};
+  int64_t done = 0;
+  speediff_generation_options options = SPEEDIFF_GENERATION_OPTIONS_DEFAULT;
+  options.steps = 4;
+  options.cfg_scale = 1.5;
+  CHECK(speediff_trainer_generate(trainer, y, seeds, 2, &options, count_to_two, &done, images) == SPEEDIFF_OK);
+  CHECK(done == 4);
+  CHECK(speediff_trainer_generate(trainer, y, seeds, 2, &options, NULL, NULL, again) == SPEEDIFF_OK);
+  CHECK(memcmp(images, again, sizeof images) == 0 && isfinite(images[0]));
+  options.steps = 5;
+  CHECK_ERROR(speediff_trainer_generate(trainer, y, seeds, 2, &options, count_to_two, &done, images),
+              SPEEDIFF_ERROR_CANCELLED, "progress");
+  CHECK(done == 2);
+  CHECK(speediff_trainer_generate(trainer, NULL, NULL, 0, &options, NULL, NULL, NULL) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_generate(trainer, NULL, seeds, 2, &options, NULL, NULL, images),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "y must be given");
+  CHECK_ERROR(speediff_trainer_generate(trainer, y, seeds, -1, &options, NULL, NULL, images),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "n must be in");
+  options.method = 3;
+  CHECK_ERROR(speediff_trainer_generate(trainer, y, seeds, 2, &options, NULL, NULL, images),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "method");
+}
+
+static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
+  char path[64];
+  const char *note = NULL;
+  int64_t steps = 0;
+  speediff_checkpoint *checkpoint = NULL;
+  speediff_schedule *schedule = NULL;
+  speediff_trainer *twin = NULL;
+  speediff_sampler *same = learner();
+  snprintf(path, sizeof path, "/tmp/speediff-contract-%ld.safetensors", (long)getpid());
+  CHECK(speediff_trainer_save(trainer, path, "a \"note\"") == SPEEDIFF_OK);
+  CHECK(speediff_checkpoint_open(path, &checkpoint) == SPEEDIFF_OK);
+  CHECK(speediff_checkpoint_note(checkpoint, &note) == SPEEDIFF_OK && strcmp(note, "a \"note\"") == 0);
+  CHECK(speediff_checkpoint_schedule(checkpoint, &schedule) == SPEEDIFF_OK);
+  CHECK(speediff_schedule_steps(schedule, &steps) == SPEEDIFF_OK && steps == 50);
+  CHECK_ERROR(speediff_checkpoint_trainer(checkpoint, NULL, 2, &twin), SPEEDIFF_ERROR_NULL_POINTER, "sampler");
+  CHECK_ERROR(speediff_checkpoint_trainer(checkpoint, same, -1, &twin), SPEEDIFF_ERROR_INVALID_ARGUMENT, "threads");
+  CHECK(speediff_checkpoint_trainer(checkpoint, same, 2, &twin) == SPEEDIFF_OK);
+  speediff_checkpoint_destroy(checkpoint);
+  for (int i = 0; i < 3; i++) CHECK(step(trainer, sampler) == step(twin, same));
+  speediff_trainer_destroy(twin);
+  twin = NULL;
+
+  CHECK(truncate(path, 1000) == 0);
+  checkpoint = NULL;
+  CHECK_ERROR(speediff_checkpoint_open(path, &checkpoint), SPEEDIFF_ERROR_FILE, path);
+  CHECK(remove(path) == 0);
+  CHECK_ERROR(speediff_checkpoint_open(path, &checkpoint), SPEEDIFF_ERROR_FILE, "No such file");
+  CHECK_ERROR(speediff_checkpoint_open("\xff", &checkpoint), SPEEDIFF_ERROR_INVALID_ARGUMENT, "UTF-8");
+  CHECK_ERROR(speediff_checkpoint_open(NULL, &checkpoint), SPEEDIFF_ERROR_NULL_POINTER, "path");
+  CHECK_ERROR(speediff_trainer_save(trainer, "/nowhere/at/all", ""), SPEEDIFF_ERROR_FILE, "/nowhere/at/all");
+  CHECK_ERROR(speediff_trainer_save(trainer, path, NULL), SPEEDIFF_ERROR_NULL_POINTER, "note");
+  CHECK(checkpoint == NULL && twin == NULL);
+  speediff_checkpoint_destroy(NULL);
+  speediff_schedule_destroy(schedule);
+  speediff_sampler_destroy(same);
+}
+
+void training(void) {
+  const speediff_dit_config config = tiny();
+  speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  speediff_trainer_options read = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  speediff_dit_config shape = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  speediff_sampler *sampler = learner();
+  speediff_trainer *trainer = NULL;
+  float *parameter = NULL;
+  int64_t count = -1;
+  double loss = -1;
+  static float out[2 * n * floats];
+  const float times[n] = {0, 1.5f, 20, 49};
+  for (int i = 0; i < n * floats; i++) x[i] = (float)(i % 13) / 6 - 1;
+
+  names();
+  refused(sampler);
+  options.threads = 2;
+  options.seed = UINT64_MAX;
+  CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_config(trainer, &shape) == SPEEDIFF_OK && shape.hidden_size == 8 && shape.learn_sigma == 1);
+  CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_set_learning_rate(trainer, NAN), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learning_rate");
+  CHECK(speediff_trainer_get_options(trainer, &read) == SPEEDIFF_OK && read.learning_rate == 0.01);
+  CHECK(read.threads == 2 && read.seed == UINT64_MAX && read.max_grad_norm == 0);
+  CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == 0);
+  CHECK_ERROR(speediff_trainer_apply(trainer, NULL), SPEEDIFF_ERROR_INVALID_ARGUMENT, "apply");
+  for (int i = 0; i < 3; i++) step(trainer, sampler);
+  CHECK(speediff_trainer_global_step(trainer, &count) == SPEEDIFF_OK && count == 3);
+  CHECK(speediff_trainer_forward(trainer, x, times, y, n, 1, out) == SPEEDIFF_OK && isfinite(out[2 * n * floats - 1]));
+  CHECK_ERROR(speediff_trainer_forward(trainer, x, times, y, n, 2, out), SPEEDIFF_ERROR_INVALID_ARGUMENT, "ema");
+
+  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, 0, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "n ");
+  CHECK_ERROR(speediff_trainer_backward(trainer, x, NULL, n, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "y ");
+  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, INT64_MAX, NULL, NULL, NULL, &loss),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "n must be in [1, 1048576]");
+  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, n, (const int64_t[n]){0, 1, 50, 3}, NULL, NULL, &loss),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "t[2] must be in [0, 50), got 50");
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_PARAMETERS, &parameter, &count) == SPEEDIFF_OK);
+  {
+    const float good = parameter[0];
+    parameter[0] = NAN;
+    CHECK_ERROR(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_NOT_FINITE,
+                "x_embedder.proj");
+    parameter[0] = good;
+  }
+  CHECK(loss == -1);
+  parameters(trainer);
+  generation(trainer);
+  checkpoints(trainer, sampler);
+  CHECK(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_save(trainer, "/tmp/never", ""), SPEEDIFF_ERROR_INVALID_ARGUMENT, "save");
+  speediff_sampler_destroy(sampler);
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  speediff_trainer_destroy(trainer);
+  speediff_trainer_destroy(NULL);
+}

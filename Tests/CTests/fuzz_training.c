@@ -1,0 +1,355 @@
+/* Calls to tiny trainers, and their generations. */
+#include <math.h>
+#include <string.h>
+
+#include "fuzz.h"
+
+enum { largest_batch = 1 << 20 };
+
+/* ---- Random shapes and options --------------------------------------------------------------------------------- */
+
+static speediff_dit_config any_config(void) {
+  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  config.patch_size = 1 + below(3);
+  config.input_size = config.patch_size * (1 + below(3));
+  config.in_channels = 1 + below(3);
+  config.num_heads = 1 + below(3);
+  config.hidden_size = config.num_heads * 4 * (1 + below(3));
+  config.depth = 1 + below(2);
+  config.mlp_ratio = 0.5 + 3 * unit();
+  config.num_classes = below(5);
+  config.class_dropout_prob = one_in(2) ? 0 : unit();
+  config.learn_sigma = (int32_t)below(2);
+  if (!one_in(6)) return config;
+  int64_t *const fields[] = {&config.patch_size, &config.input_size, &config.in_channels, &config.num_heads,
+                             &config.hidden_size, &config.depth, &config.num_classes};
+  int64_t *field = fields[below((int64_t)(sizeof fields / sizeof fields[0]))];
+  *field = any_integer();
+  /* What is large and possible takes too long. */
+  if (*field > 32 && *field < INT64_C(1) << 24) *field = INT64_C(1) << 60;
+  if (one_in(4)) config.mlp_ratio = any_double();
+  if (config.mlp_ratio > 4 && config.mlp_ratio <= 64) config.mlp_ratio = 64.5;
+  if (one_in(4)) config.class_dropout_prob = any_double();
+  if (one_in(4)) config.learn_sigma = (int32_t)any_integer();
+  return config;
+}
+
+static speediff_trainer_options any_training(bool *is_bad) {
+  speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  options.learning_rate = one_in(8) ? any_double() : 0.01 * unit();
+  options.beta1 = usually(0, 0.99);
+  options.beta2 = usually(0, 0.999);
+  options.epsilon = one_in(20) ? any_double() : 1e-8;
+  options.weight_decay = usually(0, 0.1);
+  options.ema_decay = usually(0, 1);
+  options.ema_warmup = one_in(30) ? (int32_t)any_integer() : (int32_t)below(2);
+  options.max_grad_norm = one_in(2) ? 0 : usually(0.1, 2);
+  options.warmup_steps = usually_integer(0, 5);
+  options.seed = random_bits();
+  options.threads = one_in(40) ? (int32_t)below(10) - 5 : 1 + (int32_t)below(2);
+  *is_bad = !(options.learning_rate >= 0 && isfinite(options.learning_rate)) ||
+            !(options.beta1 >= 0 && options.beta1 < 1) || !(options.beta2 >= 0 && options.beta2 < 1) ||
+            !(options.epsilon > 0 && isfinite(options.epsilon)) ||
+            !(options.ema_decay >= 0 && options.ema_decay <= 1) || options.ema_warmup < 0 || options.ema_warmup > 1 ||
+            options.threads < 0 || !(options.max_grad_norm >= 0) || options.warmup_steps < 0;
+  return options;
+}
+
+static int64_t elements(const object *trainer) {
+  return trainer->config.in_channels * trainer->config.input_size * trainer->config.input_size;
+}
+
+static int64_t labels_of(const object *trainer) {
+  if (trainer->config.num_classes == 0) return 0;
+  return trainer->config.num_classes + (trainer->config.class_dropout_prob > 0);
+}
+
+/* A number of images, of which there is room for few. */
+static int64_t any_batch(bool *is_bad) {
+  int64_t n = one_in(12) ? any_integer() : 1 + below(5);
+  if (n > 8 && n <= largest_batch) n = 1 + below(8);
+  *is_bad = *is_bad || n < 1 || n > largest_batch;
+  return n;
+}
+
+static int64_t room(int64_t n) { return n < 1 || n > 8 ? 1 : n; }
+
+static float *any_floats(int64_t count, bool *is_bad) {
+  float *values = input((size_t)count * sizeof *values);
+  for (int64_t i = 0; i < count; i++) values[i] = (float)(2 * unit() - 1);
+  if (count > 0 && one_in(20)) {
+    const int64_t place = below(count);
+    values[place] = any_float();
+    *is_bad = *is_bad || !isfinite(values[place]);
+  }
+  return values;
+}
+
+/* Labels, or NULL, as the network wants it. */
+static int64_t *any_labels(const object *trainer, int64_t n, bool *is_bad) {
+  const int64_t entries = labels_of(trainer);
+  if (trainer->handle != NULL && one_in(30)) {
+    *is_bad = true;
+    return entries > 0 ? NULL : input(sizeof(int64_t) * 8);
+  }
+  if (entries == 0) return NULL;
+  int64_t *y = input((size_t)n * sizeof *y);
+  for (int64_t i = 0; i < n; i++) {
+    y[i] = one_in(50) ? any_integer() : below(entries);
+    *is_bad = *is_bad || y[i] < 0 || y[i] >= entries;
+  }
+  return y;
+}
+
+/* ---- Trainers -------------------------------------------------------------------------------------------------- */
+
+static void name_config(void) {
+  static const char *const names[] = {"DiT-S/2", "DiT-XL/8", "DiT-B/4", "dit-l/2", "", "DiT-S/3", "\xff\xfe", "DiT"};
+  begin("speediff_dit_config_set_name");
+  const char *name = names[below((int64_t)(sizeof names / sizeof names[0]))];
+  speediff_dit_config *config = output(sizeof *config);
+  arguments("config, \"%s\"", name);
+  if (end(speediff_dit_config_set_name(config, name))) CHECK(config->hidden_size >= 384, "no network");
+  finish();
+}
+
+object trainer_object(const object *sampler, const speediff_dit_config *config) {
+  object info = {.depth = sampler->depth + 1, .steps = sampler->steps, .history = sampler->history};
+  info.options = sampler->options;
+  info.config = *config;
+  return info;
+}
+
+void create_trainer(void) {
+  if (one_in(8)) {
+    name_config();
+    return;
+  }
+  begin("speediff_trainer_create");
+  const object *sampler = pick(SAMPLER);
+  const speediff_dit_config config = any_config();
+  bool is_bad = false;
+  const speediff_trainer_options options = any_training(&is_bad);
+  speediff_trainer **out = output(sizeof *out);
+  arguments("%s, {%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, made(sampler), config.input_size,
+            config.patch_size, config.in_channels, config.hidden_size);
+  arguments(", %" PRId64 ", %" PRId64 ", %g, %" PRId64 ", %g, %d}", config.depth, config.num_heads, config.mlp_ratio,
+            config.num_classes, config.class_dropout_prob, config.learn_sigma);
+  arguments(", {%g, %g, %g, %g, %g, %g, %d, %g, %" PRId64 ", %" PRIu64 ", %d}", options.learning_rate, options.beta1,
+            options.beta2, options.epsilon, options.weight_decay, options.ema_decay, options.ema_warmup,
+            options.max_grad_norm, options.warmup_steps, options.seed, options.threads);
+  if (is_bad) expect_failure();
+  const speediff_status status = speediff_trainer_create(&config, &options, required(sampler), out);
+  object info = trainer_object(sampler, &config);
+  if (end(status)) {
+    speediff_dit_config read;
+    CHECK(speediff_trainer_config(*out, &read) == SPEEDIFF_OK && read.hidden_size == config.hidden_size, "no shape");
+  }
+  created(TRAINER, status, (void **)out, info);
+}
+
+static void backward(const object *trainer) {
+  begin("speediff_trainer_backward");
+  bool is_bad = false;
+  const int64_t n = any_batch(&is_bad);
+  const int64_t count = room(n) * elements(trainer);
+  float *x = any_floats(count, &is_bad);
+  int64_t *y = any_labels(trainer, room(n), &is_bad);
+  float *noise = one_in(3) ? any_floats(count, &is_bad) : NULL;
+  float *weights = one_in(3) ? any_floats(room(n), &is_bad) : NULL;
+  int64_t *t = one_in(3) ? input((size_t)room(n) * sizeof *t) : NULL;
+  for (int64_t i = 0; t != NULL && i < room(n); i++) {
+    t[i] = one_in(50) ? any_integer() : below(trainer->steps);
+    is_bad = is_bad || t[i] < 0 || t[i] >= trainer->steps;
+  }
+  double *loss = output(sizeof *loss);
+  arguments("%s, x, %s, %" PRId64 ", %s, %s, %s", made(trainer), y ? "y" : "NULL", n, t ? "t" : "NULL",
+            noise ? "noise" : "NULL", weights ? "weights" : "NULL");
+  if (is_bad) expect_failure();
+  if (end(speediff_trainer_backward(required(trainer), x, y, n, t, noise, weights, loss)))
+    CHECK(isfinite(*loss), "a loss of %g", *loss);
+  finish();
+}
+
+static void apply(const object *trainer) {
+  begin("speediff_trainer_apply");
+  double norm = 0;
+  arguments("%s, norm", made(trainer));
+  if (end(speediff_trainer_apply(required(trainer), one_in(4) ? NULL : &norm)))
+    CHECK(norm >= 0 && isfinite(norm), "a norm of %g", norm);
+  finish();
+}
+
+static void forward(const object *trainer) {
+  begin("speediff_trainer_forward");
+  bool is_bad = false;
+  const int64_t n = any_batch(&is_bad);
+  const int64_t count = room(n) * elements(trainer);
+  bool ignored = false;
+  float *x = any_floats(count, &ignored);
+  float *t = any_floats(room(n), &is_bad);
+  int64_t *y = any_labels(trainer, room(n), &is_bad);
+  const int32_t ema = one_in(30) ? (int32_t)any_integer() : (int32_t)below(2);
+  float *out = output((size_t)(count * (trainer->config.learn_sigma == 1 ? 2 : 1)) * sizeof *out);
+  arguments("%s, x, t, %s, %" PRId64 ", %d, out", made(trainer), y ? "y" : "NULL", n, ema);
+  if (is_bad || ema < 0 || ema > 1) expect_failure();
+  end(speediff_trainer_forward(required(trainer), x, t, y, n, ema, out));
+  finish();
+}
+
+static void last_losses(const object *trainer) {
+  /* Another thread may change the count. */
+  int64_t right = 0;
+  if (trainer->handle != NULL) speediff_trainer_last_count(trainer->handle, &right);
+  begin("speediff_trainer_last_losses");
+  const int64_t count = any_count(right, true);
+  int64_t *t = output((size_t)(room(right)) * sizeof *t);
+  float *losses = output((size_t)room(right) * sizeof *losses);
+  arguments("%s, t, losses, %" PRId64, made(trainer), count);
+  if (count != right) expect_failure();
+  if (pool_is_frozen()) {
+    finish();
+    return;
+  }
+  if (end(speediff_trainer_last_losses(required(trainer), t, losses, count))) {
+    for (int64_t i = 0; i < count; i++) CHECK(t[i] >= 0 && t[i] < trainer->steps, "t of %" PRId64, t[i]);
+  }
+  finish();
+}
+
+static void read_trainer(const object *trainer) {
+  switch (below(4)) {
+    case 0: {
+      begin("speediff_trainer_config");
+      speediff_dit_config *config = output(sizeof *config);
+      arguments("%s, config", made(trainer));
+      if (end(speediff_trainer_config(required(trainer), config)))
+        CHECK(config->depth == trainer->config.depth, "another depth");
+      break;
+    }
+    case 1: {
+      begin("speediff_trainer_get_options");
+      speediff_trainer_options *options = output(sizeof *options);
+      arguments("%s, options", made(trainer));
+      if (end(speediff_trainer_get_options(required(trainer), options))) CHECK(options->threads > 0, "no threads");
+      break;
+    }
+    case 2: {
+      begin("speediff_trainer_global_step");
+      int64_t *step = output(sizeof *step);
+      arguments("%s, step", made(trainer));
+      if (end(speediff_trainer_global_step(required(trainer), step))) CHECK(*step >= 0, "a step of %" PRId64, *step);
+      break;
+    }
+    default: {
+      begin("speediff_trainer_last_count");
+      int64_t *count = output(sizeof *count);
+      arguments("%s, count", made(trainer));
+      if (end(speediff_trainer_last_count(required(trainer), count))) CHECK(*count >= 0 && *count <= 8, "a count");
+      break;
+    }
+  }
+  finish();
+}
+
+static void read_parameters(const object *trainer) {
+  if (one_in(3)) {
+    begin("speediff_trainer_parameter_count");
+    int64_t *count = output(sizeof *count);
+    arguments("%s, count", made(trainer));
+    if (end(speediff_trainer_parameter_count(required(trainer), count))) CHECK(*count > 10, "few parameters");
+  } else if (one_in(2)) {
+    begin("speediff_trainer_parameter");
+    const int64_t index = usually_integer(0, 30);
+    const char **name = output(sizeof *name);
+    int64_t *shape = output(SPEEDIFF_MAXIMUM_RANK * sizeof *shape);
+    int64_t *rank = output(sizeof *rank);
+    int64_t *offset = output(sizeof *offset);
+    arguments("%s, %" PRId64 ", name, shape, rank, offset", made(trainer), index);
+    if (index < 0) expect_failure();
+    if (end(speediff_trainer_parameter(required(trainer), index, name, shape, rank, offset)))
+      CHECK(strlen(*name) > 0 && *rank >= 1 && *rank <= SPEEDIFF_MAXIMUM_RANK && *offset % 16 == 0, "parameter");
+  } else {
+    begin("speediff_trainer_buffer");
+    const int64_t kind = one_in(10) ? any_integer() : 1 + below(6);
+    float **data = output(sizeof *data);
+    int64_t *count = output(sizeof *count);
+    arguments("%s, %" PRId64 ", data, count", made(trainer), kind);
+    if (end(speediff_trainer_buffer(required(trainer), (speediff_buffer)kind, data, count))) {
+      CHECK(*count > 0, "an empty buffer");
+      /* All of it can be read, and written; what is not finite may be found there by steps and files. */
+      if (!pool_is_frozen() && kind != SPEEDIFF_BUFFER_POS_EMBED && one_in(8)) (*data)[below(*count)] = any_float();
+    }
+  }
+  finish();
+}
+
+static void set_learning_rate(const object *trainer) {
+  begin("speediff_trainer_set_learning_rate");
+  const double value = one_in(6) ? any_double() : 0.01 * unit();
+  arguments("%s, %.17g", made(trainer), value);
+  if (!(value >= 0 && isfinite(value))) expect_failure();
+  end(speediff_trainer_set_learning_rate(required(trainer), value));
+  finish();
+}
+
+/* ---- Generation ------------------------------------------------------------------------------------------------ */
+
+typedef struct watcher {
+  void *trainer;
+  int64_t stop_after;
+  int64_t last;
+} watcher;
+
+static int32_t watch(void *context, int64_t done, int64_t total) {
+  watcher *mine = context;
+  int64_t step = 0;
+  CHECK(done == mine->last + 1 && done <= total, "step %" PRId64 " of %" PRId64, done, total);
+  mine->last = done;
+  CHECK(speediff_trainer_global_step(mine->trainer, &step) == SPEEDIFF_ERROR_BUSY, "not busy while generating");
+  return done != mine->stop_after;
+}
+
+static void generate(const object *trainer) {
+  begin("speediff_trainer_generate");
+  bool is_bad = false;
+  int64_t n = one_in(10) ? 0 : any_batch(&is_bad);
+  int64_t *y = any_labels(trainer, room(n), &is_bad);
+  uint64_t *seeds = input((size_t)room(n) * sizeof *seeds);
+  for (int64_t i = 0; i < room(n); i++) seeds[i] = random_bits();
+  speediff_generation_options options = SPEEDIFF_GENERATION_OPTIONS_DEFAULT;
+  options.method = one_in(30) ? (int32_t)any_integer() : 1 + (int32_t)below(2);
+  options.steps = usually_integer(2, 5);
+  if (options.steps > 5 && options.steps <= trainer->steps) options.steps = 5;
+  options.eta = one_in(2) ? 0 : usually(0, 1);
+  options.cfg_scale = one_in(2) ? 1 : usually(0, 4);
+  options.clip = (int32_t)below(2);
+  options.ema = one_in(30) ? (int32_t)any_integer() : (int32_t)below(2);
+  watcher mine = {trainer->handle, one_in(4) ? 1 + below(4) : -1, 0};
+  float *out = n == 0 ? NULL : output((size_t)(room(n) * elements(trainer)) * sizeof *out);
+  arguments("%s, %s, seeds, %" PRId64 ", {%d, %" PRId64 ", %g, %g, %d, %d}, out", made(trainer), y ? "y" : "NULL", n,
+            options.method, options.steps, options.eta, options.cfg_scale, options.clip, options.ema);
+  if (n != 0 && is_bad) expect_failure();
+  const bool is_watched = one_in(2);
+  end(speediff_trainer_generate(required(trainer), y, seeds, n, &options, is_watched ? watch : NULL,
+                                is_watched ? &mine : NULL, out));
+  finish();
+}
+
+/* ---- One call -------------------------------------------------------------------------------------------------- */
+
+void use_trainer(void) {
+  const object *trainer = pick(TRAINER);
+  switch (below(12)) {
+    case 0: read_trainer(trainer); break;
+    case 1: read_parameters(trainer); break;
+    case 2: forward(trainer); break;
+    case 3: generate(trainer); break;
+    case 4: last_losses(trainer); break;
+    case 5: set_learning_rate(trainer); break;
+    case 6:
+    case 7:
+    case 8: apply(trainer); break;
+    default: backward(trainer); break;
+  }
+}

@@ -1,0 +1,115 @@
+import Oracles
+import Testing
+
+@testable import Kernels
+
+/// The products of a layer in sizes beyond what blocks and tiles of a matrix product hold, and with odd remainders.
+@Suite("Products of a layer")
+struct ProductTests {
+  @Test(
+    "All three products are those of doubles, in any size",
+    arguments: [
+      [1, 384, 40], [2, 1, 33], [7, 64, 64], [16, 16, 16], [31, 129, 65], [64, 257, 48], [100, 48, 300], [259, 70, 31],
+      [300, 33, 2], [70, 520, 17], [33, 17, 520], [5, 1030, 3], [1030, 5, 3], [3, 5, 1030], [130, 130, 130],
+    ], [false, true])
+  func products(sizes: [Int], accumulates: Bool) {
+    let (rows, inputs, outputs) = (sizes[0], sizes[1], sizes[2])
+    var numbers = Numbers(seed: UInt64(rows + inputs + outputs))
+    let (x, weight) = (Table(rows, inputs, of: &numbers), Table(outputs, inputs, of: &numbers))
+    let (bias, dy) = (Table(1, outputs, of: &numbers), Table(rows, outputs, of: &numbers))
+    // Σ of `count` products, as a table.
+    func product(
+      _ rows: Int, _ columns: Int, _ count: Int, plus first: Table, _ term: (_ r: Int, _ c: Int, _ i: Int) -> Double
+    ) -> Table {
+      Table(rows, columns) { r, c in
+        var sum = first[first.rows == 1 ? 0 : r, c]
+        for i in 0..<count { sum += term(r, c, i) }
+        return sum
+      }
+    }
+    let before = [(rows, inputs), (outputs, inputs), (1, outputs)].map { rows, columns in
+      accumulates ? Table(rows, columns, of: &numbers) : Table(rows, columns) { _, _ in 0 }
+    }
+    let expected = [
+      product(rows, outputs, inputs, plus: bias) { r, c, i in x[r, i] * weight[c, i] },
+      product(rows, inputs, outputs, plus: before[0]) { r, c, i in dy[r, i] * weight[i, c] },
+      product(outputs, inputs, rows, plus: before[1]) { r, c, i in dy[i, r] * x[i, c] },
+      product(1, outputs, rows, plus: before[2]) { _, c, i in dy[i, c] },
+    ]
+    let memory = [x, weight, bias, dy].map { StridedMemory($0) }
+    defer { withExtendedLifetime(memory) {} }
+    let y = StridedMemory(rows: rows, columns: outputs)
+    let gradients = before.map { accumulates ? StridedMemory($0) : StridedMemory(rows: $0.rows, columns: $0.columns) }
+    let targets = gradients.map { GradientTarget($0.matrix, accumulates: accumulates) }
+    linearForward(
+      memory[0].matrix, weight: memory[1].matrix, bias: memory[2].matrix.base, into: y.matrix, rows: 0..<rows,
+      outputs: 0..<outputs)
+    linearInputBackward(
+      dy: memory[3].matrix, weight: memory[1].matrix, dx: targets[0], rows: 0..<rows, inputs: 0..<inputs)
+    linearParametersBackward(
+      memory[0].matrix, dy: memory[3].matrix, dWeight: targets[1], dBias: targets[2].matrix.base, rows: rows,
+      outputs: 0..<outputs)
+    let names = ["y", "dx", "dWeight", "dBias"]
+    for (name, (got, wanted)) in zip(names, zip([y] + gradients, expected)) {
+      let difference = Difference(name, got: got.table, expected: wanted)
+      #expect(difference.relative < 3e-6 && !got.isOverrun, "\(difference)")
+    }
+  }
+}
+
+/// The product itself, in every order of its factors.
+@Suite("Matrix products")
+struct MatrixProductTests {
+  /// Rows, columns and terms: around the edges of tiles (8×48), of vectors and of blocks (384 terms, 672 columns).
+  static let sizes = [
+    [1, 1, 1], [8, 48, 16], [9, 49, 17], [7, 47, 15], [16, 96, 384], [3, 50, 385], [17, 673, 5], [12, 1345, 3],
+    [25, 33, 770], [9, 16, 400], [260, 30, 20], [8, 2, 33], [1, 671, 20], [5, 7, 0],
+  ]
+
+  @Test(
+    "A product is that of doubles in every order, scaled, and added to nothing, to what is there or to a row",
+    arguments: sizes)
+  func products(size: [Int]) {
+    let (m, n, k) = (size[0], size[1], size[2])
+    var numbers = Numbers(seed: UInt64(m + n + k))
+    let (a, b) = (Table(m, k, of: &numbers), Table(k, n, of: &numbers))
+    let (present, row) = (Table(m, n, of: &numbers), Table(1, n, of: &numbers))
+    let product = Table(m, n) { r, c in (0..<k).reduce(0) { $0 + a[r, $1] * b[$1, c] } }
+    let rowMemory = StridedMemory(row)
+    defer { withExtendedLifetime(rowMemory) {} }
+    let factors = [a, b].map { table in
+      [StridedMemory(table), StridedMemory(Table(table.columns, table.rows) { table[$1, $0] })]
+    }
+    defer { withExtendedLifetime(factors) {} }
+    let bases: [(String, ProductBase, (Int, Int) -> Double)] = [
+      ("nothing", .zero, { _, _ in 0 }), ("what is there", .present, { present[$0, $1] }),
+      ("a row", .row(rowMemory.matrix.base), { row[0, $1] }),
+    ]
+    let orders: [MatrixProduct.Order] = [.plain, .transposed]
+    for (i, orderA) in orders.enumerated() {
+      for (j, orderB) in orders.enumerated() {
+        for (name, base, start) in bases {
+          for alpha: Float in [1, -0.75] {
+            let expected = Table(m, n) { start($0, $1) + Double(alpha) * product[$0, $1] }
+            for isNative in [false, true] {
+              let c = name == "what is there" ? StridedMemory(present) : StridedMemory(rows: m, columns: n)
+              let (left, right) = (factors[0][i].matrix, factors[1][j].matrix)
+              if isNative {
+                NativeProduct.multiply(
+                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base)
+              } else {
+                MatrixProduct.multiply(
+                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base)
+              }
+              let difference = Difference(
+                "\(orderA)·\(orderB) added to \(name), α = \(alpha), \(isNative ? "native" : "as chosen"),",
+                got: c.table,
+                expected: expected)
+              #expect(difference.relative < 3e-6 && !c.isOverrun, "\(difference)")
+            }
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,158 @@
+"""`speediff compare`: the same network trained by several methods, and what each area gains or loses."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import (
+    _arguments,
+    _compare_report,
+    _progress,
+    _samples,
+    _schedule_flags,
+    _training_flags,
+    _training_loop,
+    _validation,
+)
+from ._compare_report import Result
+from ._interrupt import leaving_at_once
+from ._run import check_run, open_run
+from ._step_log import StepLog
+from .errors import SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from ._datasets import Dataset
+    from ._run import Run
+    from ._training_settings import Settings
+
+DESCRIPTION = """\
+Trains the same network once per method, with the same initial weights, the same data in the same order and
+the same seed, and measures all of them on the same questions: the error in the noise, unweighted, of the
+averaged weights on test images, for an even spread of time steps, over all of them and in each area of the
+process. Writes curves.png, samples.png, results.csv, results.json, and a folder as of `speediff train` for
+each method. Ctrl-C saves and stops; --resume continues.
+"""
+EPILOG = """\
+Test images are the data's own, where fashion-mnist, idx files and CIFAR-10 have them; of other data a tenth
+is kept back from training. One seed says little: seeds can differ by more than methods do.
+
+examples:
+  speediff compare fashion-mnist --methods uniform,speed --out runs/compare
+  speediff compare digits --methods 'uniform,laplace(scale=1)+min_snr,official' --steps 2000 --out runs/digits
+"""
+
+
+def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Adds the sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="train with several methods, and compare them by area",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--methods",
+        metavar="METHOD,…",
+        default="uniform,speed",
+        help="as for `speediff plan` (default: uniform,speed)",
+    )
+    _training_flags.add_to(parser, out="runs/compare")
+    group = parser.add_argument_group("validation")
+    group.add_argument("--validate-every", metavar="N", type=int, default=250, help="in steps (default: 250)")
+    group.add_argument(
+        "--validation-images", metavar="N", type=int, default=2000, help="at most (default: 2000)"
+    )
+    _samples.add_to(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trains with one method after another, then reports."""
+    _progress.check()
+    _samples.check(options)
+    _compare_report.check()
+    for name in ("checkpoint_every", "validate_every", "validation_images"):
+        _arguments.integer(_schedule_flags.flag(name), getattr(options, name), least=1)
+    methods = split_methods(options.methods)
+    folder, data, results, pictures = Path(options.out), _Parts(options), [], []
+    flags = {method: {**vars(options), "method": method} for method in methods}
+    for method in methods:  # The last one's mistakes are told before the first one trains.
+        check_run(folder / folder_name(method), flags[method], resume=options.resume)
+    for index, method in enumerate(methods, 1):
+        run = open_run(
+            folder / folder_name(method),
+            options.data,
+            flags[method],
+            threads=options.threads,
+            resume=options.resume,
+            load=data.training,
+        )
+        with run.trainer:
+            questions = data.questions(run)
+            results.append(_train(run, questions, options, label=f"{method} ({index} of {len(methods)})"))
+            with leaving_at_once():
+                pictures.append(_samples.draw(run, options, f"{method}, {run.step} steps"))
+    for path in _compare_report.write(folder, results, [each for each in pictures if each is not None]):
+        print(path)
+    print(_compare_report.table(results))
+
+
+def split_methods(text: str) -> list[str]:
+    """The methods of a list, whose commas are not those within parentheses."""
+    methods, depth = [""], 0
+    for letter in "".join(text.split()):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            methods.append("")
+        else:
+            methods[-1] += letter
+    names = [folder_name(method) for method in methods]
+    if len(set(names)) < len(names) or not all(names):
+        raise SpeeDiffValueError(f"--methods must be different methods, got {text!r}")
+    return methods
+
+
+def folder_name(method: str) -> str:
+    """The method's name, as a folder can have it."""
+    return re.sub(r"[^\w.+-]+", "_", method).strip("_")
+
+
+def _train(
+    run: Run, questions: _validation.ValidationSet, options: argparse.Namespace, *, label: str
+) -> Result:
+    """Trains a run, and asks its network every so often."""
+    log = StepLog(run.folder / "validation.csv", ("seconds", *_validation.COLUMNS))
+    run.keep(log)
+
+    def after_step(run: Run) -> None:
+        if run.step % options.validate_every == 0 or run.step >= run.settings["steps"]:
+            errors = questions.measure(run.trainer, run.settings["batch_size"])
+            log.append(run.step, round(run.seconds, 3), *errors)
+
+    _training_loop.train(run, checkpoint_every=options.checkpoint_every, label=label, after_step=after_step)
+    return Result(run.settings, run.data.fingerprint, len(questions), questions.process, log.rows)
+
+
+class _Parts:
+    """The data that all methods train on, and those that none does; read once."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._parts: tuple[Dataset, Dataset] | None = None
+
+    def training(self, source: str, settings: Settings) -> Dataset:
+        """What to train on."""
+        if self._parts is None:
+            self._parts = _validation.split(source, settings)
+        return self._parts[0]
+
+    def questions(self, run: Run) -> _validation.ValidationSet:
+        """What to measure on."""
+        assert self._parts is not None
+        settings, count = run.settings, self._options.validation_images
+        return _validation.ValidationSet(self._parts[1], run.trainer.schedule, settings["prediction"], count)

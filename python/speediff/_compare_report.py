@@ -1,0 +1,116 @@
+"""What a comparison leaves behind: curves, samples side by side, numbers, and a table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, _extras, _pictures
+from ._validation import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ._process import Process
+    from ._training_settings import Settings
+
+    Rows = list[tuple[int, tuple[float | None, ...]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method's training, as it was measured."""
+
+    settings: Settings
+    data: str
+    """The fingerprint of what was trained on."""
+    images: int
+    """How many were measured on."""
+    process: Process
+    rows: Rows
+    """Of each measurement the step, then the seconds of training and the errors in the order of `COLUMNS`."""
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return str(self.settings["method"])
+
+
+def check() -> None:
+    """Raises SpeeDiffError if there can be no curves."""
+    _extras.load("matplotlib", "curves.png")
+
+
+def write(folder: Path, results: Sequence[Result], pictures: Sequence[Any]) -> list[Path]:
+    """Writes everything, and gives the paths."""
+    from ._compare_curves import draw
+
+    paths = [folder / name for name in ("results.csv", "results.json", "curves.png")]
+    _write_csv(paths[0], results)
+    paths[1].write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw(paths[2], results)
+    if pictures:
+        paths.append(folder / "samples.png")
+        _pictures.beside(pictures).save(paths[3])
+    return paths
+
+
+def _write_csv(path: Path, results: Sequence[Result]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "seed", "step", "seconds", *COLUMNS])
+        for result in results:
+            for step, values in result.rows:
+                writer.writerow([result.method, result.settings["seed"], step, *values])
+
+
+def _plain(results: Sequence[Result]) -> dict[str, Any]:
+    """Everything for JSON."""
+    process = results[0].process
+    return {
+        "speediff": __version__,
+        "loss": "mean squared error in the noise, unweighted, of the EMA weights",
+        "validation_images": results[0].images,
+        "data": results[0].data,
+        "areas": {area.name: [area.first, area.last] for area in process.areas},
+        "methods": [
+            {
+                "method": result.method,
+                "seed": result.settings["seed"],
+                "settings": result.settings,
+                "validation": [
+                    {"step": step, **dict(zip(("seconds", *COLUMNS), values, strict=True))}
+                    for step, values in result.rows
+                ],
+            }
+            for result in results
+        ],
+    }
+
+
+def table(results: Sequence[Result]) -> str:
+    """The last measurement of each method, a line each."""
+    first = results[0]
+    spans = ["", "", "", "", f"1–{first.process.steps}"]
+    lines = [spans, ["method", "steps", "seconds", "images/s", "overall"]]
+    for area in first.process.areas:
+        spans.append(f"{area.first}–{area.last}" if area.steps else "none")
+        lines[1].append(area.name)
+    for result in results:
+        step, (seconds, *errors) = result.rows[-1]
+        rate = step * result.settings["batch_size"] / (seconds or 1)
+        lines.append(
+            [result.method, str(step), f"{seconds:.0f}", f"{rate:.0f}"]
+            + ["–" if error is None else f"{error:.5f}" for error in errors]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+    seed = first.settings["seed"]
+    title = f"error in the noise on {first.images} images that were not trained on, EMA weights, seed {seed}"
+    return "\n".join(["", title, *(line.rstrip() for line in text)])

@@ -1,0 +1,194 @@
+"""What a trainer trains on, kept in memory: images as bytes, latents as they are.
+
+from speediff import _datasets
+data = _datasets.load("fashion-mnist")
+x, y = data.batch(np.arange(64))            # float32 (64, 1, 28, 28) in [-1, 1], int64 (64,)
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _dataset_arrays, _dataset_cifar, _dataset_idx, _dataset_pictures, _extras
+from .errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
+
+if TYPE_CHECKING:
+    from ._dataset_arrays import Labels, Raw, Values
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist has its files."""
+FASHION_MNIST_CLASSES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+KINDS = ("fashion-mnist", "digits", "a folder", "a .npy or .npz file")
+MAX_CLASSES = 1 << 16
+"""More are a mistake, and would be an embedding table of gigabytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Square images or latents, with labels or without."""
+
+    values: Values
+    """uint8 (n, c, h, w) for images; float32 or float16 for latents."""
+    labels: Labels | None = None
+    """int64 (n,), in [0, num_classes)."""
+    num_classes: int | None = None
+    """How many labels there may be; None where there are none."""
+    class_names: tuple[str, ...] | None = None
+    """One for each label; None where only numbers are known, or there are no labels."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def is_images(self) -> bool:
+        """Whether these are pictures, rather than latents."""
+        return bool(self.values.dtype == np.uint8)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these data from others: shape, and a checksum of values and labels."""
+        checksum = zlib.crc32(np.ascontiguousarray(self.values).data)
+        if self.labels is not None:
+            checksum = zlib.crc32(self.labels.data, checksum)
+        return f"{'×'.join(map(str, self.values.shape))} {checksum:08x}"
+
+    def batch(self, indices: Any, flipped: Any = None) -> tuple[Floats, Labels | None]:
+        """Some of the data, fresh arrays.
+
+        Args:
+            indices: Which, int64 (n,).
+            flipped: Which of these to mirror left to right, bool (n,); None: none of them.
+
+        Returns:
+            float32 (n, c, h, w), where bytes 0…255 are -1…1, and the labels.
+        """
+        x = self.values[indices].astype(np.float32)
+        if self.is_images:
+            x /= 127.5
+            x -= 1
+        if flipped is not None:
+            x[flipped] = x[flipped, :, :, ::-1]
+        return x, None if self.labels is None else self.labels[indices]
+
+    def part(self, indices: Any) -> Dataset:
+        """The data with these indices alone."""
+        labels = None if self.labels is None else self.labels[indices]
+        return Dataset(self.values[indices], labels, self.num_classes, self.class_names)
+
+    def without_labels(self) -> Dataset:
+        """The same data, unlabelled."""
+        return Dataset(self.values)
+
+
+def load(source: str, *, input_size: int | None = None) -> Dataset:
+    """Reads what there is to train on.
+
+    Args:
+        source: `fashion-mnist`, `digits`, a folder (idx files, CIFAR-10's, or pictures), or a .npy or
+            .npz file.
+        input_size: Pictures of a folder are cropped to their middle and scaled to this size. None: they
+            have one size. Other data have the size they have, and another one is an error.
+
+    Raises:
+        SpeeDiffError: If the data are not what they should be; it names the file and what is wrong.
+        OSError: If a file cannot be read.
+    """
+    return _check(source, _read_training(source, input_size), input_size)
+
+
+def load_test(source: str, *, input_size: int | None = None) -> Dataset | None:
+    """Reads the part that these data keep for tests, as `load` does; None if there is no such part."""
+    folder = FASHION_MNIST if source == "fashion-mnist" else Path(source)
+    raw: Raw
+    if _dataset_idx.is_present(folder, "test"):
+        raw = _with_names(_dataset_idx.read(folder, "test"), source)
+    elif _dataset_cifar.is_present(folder, "test"):
+        raw = _dataset_cifar.read(folder, "test")
+    else:
+        return None
+    return _check(source, raw, input_size)
+
+
+def _read_training(source: str, input_size: int | None) -> Raw:
+    if source == "fashion-mnist":
+        if not _dataset_idx.is_present(FASHION_MNIST, "train"):
+            raise SpeeDiffError(
+                "fashion-mnist needs Debian's package: apt-get install dataset-fashion-mnist, "
+                "or name the folder with its idx files"
+            )
+        return _with_names(_dataset_idx.read(FASHION_MNIST, "train"), source)
+    if source == "digits":
+        return _digits()
+    path = Path(source)
+    if path.is_dir():
+        if _dataset_idx.is_present(path, "train"):
+            return _dataset_idx.read(path, "train")
+        if _dataset_cifar.is_present(path, "train"):
+            return _dataset_cifar.read(path, "train")
+        return _dataset_pictures.read(path, input_size)
+    if path.suffix in (".npy", ".npz"):
+        return _dataset_arrays.read(path)
+    raise unknown_name("DATA", source, KINDS)
+
+
+def _with_names(raw: Raw, source: str) -> Raw:
+    return (*raw[:2], FASHION_MNIST_CLASSES) if source == "fashion-mnist" else raw
+
+
+def _digits() -> Raw:
+    """scikit-learn's 1797 digits of 8×8 pixels, whose values are 0…16."""
+    bunch = _extras.load("sklearn.datasets", "digits", install="scikit-learn").load_digits()
+    values = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    return values[:, None], bunch.target, tuple(map(str, range(10)))
+
+
+def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
+    """The data, if a trainer can use them."""
+    values, labels, names = raw
+    if values.ndim != 4 or 0 in values.shape:
+        shape = "(n, c, h, w)"
+        raise SpeeDiffValueError(f"{source} must hold images or latents of shape {shape}, got {values.shape}")
+    height, width = values.shape[2:]
+    if height != width:
+        raise SpeeDiffValueError(f"{source} must hold square images or latents, got {height}×{width}")
+    if input_size not in (None, height):
+        raise SpeeDiffValueError(f"--input-size must be {height}, the size of {source}, got {input_size}")
+    values = np.ascontiguousarray(values)
+    if values.dtype.kind == "f":
+        _check_finite(source, values)
+    if labels is None:
+        return Dataset(values)
+    labels = _check_labels(source, labels, len(values), MAX_CLASSES if names is None else len(names))
+    return Dataset(values, labels, int(labels.max()) + 1 if names is None else len(names), names)
+
+
+def _check_finite(source: str, values: Values) -> None:
+    for index, value in enumerate(values):  # One at a time: a table of bools would take a quarter more.
+        finite = np.isfinite(value)
+        if not finite.all():
+            raise SpeeDiffValueError(
+                f"{source} must hold finite numbers, got {value[~finite][0]} in entry {index}"
+            )
+
+
+def _check_labels(source: str, labels: Labels, count: int, classes: int) -> Labels:
+    if labels.dtype.kind not in "iu":
+        raise SpeeDiffTypeError(f"labels of {source} must be integers, got {labels.dtype}")
+    if labels.shape != (count,):
+        raise SpeeDiffValueError(f"labels of {source} must have the shape ({count},), got {labels.shape}")
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise SpeeDiffValueError(
+            f"labels of {source} must be in [0, {classes}), got {labels[index]} for entry {index}"
+        )
+    return labels.astype(np.int64)

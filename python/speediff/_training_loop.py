@@ -1,0 +1,84 @@
+"""The loop around a run: its progress bar, its checkpoints, and its end, early or late."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from . import _progress
+from ._interrupt import StopRequest
+from .errors import SpeeDiffNonFiniteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._run import Run
+
+SMOOTHING = 0.98
+"""What the bar shows is an average over about 50 steps."""
+
+
+def train(
+    run: Run,
+    *,
+    checkpoint_every: int,
+    label: str = "training",
+    after_step: Callable[[Run], None] | None = None,
+) -> None:
+    """Trains up to the run's number of steps, with a checkpoint now and then, and one at the end.
+
+    Args:
+        run: What to train.
+        checkpoint_every: In steps.
+        label: Stands before the progress bar.
+        after_step: Is called after each step, before its checkpoint.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, after a checkpoint.
+        SpeeDiffNonFiniteError: If the loss or a gradient is not finite; it names the last checkpoint.
+    """
+    steps, batch = run.settings["steps"], run.settings["batch_size"]
+    loss, seconds = _Average(), _Average()
+    with (
+        StopRequest() as stop,
+        _progress.bar(label=label, total=steps, initial=min(run.step, steps), unit="step") as bar,
+    ):
+        while run.step < steps and not stop.made:
+            begun = run.seconds
+            try:
+                loss.add(run.advance())
+            except SpeeDiffNonFiniteError as error:
+                raise type(error)(f"{error}; {_what_is_left(run)}; try a smaller --lr or --clip 1") from None
+            seconds.add(run.seconds - begun)
+            rate = batch / seconds.value
+            bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
+            bar.update()
+            if after_step is not None:
+                after_step(run)
+            if run.step % checkpoint_every == 0 or run.step >= steps or stop.made:
+                run.save()
+    if run.step < steps:
+        print(f"stopped at step {run.step}; --resume continues {run.checkpoint}", file=sys.stderr)
+        raise KeyboardInterrupt
+
+
+def _what_is_left(run: Run) -> str:
+    if run.saved_step is None:
+        return "there is no checkpoint yet"
+    return f"the last checkpoint is {run.checkpoint}, step {run.saved_step}"
+
+
+class _Average:
+    """An exponential moving average that does not start at zero."""
+
+    def __init__(self) -> None:
+        self._sum = self._weight = 0.0
+
+    def add(self, value: float) -> None:
+        self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * value
+        self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
+
+    @property
+    def value(self) -> float:
+        """The average."""
+        return self._sum / self._weight

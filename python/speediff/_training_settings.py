@@ -1,0 +1,161 @@
+"""What decides the outcome of a training run: its settings, from flags or from the run that is resumed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from . import _arguments, _schedule_flags
+from ._method_text import MethodReader
+from ._recipe import PREDICTIONS, STRATA
+from .errors import SpeeDiffValueError
+from .networks import DiT
+from .sampler import TimestepSampler
+from .sampling import Asymmetric
+from .training import Trainer
+from .weighting import ChangeAware
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._datasets import Dataset
+    from ._recipe import Options
+    from .schedules import NoiseSchedule
+
+    Settings = dict[str, Any]
+
+DEFAULTS: Settings = {
+    "input_size": None, "unconditional": False, "flip": False,
+    "model": None, "hidden": None, "depth": None, "heads": None, "patch": None, "learn_sigma": False,
+    "method": "speed", "prediction": "epsilon", "strata": "none", "normalize": False,
+    "schedule": None, "timesteps": None, "beta_start": None, "beta_end": None, "fraction": None,
+    "betas": None, "alphas_cumprod": None, "zero_terminal_snr": False,
+    "steps": 2000, "batch_size": 64, "accumulation": 1, "lr": 1e-3, "warmup": 200, "weight_decay": 0.0,
+    "ema_decay": 0.999, "clip": None, "label_dropout": 0.1, "seed": 0,
+}  # fmt: skip
+"""Every setting by its flag's name, with what holds where the user gives none."""
+NETWORK = {"hidden": 128, "depth": 6, "heads": 4}
+"""The DiT where --model names none."""
+SMALL, SMALL_PATCH, PATCH = 16, 2, 4
+"""Its patch: 2 for sizes up to 16, 4 beyond."""
+MAX_BATCH = 1 << 20
+"""More is a mistake, and would be a batch of gigabytes."""
+CHANGEABLE = ("steps",)
+"""What a resumed run may have otherwise: how long it goes on."""
+
+
+def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
+    """The settings of a run.
+
+    Args:
+        given: Values by name; None where the user gave none.
+        saved: The settings of the run that is resumed, which hold where nothing is given; None: a new run.
+
+    Raises:
+        SpeeDiffValueError: If something given differs from the resumed run; it names every difference.
+    """
+    result = DEFAULTS if saved is None else saved
+    chosen = {name: given[name] for name in DEFAULTS if given.get(name) is not None}
+    if "method" in chosen:
+        chosen["method"] = "".join(chosen["method"].split())
+    if saved is not None:
+        differences = [
+            f"{_schedule_flags.flag(name)} {saved[name]}, got {value}"
+            for name, value in chosen.items()
+            if value != saved[name] and name not in CHANGEABLE
+        ]
+        if differences:
+            raise SpeeDiffValueError(f"--resume must have the settings of the run: {'; '.join(differences)}")
+    settings = {**result, **chosen}
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Checks what the library does not."""
+    for name in ("steps", "accumulation"):
+        _arguments.integer(_schedule_flags.flag(name), settings[name], least=1)
+    _arguments.integer("--batch-size", settings["batch_size"], least=1, end=MAX_BATCH + 1)
+    if settings["batch_size"] % settings["accumulation"]:
+        raise SpeeDiffValueError(
+            f"--batch-size must be a multiple of --accumulation ({settings['accumulation']}), "
+            f"got {settings['batch_size']}"
+        )
+    if settings["input_size"] is not None:
+        _arguments.integer("--input-size", settings["input_size"], least=1)
+    _arguments.integer("--seed", settings["seed"], least=0, end=1 << 64)
+    _arguments.choice("--prediction", settings["prediction"], PREDICTIONS)
+    _arguments.choice("--strata", settings["strata"], STRATA)
+    if settings["model"] is not None:
+        for name in (*NETWORK, "patch"):
+            if settings[name] is not None:
+                raise SpeeDiffValueError(
+                    f"{_schedule_flags.flag(name)} must not be given together with --model"
+                )
+
+
+def make_schedule(settings: Settings) -> NoiseSchedule:
+    """The noise schedule."""
+    if settings["timesteps"] is not None:
+        for name in ("betas", "alphas_cumprod"):
+            if settings[name] is not None:
+                raise SpeeDiffValueError(
+                    f"--timesteps must not be given together with {_schedule_flags.flag(name)}"
+                )
+    flags = argparse.Namespace(**{**settings, "steps": settings["timesteps"], "respacing": None})
+    return _schedule_flags.schedule(flags)[1]
+
+
+def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler:
+    """The method, with the seed and the micro-batches of the run."""
+    prediction, normalize = settings["prediction"], settings["normalize"]
+    reader = MethodReader(schedule, prediction=prediction, normalize=normalize)
+    recipe = reader.sampler(settings["method"]).recipe
+    shared: Options = {
+        "prediction": prediction,
+        "normalize": normalize,
+        "accumulation": settings["accumulation"],
+        "strata": settings["strata"],
+    }
+    seed, sampling, weighting = settings["seed"], recipe.sampling, recipe.weighting
+    if recipe.official and isinstance(sampling, Asymmetric) and isinstance(weighting, ChangeAware):
+        return TimestepSampler.speed(
+            schedule,
+            sampling.k,
+            weighting.lam,
+            seed,
+            tau=sampling.tau,
+            r=sampling.r,
+            preset="official",
+            **shared,
+        )
+    return TimestepSampler(schedule, sampling, weighting, seed=seed, **shared)
+
+
+def make_trainer(settings: Settings, data: Dataset, *, threads: int | None) -> Trainer:
+    """A trainer for these data, with its weights as they begin."""
+    channels, size = data.values.shape[1:3]
+    return Trainer(
+        settings["model"] or _network(settings, size),
+        make_sampler(settings, make_schedule(settings)),
+        input_size=size,
+        in_channels=channels,
+        num_classes=data.num_classes,
+        learn_sigma=settings["learn_sigma"],
+        class_dropout_prob=settings["label_dropout"],
+        learning_rate=settings["lr"],
+        weight_decay=settings["weight_decay"],
+        ema_decay=settings["ema_decay"],
+        ema_warmup=True,
+        max_grad_norm=settings["clip"],
+        warmup_steps=settings["warmup"],
+        seed=settings["seed"],
+        threads=threads,
+    )
+
+
+def _network(settings: Settings, size: int) -> DiT:
+    defaults = {**NETWORK, "patch": SMALL_PATCH if size <= SMALL else PATCH}
+    chosen = {name: settings[name] for name in defaults if settings[name] is not None}
+    hidden, depth, heads, patch = {**defaults, **chosen}.values()
+    return DiT(hidden_size=hidden, depth=depth, num_heads=heads, patch_size=patch, mlp_ratio=4.0)

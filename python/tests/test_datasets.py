@@ -1,0 +1,471 @@
+"""The data of the training commands: what is read, against what was written, and every damaged file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+import speediff
+from speediff import _dataset_cifar, _datasets
+from speediff._datasets import Dataset, load, load_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Image = pytest.importorskip("PIL.Image")
+
+GENERATOR = np.random.default_rng(0)
+PIXELS = GENERATOR.integers(0, 256, (5, 3, 6, 6), np.uint8)
+LATENTS = GENERATOR.standard_normal((5, 4, 6, 6)).astype(np.float32)
+LABELS = np.array([0, 2, 1, 2, 0])
+
+
+def fails(message: str, source: Path | str, **options: Any) -> None:
+    """Reading it is an error of one line that says this."""
+    with pytest.raises(speediff.SpeeDiffError) as error:
+        load(str(source), **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# ---- What a data set gives -----------------------------------------------------------------------
+
+
+def test_bytes_become_numbers_from_minus_one_to_one() -> None:
+    x, y = Dataset(PIXELS, LABELS, 3).batch(np.array([3, 1]))
+    np.testing.assert_allclose(x, PIXELS[[3, 1]] / 127.5 - 1, atol=1e-7)
+    assert (x.dtype, y.tolist()) == (np.float32, [2, 2])
+    ends = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+    assert Dataset(ends).batch(np.arange(2))[0].ravel().tolist() == [-1, 1]
+
+
+def test_latents_stay_as_they_are() -> None:
+    x, y = Dataset(LATENTS).batch(np.array([4, 4, 0]))
+    assert (x == LATENTS[[4, 4, 0]]).all()
+    assert y is None
+
+
+def test_chosen_images_are_mirrored() -> None:
+    x, _ = Dataset(PIXELS).batch(np.arange(5), np.array([True, False, True, False, False]))
+    plain, _ = Dataset(PIXELS).batch(np.arange(5))
+    assert (x[[0, 2]] == plain[[0, 2], :, :, ::-1]).all()
+    assert (x[[1, 3, 4]] == plain[[1, 3, 4]]).all()
+
+
+def test_a_batch_is_the_callers_to_change() -> None:
+    data = Dataset(LATENTS.copy(), LABELS.copy(), 3)
+    x, y = data.batch(np.arange(5))
+    x[:], y[:] = 0, 0
+    assert (data.values == LATENTS).all()
+    assert (data.labels == LABELS).all()
+
+
+def test_a_fingerprint_tells_data_apart() -> None:
+    changed, relabelled = PIXELS.copy(), LABELS.copy()
+    changed[4, 2, 5, 5] ^= 1
+    relabelled[4] = 1
+    prints = [
+        Dataset(PIXELS, LABELS).fingerprint,
+        Dataset(changed, LABELS).fingerprint,
+        Dataset(PIXELS, relabelled).fingerprint,
+        Dataset(PIXELS).fingerprint,
+    ]
+    assert len(set(prints)) == 4
+    assert prints[0] == Dataset(PIXELS.copy(), LABELS.copy()).fingerprint
+
+
+# ---- Known names ---------------------------------------------------------------------------------
+
+
+def test_digits_are_scikit_learns() -> None:
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    data = load("digits")
+    x, y = data.batch(np.arange(len(data)))
+    # Bytes hold sixteenths to half a step.
+    np.testing.assert_allclose(x[:, 0], bunch.images / 8 - 1, atol=1.01 / 255)
+    assert (y == bunch.target).all()
+    assert data.class_names == tuple("0123456789")
+    assert load_test("digits") is None
+
+
+@pytest.mark.skipif(not _datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_fashion_mnist_is_debians() -> None:
+    data, test = load("fashion-mnist"), load_test("fashion-mnist")
+    assert data.values.shape == (60_000, 1, 28, 28)
+    assert np.bincount(data.labels).tolist() == [6000] * 10
+    assert test is not None
+    assert test.values.shape == (10_000, 1, 28, 28)
+    # The first image of Zalando's README is an ankle boot; users of torchvision normalize by these.
+    assert data.class_names[data.labels[0]] == "ankle boot"
+    assert data.values.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
+    assert data.values.std() / 255 == pytest.approx(0.3530, abs=5e-5)
+    assert load(str(_datasets.FASHION_MNIST)).class_names is None
+
+
+def test_an_unknown_name_is_met_with_the_nearest() -> None:
+    fails("DATA must be one of a .npy or .npz file, a folder, digits, fashion-mnist, got", "fashon-mnist")
+    fails("did you mean 'fashion-mnist'?", "fashon-mnist")
+    fails("got 'pictures.zip'", "pictures.zip")
+    with pytest.raises(FileNotFoundError):
+        load("missing.npy")
+
+
+# ---- idx -----------------------------------------------------------------------------------------
+
+
+def idx(values: np.ndarray[Any, Any]) -> bytes:
+    return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+
+
+GRAY, BYTES = PIXELS[:, 0], LABELS.astype(np.uint8)
+
+
+def write_idx(folder: Path, prefix: str = "train", *, zipped: bool = False) -> tuple[Path, Path]:
+    paths = []
+    for name, values in (("images-idx3-ubyte", GRAY), ("labels-idx1-ubyte", BYTES)):
+        content = idx(values)
+        path = folder / f"{prefix}-{name}{'.gz' if zipped else ''}"
+        path.write_bytes(gzip.compress(content) if zipped else content)
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_folder_of_idx_files(tmp_path: Path, zipped: bool) -> None:
+    write_idx(tmp_path, zipped=zipped)
+    assert load_test(str(tmp_path)) is None
+    write_idx(tmp_path, "t10k", zipped=zipped)
+    for data in (load(str(tmp_path)), load_test(str(tmp_path))):
+        assert data is not None
+        assert (data.values == PIXELS[:, :1]).all()
+        assert (data.labels == LABELS).all()
+        assert data.num_classes == 3
+
+
+def test_damaged_idx_files(tmp_path: Path) -> None:
+    images, labels = write_idx(tmp_path)
+    content = images.read_bytes()
+    images.write_bytes(content[:-1])
+    fails(f"{images} must hold 5×6×6 bytes after its header, got 179", tmp_path)
+    images.write_bytes(content + b"?")
+    fails(f"{images} must hold 5×6×6 bytes after its header, got more", tmp_path)
+    images.write_bytes(b"\0\0\x0d\3" + content[4:])
+    fails(f"{images} must be an idx file that begins with 0x00000803, got 0x00000d03", tmp_path)
+    images.write_bytes(content[:9])
+    fails("must be an idx file", tmp_path)
+    images.write_bytes(b"")
+    fails("must be an idx file", tmp_path)
+    images.write_bytes(b"\0\0\x08\3" + b"\xff" * 12)  # 7·10²⁸ bytes, says the header.
+    fails("must hold 4294967295×4294967295×4294967295 bytes after its header, got 0", tmp_path)
+    images.write_bytes(content)
+    labels.write_bytes(idx(BYTES[:4]))
+    fails("labels of", tmp_path)
+    fails("must have the shape (5,), got (4,)", tmp_path)
+    labels.unlink()
+    fails("must hold train-labels-idx1-ubyte or train-labels-idx1-ubyte.gz", tmp_path)
+
+
+def test_damaged_gzip_files(tmp_path: Path) -> None:
+    images, _ = write_idx(tmp_path, zipped=True)
+    content = images.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 0xFF
+    for damaged in (content[:-9], content[: len(content) // 2], b"junk" + content, bytes(flipped)):
+        images.write_bytes(damaged)
+        fails(f"{images} must be a whole gzip file: ", tmp_path)
+
+
+def test_a_label_beyond_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_datasets, "FASHION_MNIST", tmp_path)
+    fails("apt-get install dataset-fashion-mnist", "fashion-mnist")
+    _, labels = write_idx(tmp_path)
+    labels.write_bytes(idx(np.array([0, 9, 1, 10, 2], np.uint8)))
+    fails("labels of fashion-mnist must be in [0, 10), got 10 for entry 3", "fashion-mnist")
+
+
+# ---- Arrays --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (PIXELS, PIXELS),
+        (PIXELS.transpose(0, 2, 3, 1), PIXELS),
+        (np.asfortranarray(PIXELS), PIXELS),
+        (GRAY, PIXELS[:, :1]),
+        (GRAY[..., None], PIXELS[:, :1]),
+        (LATENTS, LATENTS),
+        (LATENTS.astype(np.float16), LATENTS.astype(np.float16)),
+    ],
+)
+def test_arrays_of_images_and_latents(tmp_path: Path, stored: Any, expected: Any) -> None:
+    np.save(tmp_path / "data.npy", stored)
+    data = load(str(tmp_path / "data.npy"))
+    assert (data.values == expected).all()
+    assert data.values.dtype == expected.dtype
+    assert data.labels is data.num_classes is None
+    np.savez_compressed(tmp_path / "data.npz", stored, LABELS.astype(np.uint16))
+    data = load(str(tmp_path / "data.npz"))
+    assert (data.values == expected).all()
+    assert (data.labels.tolist(), data.labels.dtype) == (LABELS.tolist(), np.int64)
+    assert data.num_classes == 3
+
+
+@pytest.mark.parametrize(("values", "labels"), [("images", "labels"), ("latents", "labels"), ("x", "y")])
+def test_the_names_in_an_archive(tmp_path: Path, values: str, labels: str) -> None:
+    np.savez(tmp_path / "data.npz", **{values: LATENTS, labels: LABELS, "other": LABELS})
+    data = load(str(tmp_path / "data.npz"), input_size=6)
+    assert (data.values == LATENTS).all()
+    assert (data.labels == LABELS).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pixels": PIXELS}, "must hold one of images, latents, x, arr_0, got pixels"),
+        ({"x": PIXELS[0, 0]}, "must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c)"),
+        ({"x": PIXELS[:, :2]}, "c being 1 or 3, got (5, 2, 6, 6)"),
+        ({"x": PIXELS[:, :, :5]}, "must hold square images or latents, got 5×6"),
+        ({"x": PIXELS[:0]}, "of shape (n, c, h, w), got (0, 3, 6, 6)"),
+        ({"x": LATENTS[0]}, "of shape (n, c, h, w), got (4, 6, 6)"),
+        ({"x": LATENTS[0, 0, 0, 0]}, "of shape (n, c, h, w), got ()"),
+        ({"x": PIXELS.astype(np.int64)}, "must hold uint8 images or float32 latents, got int64"),
+        ({"x": LATENTS.astype(np.float64)}, "must hold uint8 images or float32 latents, got float64"),
+        ({"x": np.array(["text"])}, "must hold uint8 images or float32 latents, got <U4"),
+        ({"x": PIXELS, "y": LABELS[:4]}, "must have the shape (5,), got (4,)"),
+        ({"x": PIXELS, "y": LABELS[:, None]}, "must have the shape (5,), got (5, 1)"),
+        ({"x": PIXELS, "y": LABELS / 2}, "must be integers, got float64"),
+        ({"x": PIXELS, "y": LABELS - 1}, "must be in [0, 65536), got -1 for entry 0"),
+        ({"x": PIXELS, "y": LABELS + 2**40}, "must be in [0, 65536), got 1099511627776 for entry 0"),
+        ({"x": np.array([None] * 5)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_arrays_that_are_no_data(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "data.npz", **arrays)
+    fails(message, tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_latents_must_be_finite(tmp_path: Path, value: float, dtype: Any) -> None:
+    damaged = LATENTS.astype(dtype)
+    damaged[3, 1, 2, 5] = value
+    np.save(tmp_path / "data.npy", damaged)
+    fails(f"data.npy must hold finite numbers, got {value} in entry 3", tmp_path / "data.npy")
+
+
+def test_damaged_array_files(tmp_path: Path) -> None:
+    path, archive = tmp_path / "data.npy", tmp_path / "data.npz"
+    np.save(path, PIXELS)
+    content = path.read_bytes()
+    huge = content.replace(b"(5, 3, 6, 6)", b"(5555555555555, 3, 6, 6)")
+    for damaged in (content[:-1], content[:60], content[:3], b"", b"junk", huge, pickle.dumps([1])):
+        path.write_bytes(damaged)
+        fails(f"{path} must be a whole file that numpy.save wrote: ", path)
+    for save in (np.savez, np.savez_compressed):
+        save(archive, x=PIXELS)
+        content = archive.read_bytes()
+        flipped = bytearray(content)
+        flipped[250] ^= 0xFF
+        for damaged in (content[:-1], content[:100], bytes(flipped)):
+            archive.write_bytes(damaged)
+            fails(f"{archive} must be a whole file that numpy.save wrote: ", archive)
+
+
+def test_another_size_than_the_datas_is_an_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", PIXELS)
+    fails("--input-size must be 6, the size of", tmp_path / "data.npy", input_size=8)
+
+
+# ---- CIFAR-10 ------------------------------------------------------------------------------------
+
+CIFAR = GENERATOR.integers(0, 256, (6, 4, 3072), np.uint8)
+CIFAR_LABELS = GENERATOR.integers(0, 10, (6, 4))
+
+
+class _PythonTwo(pickle._Pickler):
+    """Writes byte strings as the strings of Python 2, which wrote CIFAR-10."""
+
+    def save_bytes(self, text: bytes) -> None:
+        self.write(pickle.BINSTRING + struct.pack("<i", len(text)) + text)
+        self.memoize(text)
+
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, bytes: save_bytes}
+
+
+def cifar_pickle(content: object) -> bytes:
+    file = io.BytesIO()
+    _PythonTwo(file, protocol=2).dump(content)
+    return file.getvalue().replace(b"numpy._core", b"numpy.core")
+
+
+def write_cifar(folder: Path, *, binary: bool) -> list[Path]:
+    paths = []
+    for name, values, labels in zip(
+        _dataset_cifar.NAMES["train"] + _dataset_cifar.NAMES["test"], CIFAR, CIFAR_LABELS, strict=True
+    ):
+        paths.append(folder / (f"{name}.bin" if binary else name))
+        records = np.concatenate((labels[:, None].astype(np.uint8), values), axis=1)
+        batch = {b"data": values, b"labels": labels.tolist(), b"batch_label": b"training batch"}
+        paths[-1].write_bytes(records.tobytes() if binary else cifar_pickle(batch))
+    return paths
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("unpacked_inside", [False, True])
+def test_cifar_10_is_read_from_its_own_files(tmp_path: Path, binary: bool, unpacked_inside: bool) -> None:
+    folder = tmp_path / _dataset_cifar.FOLDERS[1 + binary] if unpacked_inside else tmp_path
+    folder.mkdir(exist_ok=True)
+    write_cifar(folder, binary=binary)
+    data, test = load(str(tmp_path)), load_test(str(tmp_path))
+    assert (data.values == CIFAR[:5].reshape(20, 3, 32, 32)).all()
+    assert (data.labels == CIFAR_LABELS[:5].ravel()).all()
+    assert data.class_names[3] == "cat"
+    assert test is not None
+    assert (test.values == CIFAR[5].reshape(4, 3, 32, 32)).all()
+
+
+def test_a_missing_or_cut_batch_is_named(tmp_path: Path) -> None:
+    for binary in (False, True):
+        paths = write_cifar(tmp_path, binary=binary)
+        paths[2].write_bytes(paths[2].read_bytes()[:-1])
+        fails(str(paths[2]), tmp_path)
+        paths[2].unlink()
+        fails(f"must hold {paths[2].name}, which is missing", tmp_path)
+        paths[0].unlink()
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return print, ("a pickle ran code",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({b"data": CIFAR[0], b"labels": [0, 1, 2]}, "must have a label for each image"),
+        ({b"data": CIFAR[0], b"labels": [0, 1, 2, 10]}, "must be in [0, 10), got 10 for entry 3"),
+        ({b"data": CIFAR[0]}, "no b'labels'"),
+        ({b"data": CIFAR[0].astype(np.int32), b"labels": [0] * 4}, "data must be uint8 (n, 3072)"),
+        ({b"data": CIFAR[0, :, :30], b"labels": [0] * 4}, "data must be uint8 (n, 3072)"),
+        ({b"data": np.asfortranarray(CIFAR[0]), b"labels": [0] * 4}, "in C order"),
+        ({b"data": [1, 2], b"labels": [0] * 2}, "has no attribute"),
+        ([1, 2], "must be one of CIFAR-10's batches"),
+        ({b"data": _Evil(), b"labels": []}, "it names __builtin__.print"),
+    ],
+)
+def test_pickles_that_are_no_batches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, message: str
+) -> None:
+    paths = write_cifar(tmp_path, binary=False)
+    paths[0].write_bytes(cifar_pickle(content))
+    fails(message, tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_no_damage_to_a_pickle_escapes(tmp_path: Path) -> None:
+    (path, *_) = write_cifar(tmp_path, binary=False)
+    content = path.read_bytes()
+    head = content.find(CIFAR[0].tobytes())  # What is between is pixels.
+    refused = 0
+    for place in (*range(0, head), *range(head + CIFAR[0].size, len(content))):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << GENERATOR.integers(8)
+        path.write_bytes(damaged)
+        try:
+            load(str(tmp_path))
+        except speediff.SpeeDiffError:
+            refused += 1
+    assert refused > 100
+
+
+# ---- Pictures ------------------------------------------------------------------------------------
+
+
+def write_picture(path: Path, pixels: Any, **options: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    color = PIXELS.transpose(0, 2, 3, 1)
+    for index, name in enumerate(("cat/1.png", "cat/0.png", "bee/x.PNG", "dog/deeper/y.bmp")):
+        (tmp_path / "dog").mkdir(exist_ok=True)
+        write_picture(tmp_path / name, color[index])
+    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    data = load(str(tmp_path))
+    assert data.class_names == ("bee", "cat", "dog")
+    assert data.labels.tolist() == [0, 1, 1, 2]
+    assert (data.values == PIXELS[[2, 1, 0, 3]]).all()
+    assert load_test(str(tmp_path)) is None
+
+
+def test_pictures_beside_each_other_have_no_labels(tmp_path: Path) -> None:
+    write_picture(tmp_path / "b.png", GRAY[1])
+    write_picture(tmp_path / "a.png", GRAY[0])
+    data = load(str(tmp_path))
+    assert (data.values == PIXELS[:2, :1]).all()
+    assert data.labels is None
+
+
+def test_one_colored_picture_makes_all_of_them_colored(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", GRAY[0])
+    write_picture(tmp_path / "b.png", PIXELS[1].transpose(1, 2, 0))
+    values = load(str(tmp_path)).values
+    assert (values[0] == GRAY[0]).all()
+    assert (values[1] == PIXELS[1]).all()
+
+
+def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", GRAY[0].astype(np.uint16) * 257)
+    assert (load(str(tmp_path)).values[0, 0] == GRAY[0]).all()
+
+
+def test_pictures_are_turned_as_their_camera_was(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # Upside down.
+    write_picture(tmp_path / "a.png", GRAY[0], exif=exif)
+    assert (load(str(tmp_path)).values[0, 0] == GRAY[0, ::-1, ::-1]).all()
+
+
+def test_the_middle_of_a_picture_is_scaled(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 20), np.uint8)
+    pixels[:, 6:14] = 200  # The middle square, which alone is to be left.
+    write_picture(tmp_path / "a.png", pixels)
+    values = load(str(tmp_path), input_size=4).values
+    assert values.shape == (1, 1, 4, 4)
+    assert (values == 200).all()
+    fails("must hold square images or latents, got 8×20", tmp_path)
+
+
+def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", GRAY[0])
+    write_picture(tmp_path / "b.png", GRAY[1, :5])
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    fails(f"different sizes, got 6×6 in {first} and 5×6 in {second}", tmp_path)
+    assert load(str(tmp_path), input_size=4).values.shape == (2, 1, 4, 4)
+
+
+def test_folders_without_sense(tmp_path: Path) -> None:
+    fails("must hold pictures (", tmp_path)
+    write_picture(tmp_path / "a.png", GRAY[0])
+    write_picture(tmp_path / "cat" / "b.png", GRAY[1])
+    fails("must hold pictures or sub-folders of them, got both: a.png and cat/", tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tiff"])
+def test_a_damaged_picture_is_named(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "cat" / f"damaged.{ending}"
+    write_picture(tmp_path / "cat" / "a.png", np.zeros((60, 60, 3), np.uint8))
+    write_picture(path, GENERATOR.integers(0, 256, (60, 60, 3), np.uint8))
+    content = path.read_bytes()
+    for damaged in (b"", b"junk", content[:20], content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        fails(f"{path} must be a picture that Pillow reads: ", tmp_path)

@@ -1,0 +1,192 @@
+"""Files of trainers that are cut, damaged, rewritten or made up: errors, and never a crash."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+import checkpoint_files as files
+import numpy as np
+import pytest
+from tiny_trainers import CLASSES, create, images, in_a_child, labels, refuses, sampler
+
+import speediff
+from speediff import NoiseSchedule, SpeeDiffFileError, Trainer, sampling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINEAR = NoiseSchedule.linear(1000)
+ADAPTIVE = sampling.Adaptive(bins=10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.safetensors"
+
+
+@pytest.fixture
+def file(path: Path) -> bytes:
+    """A small checkpoint that is there."""
+    model = speediff.DiT(hidden_size=8, depth=2, num_heads=2, patch_size=4)
+    with create(sampler(sampling=ADAPTIVE), model) as trainer:
+        trainer.step(images(), labels())
+        trainer.step(images(), labels())
+        trainer.save(path)
+    return path.read_bytes()
+
+
+def test_a_file_that_is_cut_is_an_error_wherever_it_is_cut(file: bytes, path: Path) -> None:
+    header = 8 + int.from_bytes(file[:8], "little")
+    places = [0, 1, 7, 8, 9, 100, header - 1, header, header + 1, (header + len(file)) // 2, len(file) - 1]
+    for content in [*(file[:place] for place in places), file + b"\0", file + file, b"\0" * len(file)]:
+        path.write_bytes(content)
+        refuses(lambda: Trainer.load(path), str(path), kind=SpeeDiffFileError)
+    path.write_bytes(file)
+    Trainer.load(path).close()
+
+
+def test_a_flipped_bit_is_an_error_wherever_it_is(file: bytes, path: Path) -> None:
+    rng = random.Random(0)
+    for place in [*range(0, 400, 3), *(rng.randrange(len(file)) for _ in range(200))]:
+        path.write_bytes(file[:place] + bytes([file[place] ^ 1 << rng.randrange(8)]) + file[place + 1 :])
+        refuses(lambda: Trainer.load(path), kind=SpeeDiffFileError)
+
+
+def rewritten(file: bytes, path: Path, **changes: str | None) -> None:
+    """Writes the file with other metadata, and checksums that fit."""
+    header, data = files.split(file)
+    for key, value in changes.items():
+        if value is None:
+            del header["__metadata__"][key]
+        else:
+            header["__metadata__"][key] = value
+    path.write_bytes(files.joined(header, data))
+
+
+def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Path) -> None:
+    rewritten(file, path)
+    Trainer.load(path).close()
+    wrong = {
+        "speediff.version": ["0", "2", "1.0", "", "-1", None],
+        "dit.depth": [
+            "1",
+            "3",
+            "0",
+            "-1",
+            "4096",
+            "9223372036854775807",
+            "99999999999999999999",
+            "two",
+            None,
+        ],
+        "dit.hidden_size": ["32", "65536", "17", "nan"],
+        "dit.mlp_ratio": ["nan", "inf", "2", "-4", "1e308", None],
+        "dit.input_size": ["16", "16384", "9"],
+        "dit.num_classes": ["7", "0", "16777216", "-1"],
+        "dit.learn_sigma": ["false", "True", "1"],
+        "trainer.beta1": ["1", "nan", "-0.1"],
+        "trainer.learning_rate": ["nan", "-1", "inf", ""],
+        "trainer.max_grad_norm": ["0", "nan", "-inf"],
+        "trainer.warmup_steps": ["-1", "1.5"],
+        "trainer.seed": ["-1", "18446744073709551616"],
+        "trainer.global_step": ["-1", "4294967296", "18446744073709551615"],
+        "sampler.prediction": ["4", "x"],
+        "note": ["", "[]", "{}", "null", "[" * 100_000, '{"version": 2}', None],
+    }
+    for key, values in wrong.items():
+        for value in values:
+            rewritten(file, path, **{key: value})
+            try:
+                Trainer.load(path).close()
+            except (SpeeDiffFileError, speediff.SpeeDiffValueError) as error:
+                message = str(error)
+            else:
+                message = "taken"
+            assert "must" in message, (key, value)
+
+
+def test_a_file_without_checksums_is_refused(file: bytes, path: Path) -> None:
+    for keys in (files.KEYS, files.KEYS[:1], files.KEYS[1:]):
+        header, data = files.split(file)
+        for key in keys:
+            del header["__metadata__"][key]
+        path.write_bytes(files.joined(header, data))
+        refuses(lambda: Trainer.load(path), "checksums", kind=SpeeDiffFileError)
+
+
+def test_numbers_that_no_run_has_are_errors(file: bytes, path: Path) -> None:
+    header, data = files.split(file)
+    for name in ("blocks.1.mlp.fc1.weight", "exp_avg.final_layer.linear.bias", "ema.x_embedder.proj.weight"):
+        begin, _ = header[name]["data_offsets"]
+        path.write_bytes(files.joined(header, data[:begin] + b"\xff\xff\xff\xff" + data[begin + 4 :]))
+        refuses(lambda: Trainer.load(path), name, "finite", kind=SpeeDiffFileError)
+    for name in ("speediff.schedule.betas", "speediff.sampler.history"):
+        begin, _ = header[name]["data_offsets"]
+        path.write_bytes(files.joined(header, data[:begin] + b"\xff" * 8 + data[begin + 8 :]))
+        with pytest.raises((SpeeDiffFileError, speediff.SpeeDiffValueError)):
+            Trainer.load(path)
+
+
+def test_the_last_step_that_a_file_can_have_can_be_taken(file: bytes, path: Path) -> None:
+    rewritten(file, path, **{"trainer.global_step": str(2**32 - 1)})
+    drawn_by = sampler(sampling=ADAPTIVE, accumulation=2**20)
+    with Trainer.load(path, sampler=drawn_by, threads=1) as trainer:
+        assert np.isfinite(trainer.backward(images(1), labels(1)))
+    with Trainer.load(path, threads=1) as trainer:
+        trainer.step(images(), labels())
+        assert trainer.global_step == 2**32
+
+
+MUTATIONS = """
+    import random, resource, sys
+    from pathlib import Path
+    import checkpoint_files as files
+    import speediff
+    path, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    file, rng = path.read_bytes(), random.Random(seed)
+    header, data = files.split(file)
+    checksum = files.xxh64(data)
+    outcomes = {"refused": 0, "loaded": 0}
+    for number in range(-50, count):
+        if number == 0:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if number % 2:
+            content = files.damaged(file, rng)
+        else:
+            content = files.joined(files.hostile(header, rng), data, checksum=checksum)
+        path.write_bytes(content)
+        try:
+            speediff.Trainer.load(path, threads=1).close()
+        except speediff.SpeeDiffError as error:
+            assert not isinstance(error, speediff.SpeeDiffInternalError), error
+            assert str(error)
+            outcomes["refused"] += 1
+        else:
+            # Damage is found always; what was rewritten may still make sense.
+            assert not number % 2 or content == file, number
+            outcomes["loaded"] += 1
+    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert growth < 300 << 10, f"{growth} kB"
+    print(outcomes["refused"], outcomes["loaded"])
+"""
+
+
+@pytest.mark.parametrize(
+    "count", [1000, pytest.param(100_000, marks=pytest.mark.long)], ids=["a thousand", "a hundred thousand"]
+)
+def test_mutated_files_are_errors_or_runs_and_never_crash(count: int, file: bytes, path: Path) -> None:
+    refused, loaded = map(int, in_a_child(MUTATIONS, str(path), str(count), "1", seconds=3600).split())
+    print(f"{refused} refused, {loaded} loaded")
+    assert refused > 0.8 * count
+    assert loaded > 0
+
+
+def test_a_program_that_knows_the_format_reads_the_file(file: bytes) -> None:
+    header, data = files.split(file)
+    assert header["__metadata__"]["format"] == "pt"
+    assert json.loads(header["__metadata__"]["note"])["sampler"]["sampling"]["name"] == "adaptive"
+    entry = header["y_embedder.embedding_table.weight"]
+    assert entry["shape"] == [CLASSES + 1, 8]
+    assert np.isfinite(np.frombuffer(data[slice(*entry["data_offsets"])], np.float32)).all()

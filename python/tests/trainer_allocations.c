@@ -1,0 +1,104 @@
+/* Counts the calls for memory that training steps make, of all threads; for test_trainer_allocations.py.
+ *
+ * Prints one line for each step: its batch, the calls of malloc and its like, and those of mmap. Functions of the executable come before those of the C library,
+ * whose own are underneath here (glibc alone has these names). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "speediff.h"
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static atomic_long calls, mappings;
+
+void *malloc(size_t size) {
+  calls++;
+  return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size) {
+  calls++;
+  return __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size) {
+  calls++;
+  return __libc_realloc(old, size);
+}
+
+void *memalign(size_t alignment, size_t size) {
+  calls++;
+  return __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) {
+  calls++;
+  return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t size) {
+  calls++;
+  *out = __libc_memalign(alignment, size);
+  return *out ? 0 : ENOMEM;
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
+  mappings++;
+  return (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
+}
+
+static void check(speediff_status status) {
+  if (status == SPEEDIFF_OK) return;
+  fprintf(stderr, "%s\n", speediff_last_error());
+  exit(1);
+}
+
+enum { SIZE = 8, CHANNELS = 2, LARGEST = 6 };
+
+/* threads, micro-batches of a step, then the batch of each step */
+int main(int count, char **arguments) {
+  speediff_dit_config config = {SIZE, 2, CHANNELS, 32, 2, 2, 4.0, 5, 0.1, 1};
+  speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  options.max_grad_norm = 1;
+  options.threads = atoi(arguments[1]);
+  speediff_sampler_options draw = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
+  draw.accumulation = atoi(arguments[2]);
+  speediff_schedule *schedule = NULL;
+  speediff_sampler *sampler = NULL;
+  speediff_trainer *trainer = NULL;
+  check(speediff_schedule_create_linear(1000, 1e-4, 0.02, &schedule));
+  check(speediff_sampler_create_speed(schedule, 5, 143.5, 0.6, &draw, &sampler));
+  check(speediff_trainer_create(&config, &options, sampler, &trainer));
+
+  float x[LARGEST * CHANNELS * SIZE * SIZE];
+  int64_t y[LARGEST], t[LARGEST];
+  float losses[LARGEST];
+  for (int i = 0; i < LARGEST * CHANNELS * SIZE * SIZE; i++) x[i] = (float)(i % 17) / 8 - 1;
+  for (int i = 0; i < LARGEST; i++) y[i] = i % 5;
+  for (int step = 3; step < count; step++) {
+    int batch = atoi(arguments[step]);
+    long before[] = {calls, mappings};
+    double loss = 0, norm = 0;
+    for (int micro = 0; micro < draw.accumulation; micro++) {
+      check(speediff_trainer_backward(trainer, x, y, batch, NULL, NULL, NULL, &loss));
+      check(speediff_trainer_last_losses(trainer, t, losses, batch));
+    }
+    check(speediff_trainer_apply(trainer, &norm));
+    long after[] = {calls, mappings};
+    printf("%d %ld %ld\n", batch, after[0] - before[0], after[1] - before[1]);
+  }
+  speediff_trainer_destroy(trainer);
+  speediff_sampler_destroy(sampler);
+  speediff_schedule_destroy(schedule);
+  return 0;
+}
