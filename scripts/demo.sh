@@ -12,5 +12,4 @@ echo "== The paper's setting: a linear schedule of 1000 steps, k = 5, lambda = 0
 .venv/bin/speediff plan --plot "$out/plan.png"
 echo
 echo "== A class-conditional DiT on Fashion-MNIST, trained twice: uniformly, and with SpeeD =="
-.venv/bin/speediff compare fashion-mnist --methods uniform,speed --out "$out" \
-  --hidden 96 --depth 4 --heads 3 --lr 1.5e-3 --warmup 100 --steps 1500
+.venv/bin/speediff compare fashion-mnist --methods uniform,speed --steps 1500 --out "$out"

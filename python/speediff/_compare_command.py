@@ -18,7 +18,6 @@ from . import (
     _validation,
 )
 from ._compare_report import Result
-from ._interrupt import leaving_at_once
 from ._run import check_run, open_run
 from ._step_log import StepLog
 from .errors import SpeeDiffValueError
@@ -95,8 +94,7 @@ def run(options: argparse.Namespace) -> None:
         with run.trainer:
             questions = data.questions(run)
             results.append(_train(run, questions, options, label=f"{method} ({index} of {len(methods)})"))
-            with leaving_at_once():
-                pictures.append(_samples.draw(run, options, f"{method}, {run.step} steps"))
+            pictures.append(_samples.draw(run, options, f"{method}, {run.step} steps"))
     for path in _compare_report.write(folder, results, [each for each in pictures if each is not None]):
         print(path)
     print(_compare_report.table(results))

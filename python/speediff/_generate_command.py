@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _arguments, _pictures, _progress, _run
-from ._interrupt import leaving_at_once
 from ._samples import MAX_ROWS, label_name
 from .errors import SpeeDiffValueError, unknown_name
 
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     if description.exists():
         told = _run.read_description(description)
         names, settings = told["data"]["class_names"], told["settings"]
-    with leaving_at_once(), _run.load_trainer(path, settings, threads=options.threads) as trainer:
+    with _run.load_trainer(path, settings, threads=options.threads) as trainer:
         out.check(trainer)
         if names is not None and len(names) != trainer.num_classes:
             raise SpeeDiffValueError(

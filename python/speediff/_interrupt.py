@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,21 +35,3 @@ class StopRequest:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """In its `with` block, Ctrl-C ends the process, with exit code 130. For work that leaves nothing behind.
-
-    ctypes drops what a signal's handler raises as a callback begins: KeyboardInterrupt would be lost there.
-    """
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.stderr.write("\n")
-        os._exit(130)
-
-    previous = signal.signal(signal.SIGINT, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _arguments, _progress, _samples, _training_flags, _training_loop
-from ._interrupt import leaving_at_once
 from ._run import open_run
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ examples:
   speediff train fashion-mnist --out runs/fashion
   speediff train fashion-mnist --out runs/fashion --steps 20000 --resume
   speediff train pictures/ --input-size 32 --flip --method 'speed(k=2)' --out runs/pictures
-  speediff train latents.npz --model DiT-S/2 --learn-sigma --lr 1e-4 --ema-decay 0.9999 --out runs/latents
+  speediff train latents.npz --model DiT-S/2 --learn-sigma --ema-decay 0.9999 --out runs/latents
 """
 
 
@@ -72,8 +71,7 @@ def run(options: argparse.Namespace) -> None:
         begun, seconds = run.step, run.seconds
         _training_loop.train(run, checkpoint_every=options.checkpoint_every, after_step=after_step)
         _report(run, run.step - begun, run.seconds - seconds)
-        with leaving_at_once():
-            picture = _write_samples(run, options, "samples.png")
+        picture = _write_samples(run, options, "samples.png")
     for path in (run.checkpoint, run.losses.path, picture):
         if path is not None:
             print(path)

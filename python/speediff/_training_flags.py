@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import _schedule_flags
 from ._recipe import PREDICTIONS, STRATA
-from ._training_settings import DEFAULTS, NETWORK, PATCH, SMALL, SMALL_PATCH
+from ._training_settings import DEFAULTS, NETWORK, OFFICIAL_RATE, PATCH, SMALL, SMALL_PATCH, SMALL_RATE
 
 if TYPE_CHECKING:
     import argparse
@@ -98,5 +98,8 @@ def _add_optimization(parser: argparse.ArgumentParser) -> None:
         ("label_dropout", float, "share of images trained without their label, for guidance"),
     ):
         flag, default = _schedule_flags.flag(name), DEFAULTS[name]
-        text += f" (default: {'none' if default is None else f'{default:g}'})"
+        if name == "lr":
+            text += f" (default: {SMALL_RATE:g}, or {OFFICIAL_RATE:g} with --model)"
+        else:
+            text += f" (default: {'none' if default is None else f'{default:g}'})"
         group.add_argument(flag, metavar="N" if kind is int else "X", type=kind, help=text)

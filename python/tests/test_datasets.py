@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import io
 import pickle
 import struct
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from data_files import GENERATOR, GRAY, PIXELS, fails
 
-import speediff
-from speediff import _dataset_cifar, _datasets
+from speediff import _datasets
 from speediff._datasets import Dataset, load, load_test
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Image = pytest.importorskip("PIL.Image")
-
-GENERATOR = np.random.default_rng(0)
-PIXELS = GENERATOR.integers(0, 256, (5, 3, 6, 6), np.uint8)
 LATENTS = GENERATOR.standard_normal((5, 4, 6, 6)).astype(np.float32)
 LABELS = np.array([0, 2, 1, 2, 0])
-
-
-def fails(message: str, source: Path | str, **options: Any) -> None:
-    """Reading it is an error of one line that says this."""
-    with pytest.raises(speediff.SpeeDiffError) as error:
-        load(str(source), **options)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 # ---- What a data set gives -----------------------------------------------------------------------
@@ -123,7 +110,7 @@ def idx(values: np.ndarray[Any, Any]) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
 
 
-GRAY, BYTES = PIXELS[:, 0], LABELS.astype(np.uint8)
+BYTES = LABELS.astype(np.uint8)
 
 
 def write_idx(folder: Path, prefix: str = "train", *, zipped: bool = False) -> tuple[Path, Path]:
@@ -281,191 +268,3 @@ def test_damaged_array_files(tmp_path: Path) -> None:
 def test_another_size_than_the_datas_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", PIXELS)
     fails("--input-size must be 6, the size of", tmp_path / "data.npy", input_size=8)
-
-
-# ---- CIFAR-10 ------------------------------------------------------------------------------------
-
-CIFAR = GENERATOR.integers(0, 256, (6, 4, 3072), np.uint8)
-CIFAR_LABELS = GENERATOR.integers(0, 10, (6, 4))
-
-
-class _PythonTwo(pickle._Pickler):
-    """Writes byte strings as the strings of Python 2, which wrote CIFAR-10."""
-
-    def save_bytes(self, text: bytes) -> None:
-        self.write(pickle.BINSTRING + struct.pack("<i", len(text)) + text)
-        self.memoize(text)
-
-    dispatch: ClassVar = {**pickle._Pickler.dispatch, bytes: save_bytes}
-
-
-def cifar_pickle(content: object) -> bytes:
-    file = io.BytesIO()
-    _PythonTwo(file, protocol=2).dump(content)
-    return file.getvalue().replace(b"numpy._core", b"numpy.core")
-
-
-def write_cifar(folder: Path, *, binary: bool) -> list[Path]:
-    paths = []
-    for name, values, labels in zip(
-        _dataset_cifar.NAMES["train"] + _dataset_cifar.NAMES["test"], CIFAR, CIFAR_LABELS, strict=True
-    ):
-        paths.append(folder / (f"{name}.bin" if binary else name))
-        records = np.concatenate((labels[:, None].astype(np.uint8), values), axis=1)
-        batch = {b"data": values, b"labels": labels.tolist(), b"batch_label": b"training batch"}
-        paths[-1].write_bytes(records.tobytes() if binary else cifar_pickle(batch))
-    return paths
-
-
-@pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize("unpacked_inside", [False, True])
-def test_cifar_10_is_read_from_its_own_files(tmp_path: Path, binary: bool, unpacked_inside: bool) -> None:
-    folder = tmp_path / _dataset_cifar.FOLDERS[1 + binary] if unpacked_inside else tmp_path
-    folder.mkdir(exist_ok=True)
-    write_cifar(folder, binary=binary)
-    data, test = load(str(tmp_path)), load_test(str(tmp_path))
-    assert (data.values == CIFAR[:5].reshape(20, 3, 32, 32)).all()
-    assert (data.labels == CIFAR_LABELS[:5].ravel()).all()
-    assert data.class_names[3] == "cat"
-    assert test is not None
-    assert (test.values == CIFAR[5].reshape(4, 3, 32, 32)).all()
-
-
-def test_a_missing_or_cut_batch_is_named(tmp_path: Path) -> None:
-    for binary in (False, True):
-        paths = write_cifar(tmp_path, binary=binary)
-        paths[2].write_bytes(paths[2].read_bytes()[:-1])
-        fails(str(paths[2]), tmp_path)
-        paths[2].unlink()
-        fails(f"must hold {paths[2].name}, which is missing", tmp_path)
-        paths[0].unlink()
-
-
-class _Evil:
-    def __reduce__(self) -> Any:
-        return print, ("a pickle ran code",)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({b"data": CIFAR[0], b"labels": [0, 1, 2]}, "must have a label for each image"),
-        ({b"data": CIFAR[0], b"labels": [0, 1, 2, 10]}, "must be in [0, 10), got 10 for entry 3"),
-        ({b"data": CIFAR[0]}, "no b'labels'"),
-        ({b"data": CIFAR[0].astype(np.int32), b"labels": [0] * 4}, "data must be uint8 (n, 3072)"),
-        ({b"data": CIFAR[0, :, :30], b"labels": [0] * 4}, "data must be uint8 (n, 3072)"),
-        ({b"data": np.asfortranarray(CIFAR[0]), b"labels": [0] * 4}, "in C order"),
-        ({b"data": [1, 2], b"labels": [0] * 2}, "has no attribute"),
-        ([1, 2], "must be one of CIFAR-10's batches"),
-        ({b"data": _Evil(), b"labels": []}, "it names __builtin__.print"),
-    ],
-)
-def test_pickles_that_are_no_batches(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, message: str
-) -> None:
-    paths = write_cifar(tmp_path, binary=False)
-    paths[0].write_bytes(cifar_pickle(content))
-    fails(message, tmp_path)
-    assert capsys.readouterr().out == ""
-
-
-def test_no_damage_to_a_pickle_escapes(tmp_path: Path) -> None:
-    (path, *_) = write_cifar(tmp_path, binary=False)
-    content = path.read_bytes()
-    head = content.find(CIFAR[0].tobytes())  # What is between is pixels.
-    refused = 0
-    for place in (*range(0, head), *range(head + CIFAR[0].size, len(content))):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << GENERATOR.integers(8)
-        path.write_bytes(damaged)
-        try:
-            load(str(tmp_path))
-        except speediff.SpeeDiffError:
-            refused += 1
-    assert refused > 100
-
-
-# ---- Pictures ------------------------------------------------------------------------------------
-
-
-def write_picture(path: Path, pixels: Any, **options: Any) -> None:
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-
-
-def test_sub_folders_are_classes(tmp_path: Path) -> None:
-    color = PIXELS.transpose(0, 2, 3, 1)
-    for index, name in enumerate(("cat/1.png", "cat/0.png", "bee/x.PNG", "dog/deeper/y.bmp")):
-        (tmp_path / "dog").mkdir(exist_ok=True)
-        write_picture(tmp_path / name, color[index])
-    (tmp_path / "cat" / "notes.txt").write_text("no picture")
-    (tmp_path / "empty").mkdir()
-    data = load(str(tmp_path))
-    assert data.class_names == ("bee", "cat", "dog")
-    assert data.labels.tolist() == [0, 1, 1, 2]
-    assert (data.values == PIXELS[[2, 1, 0, 3]]).all()
-    assert load_test(str(tmp_path)) is None
-
-
-def test_pictures_beside_each_other_have_no_labels(tmp_path: Path) -> None:
-    write_picture(tmp_path / "b.png", GRAY[1])
-    write_picture(tmp_path / "a.png", GRAY[0])
-    data = load(str(tmp_path))
-    assert (data.values == PIXELS[:2, :1]).all()
-    assert data.labels is None
-
-
-def test_one_colored_picture_makes_all_of_them_colored(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", GRAY[0])
-    write_picture(tmp_path / "b.png", PIXELS[1].transpose(1, 2, 0))
-    values = load(str(tmp_path)).values
-    assert (values[0] == GRAY[0]).all()
-    assert (values[1] == PIXELS[1]).all()
-
-
-def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", GRAY[0].astype(np.uint16) * 257)
-    assert (load(str(tmp_path)).values[0, 0] == GRAY[0]).all()
-
-
-def test_pictures_are_turned_as_their_camera_was(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 3  # Upside down.
-    write_picture(tmp_path / "a.png", GRAY[0], exif=exif)
-    assert (load(str(tmp_path)).values[0, 0] == GRAY[0, ::-1, ::-1]).all()
-
-
-def test_the_middle_of_a_picture_is_scaled(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 20), np.uint8)
-    pixels[:, 6:14] = 200  # The middle square, which alone is to be left.
-    write_picture(tmp_path / "a.png", pixels)
-    values = load(str(tmp_path), input_size=4).values
-    assert values.shape == (1, 1, 4, 4)
-    assert (values == 200).all()
-    fails("must hold square images or latents, got 8×20", tmp_path)
-
-
-def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", GRAY[0])
-    write_picture(tmp_path / "b.png", GRAY[1, :5])
-    first, second = tmp_path / "a.png", tmp_path / "b.png"
-    fails(f"different sizes, got 6×6 in {first} and 5×6 in {second}", tmp_path)
-    assert load(str(tmp_path), input_size=4).values.shape == (2, 1, 4, 4)
-
-
-def test_folders_without_sense(tmp_path: Path) -> None:
-    fails("must hold pictures (", tmp_path)
-    write_picture(tmp_path / "a.png", GRAY[0])
-    write_picture(tmp_path / "cat" / "b.png", GRAY[1])
-    fails("must hold pictures or sub-folders of them, got both: a.png and cat/", tmp_path)
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tiff"])
-def test_a_damaged_picture_is_named(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / "cat" / f"damaged.{ending}"
-    write_picture(tmp_path / "cat" / "a.png", np.zeros((60, 60, 3), np.uint8))
-    write_picture(path, GENERATOR.integers(0, 256, (60, 60, 3), np.uint8))
-    content = path.read_bytes()
-    for damaged in (b"", b"junk", content[:20], content[: len(content) // 2]):
-        path.write_bytes(damaged)
-        fails(f"{path} must be a picture that Pillow reads: ", tmp_path)

@@ -234,7 +234,7 @@ def test_json_has_null_where_the_magnitude_is_infinite(
     [
         (
             "plam",
-            "command must be one of compare, generate, methods, plan, train, got 'plam'; did you mean 'plan'?",
+            "must be one of compare, generate, methods, plan, train, got 'plam'; did you mean 'plan'?",
         ),
         ("plan --method sped", "a method must be one of adaptive, asymmetric, "),
         ("plan --schedule cosin", "got 'cosin'; did you mean 'cosine'?"),
