@@ -107,9 +107,6 @@ public struct Program {
     if groups.last?.phases.isEmpty == false { groups.append(Group()) }
   }
 
-  /// The number of the group that the next phase will be in.
-  var currentGroup: Int { groups.count - 1 }
-
   private mutating func append(_ phase: Phase) { groups[groups.count - 1].phases.append(phase) }
 }
 

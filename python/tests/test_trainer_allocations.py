@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -28,7 +29,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(program: Path, threads: int, micro_batches: int, batches: list[int]) -> tuple[list[int], list[int]]:
     """The calls of malloc and its like of each step, and those of mmap."""
     arguments = [str(number) for number in (threads, micro_batches, *batches)]
-    printed = subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+    # OpenBLAS starts threads of its own on loading, each of which maps a buffer when it gets to run.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run([program, *arguments], check=True, capture_output=True, text=True, env=environment)
+    printed = run.stdout
     steps = [[int(number) for number in line.split()] for line in printed.splitlines()]
     assert [batch for batch, _, _ in steps] == batches
     return [count for _, count, _ in steps], [count for _, _, count in steps]
