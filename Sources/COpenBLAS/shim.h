@@ -58,6 +58,14 @@ static inline __attribute__((always_inline)) speediff_float16 speediff_near_reci
 #endif
 }
 
+/* Asks for a line of memory that will be read, or written, soon. Any address will do. */
+static inline __attribute__((always_inline)) void speediff_prefetch(const float *line) {
+  __builtin_prefetch(line, 0, 3);
+}
+static inline __attribute__((always_inline)) void speediff_prefetch_to_write(const float *line) {
+  __builtin_prefetch(line, 1, 3);
+}
+
 /* The processors that this process may use; 0 where the system does not say. */
 #if defined(__linux__)
 int sched_getaffinity(int process, unsigned long size, void *mask);

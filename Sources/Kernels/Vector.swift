@@ -1,3 +1,5 @@
+import COpenBLAS
+
 /// The unit in which kernels work.
 typealias Vector = SIMD16<Float>
 
@@ -55,3 +57,15 @@ func masked(_ vector: Vector, _ count: Int) -> Vector {
 /// The same float everywhere.
 @inline(__always)
 func splat(_ value: Float) -> Vector { Vector(repeating: value) }
+
+/// Asks for the memory of some vectors that will soon be read. Nothing happens where there is no memory.
+@inline(__always)
+func prefetch(_ pointer: UnsafePointer<Float>, _ vectors: Int) {
+  for i in 0..<vectors { speediff_prefetch(pointer + i &* lanes) }
+}
+
+/// The same for vectors that will be written.
+@inline(__always)
+func prefetchToWrite(_ pointer: UnsafePointer<Float>, _ vectors: Int) {
+  for i in 0..<vectors { speediff_prefetch_to_write(pointer + i &* lanes) }
+}

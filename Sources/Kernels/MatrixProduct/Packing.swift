@@ -9,6 +9,7 @@ func packPanels(_ source: Matrix, rows: Int, columns: Int, width: Int, into out:
     let padded = roundedToVector(count)
     for k in 0..<rows {
       let (from, to) = (source.row(k) + first, panel + k &* padded)
+      prefetch(from + rowsAhead &* source.stride, padded / lanes)
       forEachVector(count) { i, n in store(load(from + i, n), to + i, lanes) }
     }
     panel += rows &* padded
@@ -52,10 +53,14 @@ func packStrips(
 ) {
   for k in 0..<rows {
     let values = load(source.row(k), columns)
+    prefetch(source.row(k &+ rowsAhead), 1)
     UnsafeMutableRawPointer(first + k &* tileRows).storeBytes(of: values.lowHalf, as: SIMD8<Float>.self)
     UnsafeMutableRawPointer(second + k &* tileRows).storeBytes(of: values.highHalf, as: SIMD8<Float>.self)
   }
 }
+
+/// Rows lie pages apart, where the processor does not look ahead by itself.
+private let rowsAhead = 16
 
 @inline(__always)
 func roundedToVector(_ count: Int) -> Int { (count &+ lanes &- 1) / lanes &* lanes }

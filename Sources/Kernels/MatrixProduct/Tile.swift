@@ -109,6 +109,9 @@ struct TileA {
   let columnStride: Int
 }
 
+/// The rows of B ahead of the sum whose memory is asked for. The processor itself looks ahead by less than B's cache needs.
+private let rowsAhead = 10
+
 /// What a product is added to.
 enum ProductBase {
   case zero
@@ -142,8 +145,10 @@ func tile<Row: TileRow>(
   var (a4, a5, a6, a7) = (start(4), start(5), start(6), start(7))
   var b = b
   let step = a.columnStride
+  for i in 0..<rows { prefetchToWrite(c + i &* strideC, Row.vectors) }
   for _ in 0..<k {
     let row = Row.load(b)
+    prefetch(b + rowsAhead &* strideB, Row.vectors)
     c0.add(a0.pointee, times: row)
     c1.add(a1.pointee, times: row)
     c2.add(a2.pointee, times: row)
