@@ -14,19 +14,21 @@ public func geluForward(_ u: Matrix, into y: Matrix, rows: Range<Int>) {
   }
 }
 
-/// du (+)= dy·GELU'(u) for some rows.
-public func geluBackward(_ u: Matrix, dy: Matrix, du: GradientTarget, rows: Range<Int>) {
+/// For some rows, where `gradient` is dy: du = dy·GELU'(u) in its place, and y = GELU(u) in that of u.
+public func geluBackward(_ u: Matrix, gradient: Matrix, rows: Range<Int>) {
   for r in rows {
-    let (u, dy, result) = (u.row(r), dy.row(r), du.matrix.row(r))
+    let (value, gradient) = (u.row(r), gradient.row(r))
     @inline(__always)
     func compute(_ i: Int, _ n: Int) {
-      let u = load(u + i, n)
+      let u = load(value + i, n)
       let s = logistic(doubledArgument(u))
       let slope = splat(2 * 0.797_884_56).addingProduct(u * u, splat(2 * 0.797_884_56 * 3 * 0.044715))
-      let derivative = s.addingProduct(u * slope, s - s * s)
-      store(load(dy + i, n) * derivative, result + i, n, adding: du.accumulates)
+      let y = u * s
+      let derivative = s.addingProduct(y * slope, splat(1) - s)
+      store(y, value + i, n)
+      store(load(gradient + i, n) * derivative, gradient + i, n)
     }
-    forEachVector(du.matrix.columns, compute)
+    forEachVector(u.columns, compute)
   }
 }
 

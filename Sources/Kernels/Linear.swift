@@ -20,16 +20,18 @@ public func linearInputBackward(
     m: rows.count, n: inputs.count, k: dy.columns, base: dx.productBase)
 }
 
-/// Rows `outputs` of dW (+)= dyᵀ·x, and these entries of db (+)= Σ dy; over all rows.
-public func linearParametersBackward(
-  _ x: Matrix, dy: Matrix, dWeight: GradientTarget, dBias: UnsafeMutablePointer<Float>?, rows: Int,
-  outputs: Range<Int>
+/// Rows `outputs` and columns `inputs` of dW (+)= dyᵀ·x, over all rows.
+public func linearWeightBackward(
+  _ x: Matrix, dy: Matrix, dWeight: GradientTarget, rows: Int, outputs: Range<Int>, inputs: Range<Int>
 ) {
-  let dy = dy.columns(outputs)
   MatrixProduct.multiply(
-    dy, .transposed, x, .plain, into: dWeight.matrix.from(outputs.lowerBound), m: outputs.count, n: x.columns, k: rows,
+    dy.columns(outputs), .transposed, x.columns(inputs), .plain,
+    into: dWeight.matrix.columns(inputs).from(outputs.lowerBound), m: outputs.count, n: inputs.count, k: rows,
     base: dWeight.productBase)
-  if let dBias {
-    columnSums(dy, into: dBias + outputs.lowerBound, accumulates: dWeight.accumulates, rows: 0..<rows)
-  }
+}
+
+/// Entries `outputs` of db (+)= Σ dy, over all rows.
+public func linearBiasBackward(dy: Matrix, dBias: GradientTarget, rows: Int, outputs: Range<Int>) {
+  columnSums(
+    dy.columns(outputs), into: dBias.matrix.base + outputs.lowerBound, accumulates: dBias.accumulates, rows: 0..<rows)
 }

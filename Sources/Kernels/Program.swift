@@ -49,6 +49,12 @@ struct Phase {
   }
 
   let work: Work
+  /// How many tasks there are; 0 for rows.
+  var tasks: Int {
+    if case .tasks(let count) = work { return count }
+    return 0
+  }
+
   /// The range is one of rows or a single task.
   let run: (_ range: Range<Int>, _ lane: Int, _ thread: Int) -> Void
 }
@@ -60,9 +66,12 @@ struct Phase {
 public struct Program {
   struct Group {
     var phases: [Phase] = []
+    /// Whether the phases are tasks that may all run at once.
+    var isUnordered = false
   }
 
   private(set) var groups: [Group] = [Group()]
+  private var deferred: [Phase] = []
 
   /// The number of threads that will run it.
   public let threads: Int
@@ -72,7 +81,12 @@ public struct Program {
 
   /// Appends work on rows, in which each task may use a range of them.
   public mutating func rows(_ rows: Rows, _ run: @escaping (_ rows: Range<Int>) -> Void) {
-    append(Phase(work: .rows(rows, wholeSamples: false, lanes: 1)) { range, _, _ in run(range) })
+    self.rows(rows) { range, _ in run(range) }
+  }
+
+  /// The same; `thread` tells scratch memory apart.
+  public mutating func rows(_ rows: Rows, _ run: @escaping (_ rows: Range<Int>, _ thread: Int) -> Void) {
+    append(Phase(work: .rows(rows, wholeSamples: false, lanes: 1)) { range, _, thread in run(range, thread) })
   }
 
   /// Appends work on rows that belong to whole samples, in which each task uses a range of samples.
@@ -99,6 +113,21 @@ public struct Program {
   public mutating func tasks(_ count: Int, _ run: @escaping (_ task: Int) -> Void) {
     cut()
     append(Phase(work: .tasks(count)) { range, _, _ in run(range.lowerBound) })
+    cut()
+  }
+
+  /// Notes tasks of which nobody reads the results before `runDeferred`, and which read nothing of each other's.
+  public mutating func deferTasks(_ count: Int, _ run: @escaping (_ task: Int) -> Void) {
+    deferred.append(Phase(work: .tasks(count)) { range, _, _ in run(range.lowerBound) })
+  }
+
+  /// Appends the tasks that were deferred, all of them at once: threads then wait for each other once instead of after
+  /// each.
+  public mutating func runDeferred() {
+    cut()
+    guard !deferred.isEmpty else { return }
+    groups[groups.count - 1] = Group(phases: deferred, isUnordered: true)
+    deferred = []
     cut()
   }
 

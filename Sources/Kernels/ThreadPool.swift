@@ -171,6 +171,14 @@ private final class Team: @unchecked Sendable {
             for lane in 0..<lanes { phase.run(rows.ofSamples(samples), lane, thread) }
           }
         }
+      } else if group.isUnordered {
+        claimTasks(group.phases.reduce(0) { $0 + $1.tasks }) { task in
+          var task = task
+          for phase in group.phases {
+            if task < phase.tasks { return phase.run(task..<task &+ 1, 0, thread) }
+            task &-= phase.tasks
+          }
+        }
       } else {
         for phase in group.phases { execute(phase, thread: thread) }
       }

@@ -126,7 +126,7 @@ private struct DiTBlock: Sendable {
     let parts = tape.linear(tape.modulatedLayerNorm(x, shift: m[0], scale: m[1]), qkv).chunked(3)
     let attention = tape.linear(tape.attention(parts[0], parts[1], parts[2], heads: heads), projection)
     let y = tape.gatedSum(x, gate: m[2], attention)
-    let h = tape.linear(tape.modulatedLayerNorm(y, shift: m[3], scale: m[4]), fc1)
-    return tape.gatedSum(y, gate: m[5], tape.linear(tape.gelu(h), fc2))
+    let h = tape.mlp(tape.modulatedLayerNorm(y, shift: m[3], scale: m[4]), fc1, fc2)
+    return tape.gatedSum(y, gate: m[5], h)
   }
 }

@@ -58,7 +58,12 @@ final class Memory {
     Matrix(parameters.parameters + parameter.offset, columns: parameter.columns)
   }
 
-  /// The gradient of an operation's output.
+  /// A layer's parameters.
+  subscript(_ layer: Linear) -> LinearParameters {
+    LinearParameters(weight: self[layer.weight], bias: self[layer.bias].base)
+  }
+
+  /// The gradient of an operation's output, or of a note.
   func gradient(ofOutput tensor: Tensor) -> Matrix { view(of: tensor, in: gradients) }
 
   /// Where an operation leaves its part of an input's gradient; nil if nobody needs it.
@@ -68,10 +73,13 @@ final class Memory {
   }
 
   /// Where an operation leaves its part of a parameter's gradient; asked when the program is run.
-  func gradient(of parameter: Parameter) -> () -> GradientTarget {
+  ///
+  /// Operations defer this work. Where another one has begun the gradient, what was deferred is run first.
+  func gradient(of parameter: Parameter, _ program: inout Program) -> () -> GradientTarget {
     guard let base = parameters.gradients else { preconditionFailure("a network without gradients was run back") }
     let matrix = Matrix(base + parameter.offset, columns: parameter.columns)
     let isSecond = !begunParameters.insert(parameter.offset).inserted
+    if isSecond { program.runDeferred() }
     let accumulation = parameters.accumulation
     return { GradientTarget(matrix, accumulates: isSecond || accumulation.hasBegun) }
   }

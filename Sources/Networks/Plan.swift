@@ -80,7 +80,8 @@ public final class Plan {
     memory.begin(output)
     var scope = -1
     for (operation, itsScope) in recorder.operations.reversed() where operation.output.needsGradient {
-      if itsScope != scope { program.cut() }
+      // The next scope's memory may be this one's.
+      if itsScope != scope { program.runDeferred() }
       scope = itsScope
       for tensor in operation.neededByBackward { recompute(tensor.root, &program) }
       checkGradient(of: operation.output)
@@ -91,7 +92,7 @@ public final class Plan {
       }
       operation.backward(&program, memory)
     }
-    program.cut()
+    program.runDeferred()
   }
 
   private var steps: [(name: String, program: Program, output: Matrix, rows: Rows)] = []
@@ -149,6 +150,7 @@ private struct Lifetimes {
           shared[tensor] = target
         }
         gradient.extend(target, to: time)
+        for tensor in operation.noteGradients { gradient.extend(tensor, to: time) }
         for tensor in operation.inputs where tensor.needsGradient {
           gradient.extend(shared.resolve(tensor.root), to: time)
         }

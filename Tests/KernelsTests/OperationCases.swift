@@ -11,9 +11,19 @@ extension OperationCase {
         backward: { b in for rows in b.rowParts { siluBackward(b.x[0], dy: b.dy, dx: b.dx[0], rows: rows) } },
         twin: { x, _ in Twin.silu(x[0]) }),
       OperationCase(
-        name: "GELU", inputs: { [[$0.rows, $0.columns]] }, bound: 6,
+        name: "GELU", inputs: { [[$0.rows, $0.columns]] }, bound: 6, accumulates: false,
         forward: { b in for rows in b.rowParts { geluForward(b.x[0], into: b.y, rows: rows) } },
-        backward: { b in for rows in b.rowParts { geluBackward(b.x[0], dy: b.dy, du: b.dx[0], rows: rows) } },
+        backward: { b in
+          // It works in place.
+          let u = StridedMemory(rows: b.sizes.rows, columns: b.sizes.columns)
+          defer { withExtendedLifetime(u) {} }
+          for r in 0..<b.sizes.rows {
+            u.matrix.row(r).update(from: b.x[0].row(r), count: b.sizes.columns)
+            b.dx[0].matrix.row(r).update(from: b.dy.row(r), count: b.sizes.columns)
+          }
+          for rows in b.rowParts { geluBackward(u.matrix, gradient: b.dx[0].matrix, rows: rows) }
+          for r in 0..<b.sizes.rows { b.y.row(r).update(from: u.matrix.row(r), count: b.sizes.columns) }
+        },
         twin: { x, _ in Twin.gelu(x[0]) }),
       OperationCase(
         name: "modulated layer norm",
@@ -89,6 +99,11 @@ extension OperationCase {
       .linear(outputs: 1, Sizes(samples: 1, length: 1, columns: 3)),
       .linear(outputs: 48, Sizes(samples: 2, length: 20, columns: 16)),
       .linear(outputs: 100, Sizes(samples: 1, length: 3, columns: 15)),
+      .mlp(hidden: 3, Sizes(columns: 1)),
+      .mlp(hidden: 100, Sizes(columns: 17)),
+      .mlp(hidden: 16, Sizes(columns: 48)),
+      // Rows are worked on in blocks.
+      .mlp(hidden: 5, Sizes(samples: 1, length: 520, columns: 3)),
       .attention(heads: 2, Sizes(samples: 2, length: 7, columns: 6), keys: 7),
       .attention(heads: 3, Sizes(samples: 1, length: 1, columns: 3), keys: 1),
       .attention(heads: 2, Sizes(samples: 2, length: 5, columns: 32), keys: 17),
@@ -127,11 +142,50 @@ extension OperationCase {
           }
         }
         for part in Buffers.parts(outputs) {
-          linearParametersBackward(
-            b.x[0], dy: b.dy, dWeight: b.dx[1], dBias: b.dx[2].matrix.base, rows: b.sizes.rows, outputs: part)
+          for inputs in Buffers.parts(b.sizes.columns) {
+            linearWeightBackward(b.x[0], dy: b.dy, dWeight: b.dx[1], rows: b.sizes.rows, outputs: part, inputs: inputs)
+          }
+          linearBiasBackward(dy: b.dy, dBias: b.dx[2], rows: b.sizes.rows, outputs: part)
         }
       },
       twin: { x, _ in Twin.linear(x[0], weight: x[1], bias: x[2]) })
+  }
+
+  private static func mlp(hidden: Int, _ sizes: Sizes) -> OperationCase {
+    @Sendable func layers(_ b: Buffers) -> (first: LinearParameters, second: LinearParameters) {
+      (LinearParameters(weight: b.x[1], bias: b.x[2].base), LinearParameters(weight: b.x[3], bias: b.x[4].base))
+    }
+    return OperationCase(
+      name: "MLP with \(hidden) hidden columns",
+      inputs: {
+        [[$0.rows, $0.columns], [hidden, $0.columns], [1, hidden], [$0.columns, hidden], [1, $0.columns]]
+      },
+      notes: { [$0.rows, hidden] }, sizes: [sizes], bound: 1,
+      forward: { b in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: mlpScratch(hidden: hidden)) { scratch in
+          for rows in b.rowParts {
+            mlpForward(
+              b.x[0], layers(b).first, layers(b).second, hidden: b.notes, into: b.y, rows: rows,
+              scratch: scratch.baseAddress!)
+          }
+        }
+      },
+      backward: { b in
+        let dHidden = StridedMemory(rows: b.sizes.rows, columns: hidden)
+        defer { withExtendedLifetime(dHidden) {} }
+        for rows in b.rowParts {
+          mlpInputBackward(
+            layers(b).first, layers(b).second, hidden: b.notes, dHidden: dHidden.matrix, dy: b.dy, dx: b.dx[0],
+            rows: rows)
+        }
+        for (x, dy, i) in [(b.notes, b.dy, 3), (b.x[0], dHidden.matrix, 1)] {
+          let (weight, bias, outputs) = (b.dx[i], b.dx[i + 1], i == 1 ? hidden : b.sizes.columns)
+          linearWeightBackward(
+            x, dy: dy, dWeight: weight, rows: b.sizes.rows, outputs: 0..<outputs, inputs: 0..<x.columns)
+          linearBiasBackward(dy: dy, dBias: bias, rows: b.sizes.rows, outputs: 0..<outputs)
+        }
+      },
+      twin: { x, _ in Twin.linear(Twin.gelu(Twin.linear(x[0], weight: x[1], bias: x[2])), weight: x[3], bias: x[4]) })
   }
 
   /// Self-attention as far as a kernel can tell if there are as many keys as rows, else cross-attention.

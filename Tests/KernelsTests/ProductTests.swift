@@ -46,9 +46,9 @@ struct ProductTests {
       outputs: 0..<outputs)
     linearInputBackward(
       dy: memory[3].matrix, weight: memory[1].matrix, dx: targets[0], rows: 0..<rows, inputs: 0..<inputs)
-    linearParametersBackward(
-      memory[0].matrix, dy: memory[3].matrix, dWeight: targets[1], dBias: targets[2].matrix.base, rows: rows,
-      outputs: 0..<outputs)
+    linearWeightBackward(
+      memory[0].matrix, dy: memory[3].matrix, dWeight: targets[1], rows: rows, outputs: 0..<outputs, inputs: 0..<inputs)
+    linearBiasBackward(dy: memory[3].matrix, dBias: targets[2], rows: rows, outputs: 0..<outputs)
     let names = ["y", "dx", "dWeight", "dBias"]
     for (name, (got, wanted)) in zip(names, zip([y] + gradients, expected)) {
       let difference = Difference(name, got: got.table, expected: wanted)
@@ -94,13 +94,22 @@ struct MatrixProductTests {
             for isNative in [false, true] {
               let c = name == "what is there" ? StridedMemory(present) : StridedMemory(rows: m, columns: n)
               let (left, right) = (factors[0][i].matrix, factors[1][j].matrix)
+              // What is finished is complete, and is finished once.
+              let copy = StridedMemory(Table(m, n) { _, _ in 0 })
+              func finish(_ rows: Range<Int>, _ columns: Range<Int>) {
+                for r in rows { for i in columns { copy.matrix.row(r)[i] += c.matrix.row(r)[i] } }
+              }
               if isNative {
                 NativeProduct.multiply(
-                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base)
+                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base,
+                  finish: finish)
               } else {
                 MatrixProduct.multiply(
-                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base)
+                  left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha, base: base,
+                  finish: finish)
               }
+              let isFinished = copy.table == c.table
+              #expect(isFinished)
               let difference = Difference(
                 "\(orderA)·\(orderB) added to \(name), α = \(alpha), \(isNative ? "native" : "as chosen"),",
                 got: c.table,

@@ -120,9 +120,9 @@ struct ThreadPoolTests {
     program.rows(rows) { linearForward(input, weight: factor, bias: nil, into: hidden, rows: $0, outputs: 0..<20) }
     program.rows(rows) { geluForward(hidden, into: output, rows: $0) }
     program.tasks(threads) {
-      linearParametersBackward(
-        input, dy: output, dWeight: GradientTarget(sum, accumulates: false), dBias: nil, rows: 117,
-        outputs: part($0, of: threads, count: 20, unit: 16))
+      linearWeightBackward(
+        input, dy: output, dWeight: GradientTarget(sum, accumulates: false), rows: 117,
+        outputs: part($0, of: threads, count: 20, unit: 16), inputs: 0..<33)
     }
     pool.run(program)
     let expected = (y.table, gradient.table)

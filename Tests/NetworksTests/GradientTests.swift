@@ -46,7 +46,7 @@ struct GradientTests {
       net.beginScope()
       // One of the others' tokens for each image.
       let summary = net.input(vectors, columns: 8)
-      let summed = net.attention(net.sum(summary, c), x, net.gelu(x), heads: 4)
+      let summed = net.attention(net.sum(summary, c), x, net.silu(x), heads: 4)
       let modulation = net.chunked(net.linear(c, 2 * grid.imageSize), 2)
       net.beginScope()
       let both = net.gatedSum(net.sum(first, last), gate: modulation[0], net.linear(summed, grid.imageSize))
@@ -65,8 +65,8 @@ struct GradientTests {
     net.beginScope()
     let (q, others) = (net.linear(y, 8), net.chunked(net.linear(context, 16), 2))
     let z = net.sum(y, net.attention(q, others[0], others[1], heads: 1))
-    let h = net.gelu(net.linear(net.modulatedLayerNorm(z, shift: m[3], scale: m[4]), 12))
-    return net.sum(net.gatedSum(z, gate: m[5], net.linear(h, 8)), x)
+    let h = net.mlp(net.modulatedLayerNorm(z, shift: m[3], scale: m[4]), hidden: 12)
+    return net.sum(net.gatedSum(z, gate: m[5], h), x)
   }
 
   /// The samples and rows of a run.
@@ -202,7 +202,7 @@ struct GradientTests {
   func partsWithSeveralUses() throws {
     try expectGradients { net, rows in
       let parts = net.chunked(net.linear(net.input(rows, columns: 3), 8), 2)
-      return net.sum(net.sum(parts[0], net.gelu(parts[0])), net.linear(net.sum(parts[1], parts[0]), 4))
+      return net.sum(net.sum(parts[0], net.silu(parts[0])), net.linear(net.sum(parts[1], parts[0]), 4))
     }
   }
 

@@ -78,7 +78,7 @@ struct RandomNetworkTests {
       let x = take(&numbers)
       switch Int.random(in: 0..<10, using: &numbers) {
       case 0: append(net.linear(x, columns))
-      case 1: append(net.gelu(x))
+      case 1: append(net.mlp(x, hidden: 5))
       case 2: append(net.silu(x))
       case 3: append(net.sum(x, take(&numbers)))
       case 4: append(net.sum(x, table: table))

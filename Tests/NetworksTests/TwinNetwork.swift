@@ -49,7 +49,7 @@ final class TwinNetwork {
   }
 
   func layer(_ inputs: Int, _ outputs: Int) -> Linear {
-    Linear("layer\(formulas.count)", [inputs], outputs, in: &parameters)
+    Linear("layer\(parameters.parameters.count)", [inputs], outputs, in: &parameters)
   }
 
   func linear(_ x: Value, _ layer: Linear) -> Value {
@@ -60,13 +60,12 @@ final class TwinNetwork {
 
   func silu(_ x: Value) -> Value { add(tape.silu(x.tensor)) { values, _ in Twin.silu(values[x.number]) } }
 
-  func gelu(_ x: Value) -> Value {
-    let tensor =
-      keepsAll
-      ? tape.record(
-        GELUOperation(x: x.tensor, output: tape.output(x.tensor.rows, columns: x.tensor.columns, of: [x.tensor])))
-      : tape.gelu(x.tensor)
-    return add(tensor) { values, _ in Twin.gelu(values[x.number]) }
+  func mlp(_ x: Value, hidden: Int) -> Value {
+    let (first, second) = (layer(x.tensor.columns, hidden), layer(hidden, x.tensor.columns))
+    return add(tape.mlp(x.tensor, first, second)) {
+      let h = Twin.linear($0[x.number], weight: first.weight.table($1), bias: first.bias.table($1))
+      return Twin.linear(Twin.gelu(h), weight: second.weight.table($1), bias: second.bias.table($1))
+    }
   }
 
   func modulatedLayerNorm(_ x: Value, shift: Value, scale: Value) -> Value {

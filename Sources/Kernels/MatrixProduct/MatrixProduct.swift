@@ -33,14 +33,17 @@ package enum MatrixProduct {
   }()
 
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
+  ///
+  /// - Parameter finish: is called with every part of C when it is complete, mostly before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
-    k: Int, alpha: Float = 1, base: ProductBase
+    k: Int, alpha: Float = 1, base: ProductBase,
+    finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void = { _, _ in }
   ) {
     guard m > 0, n > 0 else { return }
     switch backend {
     case .native:
-      NativeProduct.multiply(a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
+      NativeProduct.multiply(a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, finish: finish)
     case .openBLAS:
       var adds = false
       switch base {
@@ -53,6 +56,7 @@ package enum MatrixProduct {
       cblas_sgemm(
         Int32(SPEEDIFF_ROW_MAJOR), orderA.rawValue, orderB.rawValue, Int32(m), Int32(n), Int32(k), alpha, a.base,
         Int32(a.stride), b.base, Int32(b.stride), adds ? 1 : 0, c.base, Int32(c.stride))
+      finish(0..<m, 0..<n)
     }
   }
 }

@@ -20,10 +20,11 @@ enum NativeProduct {
   /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
   static func multiply(
     _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order, into c: Matrix, m: Int,
-    n: Int, k: Int, alpha: Float, base: ProductBase
+    n: Int, k: Int, alpha: Float, base: ProductBase, finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
     if m <= tileRows, orderA == .plain, orderB == .transposed {
-      return fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
+      fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
+      return finish(0..<m, 0..<n)
     }
     let scratch = ProductScratch.current
     var firstK = 0
@@ -62,6 +63,7 @@ enum NativeProduct {
           rowOfTiles(
             strip, scratch.panels, into: target, rows: rows, k: depth, alpha: alpha, base: depthBase.from(firstN),
             scratch.edge)
+          if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
           firstM &+= tileRows
         }
         firstN &+= columns

@@ -29,9 +29,9 @@ struct LookupOperation: Operation {
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
-    let (labels, dTable, dy) = (labels, memory.gradient(of: table), memory.gradient(ofOutput: output))
+    let (labels, dTable, dy) = (labels, memory.gradient(of: table, &program), memory.gradient(ofOutput: output))
     let (entries, rows) = (table.rows, output.rows)
-    program.tasks(1) { _ in
+    program.deferTasks(1) { _ in
       lookupBackward(labels.base, dy: dy, dTable: dTable(), entries: entries, rows: 0..<rows.count)
     }
   }

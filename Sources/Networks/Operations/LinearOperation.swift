@@ -24,15 +24,7 @@ struct LinearOperation: Operation {
         linearInputBackward(dy: dy, weight: weight, dx: dx, rows: rows, inputs: inputs)
       }
     }
-    let (dWeight, dBias) = (memory.gradient(of: layer.weight), memory.gradient(of: layer.bias))
-    let (rows, outputs, threads) = (x.rows, layer.outputs, memory.threads)
-    // Two for each thread, so that one that falls behind is helped, but not at the cost of narrow products.
-    let tasks = outputs >= 1024 ? 2 * threads : threads
-    program.tasks(tasks) { task in
-      linearParametersBackward(
-        input, dy: dy, dWeight: dWeight(), dBias: dBias().matrix.base, rows: rows.count,
-        outputs: part(task, of: tasks, count: outputs, unit: 16))
-    }
+    layer.deferGradients(&program, memory, x: input, dy: dy, rows: x.rows)
   }
 
   /// Divides rows of tokens; those of samples are so few that each thread would read all weights, so columns are
@@ -45,6 +37,23 @@ struct LinearOperation: Operation {
       program.tasks(threads) { run(0..<rows.count, part($0, of: threads, count: columns, unit: 16)) }
     } else {
       program.rows(rows) { run($0, 0..<columns) }
+    }
+  }
+}
+
+extension Linear {
+  /// Defers the gradients of the parameters, for inputs and gradients of outputs that stay until then.
+  func deferGradients(_ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows) {
+    let (dWeight, dBias) = (memory.gradient(of: weight, &program), memory.gradient(of: bias, &program))
+    let (inputs, outputs, tasks) = (inputs, outputs, memory.threads)
+    program.deferTasks(tasks) { task in
+      func part(of count: Int) -> Range<Int> { Kernels.part(task, of: tasks, count: count, unit: 16) }
+      // The longer side is divided, so that products are not narrow.
+      let isTall = outputs >= inputs
+      linearWeightBackward(
+        x, dy: dy, dWeight: dWeight(), rows: rows.count, outputs: isTall ? part(of: outputs) : 0..<outputs,
+        inputs: isTall ? 0..<inputs : part(of: inputs))
+      linearBiasBackward(dy: dy, dBias: dBias(), rows: rows.count, outputs: part(of: outputs))
     }
   }
 }

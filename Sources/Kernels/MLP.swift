@@ -1,0 +1,68 @@
+// y = GELU(x·W₁ᵀ + b₁)·W₂ᵀ + b₂, the multilayer perceptron of a transformer block. Rows are tokens.
+//
+// Its inner tensors are the widest of a block. So GELU is taken of rows of the first product as soon as they are there,
+// and on the way back its result takes the place of what it was taken of.
+
+/// A layer's parameters, as `linearForward` has them.
+public struct LinearParameters {
+  let weight: Matrix
+  let bias: UnsafePointer<Float>
+
+  /// A weight of shape (outputs, inputs) and its bias.
+  public init(weight: Matrix, bias: UnsafePointer<Float>) {
+    self.weight = weight
+    self.bias = bias
+  }
+}
+
+/// The rows for which the hidden layer's output is kept at a time.
+private let blockRows = 256
+
+/// The floats of scratch memory that `mlpForward` needs.
+public func mlpScratch(hidden: Int) -> Int { blockRows * hidden }
+
+/// y for some rows.
+///
+/// - Parameters:
+///   - u: receives what GELU is taken of.
+///   - scratch: room for `mlpScratch` floats.
+public func mlpForward(
+  _ x: Matrix, _ first: LinearParameters, _ second: LinearParameters, hidden u: Matrix, into y: Matrix,
+  rows: Range<Int>, scratch: UnsafeMutablePointer<Float>
+) {
+  let activated = Matrix(scratch, columns: u.columns)
+  var start = rows.lowerBound
+  while start < rows.upperBound {
+    let count = min(blockRows, rows.upperBound &- start)
+    let u = u.from(start)
+    MatrixProduct.multiply(
+      x.from(start), .plain, first.weight, .transposed, into: u, m: count, n: u.columns, k: x.columns,
+      base: .row(first.bias)
+    ) { rows, columns in geluForward(u.columns(columns), into: activated.columns(columns), rows: rows) }
+    MatrixProduct.multiply(
+      activated, .plain, second.weight, .transposed, into: y.from(start), m: count, n: y.columns, k: u.columns,
+      base: .row(second.bias))
+    start &+= count
+  }
+}
+
+/// The gradients of u and x for some rows.
+///
+/// - Parameters:
+///   - u: what `mlpForward` gave. Becomes GELU(u), the second layer's input.
+///   - du: receives the gradient of u.
+public func mlpInputBackward(
+  _ first: LinearParameters, _ second: LinearParameters, hidden u: Matrix, dHidden du: Matrix, dy: Matrix,
+  dx: GradientTarget?, rows: Range<Int>
+) {
+  let (u, du) = (u.from(rows.lowerBound), du.from(rows.lowerBound))
+  MatrixProduct.multiply(
+    dy.from(rows.lowerBound), .plain, second.weight, .plain, into: du, m: rows.count, n: du.columns,
+    k: dy.columns, base: .zero
+  ) { rows, columns in geluBackward(u.columns(columns), gradient: du.columns(columns), rows: rows) }
+  if let dx {
+    MatrixProduct.multiply(
+      du, .plain, first.weight, .plain, into: dx.matrix.from(rows.lowerBound), m: rows.count,
+      n: dx.matrix.columns, k: du.columns, base: dx.productBase)
+  }
+}

@@ -1,0 +1,47 @@
+import Kernels
+
+/// y = second(GELU(first(x))).
+struct MLPOperation: Operation {
+  let x: Tensor
+  let first: Linear
+  let second: Linear
+  /// What GELU is taken of, and then GELU of it.
+  let hidden: Tensor
+  let output: Tensor
+
+  var inputs: [Tensor] { [x] }
+  var notes: [Tensor] { [hidden] }
+  var noteGradients: [Tensor] { [hidden] }
+  var scratch: Int { mlpScratch(hidden: hidden.columns) }
+
+  func name(in scope: Int) -> String {
+    String(first.weight.name.split(separator: ".").dropLast(2).joined(separator: "."))
+  }
+
+  func forward(_ program: inout Program, _ memory: Memory) {
+    let (x, u, y, first, second) = (memory[x], memory[hidden], memory[output], memory[first], memory[second])
+    program.rows(output.rows) { rows, thread in
+      mlpForward(x, first, second, hidden: u, into: y, rows: rows, scratch: memory.scratch(thread))
+    }
+  }
+
+  func backward(_ program: inout Program, _ memory: Memory) {
+    let (input, u, du, dy) = (
+      memory[x], memory[hidden], memory.gradient(ofOutput: hidden), memory.gradient(ofOutput: output)
+    )
+    let (dx, layers) = (memory.gradient(of: x), (memory[first], memory[second]))
+    program.rows(x.rows) { mlpInputBackward(layers.0, layers.1, hidden: u, dHidden: du, dy: dy, dx: dx, rows: $0) }
+    second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows)
+    first.deferGradients(&program, memory, x: input, dy: du, rows: x.rows)
+  }
+}
+
+extension Recorder {
+  /// The multilayer perceptron of a transformer block: `first`, GELU in the form with tanh, `second`.
+  public func mlp(_ x: Tensor, _ first: Linear, _ second: Linear) -> Tensor {
+    record(
+      MLPOperation(
+        x: x, first: first, second: second, hidden: note(x.rows, columns: first.outputs),
+        output: output(x.rows, columns: second.outputs, of: [x], hasParameters: true)))
+  }
+}
