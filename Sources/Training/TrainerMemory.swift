@@ -70,11 +70,18 @@ final class TrainerMemory {
     pool.run(update)
   }
 
+  /// The parameter nearest to the network's input that is not finite.
+  func firstNonFiniteParameter(of list: ParameterList) -> String? {
+    list.parameters.first { !Self.isFinite(parameters, $0) }?.name
+  }
+
   /// The parameter nearest to the network's output whose gradient is not finite.
   func lastNonFiniteGradient(of list: ParameterList) -> String? {
-    list.parameters.last {
-      !sumOfSquares(gradients.base, range: $0.offset..<$0.offset + $0.count).isFinite
-    }?.name
+    list.parameters.last { !Self.isFinite(gradients, $0) }?.name
+  }
+
+  private static func isFinite(_ memory: FloatMemory, _ parameter: Parameter) -> Bool {
+    sumOfSquares(memory.base, range: parameter.offset..<parameter.offset + parameter.count).isFinite
   }
 }
 

@@ -58,9 +58,11 @@ extension Trainer {
     let objective = batch.objective(given.count)
     guard objective.isFinite else {
       dropGradients()
-      let place = training.firstNonFiniteOperation() ?? "the loss"
+      let place =
+        memory.firstNonFiniteParameter(of: network.parameters).map { "the parameter \($0)" }
+        ?? training.firstNonFiniteOperation().map { "the output of \($0)" } ?? "the loss"
       throw TrainingError.notFinite(
-        "loss must be finite, got \(objective) at step \(globalStep); the first tensor that is not finite is the output of \(place). The step was not applied"
+        "loss must be finite, got \(objective) at step \(globalStep); the first tensor that is not finite is \(place). The step was not applied"
       )
     }
     return objective

@@ -93,19 +93,19 @@ def test_images_may_be_looked_at_between_micro_batches() -> None:
 # ---- What is not finite --------------------------------------------------------------------------
 
 POISON = {
-    "x_embedder.proj.weight": ("x_embedder.proj", NAN),
-    "t_embedder.mlp.2.bias": ("t_embedder.mlp.2", INF),
-    "y_embedder.embedding_table.weight": ("LookupOperation in part 0", NAN),
-    "blocks.0.attn.qkv.weight": ("blocks.0.attn.qkv", NAN),
-    "blocks.1.mlp.fc1.bias": ("blocks.1.mlp.fc1", INF),
-    "blocks.1.mlp.fc2.weight": ("blocks.1.mlp.fc2", NAN),
-    "final_layer.linear.bias": ("final_layer.linear", -INF),
+    "x_embedder.proj.weight": (NAN, "the parameter x_embedder.proj.weight"),
+    "y_embedder.embedding_table.weight": (NAN, "the parameter y_embedder.embedding_table.weight"),
+    "blocks.1.mlp.fc1.bias": (INF, "the parameter blocks.1.mlp.fc1.bias"),
+    "final_layer.linear.bias": (-INF, "the parameter final_layer.linear.bias"),
+    "blocks.0.attn.qkv.weight": (3e38, "the output of blocks.0.attn.qkv"),
+    "blocks.1.mlp.fc2.weight": (3e38, "the output of blocks.1.mlp"),
 }
+"""Values of parameters, and where something is not finite first."""
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_a_loss_that_is_not_finite_names_the_operation_where_it_began(name: str) -> None:
-    operation, value = POISON[name]
+def test_a_loss_that_is_not_finite_names_the_tensor_where_it_began(name: str) -> None:
+    value, place = POISON[name]
     with create(seed=4) as trainer, create(seed=4) as untouched:
         for each in (trainer, untouched):
             each.step(X, Y)
@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite_names_the_operation_where_it_began(name: str)
         good = parameter.copy()
         parameter[...] = value
         before = memory(trainer)
-        parts = "^loss must be finite, got", "at step 1", re.escape(operation), "not applied"
+        parts = "^loss must be finite, got", "at step 1", re.escape(place), "not applied"
         refuses(lambda: trainer.step(X, Y), *parts, kind=speediff.SpeeDiffNonFiniteError)
         assert memory(trainer) == before
         refuses(trainer.apply, "got 0")
