@@ -1,23 +1,41 @@
 // y = x·Wᵀ + b, with W stored as PyTorch does: (outputs, inputs). Rows are tokens or samples.
 
+/// A layer's parameters.
+public struct LinearParameters {
+  let weight: Matrix
+  let bias: UnsafePointer<Float>?
+  let packed: PackedFactor?
+
+  /// - Parameters:
+  ///   - weight: of shape (outputs, inputs).
+  ///   - packed: the weight, packed for the direction in which the layer is used.
+  public init(weight: Matrix, bias: UnsafePointer<Float>?, packed: PackedFactor? = nil) {
+    self.weight = weight
+    self.bias = bias
+    self.packed = packed
+  }
+
+  var base: ProductBase { bias.map { .row($0) } ?? .zero }
+}
+
 /// Columns `outputs` of y, for some rows.
 public func linearForward(
-  _ x: Matrix, weight: Matrix, bias: UnsafePointer<Float>?, into y: Matrix, rows: Range<Int>, outputs: Range<Int>
+  _ x: Matrix, _ layer: LinearParameters, into y: Matrix, rows: Range<Int>, outputs: Range<Int>
 ) {
   MatrixProduct.multiply(
-    x.from(rows.lowerBound), .plain, weight.from(outputs.lowerBound), .transposed,
+    x.from(rows.lowerBound), .plain, layer.weight.from(outputs.lowerBound), .transposed,
     into: y.columns(outputs).from(rows.lowerBound), m: rows.count, n: outputs.count, k: x.columns,
-    base: bias.map { .row($0 + outputs.lowerBound) } ?? .zero)
+    base: layer.base.from(outputs.lowerBound), packed: outputs.count == y.columns ? layer.packed : nil)
 }
 
 /// Columns `inputs` of dx (+)= dy·W, for some rows.
 public func linearInputBackward(
-  dy: Matrix, weight: Matrix, dx: GradientTarget, rows: Range<Int>, inputs: Range<Int>
+  dy: Matrix, _ layer: LinearParameters, dx: GradientTarget, rows: Range<Int>, inputs: Range<Int>
 ) {
   MatrixProduct.multiply(
-    dy.from(rows.lowerBound), .plain, weight.columns(inputs), .plain,
-    into: dx.matrix.columns(inputs).from(rows.lowerBound),
-    m: rows.count, n: inputs.count, k: dy.columns, base: dx.productBase)
+    dy.from(rows.lowerBound), .plain, layer.weight.columns(inputs), .plain,
+    into: dx.matrix.columns(inputs).from(rows.lowerBound), m: rows.count, n: inputs.count, k: dy.columns,
+    base: dx.productBase, packed: inputs.count == dx.matrix.columns ? layer.packed : nil)
 }
 
 /// Rows `outputs` and columns `inputs` of dW (+)= dyᵀ·x, over all rows.

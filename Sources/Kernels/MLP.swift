@@ -3,18 +3,6 @@
 // Its inner tensors are the widest of a block. So GELU is taken of rows of the first product as soon as they are there,
 // and on the way back its result takes the place of what it was taken of.
 
-/// A layer's parameters, as `linearForward` has them.
-public struct LinearParameters {
-  let weight: Matrix
-  let bias: UnsafePointer<Float>
-
-  /// A weight of shape (outputs, inputs) and its bias.
-  public init(weight: Matrix, bias: UnsafePointer<Float>) {
-    self.weight = weight
-    self.bias = bias
-  }
-}
-
 /// The rows for which the hidden layer's output is kept at a time.
 private let blockRows = 256
 
@@ -37,11 +25,11 @@ public func mlpForward(
     let u = u.from(start)
     MatrixProduct.multiply(
       x.from(start), .plain, first.weight, .transposed, into: u, m: count, n: u.columns, k: x.columns,
-      base: .row(first.bias)
+      base: first.base, packed: first.packed
     ) { rows, columns in geluForward(u.columns(columns), into: activated.columns(columns), rows: rows) }
     MatrixProduct.multiply(
       activated, .plain, second.weight, .transposed, into: y.from(start), m: count, n: y.columns, k: u.columns,
-      base: .row(second.bias))
+      base: second.base, packed: second.packed)
     start &+= count
   }
 }
@@ -58,11 +46,11 @@ public func mlpInputBackward(
   let (u, du) = (u.from(rows.lowerBound), du.from(rows.lowerBound))
   MatrixProduct.multiply(
     dy.from(rows.lowerBound), .plain, second.weight, .plain, into: du, m: rows.count, n: du.columns,
-    k: dy.columns, base: .zero
+    k: dy.columns, base: .zero, packed: second.packed
   ) { rows, columns in geluBackward(u.columns(columns), gradient: du.columns(columns), rows: rows) }
   if let dx {
     MatrixProduct.multiply(
       du, .plain, first.weight, .plain, into: dx.matrix.from(rows.lowerBound), m: rows.count,
-      n: dx.matrix.columns, k: du.columns, base: dx.productBase)
+      n: dx.matrix.columns, k: du.columns, base: dx.productBase, packed: first.packed)
   }
 }

@@ -58,9 +58,10 @@ final class Memory {
     Matrix(parameters.parameters + parameter.offset, columns: parameter.columns)
   }
 
-  /// A layer's parameters.
+  /// A layer's parameters, its weight packed for the direction at hand if it is packed at all.
   subscript(_ layer: Linear) -> LinearParameters {
-    LinearParameters(weight: self[layer.weight], bias: self[layer.bias].base)
+    LinearParameters(
+      weight: self[layer.weight], bias: self[layer.bias].base, packed: packedWeights[layer.weight.offset])
   }
 
   /// The gradient of an operation's output, or of a note.
@@ -99,6 +100,9 @@ final class Memory {
   func begin(_ tensor: Tensor) { begun.insert(tensor) }
 
   func hasBegun(_ tensor: Tensor) -> Bool { begun.contains(tensor) }
+
+  /// The packed weights of the scope and direction at hand, by the parameter's offset.
+  var packedWeights: [Int: PackedFactor] = [:]
 
   /// The input of the operation at hand whose gradient is its output's own, so that nothing is to be done for it.
   var passed: Tensor?

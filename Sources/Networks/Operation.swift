@@ -18,6 +18,8 @@ protocol Operation {
   var neededByBackward: [Tensor] { get }
   /// The input whose gradient is the output's gradient itself, for which `backward` need do nothing.
   var passesGradientTo: Tensor? { get }
+  /// The weights of its products with rows of tokens, which are packed at the beginning of each scope, both ways.
+  var packedWeights: [Parameter] { get }
   /// The floats of scratch memory that each thread needs.
   var scratch: Int { get }
   /// What messages call it.
@@ -34,6 +36,7 @@ extension Operation {
   var noteGradients: [Tensor] { [] }
   var neededByBackward: [Tensor] { inputs }
   var passesGradientTo: Tensor? { nil }
+  var packedWeights: [Parameter] { [] }
   var scratch: Int { 0 }
 
   func name(in scope: Int) -> String { "\(Self.self) in part \(scope) of the network" }

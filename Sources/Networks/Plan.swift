@@ -13,6 +13,7 @@ public final class Plan {
   private let base: UnsafeMutablePointer<Float>
   private var valueBuffers: [Tensor: (forward: Int, back: Int)] = [:]
   private var gradientBuffers: [Tensor: Int] = [:]
+  private let packedWeights: [Int: [(parameter: Parameter, buffer: Int)]]
 
   /// Lays out memory.
   ///
@@ -32,6 +33,7 @@ public final class Plan {
     self.recorder = recorder
     self.output = output
     plan = layout.plan
+    packedWeights = layout.packedWeights
     valueBuffers = layout.values
     gradientBuffers = layout.gradients
     activationCount = plan.count + scratchSize * recorder.threads
@@ -50,16 +52,38 @@ public final class Plan {
 
   /// Appends the way from the inputs to the output.
   public func appendForward(to program: inout Program) {
-    var scope = 0
+    var scope = -1
+    var packing = Program(threads: 1)
     for (operation, itsScope) in recorder.operations {
-      if itsScope != scope { program.cut() }
-      scope = itsScope
+      if itsScope != scope {
+        program.cut()
+        scope = itsScope
+        appendPacking(at: scope, to: &program)
+        packing = Program(threads: 1)
+        appendPacking(at: scope, to: &packing)
+      }
       operation.forward(&program, memory)
-      var alone = Program(threads: 1)
+      var alone = packing
       operation.forward(&alone, memory)
       steps.append((operation.name(in: itsScope), alone, memory[operation.output], operation.output.rows))
     }
     program.cut()
+  }
+
+  /// Appends the packing of weights for a part of the forward pass or of the way back.
+  private func appendPacking(at time: Int, to program: inout Program) {
+    memory.packedWeights = [:]
+    let threads = program.threads
+    for (parameter, buffer) in packedWeights[time] ?? [] {
+      let (weight, place) = (memory[parameter], address(buffer))
+      let packed =
+        time < recorder.scopes
+        ? PackedFactor(forward: weight, outputs: parameter.rows, at: place)
+        : PackedFactor(back: weight, outputs: parameter.rows, at: place)
+      memory.packedWeights[parameter.offset] = packed
+      program.deferTasks(threads) { packed.pack($0, of: threads) }
+    }
+    program.runDeferred()
   }
 
   /// Goes through the forward pass again, operation by operation, with the inputs of the last run, and names the first
@@ -81,8 +105,11 @@ public final class Plan {
     var scope = -1
     for (operation, itsScope) in recorder.operations.reversed() where operation.output.needsGradient {
       // The next scope's memory may be this one's.
-      if itsScope != scope { program.runDeferred() }
-      scope = itsScope
+      if itsScope != scope {
+        program.runDeferred()
+        scope = itsScope
+        appendPacking(at: 2 * recorder.scopes - 1 - scope, to: &program)
+      }
       for tensor in operation.neededByBackward { recompute(tensor.root, &program) }
       checkGradient(of: operation.output)
       memory.passed = nil
@@ -124,6 +151,8 @@ private struct Lifetimes {
   var plan = MemoryPlan()
   var values: [Tensor: (forward: Int, back: Int)] = [:]
   var gradients: [Tensor: Int] = [:]
+  /// By time.
+  var packedWeights: [Int: [(parameter: Parameter, buffer: Int)]] = [:]
 
   init(_ recorder: Recorder, output: Tensor) {
     let last = 2 * recorder.scopes - 1
@@ -163,6 +192,15 @@ private struct Lifetimes {
       }
       for tensor in shared.keys { gradients[tensor] = gradients[shared.resolve(tensor)] }
     }
+    for (operation, scope) in recorder.operations {
+      for time in recorder.isTraining && operation.inputs.contains(where: \.needsGradient)
+        ? [scope, last - scope] : [scope]
+      {
+        for weight in operation.packedWeights {
+          add(weight, at: time)
+        }
+      }
+    }
     for (tensor, lifetime) in forward.ordered {
       // A value that is wanted again at once stays.
       let again = back[tensor]
@@ -172,6 +210,14 @@ private struct Lifetimes {
       let second = stays ? nil : again.map { plan.add(size: tensor.size, lifetime: $0) }
       values[tensor] = (buffer, second ?? buffer)
     }
+  }
+
+  private mutating func add(_ weight: Parameter, at time: Int) {
+    let size = PackedFactor.count(outputs: weight.rows, inputs: weight.columns)
+    guard size > 0, packedWeights[time]?.contains(where: { $0.parameter.offset == weight.offset }) != true else {
+      return
+    }
+    packedWeights[time, default: []].append((weight, plan.add(size: size, lifetime: time...time)))
   }
 
   /// Notes that the way back reads a value.

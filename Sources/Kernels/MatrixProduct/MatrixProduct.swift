@@ -34,16 +34,19 @@ package enum MatrixProduct {
 
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
   ///
-  /// - Parameter finish: is called with every part of C when it is complete, mostly before it leaves the cache.
+  /// - Parameters:
+  ///   - packed: all of B, packed before.
+  ///   - finish: is called with every part of C when it is complete, mostly before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
-    k: Int, alpha: Float = 1, base: ProductBase,
+    k: Int, alpha: Float = 1, base: ProductBase, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void = { _, _ in }
   ) {
     guard m > 0, n > 0 else { return }
     switch backend {
     case .native:
-      NativeProduct.multiply(a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, finish: finish)
+      NativeProduct.multiply(
+        a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, packed: packed, finish: finish)
     case .openBLAS:
       var adds = false
       switch base {

@@ -12,15 +12,16 @@
 /// panels that stay in the second cache, and tiles of C are summed up in registers. Rows of A are read where they lie.
 enum NativeProduct {
   /// The columns of a panel.
-  private static let width = 3 * lanes
+  static let width = 3 * lanes
   /// The rows and columns of a block of B: 1 MB.
-  private static let blockRows = 384
+  static let blockRows = 384
   private static let blockColumns = 14 * width
 
   /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
   static func multiply(
     _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order, into c: Matrix, m: Int,
-    n: Int, k: Int, alpha: Float, base: ProductBase, finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
+    n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
+    finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
     if m <= tileRows, orderA == .plain, orderB == .transposed {
       fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
@@ -34,15 +35,11 @@ enum NativeProduct {
       var firstN = 0
       while firstN < n {
         let columns = min(blockColumns, n &- firstN)
-        if orderB == .plain {
-          packPanels(
-            Matrix(b.row(firstK) + firstN, columns: columns, stride: b.stride), rows: depth, columns: columns,
-            width: width, into: scratch.panels)
-        } else {
-          packTransposedPanels(
-            Matrix(b.row(firstN) + firstK, columns: depth, stride: b.stride), rows: depth, columns: columns,
-            width: width, into: scratch.panels)
+        if packed == nil {
+          packBlock(
+            b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns, into: scratch.panels)
         }
+        let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
         var firstM = 0
         while firstM < m {
           let rows = min(tileRows, m &- firstM)
@@ -61,7 +58,7 @@ enum NativeProduct {
           }
           let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
           rowOfTiles(
-            strip, scratch.panels, into: target, rows: rows, k: depth, alpha: alpha, base: depthBase.from(firstN),
+            strip, panels, into: target, rows: rows, k: depth, alpha: alpha, base: depthBase.from(firstN),
             scratch.edge)
           if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
           firstM &+= tileRows
@@ -70,6 +67,22 @@ enum NativeProduct {
       }
       firstK &+= depth
     } while firstK < k
+  }
+
+  /// Packs a part of B into panels.
+  static func packBlock(
+    _ b: Matrix, _ order: MatrixProduct.Order, rows: Range<Int>, columns: Range<Int>,
+    into panels: UnsafeMutablePointer<Float>
+  ) {
+    if order == .plain {
+      packPanels(
+        Matrix(b.row(rows.lowerBound) + columns.lowerBound, columns: columns.count, stride: b.stride),
+        rows: rows.count, columns: columns.count, width: width, into: panels)
+    } else {
+      packTransposedPanels(
+        Matrix(b.row(columns.lowerBound) + rows.lowerBound, columns: rows.count, stride: b.stride),
+        rows: rows.count, columns: columns.count, width: width, into: panels)
+    }
   }
 
   /// Eight rows of C, for the columns of the packed block.

@@ -3,17 +3,17 @@
 /// The last panel is as wide as the columns that are left, rounded up to a vector and filled with zeros. Panels follow
 /// each other.
 func packPanels(_ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>) {
-  var (first, panel) = (0, out)
-  while first < columns {
-    let count = min(width, columns &- first)
-    let padded = roundedToVector(count)
-    for k in 0..<rows {
+  // Whole rows at a time: the processor looks ahead along them, and not from row to row.
+  for k in 0..<rows {
+    var (first, panel) = (0, out)
+    while first < columns {
+      let count = min(width, columns &- first)
+      let padded = roundedToVector(count)
       let (from, to) = (source.row(k) + first, panel + k &* padded)
-      prefetch(from + rowsAhead &* source.stride, padded / lanes)
       forEachVector(count) { i, n in store(load(from + i, n), to + i, lanes) }
+      panel += rows &* padded
+      first &+= count
     }
-    panel += rows &* padded
-    first &+= count
   }
 }
 

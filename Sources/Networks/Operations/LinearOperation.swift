@@ -10,18 +10,19 @@ struct LinearOperation: Operation {
 
   func name(in scope: Int) -> String { String(layer.weight.name.dropLast(".weight".count)) }
 
+  /// Rows of samples are too few for it.
+  var packedWeights: [Parameter] { x.rows.maximumLength > 1 ? [layer.weight] : [] }
+
   func forward(_ program: inout Program, _ memory: Memory) {
-    let (x, y, weight, bias) = (memory[x], memory[output], memory[layer.weight], memory[layer.bias].base)
-    divide(&program, columns: layer.outputs) { rows, outputs in
-      linearForward(x, weight: weight, bias: bias, into: y, rows: rows, outputs: outputs)
-    }
+    let (x, y, layer) = (memory[x], memory[output], memory[layer])
+    divide(&program, columns: y.columns) { linearForward(x, layer, into: y, rows: $0, outputs: $1) }
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
-    let (input, dy, weight) = (memory[x], memory.gradient(ofOutput: output), memory[layer.weight])
+    let (input, dy, parameters) = (memory[x], memory.gradient(ofOutput: output), memory[layer])
     if let dx = memory.gradient(of: x) {
-      divide(&program, columns: layer.inputs) { rows, inputs in
-        linearInputBackward(dy: dy, weight: weight, dx: dx, rows: rows, inputs: inputs)
+      divide(&program, columns: input.columns) {
+        linearInputBackward(dy: dy, parameters, dx: dx, rows: $0, inputs: $1)
       }
     }
     layer.deferGradients(&program, memory, x: input, dy: dy, rows: x.rows)

@@ -12,6 +12,7 @@ struct MLPOperation: Operation {
   var inputs: [Tensor] { [x] }
   var notes: [Tensor] { [hidden] }
   var noteGradients: [Tensor] { [hidden] }
+  var packedWeights: [Parameter] { [first.weight, second.weight] }
   var scratch: Int { mlpScratch(hidden: hidden.columns) }
 
   func name(in scope: Int) -> String {
