@@ -23,12 +23,25 @@ public struct AttentionHead {
 
   var scale: Float { 1 / Float(q.columns).squareRoot() }
 
-  /// The floats of scratch memory that a backward pass needs; a forward pass needs half of it.
-  public static func scratch(queries: Int, keys: Int) -> Int { 2 * min(queries, queryBlock) * keys }
+  /// Asks for what the next head reads of a query or key: rows lie pages apart, and from the way forward they are far.
+  @inline(__always)
+  fileprivate func prefetchNext(query: Int) { prefetch(q.row(query) + q.columns, q.columns / lanes) }
+  @inline(__always)
+  fileprivate func prefetchNext(key: Int) {
+    prefetch(k.row(key) + k.columns, k.columns / lanes)
+    prefetch(v.row(key) + v.columns, v.columns / lanes)
+  }
+
+  /// The floats of scratch memory that either pass needs.
+  public static func scratch(queries: Int, keys: Int) -> Int {
+    let block = min(queries, queryBlock(keys: keys))
+    return 2 * block * keys + 2 * block
+  }
 }
 
-/// Queries are worked on in blocks, whose probabilities stay in the cache.
-private let queryBlock = 256
+/// Queries are worked on in blocks, whose probabilities stay in the cache: 256 KB of them, if there are not very many
+/// keys.
+private func queryBlock(keys: Int) -> Int { max(32, min(256, 65536 / keys)) }
 
 /// y for the queries of one head.
 ///
@@ -39,17 +52,31 @@ private let queryBlock = 256
 public func attentionForward(
   _ head: AttentionHead, into y: Matrix, logSumExp: Matrix, scratch: UnsafeMutablePointer<Float>
 ) {
-  let probabilities = Matrix(scratch, columns: head.keys)
+  let block = min(head.queries, queryBlock(keys: head.keys))
+  let weights = Matrix(scratch, columns: head.keys)
+  let (maxima, reciprocals) = (scratch + block &* head.keys, scratch + block &* head.keys + block)
   var first = 0
   while first < head.queries {
-    let count = min(queryBlock, head.queries &- first)
+    let count = min(block, head.queries &- first)
     MatrixProduct.multiply(
-      head.q.from(first), .plain, head.k, .transposed, into: probabilities, m: count, n: head.keys, k: head.q.columns,
+      head.q.from(first), .plain, head.k, .transposed, into: weights, m: count, n: head.keys, k: head.q.columns,
       alpha: head.scale, base: .zero)
-    for r in 0..<count { logSumExp.row(first &+ r)[0] = softmax(probabilities.row(r), head.keys) }
+    for r in 0..<count { (maxima[r], reciprocals[r]) = exponentiate(weights.row(r), head.keys) }
+    forEachVector(count) { i, n in
+      let sums = load(reciprocals + i, n)
+      store(load(maxima + i, n) + log(sums), maxima + i, n)
+      store(splat(1) / sums, reciprocals + i, n)
+    }
+    for r in 0..<count { logSumExp.row(first &+ r)[0] = maxima[r] }
+    let y = y.from(first)
     MatrixProduct.multiply(
-      probabilities, .plain, head.v, .plain, into: y.from(first), m: count, n: head.v.columns, k: head.keys, base: .zero
-    )
+      weights, .plain, head.v, .plain, into: y, m: count, n: head.v.columns, k: head.keys, base: .zero
+    ) { rows, columns in
+      for r in rows {
+        let (row, reciprocal) = (y.row(r) + columns.lowerBound, splat(reciprocals[r]))
+        forEachVector(columns.count) { i, n in store(load(row + i, n) * reciprocal, row + i, n) }
+      }
+    }
     first &+= count
   }
 }
@@ -64,55 +91,62 @@ public func attentionBackward(
   _ head: AttentionHead, y: Matrix, dy: Matrix, logSumExp: Matrix, dq: GradientTarget, dk: GradientTarget,
   dv: GradientTarget, scratch: UnsafeMutablePointer<Float>
 ) {
-  let probabilities = Matrix(scratch, columns: head.keys)
-  let gradients = Matrix(scratch + min(queryBlock, head.queries) * head.keys, columns: head.keys)
+  // Keys are rows here: then both products that sum over queries read their left factor as it lies.
+  let block = min(head.queries, queryBlock(keys: head.keys))
+  let size = head.q.columns
+  let ofQueries = (logSumExp: scratch + 2 &* block &* head.keys, mean: scratch + 2 &* block &* head.keys + block)
   var first = 0
   while first < head.queries {
-    let count = min(queryBlock, head.queries &- first)
+    let count = min(block, head.queries &- first)
+    let probabilities = Matrix(scratch, columns: count)
+    let gradients = Matrix(scratch + block &* head.keys, columns: count)
     let (q, dyBlock, yBlock) = (head.q.from(first), dy.from(first), y.from(first))
     MatrixProduct.multiply(
-      q, .plain, head.k, .transposed, into: probabilities, m: count, n: head.keys, k: q.columns, alpha: head.scale,
+      head.k, .plain, q, .transposed, into: probabilities, m: head.keys, n: count, k: size, alpha: head.scale,
       base: .zero)
     MatrixProduct.multiply(
-      dyBlock, .plain, head.v, .transposed, into: gradients, m: count, n: head.keys, k: head.v.columns, base: .zero)
+      head.v, .plain, dyBlock, .transposed, into: gradients, m: head.keys, n: count, k: head.v.columns, base: .zero)
     for r in 0..<count {
-      let mean = dot(dyBlock.row(r), yBlock.row(r), head.v.columns)
+      ofQueries.logSumExp[r] = logSumExp.row(first &+ r)[0]
+      ofQueries.mean[r] = dot(dyBlock.row(r), yBlock.row(r), head.v.columns)
+      head.prefetchNext(query: first &+ r)
+      prefetch(yBlock.row(r) + size, size / lanes)
+    }
+    for key in 0..<head.keys {
       softmaxBackward(
-        probabilities.row(r), gradients.row(r), logSumExp: logSumExp.row(first &+ r)[0], mean: mean, scale: head.scale,
-        head.keys)
+        probabilities.row(key), gradients.row(key), logSumExp: ofQueries.logSumExp, mean: ofQueries.mean,
+        scale: head.scale, count)
+      head.prefetchNext(key: key)
     }
     MatrixProduct.multiply(
-      probabilities, .transposed, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,
+      probabilities, .plain, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,
       base: first > 0 ? .present : dv.productBase)
     MatrixProduct.multiply(
-      gradients, .plain, head.k, .plain, into: dq.matrix.from(first), m: count, n: q.columns, k: head.keys,
-      base: dq.productBase)
-    MatrixProduct.multiply(
-      gradients, .transposed, q, .plain, into: dk.matrix, m: head.keys, n: q.columns, k: count,
+      gradients, .plain, q, .plain, into: dk.matrix, m: head.keys, n: size, k: count,
       base: first > 0 ? .present : dk.productBase)
+    MatrixProduct.multiply(
+      gradients, .transposed, head.k, .plain, into: dq.matrix.from(first), m: count, n: size, k: head.keys,
+      base: dq.productBase)
     first &+= count
   }
 }
 
-/// Makes probabilities of a row of scores; returns ln Σ e^score.
+/// Makes e^(score - largest score) of a row of scores; returns the largest one and the sum.
 @inline(__always)
-private func softmax(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> Float {
+private func exponentiate(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> (maximum: Float, sum: Float) {
   var largest = splat(-.infinity)
   forEachVector(count) { i, n in
     let scores = n == lanes ? load(row + i, n) : padded(row + i, n)
     largest = largest.replacing(with: scores, where: scores .> largest)
   }
-  let maximum = largest.max()
+  let maximum = largest.horizontalMaximum
   var total = Vector.zero
   forEachVector(count) { i, n in
     let e = masked(exp(load(row + i, n) - splat(maximum)), n)
     total += e
     store(e, row + i, n)
   }
-  let sum = total.sum()
-  let reciprocal = splat(1 / sum)
-  forEachVector(count) { i, n in store(load(row + i, n) * reciprocal, row + i, n) }
-  return maximum + log(splat(sum))[0]
+  return (maximum, total.horizontalSum)
 }
 
 /// A partial vector with -∞ where there is nothing.
@@ -123,17 +157,17 @@ private func padded(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
   return vector
 }
 
-/// From a row of scores and of gradients of probabilities: probabilities, and gradients of the unscaled scores.
+/// From a key's scores and gradients of probabilities, by query: probabilities, and gradients of the unscaled scores.
 @inline(__always)
 private func softmaxBackward(
-  _ scores: UnsafeMutablePointer<Float>, _ gradients: UnsafeMutablePointer<Float>, logSumExp: Float, mean: Float,
-  scale: Float, _ count: Int
+  _ scores: UnsafeMutablePointer<Float>, _ gradients: UnsafeMutablePointer<Float>, logSumExp: UnsafePointer<Float>,
+  mean: UnsafePointer<Float>, scale: Float, _ count: Int
 ) {
-  let (logSumExp, mean, scale) = (splat(logSumExp), splat(mean), splat(scale))
+  let scale = splat(scale)
   forEachVector(count) { i, n in
-    let p = exp(load(scores + i, n) - logSumExp)
+    let p = exp(load(scores + i, n) - load(logSumExp + i, n))
     store(p, scores + i, n)
-    store(p * (load(gradients + i, n) - mean) * scale, gradients + i, n)
+    store(p * (load(gradients + i, n) - load(mean + i, n)) * scale, gradients + i, n)
   }
 }
 
@@ -141,5 +175,5 @@ private func softmaxBackward(
 private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
   var total = Vector.zero
   forEachVector(count) { i, n in total = total.addingProduct(load(a + i, n), load(b + i, n)) }
-  return total.sum()
+  return total.horizontalSum
 }

@@ -21,13 +21,13 @@ public func modulatedLayerNormForward(
     let (shift, scale) = (shift.row(sample), scale.row(sample))
     var total = Vector.zero
     forEachVector(columns) { i, n in total += load(x + i, n) }
-    let mean = total.sum() * reciprocal
+    let mean = total.horizontalSum * reciprocal
     var squares = Vector.zero
     forEachVector(columns) { i, n in
       let centered = masked(load(x + i, n) - splat(mean), n)
       squares = squares.addingProduct(centered, centered)
     }
-    let scaling = 1 / (squares.sum() * reciprocal + layerNormEpsilon).squareRoot()
+    let scaling = 1 / (squares.horizontalSum * reciprocal + layerNormEpsilon).squareRoot()
     forEachVector(columns) { i, n in
       let normal = (load(x + i, n) - splat(mean)) * splat(scaling)
       store(load(shift + i, n).addingProduct(normal, splat(1) + load(scale + i, n)), y + i, n)
@@ -69,7 +69,9 @@ public func modulatedLayerNormBackward(
       }
       guard let dx else { continue }
       let result = dx.matrix.row(r)
-      let (meanGradient, meanProjection) = (splat(total.sum() * reciprocal), splat(projection.sum() * reciprocal))
+      let (meanGradient, meanProjection) = (
+        splat(total.horizontalSum * reciprocal), splat(projection.horizontalSum * reciprocal)
+      )
       forEachVector(columns) { i, n in
         let normal = (load(x + i, n) - mean) * scaling
         let dNormal = load(dy + i, n) * (splat(1) + load(scale + i, n))

@@ -58,6 +58,26 @@ func masked(_ vector: Vector, _ count: Int) -> Vector {
 @inline(__always)
 func splat(_ value: Float) -> Vector { Vector(repeating: value) }
 
+extension SIMD16<Float> {
+  /// The sum of all, by halves: `sum()` takes one place after the other.
+  @inline(__always)
+  var horizontalSum: Float {
+    let eight = lowHalf + highHalf
+    let four = eight.lowHalf + eight.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two.x + two.y
+  }
+
+  /// The largest of all, by halves.
+  @inline(__always)
+  var horizontalMaximum: Float {
+    let eight = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
+    let four = eight.lowHalf.replacing(with: eight.highHalf, where: eight.highHalf .> eight.lowHalf)
+    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
+    return Swift.max(two.x, two.y)
+  }
+}
+
 /// Asks for the memory of some vectors that will soon be read. Nothing happens where there is no memory.
 @inline(__always)
 func prefetch(_ pointer: UnsafePointer<Float>, _ vectors: Int) {

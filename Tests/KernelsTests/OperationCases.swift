@@ -131,14 +131,16 @@ extension OperationCase {
       forward: { b in
         for rows in b.rowParts {
           for part in Buffers.parts(outputs) {
-            linearForward(b.x[0], weight: b.x[1], bias: b.x[2].base, into: b.y, rows: rows, outputs: part)
+            let layer = LinearParameters(weight: b.x[1], bias: b.x[2].base)
+            linearForward(b.x[0], layer, into: b.y, rows: rows, outputs: part)
           }
         }
       },
       backward: { b in
         for rows in b.rowParts {
           for part in Buffers.parts(b.sizes.columns) {
-            linearInputBackward(dy: b.dy, weight: b.x[1], dx: b.dx[0], rows: rows, inputs: part)
+            let layer = LinearParameters(weight: b.x[1], bias: nil)
+            linearInputBackward(dy: b.dy, layer, dx: b.dx[0], rows: rows, inputs: part)
           }
         }
         for part in Buffers.parts(outputs) {

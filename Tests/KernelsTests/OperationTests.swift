@@ -82,7 +82,8 @@ struct OperationTests {
     let (x, weight) = (Table(4, 17, of: &numbers), Table(6, 17, of: &numbers))
     let (input, factor, output) = (StridedMemory(x), StridedMemory(weight), StridedMemory(rows: 4, columns: 6))
     defer { withExtendedLifetime((input, factor)) {} }
-    linearForward(input.matrix, weight: factor.matrix, bias: nil, into: output.matrix, rows: 0..<4, outputs: 0..<6)
+    let layer = LinearParameters(weight: factor.matrix, bias: nil)
+    linearForward(input.matrix, layer, into: output.matrix, rows: 0..<4, outputs: 0..<6)
     let difference = Difference(
       "the output", got: output.table, expected: Twin.linear(x, weight: weight, bias: Table(1, 6) { _, _ in 0 }))
     #expect(difference.relative < 1e-6, "\(difference)")

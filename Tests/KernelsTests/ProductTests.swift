@@ -41,11 +41,9 @@ struct ProductTests {
     let y = StridedMemory(rows: rows, columns: outputs)
     let gradients = before.map { accumulates ? StridedMemory($0) : StridedMemory(rows: $0.rows, columns: $0.columns) }
     let targets = gradients.map { GradientTarget($0.matrix, accumulates: accumulates) }
-    linearForward(
-      memory[0].matrix, weight: memory[1].matrix, bias: memory[2].matrix.base, into: y.matrix, rows: 0..<rows,
-      outputs: 0..<outputs)
-    linearInputBackward(
-      dy: memory[3].matrix, weight: memory[1].matrix, dx: targets[0], rows: 0..<rows, inputs: 0..<inputs)
+    let layer = LinearParameters(weight: memory[1].matrix, bias: memory[2].matrix.base)
+    linearForward(memory[0].matrix, layer, into: y.matrix, rows: 0..<rows, outputs: 0..<outputs)
+    linearInputBackward(dy: memory[3].matrix, layer, dx: targets[0], rows: 0..<rows, inputs: 0..<inputs)
     linearWeightBackward(
       memory[0].matrix, dy: memory[3].matrix, dWeight: targets[1], rows: rows, outputs: 0..<outputs, inputs: 0..<inputs)
     linearBiasBackward(dy: memory[3].matrix, dBias: targets[2], rows: rows, outputs: 0..<outputs)
@@ -54,6 +52,43 @@ struct ProductTests {
       let difference = Difference(name, got: got.table, expected: wanted)
       #expect(difference.relative < 3e-6 && !got.isOverrun, "\(difference)")
     }
+  }
+}
+
+@Suite("Packed factors")
+struct PackedFactorTests {
+  @Test(
+    "A product with a factor that was packed in parts is the same to the last bit",
+    arguments: [[9, 16, 48], [20, 49, 50], [12, 385, 47], [100, 400, 770], [9, 770, 1], [8, 5, 7]], 1...3)
+  func packed(sizes: [Int], parts: Int) {
+    let (rows, inputs, outputs) = (sizes[0], sizes[1], sizes[2])
+    var numbers = Numbers(seed: UInt64(inputs))
+    let memory = [(rows, inputs), (outputs, inputs), (1, outputs), (rows, outputs)].map {
+      StridedMemory(Table($0.0, $0.1, of: &numbers))
+    }
+    defer { withExtendedLifetime(memory) {} }
+    let (weight, bias) = (memory[1].matrix, memory[2].matrix.base)
+    let panels = UnsafeMutablePointer<Float>.allocate(
+      capacity: max(1, PackedFactor.count(outputs: outputs, inputs: inputs)))
+    defer { panels.deallocate() }
+    func run(_ forward: PackedFactor?, _ back: PackedFactor?) -> [Table] {
+      let (y, dx) = (StridedMemory(rows: rows, columns: outputs), StridedMemory(rows: rows, columns: inputs))
+      for part in 0..<parts { forward?.pack(part, of: parts) }
+      linearForward(
+        memory[0].matrix, LinearParameters(weight: weight, bias: bias, packed: forward), into: y.matrix, rows: 0..<rows,
+        outputs: 0..<outputs)
+      for part in 0..<parts { back?.pack(part, of: parts) }
+      linearInputBackward(
+        dy: memory[3].matrix, LinearParameters(weight: weight, bias: bias, packed: back),
+        dx: GradientTarget(dx.matrix, accumulates: false), rows: 0..<rows, inputs: 0..<inputs)
+      return [y.table, dx.table]
+    }
+    guard MatrixProduct.backend == .native else { return }
+    let got = run(
+      PackedFactor(forward: weight, outputs: outputs, at: panels),
+      PackedFactor(back: weight, outputs: outputs, at: panels))
+    let isSame = got == run(nil, nil)
+    #expect(isSame)
   }
 }
 

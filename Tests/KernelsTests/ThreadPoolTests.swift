@@ -105,6 +105,32 @@ struct ThreadPoolTests {
     #expect(clashes.areAll(0), "two tasks had the same scratch memory at a time")
   }
 
+  @Test("Deferred tasks run once, after what came before `runDeferred` and before what comes after", arguments: 1...3)
+  func deferral(threads: Int) throws {
+    let pool = try ThreadPool(threads: threads)
+    let samples = Samples(maximum: 5)
+    let rows = Rows(samples, length: 4)
+    let (before, deferred, after) = (Counts(20), Counts(9), Counts(20))
+    let early = Counts(2)
+    var program = Program(threads: threads)
+    program.deferTasks(2) { task in
+      if !before.areAll(1) { early.add(0) }
+      deferred.add(task)
+    }
+    program.rows(rows) { for r in $0 { before.add(r) } }
+    program.deferTasks(7) { deferred.add(2 + $0) }
+    program.runDeferred()
+    program.rows(rows) {
+      if !deferred.areAll(1) { early.add(1) }
+      for r in $0 { after.add(r) }
+    }
+    // Nothing is left to run.
+    program.runDeferred()
+    pool.run(program)
+    #expect(before.areAll(1) && deferred.areAll(1) && after.areAll(1))
+    #expect(early.areAll(0))
+  }
+
   @Test("Results do not depend on which thread comes first", arguments: 2...4)
   func scheduling(threads: Int) throws {
     let pool = try ThreadPool(threads: threads)
@@ -117,7 +143,9 @@ struct ThreadPoolTests {
     defer { withExtendedLifetime((x, weight, h)) {} }
     let (input, factor, hidden, output, sum) = (x.matrix, weight.matrix, h.matrix, y.matrix, gradient.matrix)
     var program = Program(threads: threads)
-    program.rows(rows) { linearForward(input, weight: factor, bias: nil, into: hidden, rows: $0, outputs: 0..<20) }
+    program.rows(rows) {
+      linearForward(input, LinearParameters(weight: factor, bias: nil), into: hidden, rows: $0, outputs: 0..<20)
+    }
     program.rows(rows) { geluForward(hidden, into: output, rows: $0) }
     program.tasks(threads) {
       linearWeightBackward(

@@ -12,14 +12,14 @@ private struct EightSums {
     @inline(__always)
     get {
       switch index {
-      case 0: s0.sum()
-      case 1: s1.sum()
-      case 2: s2.sum()
-      case 3: s3.sum()
-      case 4: s4.sum()
-      case 5: s5.sum()
-      case 6: s6.sum()
-      default: s7.sum()
+      case 0: s0.horizontalSum
+      case 1: s1.horizontalSum
+      case 2: s2.horizontalSum
+      case 3: s3.horizontalSum
+      case 4: s4.horizontalSum
+      case 5: s5.horizontalSum
+      case 6: s6.horizontalSum
+      default: s7.horizontalSum
       }
     }
   }
