@@ -5,12 +5,7 @@
 public func geluForward(_ u: Matrix, into y: Matrix, rows: Range<Int>) {
   for r in rows {
     let (u, result) = (u.row(r), y.row(r))
-    @inline(__always)
-    func compute(_ i: Int, _ n: Int) {
-      let u = load(u + i, n)
-      store(u * logistic(doubledArgument(u)), result + i, n)
-    }
-    forEachVector(y.columns, compute)
+    forEachVector(y.columns) { i, n in store(gelu(load(u + i, n)), result + i, n) }
   }
 }
 
@@ -31,6 +26,9 @@ public func geluBackward(_ u: Matrix, gradient: Matrix, rows: Range<Int>) {
     forEachVector(u.columns, compute)
   }
 }
+
+@inline(__always)
+private func gelu(_ u: Vector) -> Vector { u * logistic(doubledArgument(u)) }
 
 /// Twice the argument of tanh.
 @inline(__always)

@@ -4,12 +4,7 @@
 public func siluForward(_ x: Matrix, into y: Matrix, rows: Range<Int>) {
   for r in rows {
     let (x, result) = (x.row(r), y.row(r))
-    @inline(__always)
-    func compute(_ i: Int, _ n: Int) {
-      let x = load(x + i, n)
-      store(x * logistic(x), result + i, n)
-    }
-    forEachVector(y.columns, compute)
+    forEachVector(y.columns) { i, n in store(silu(load(x + i, n)), result + i, n) }
   }
 }
 
@@ -27,3 +22,6 @@ public func siluBackward(_ x: Matrix, dy: Matrix, dx: GradientTarget, rows: Rang
     forEachVector(dx.matrix.columns, compute)
   }
 }
+
+@inline(__always)
+private func silu(_ x: Vector) -> Vector { x * logistic(x) }
