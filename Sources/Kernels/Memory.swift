@@ -20,7 +20,7 @@ public struct MemoryError: Error, CustomStringConvertible {
 
   /// What is wanted, how much of it, and what the machine has.
   public var description: String {
-    let (needed, present) = (inGigabytes(bytes), inGigabytes(physicalMemory()))
+    let (needed, present) = (inGigabytes(bytes), inGigabytes(availableMemory()))
     return "\(purpose) must fit into memory, got a need of \(needed) GB on a machine of \(present) GB"
   }
 }
@@ -57,13 +57,26 @@ public final class FloatMemory: @unchecked Sendable {
   /// end the process later, when it is written to.
   public static func check(count: Int, for purpose: String) throws {
     let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-    guard !overflow, bytes <= physicalMemory() else {
+    guard !overflow, bytes <= availableMemory() else {
       throw MemoryError(bytes: overflow ? .max : bytes, purpose: purpose)
     }
   }
 }
 
-private func physicalMemory() -> Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+/// The machine's memory, or the part of it that a container may use.
+private func availableMemory() -> Int {
+  let physical = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+  // Of Linux's control groups, version 2 and 1. Without a limit the file says "max", or a number beyond the machine.
+  for path in ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"] {
+    guard let file = fopen(path, "r") else { continue }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 32)
+    guard fgets(&line, Int32(line.count), file) != nil else { continue }
+    let limit = Int(strtoll(line, nil, 10))
+    if limit > 0 { return min(limit, physical) }
+  }
+  return physical
+}
 
 private func inGigabytes(_ bytes: Int) -> String {
   let tenths = bytes / 100_000_000

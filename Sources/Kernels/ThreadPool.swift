@@ -49,6 +49,25 @@ public final class ThreadPool: @unchecked Sendable {
       }
       workers.append(worker)
     }
+    do { try takeBuffers() } catch {
+      stop()
+      throw error
+    }
+  }
+
+  /// Has each thread take the memory that products need, while an error can still be told.
+  private func takeBuffers() throws {
+    let failure = Mutex<MemoryError?>(nil)
+    var program = Program(threads: threads)
+    let arrived = Atomic<Int>(0)
+    program.tasks(threads) { [threads] _ in
+      do { try MatrixProduct.takeBuffer() } catch { failure.withLock { $0 = error as? MemoryError } }
+      // Each thread takes one task, and all of them have a buffer at the same time.
+      arrived.add(1, ordering: .relaxed)
+      while arrived.load(ordering: .relaxed) < threads { sched_yield() }
+    }
+    run(program)
+    if let failure = failure.withLock({ $0 }) { throw failure }
   }
 
   deinit { stop() }
@@ -64,11 +83,13 @@ public final class ThreadPool: @unchecked Sendable {
 
   /// Runs a program made for as many threads, and returns when all of it is done.
   public func run(_ program: Program) {
-    OpenBLASSettings.withSingleThread {
-      guard threads > 1 else { return team.execute(program, thread: 0) }
-      team.begin(program)
-      team.execute(program, thread: 0)
-    }
+    guard MatrixProduct.backend == .openBLAS else { return execute(program) }
+    OpenBLASSettings.withSingleThread { execute(program) }
+  }
+
+  private func execute(_ program: Program) {
+    if threads > 1 { team.begin(program) }
+    team.execute(program, thread: 0)
   }
 }
 

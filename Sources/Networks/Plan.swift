@@ -128,7 +128,7 @@ public final class Plan {
   /// Makes a value again that was not kept, and before it those that it is made of.
   private func recompute(_ tensor: Tensor, _ program: inout Program) {
     guard tensor.isRecomputed, recomputed.insert(tensor).inserted else { return }
-    guard let (operation, _) = recorder.operations.first(where: { $0.operation.output == tensor }) else { return }
+    guard let operation = recorder.producer(of: tensor) else { return }
     for input in operation.inputs { recompute(input.root, &program) }
     guard let buffers = valueBuffers[tensor], buffers.back != buffers.forward else { return }
     memory.place(tensor, at: address(buffers.back))
@@ -138,7 +138,7 @@ public final class Plan {
   /// A tensor that was divided must have got a gradient in all of its columns.
   private func checkGradient(of tensor: Tensor) {
     guard !memory.hasBegun(tensor) else { return }
-    let parts = recorder.operations.flatMap(\.operation.inputs).filter { $0.whole == tensor && memory.hasBegun($0) }
+    let parts = (recorder.partsRead[tensor] ?? []).filter(memory.hasBegun)
     let columns = Set(parts.map(\.firstColumn)).count * (parts.first?.columns ?? 0)
     precondition(columns == tensor.columns, "an output has no gradient, or not in all of its columns")
   }
@@ -228,9 +228,7 @@ private struct Lifetimes {
     guard tensor.isRecomputed else { return forward.extend(tensor, to: time) }
     let isFirst = back[tensor] == nil
     back.extend(tensor, to: time)
-    guard isFirst, let (operation, _) = recorder.operations.first(where: { $0.operation.output == tensor }) else {
-      return
-    }
+    guard isFirst, let operation = recorder.producer(of: tensor) else { return }
     for input in operation.inputs + operation.notes { need(input.root, at: time, recorder, &forward, &back) }
   }
 }

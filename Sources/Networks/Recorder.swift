@@ -14,6 +14,10 @@ public final class Recorder {
   public let samples: Samples
   private(set) var operations: [(operation: any Operation, scope: Int)] = []
   private(set) var inputs: [Tensor] = []
+  /// The operation of which each tensor is the output, by its number.
+  private var producers: [Tensor: Int] = [:]
+  /// The parts that were read of tensors that were divided.
+  private(set) var partsRead: [Tensor: Set<Tensor>] = [:]
   private var scope = 0
 
   /// Begins a recording.
@@ -66,7 +70,14 @@ public final class Recorder {
       precondition(!input.isDivided, "a tensor that was divided is read in parts only")
       input.isReadWhole = true
     }
+    for input in operation.inputs {
+      if let whole = input.whole { partsRead[whole, default: []].insert(input) }
+    }
+    producers[operation.output] = operations.count
     operations.append((operation, scope))
     return operation.output
   }
+
+  /// The operation of which a tensor is the output; nil for inputs and notes.
+  func producer(of tensor: Tensor) -> (any Operation)? { producers[tensor].map { operations[$0].operation } }
 }

@@ -209,6 +209,31 @@ def test_images_beyond_any_machine_are_a_memory_error() -> None:
         refuses(lambda: trainer.generate(n=2**20, steps=2), "memory", kind=speediff.SpeeDiffMemoryError)
 
 
+LIMITED_LATER = """
+    import resource, signal
+    import tiny_trainers as t
+    signal.alarm(20)
+    trainer = t.create(threads=2)
+    size = int(open("/proc/self/statm").read().split()[0]) * 4096
+    resource.setrlimit(resource.RLIMIT_AS, (size + (16 << 20), resource.RLIM_INFINITY))
+    try:
+        trainer.step(t.images(), t.labels())
+    except t.speediff.SpeeDiffMemoryError:
+        pass
+    print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+@pytest.mark.parametrize("product", ["native", "openblas"])
+def test_a_limit_set_after_the_trainer_was_made_does_not_hang_a_step(
+    product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenBLAS waits for memory for its buffers, so it has them from the start."""
+    monkeypatch.setenv("SPEEDIFF_MATRIX_PRODUCT", product)
+    assert in_a_child(LIMITED_LATER) == "done"
+
+
 LIMITED = """
     import resource, sys
     import numpy as np

@@ -316,6 +316,40 @@ def test_a_forked_child_gets_an_error_and_ends_and_the_parent_goes_on() -> None:
     assert in_a_child(FORKED, "3") == "done"
 
 
+FORKED_IN_A_STEP = """
+    import os, threading, warnings
+    import tiny_trainers as t
+    warnings.simplefilter("ignore")
+    trainer, over = t.create(threads=1), False
+    x, y = t.images(), t.labels()
+    def work():
+        while not over:
+            trainer.step(x, y)
+    thread = threading.Thread(target=work)
+    thread.start()
+    statuses = []
+    for _ in range(200):
+        pid = os.fork()
+        if pid == 0:
+            with t.create(threads=1) as own:
+                own.step(x, y)
+            os._exit(0)
+        statuses.append(os.waitpid(pid, 0)[1])
+    over = True
+    thread.join()
+    print({status: statuses.count(status) for status in set(statuses)})
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork()")
+@pytest.mark.parametrize("product", ["native", "openblas"])
+def test_a_child_forked_while_another_thread_trains_has_trainers_of_its_own(
+    product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEEDIFF_MATRIX_PRODUCT", product)
+    assert in_a_child(FORKED_IN_A_STEP) == "{0: 200}"
+
+
 def test_a_sampler_that_learns_may_be_shared() -> None:
     shared = sampler(sampling=speediff.sampling.Adaptive(bins=10))
     with create(shared) as one, create(shared) as other:

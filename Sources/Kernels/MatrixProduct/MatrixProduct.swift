@@ -32,6 +32,16 @@ package enum MatrixProduct {
     return chosen ?? (speediff_has_wide_vectors() != 0 ? .native : .openBLAS)
   }()
 
+  /// Takes the memory that the calling thread's products need.
+  ///
+  /// - Throws: `MemoryError` if it cannot be had.
+  static func takeBuffer() throws {
+    switch backend {
+    case .native: try NativeProduct.takeScratch()
+    case .openBLAS: try OpenBLASSettings.takeBuffer()
+    }
+  }
+
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
   ///
   /// - Parameters:

@@ -147,6 +147,13 @@ enum NativeProduct {
       base: base)
   }
 
+  /// Takes the calling thread's memory for packing.
+  static func takeScratch() throws {
+    guard ProductScratch.take() != nil else {
+      throw MemoryError(bytes: ProductScratch.bytes, purpose: "a thread's memory for packing")
+    }
+  }
+
   private static let stripSize = blockRows * tileRows
   /// The floats of a block's panels, of two strips of A and of a tile.
   fileprivate static let sizes = (panels: blockRows * blockColumns, strips: 2 * stripSize, edge: tileRows * width)
@@ -164,17 +171,25 @@ private struct ProductScratch {
     return key
   }()
 
-  /// The calling thread's, made at its first product and freed when it ends.
+  static var bytes: Int {
+    let sizes = NativeProduct.sizes
+    return (sizes.panels + sizes.strips + sizes.edge) * MemoryLayout<Float>.stride
+  }
+
+  /// The calling thread's memory, freed when it ends; nil if it cannot be had.
+  static func take() -> UnsafeMutableRawPointer? {
+    if let memory = pthread_getspecific(key) { return memory }
+    var memory: UnsafeMutableRawPointer?
+    guard posix_memalign(&memory, 4096, bytes) == 0 else { return nil }
+    pthread_setspecific(key, memory)
+    return memory
+  }
+
+  /// The same for a thread that took it when its pool was made, or that uses none.
   static var current: ProductScratch {
     let sizes = NativeProduct.sizes
-    var memory = pthread_getspecific(key)
-    if memory == nil {
-      let bytes = (sizes.panels + sizes.strips + sizes.edge) * MemoryLayout<Float>.stride
-      posix_memalign(&memory, 4096, bytes)
-      pthread_setspecific(key, memory)
-    }
-    // 1 MB; where not even that is to be had, the process is past saving.
-    let base = memory!.assumingMemoryBound(to: Float.self)
+    guard let memory = take() else { preconditionFailure("a product has no memory for packing") }
+    let base = memory.assumingMemoryBound(to: Float.self)
     return ProductScratch(panels: base, strips: base + sizes.panels, edge: base + sizes.panels + sizes.strips)
   }
 }

@@ -1,5 +1,4 @@
 import COpenBLAS
-import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -15,15 +14,39 @@ package enum OpenBLASSettings {
     var users = 0
     var threadsBefore: Int32 = 1
     var isChecked = false
+    /// Whether this process was copied in mid-use: its setting is not the one to go back to.
+    var isCopy = false
   }
 
-  private static let state = Mutex(State())
+  // Under the mutex.
+  nonisolated(unsafe) private static var state = State()
+
+  /// Held while a process is copied, so that no child begins with a mutex of a thread that it does not have.
+  nonisolated(unsafe) private static let mutex: UnsafeMutablePointer<pthread_mutex_t> = {
+    let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    pthread_mutex_init(mutex, nil)
+    pthread_atfork(
+      { pthread_mutex_lock(OpenBLASSettings.mutex) }, { pthread_mutex_unlock(OpenBLASSettings.mutex) },
+      {
+        if OpenBLASSettings.state.users > 0 { OpenBLASSettings.state.isCopy = true }
+        OpenBLASSettings.state.users = 0
+        pthread_mutex_unlock(OpenBLASSettings.mutex)
+      })
+    return mutex
+  }()
+
+  private static func withLock(_ body: (inout State) -> Void) {
+    pthread_mutex_lock(mutex)
+    body(&state)
+    pthread_mutex_unlock(mutex)
+  }
 
   /// Runs `body` with OpenBLAS on the threads that call it: its own pool, which spins, would fight with ours.
   package static func withSingleThread<Result>(_ body: () throws -> Result) rethrows -> Result {
-    state.withLock { state in
+    withLock { state in
       if state.users == 0 {
-        state.threadsBefore = openblas_get_num_threads()
+        if !state.isCopy { state.threadsBefore = openblas_get_num_threads() }
+        state.isCopy = false
         if !state.isChecked { chooseKernels() }
         state.isChecked = true
         openblas_set_num_threads(1)
@@ -31,12 +54,32 @@ package enum OpenBLASSettings {
       state.users += 1
     }
     defer {
-      state.withLock { state in
+      withLock { state in
         state.users -= 1
         if state.users == 0 { openblas_set_num_threads(state.threadsBefore) }
       }
     }
     return try body()
+  }
+
+  /// Has OpenBLAS take the calling thread's buffer, for which it would otherwise wait without end in the middle of a step.
+  ///
+  /// - Throws: `MemoryError` if the system does not give as much.
+  static func takeBuffer() throws {
+    // On x86-64 it is of 128 MB, of which little is written to.
+    let bytes = 160 << 20
+    let trial = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let trial, trial != MAP_FAILED else { throw MemoryError(bytes: bytes, purpose: "OpenBLAS's buffer") }
+    munmap(trial, bytes)
+    // Smaller products do without.
+    let side = 160
+    let memory = UnsafeMutablePointer<Float>.allocate(capacity: 2 * side * side)
+    defer { memory.deallocate() }
+    memory.initialize(repeating: 0, count: 2 * side * side)
+    let (factor, result) = (Matrix(memory, columns: side), Matrix(memory + side * side, columns: side))
+    withSingleThread {
+      MatrixProduct.multiply(factor, .plain, factor, .plain, into: result, m: side, n: side, k: side, base: .zero)
+    }
   }
 
   /// The kernels that OpenBLAS uses, such as "SkylakeX".
