@@ -37,7 +37,7 @@ def measure(case: cases.Case, kinds: list[str], threads: int, seed: int, rounds:
         contenders = start(stack, kinds, case, threads, seed)
         libraries = start(stack, list(LIBRARIES), case, threads, seed)
         checked = check(case, contenders)
-        seconds, faults, products = take_turns(contenders, libraries, rounds)
+        seconds, faults, products, sustained = take_turns(contenders, libraries, rounds)
         memory = {kind: contender.ask("memory") for kind, contender in contenders.items()}
         if memory["speediff"]["torch"]:
             sys.exit("SpeeDiff's process has imported torch: its memory means nothing")
@@ -61,7 +61,7 @@ def measure(case: cases.Case, kinds: list[str], threads: int, seed: int, rounds:
             "page_faults_per_step": faults,
             "memory_bytes": memory,
             "update_seconds": {kind: summary(s) for kind, s in updates.items()},
-            "floor": floor(case, contenders["speediff"].about["parameters"], least, bandwidth),
+            "floor": floor(case, contenders["speediff"].about["parameters"], least, sustained, bandwidth),
         }
 
 

@@ -177,6 +177,8 @@ def answer(contender: Any, request: dict[str, Any]) -> dict[str, Any]:
             return {**memory(), "imports": contender.import_bytes, "torch": "torch" in sys.modules}
         case "step" | "update":
             return timed(contender, request)
+        case "square":
+            return {"seconds": contender.square(request["times"])}
         case other:
             result: dict[str, Any] = getattr(contender, other)()
             return result

@@ -60,6 +60,10 @@ class Library:
             for gemm, call in zip(self.gemms, self.calls, strict=True)
         ]
 
+    def square(self, times: int) -> float:
+        """Seconds of the square product, the mean of as many."""
+        return stretch(self.calls[0], times)
+
 
 def stretch(call: Callable[[], Any], times: int) -> float:
     """Seconds of a call among as many, after one that brings the data near."""
@@ -143,7 +147,11 @@ LIBRARIES = {"torch.mm": PyTorchLibrary, "OpenBLAS": OpenBLASLibrary}
 
 
 def floor(
-    case: cases.Case, parameters: int, seconds: dict[str, list[float]], bandwidth: dict[str, float]
+    case: cases.Case,
+    parameters: int,
+    seconds: dict[str, list[float]],
+    sustained: dict[str, list[float]],
+    bandwidth: dict[str, float],
 ) -> dict[str, Any]:
     """The least time of a step: its operations at the peak of sgemm, and its update at the bandwidth.
 
@@ -151,6 +159,7 @@ def floor(
         case: What is computed.
         parameters: How many the update goes over.
         seconds: For each library, the least of each product in the order of `Library.gemms`.
+        sustained: For each library, seconds of the square product in stretches as long as a step.
         bandwidth: Bytes per second by pass.
     """
     gemms = [(cases.SQUARE, 0), *cases.gemms(case)]
@@ -172,6 +181,8 @@ def floor(
         "peak_flops_per_second": peak,
         "peak_library": library,
         "peak_product": product,
+        "sustained_flops_per_second": cases.SQUARE.flops
+        / min(s for all_ in sustained.values() for s in all_),
         "square_flops_per_second": max(r[cases.SQUARE.name] for r in rates.values()),
         "flops_per_second": rates,
         "products_seconds": cases.flops(case) / peak,

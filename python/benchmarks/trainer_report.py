@@ -10,7 +10,7 @@ from rich.table import Table
 from trainer_cases import Case
 from trainer_contenders import NAMES
 
-PEAKS = ("peak_flops_per_second", "square_flops_per_second")
+PEAKS = ("peak_flops_per_second", "square_flops_per_second", "sustained_flops_per_second")
 
 
 def table(title: str, *headers: str, words: int = 1) -> Table:
@@ -71,7 +71,7 @@ def floor_table(results: dict[str, Any]) -> Table:
         "The floor of SpeeDiff's step: operations of the network's products at the best sgemm (then: each "
         "linear layer at the best rate of its own shape), bytes of AdamW + EMA at the best bandwidth; minima",
         *("case", "GFLOP", "best sgemm, GFLOP/s", "products, ms", "by shape", "update, ms", "floor", "step"),
-        *("share of best sgemm", "of the square's", "floor / step"),
+        *("share of best sgemm", "of the square's", "of the square's over as long as a step", "floor / step"),
     )
     for found in results.values():
         f, step = found["floor"], found["step_seconds"]["speediff"]["min"]

@@ -20,6 +20,8 @@ TOLERANCES = {"eager": (1e-4, 1e-3), "compile": (1e-4, 1e-3), "bf16": (5e-2, 2e-
 CHECKED_STEPS = 3
 PAUSE = 0.05
 """Seconds between turns, in which the threads of the last contender stop spinning."""
+SQUARE_SECONDS = 0.065
+"""About what the square product takes."""
 TURN = 0.25
 """Seconds of steps in a turn, at least."""
 
@@ -74,12 +76,18 @@ def check(case: Case, contenders: dict[str, Contender]) -> dict[str, Any]:
 
 def take_turns(
     contenders: dict[str, Contender], libraries: dict[str, Contender], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, int], dict[str, list[list[float]]]]:
-    """Seconds of every step, page faults of one, and seconds of the libraries' products, round by round."""
-    longest = max(contender.ask("step", 2)["seconds"][1] for contender in contenders.values())
+) -> tuple[dict[str, list[float]], dict[str, int], dict[str, list[list[float]]], dict[str, list[float]]]:
+    """Seconds of every step, page faults of one, and seconds of the libraries' products, round by round.
+
+    The last are of the square product in stretches as long as SpeeDiff's step: a slow moment meets both.
+    """
+    first = {kind: contender.ask("step", 2)["seconds"][1] for kind, contender in contenders.items()}
+    longest = max(first.values())
+    squares = max(2, round(first["speediff"] / SQUARE_SECONDS))
     times = max(1, math.ceil(TURN / longest))
     seconds: dict[str, list[float]] = {kind: [] for kind in contenders}
     products: dict[str, list[list[float]]] = {kind: [] for kind in libraries}
+    sustained: dict[str, list[float]] = {kind: [] for kind in libraries}
     faults = {}
     for _ in range(rounds):
         for kind, contender in contenders.items():
@@ -90,7 +98,8 @@ def take_turns(
         for kind, library in libraries.items():
             time.sleep(PAUSE)
             products[kind].append(library.ask("products"))
-    return seconds, faults, products
+            sustained[kind].append(library.ask("square", squares)["seconds"])
+    return seconds, faults, products, sustained
 
 
 def take_turns_updating(
