@@ -1,7 +1,7 @@
 # make demo       set everything up, and train a small DiT twice, uniformly and with SpeeD (under ten minutes on two cores)
 # make test       set everything up, and run every check that CI runs
 # make test-long  the checks that take longer: frequencies over 10⁸ draws and more
-# make bench      the cost of a draw, beside what a training script would use instead
+# make bench      the cost of a draw and of a training step on the CPU, beside what a user would take instead
 # make build      the native library alone, for this machine's instruction set
 # make readme     the README's tables of methods, from the methods
 # make format     format Swift and Python
@@ -47,6 +47,7 @@ test-long: $(VENV)/.ready-for-test build
 bench: $(VENV)/.ready-for-bench build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
 	$(BIN)/python python/benchmarks/per_step.py
+	$(BIN)/python python/benchmarks/trainer.py --quick
 
 build:
 	scripts/build.sh

@@ -30,7 +30,7 @@ DEFAULTS: Settings = {
     "method": "speed", "prediction": "epsilon", "strata": "none", "normalize": False,
     "schedule": None, "timesteps": None, "beta_start": None, "beta_end": None, "fraction": None,
     "betas": None, "alphas_cumprod": None, "zero_terminal_snr": False,
-    "steps": 5000, "batch_size": 64, "accumulation": 1, "lr": None, "warmup": 100, "weight_decay": 0.0,
+    "steps": 8000, "batch_size": 64, "accumulation": 1, "lr": None, "warmup": 100, "weight_decay": 0.0,
     "ema_decay": 0.999, "clip": None, "label_dropout": 0.1, "seed": 0,
 }  # fmt: skip
 """Every setting by its flag's name, with what holds where the user gives none."""
