@@ -100,7 +100,7 @@ def measure_growth(
         contenders = {str(i): start(stack, [kind], size, threads, seed)[kind] for i, size in enumerate(sizes)}
         for contender in contenders.values():
             contender.ask("check")
-        seconds, _, _ = take_turns(contenders, {}, rounds)
+        seconds, *_ = take_turns(contenders, {}, rounds)
         updates: list[float] = []
         for _ in range(rounds):
             updates += contenders["0"].ask("update", 2)["seconds"]

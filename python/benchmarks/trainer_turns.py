@@ -83,7 +83,7 @@ def take_turns(
     """
     first = {kind: contender.ask("step", 2)["seconds"][1] for kind, contender in contenders.items()}
     longest = max(first.values())
-    squares = max(2, round(first["speediff"] / SQUARE_SECONDS))
+    squares = max(2, round(first.get("speediff", longest) / SQUARE_SECONDS))
     times = max(1, math.ceil(TURN / longest))
     seconds: dict[str, list[float]] = {kind: [] for kind in contenders}
     products: dict[str, list[list[float]]] = {kind: [] for kind in libraries}
