@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from . import (
     _progress,
     _samples,
     _schedule_flags,
+    _subcommand,
     _training_flags,
     _training_loop,
     _validation,
@@ -23,6 +23,8 @@ from ._step_log import StepLog
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
+    import argparse
+
     from ._datasets import Dataset
     from ._run import Run
     from ._training_settings import Settings
@@ -46,15 +48,14 @@ examples:
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
-    parser = subparsers.add_parser(
+    parser = _subcommand.add(
+        subparsers,
         "compare",
-        help="train with several methods, and compare them by area",
+        run,
+        summary="train with several methods, and compare them by area",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     parser.add_argument(
         "--methods",
         metavar="METHOD,…",

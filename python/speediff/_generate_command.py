@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _pictures, _progress, _run
+from . import _arguments, _pictures, _progress, _run, _subcommand
 from ._samples import MAX_ROWS, label_name
 from .errors import SpeeDiffValueError, unknown_name
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from ._dataset_arrays import Labels
@@ -35,15 +35,14 @@ examples:
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
-    parser = subparsers.add_parser(
+    parser = _subcommand.add(
+        subparsers,
         "generate",
-        help="generate images from a checkpoint",
+        run,
+        summary="generate images from a checkpoint",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     parser.add_argument("checkpoint", metavar="RUN.safetensors", help="what `speediff train` wrote")
     what = parser.add_argument_group("what")
     labels = what.add_mutually_exclusive_group()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _arguments, _schedule_flags
+from . import __version__, _arguments, _schedule_flags, _subcommand
 from ._method_text import MethodReader
 from ._recipe import PREDICTIONS
 from ._rich_tables import load
@@ -14,6 +13,7 @@ from .errors import SpeeDiffError, SpeeDiffValueError
 from .plan import Plan, make_plan
 
 if TYPE_CHECKING:
+    import argparse
     from types import ModuleType
 
     from .sampler import TimestepSampler
@@ -43,15 +43,14 @@ PRESET_FLAGS = ("k", "lam", "tau", "r")
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
-    parser = subparsers.add_parser(
+    parser = _subcommand.add(
+        subparsers,
         "plan",
-        help="areas, P, w and emphasis of a schedule and a method",
+        run,
+        summary="areas, P, w and emphasis of a schedule and a method",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     _schedule_flags.add_to(parser)
     method = parser.add_argument_group("method")
     method.add_argument(

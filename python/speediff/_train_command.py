@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _arguments, _progress, _samples, _training_flags, _training_loop
+from . import _arguments, _progress, _samples, _subcommand, _training_flags, _training_loop
 from ._run import open_run
 
 if TYPE_CHECKING:
+    import argparse
+
     from ._run import Run
 
 DESCRIPTION = """\
@@ -31,15 +32,14 @@ examples:
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
-    parser = subparsers.add_parser(
+    parser = _subcommand.add(
+        subparsers,
         "train",
-        help="train a DiT on the CPU",
+        run,
+        summary="train a DiT on the CPU",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     parser.add_argument(
         "--method",
         metavar="METHOD",

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from training_runs import write_images, write_latents
 
 import speediff
 
@@ -25,3 +26,15 @@ def ctrl_c_is_heard() -> Iterator[None]:
 def linear() -> speediff.NoiseSchedule:
     """The paper's schedule."""
     return speediff.NoiseSchedule.linear(1000)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of images with labels."""
+    return write_images(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of latents."""
+    return write_latents(tmp_path_factory.mktemp("data"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from training_runs import QUICK, losses, train, write_images, write_latents
+from training_runs import QUICK, losses, train
 
 import speediff
 
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("tqdm")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_images(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_latents(tmp_path_factory.mktemp("data"))
 
 
 def test_a_run_writes_its_files(images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from training_runs import QUICK, TINY, fails, losses, train, write_images, write_latents
+from training_runs import QUICK, TINY, fails, losses, train
 
 import speediff
 
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("tqdm")
 pytest.importorskip("PIL")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_images(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_latents(tmp_path_factory.mktemp("data"))
 
 
 def test_what_cannot_be_written_is_named(

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from training_runs import QUICK, TINY, fails, losses, train, write_images, write_latents
+from training_runs import QUICK, TINY, fails, losses, train
 
 import speediff
 from speediff.cli import main
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("tqdm")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_images(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_latents(tmp_path_factory.mktemp("data"))
 
 
 RESUMABLE = [
