@@ -66,9 +66,11 @@ package enum MatrixProduct {
         for r in 0..<m { c.row(r).update(from: row, count: n) }
         adds = true
       }
-      cblas_sgemm(
-        Int32(SPEEDIFF_ROW_MAJOR), orderA.rawValue, orderB.rawValue, Int32(m), Int32(n), Int32(k), alpha, a.base,
-        Int32(a.stride), b.base, Int32(b.stride), adds ? 1 : 0, c.base, Int32(c.stride))
+      OpenBLASSettings.withoutFork {
+        cblas_sgemm(
+          Int32(SPEEDIFF_ROW_MAJOR), orderA.rawValue, orderB.rawValue, Int32(m), Int32(n), Int32(k), alpha, a.base,
+          Int32(a.stride), b.base, Int32(b.stride), adds ? 1 : 0, c.base, Int32(c.stride))
+      }
       finish(0..<m, 0..<n)
     }
   }

@@ -21,24 +21,61 @@ package enum OpenBLASSettings {
   // Under the mutex.
   nonisolated(unsafe) private static var state = State()
 
-  /// Held while a process is copied, so that no child begins with a mutex of a thread that it does not have.
-  nonisolated(unsafe) private static let mutex: UnsafeMutablePointer<pthread_mutex_t> = {
-    let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    pthread_mutex_init(mutex, nil)
-    pthread_atfork(
-      { pthread_mutex_lock(OpenBLASSettings.mutex) }, { pthread_mutex_unlock(OpenBLASSettings.mutex) },
-      {
-        if OpenBLASSettings.state.users > 0 { OpenBLASSettings.state.isCopy = true }
-        OpenBLASSettings.state.users = 0
-        pthread_mutex_unlock(OpenBLASSettings.mutex)
-      })
-    return mutex
-  }()
+  /// Locks that a process is copied under, so that no child begins with one of a thread that it does not have: not
+  /// with `settings`, and not with those that OpenBLAS holds within a product.
+  private struct Locks {
+    let settings = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    /// Held for reading by every product.
+    let products = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
+
+    init() {
+      pthread_mutex_init(settings, nil)
+      initializeProducts()
+      pthread_atfork(
+        {
+          pthread_rwlock_wrlock(OpenBLASSettings.locks.products)
+          pthread_mutex_lock(OpenBLASSettings.locks.settings)
+        },
+        {
+          pthread_mutex_unlock(OpenBLASSettings.locks.settings)
+          pthread_rwlock_unlock(OpenBLASSettings.locks.products)
+        },
+        {
+          if OpenBLASSettings.state.users > 0 { OpenBLASSettings.state.isCopy = true }
+          OpenBLASSettings.state.users = 0
+          pthread_mutex_unlock(OpenBLASSettings.locks.settings)
+          // Its writer was the parent's thread, which this one does not count as.
+          OpenBLASSettings.locks.initializeProducts()
+        })
+    }
+
+    func initializeProducts() {
+      #if canImport(Glibc)
+        // Products that follow one another would keep a fork waiting.
+        var kind = pthread_rwlockattr_t()
+        pthread_rwlockattr_init(&kind)
+        pthread_rwlockattr_setkind_np(&kind, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
+        pthread_rwlock_init(products, &kind)
+      #else
+        pthread_rwlock_init(products, nil)
+      #endif
+    }
+  }
+
+  nonisolated(unsafe) private static let locks = Locks()
 
   private static func withLock(_ body: (inout State) -> Void) {
-    pthread_mutex_lock(mutex)
+    pthread_mutex_lock(locks.settings)
     body(&state)
-    pthread_mutex_unlock(mutex)
+    pthread_mutex_unlock(locks.settings)
+  }
+
+  /// Runs a product, during which no thread copies the process.
+  @inline(__always)
+  static func withoutFork(_ product: () -> Void) {
+    pthread_rwlock_rdlock(locks.products)
+    product()
+    pthread_rwlock_unlock(locks.products)
   }
 
   /// Runs `body` with OpenBLAS on the threads that call it: its own pool, which spins, would fight with ours.
