@@ -12,13 +12,13 @@ from patches import apply_patch, read_patch
 from peer_stand_ins import PARTS, PATCHES, put_together
 
 NAMES = sorted(path.stem for path in PATCHES.glob("*.patch"))
-PAGE = PATCHES / "README.md"
+PAGE = PATCHES.parent / "migrate.md"
 
 
 def test_every_patch_has_a_stand_in_and_a_place_on_the_page() -> None:
     assert sorted(PARTS) == NAMES
     for name in NAMES:
-        assert f"({name}.patch)" in PAGE.read_text()
+        assert f"(migrate/{name}.patch)" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)

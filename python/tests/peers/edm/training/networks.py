@@ -14,7 +14,9 @@ class EDMPrecond(torch.nn.Module):
         self.seen.append({"sigma": sigma.detach().reshape(-1).clone(), "x": x.detach().clone(), **model_kwargs})
         sigma = sigma.to(torch.float32).reshape(-1, 1, 1, 1)
         total = sigma ** 2 + self.sigma_data ** 2
-        return x * self.sigma_data ** 2 / total + self.model(x / total.sqrt()) * sigma * self.sigma_data / total.sqrt()
+        D_x = x * self.sigma_data ** 2 / total + self.model(x / total.sqrt()) * sigma * self.sigma_data / total.sqrt()
+        self.seen[-1]["D"] = D_x.detach().clone()
+        return D_x
 
 
 VPPrecond = VEPrecond = FDM_EDMPrecond = FDM_VPPrecond = FDM_VEPrecond = EDMPrecond
