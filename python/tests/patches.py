@@ -1,8 +1,8 @@
 """Unified diffs, as far as the migration patches need them.
 
-GNU patch looks for a hunk near the line that its header names, and goes by the hunk's own lines. The stand-ins are
-shorter than the files that the patches are for, so that only the lines count here: the context and the lines to be
-taken away, together, must occur exactly once.
+GNU patch begins its search at the line that a hunk's header names, and goes by the hunk's own lines. The
+stand-ins are shorter than the files that the patches are for, so that only these lines count here: context
+and what is taken away, together, must occur exactly once.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+import torch
 from patches import apply_patch
 
 if TYPE_CHECKING:
@@ -67,3 +69,14 @@ def patched(
         for module, content in list(sys.modules.items()):
             if str(getattr(content, "__file__", None)).startswith(str(root)):
                 del sys.modules[module]
+
+
+def batches(count: int, n: int) -> list[torch.Tensor]:
+    """The same images every time."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(n, 2, 4, 4, generator=generator) for _ in range(count)]
+
+
+def close(actual: float, expected: torch.Tensor) -> None:
+    """Two losses in float32."""
+    assert actual == pytest.approx(expected.item(), rel=1e-6)

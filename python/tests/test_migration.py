@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from peer_stand_ins import patched
+from peer_stand_ins import batches, close, patched
 
 import speediff
 from speediff.torch import SigmaSampler, TimestepSampler
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINEAR = speediff.NoiseSchedule.linear(1000)
-
-
-def batches(count: int, n: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(n, 2, 4, 4, generator=generator) for _ in range(count)]
-
-
-def close(actual: float, expected: torch.Tensor) -> None:
-    assert actual == pytest.approx(expected.item(), rel=1e-6)
 
 
 def speed(seed: int = 0, **options: Any) -> TimestepSampler:
@@ -39,7 +30,7 @@ def speed(seed: int = 0, **options: Any) -> TimestepSampler:
 
 def test_dit_weighs_the_mse_alone_and_saves_the_sampler(tmp_path: Path) -> None:
     args = SimpleNamespace(
-        global_seed=3, epochs=1, ckpt_every=2, model="DiT-XL/2", vae="ema",
+        global_seed=3, epochs=1, ckpt_every=2, model="DiT-XL/2", vae="ema", results_dir=None,
         loader=[(x, torch.zeros(6, dtype=torch.int64)) for x in batches(3, 6)],
     )  # fmt: skip
     with patched("dit", tmp_path) as load:
@@ -53,6 +44,22 @@ def test_dit_weighs_the_mse_alone_and_saves_the_sampler(tmp_path: Path) -> None:
     resumed = speed(prediction="epsilon")
     resumed.load_state_dict(torch.load(tmp_path / "sampler.pt", weights_only=True))
     assert torch.equal(resumed.sample(6)[0], diffusion.seen[2]["t"])
+
+
+def test_uniform_and_uniform_is_the_objective_of_before(tmp_path: Path) -> None:
+    def change(text: str) -> str:
+        return text.replace('"asymmetric", "change_aware"', '"uniform", "uniform"')
+
+    with patched("dit", tmp_path, change=change) as load:
+        args = SimpleNamespace(
+            global_seed=3, epochs=1, ckpt_every=9, model="DiT-XL/2", vae="ema", results_dir=None,
+            loader=[(x, torch.zeros(64, dtype=torch.int64)) for x in batches(4, 64)],
+        )  # fmt: skip
+        diffusion, losses, _ = load("train").main(args)
+    for seen, loss in zip(diffusion.seen, losses, strict=True):
+        close(loss, (seen["error"] + seen["vb"]).mean())
+    t = torch.cat([seen["t"] for seen in diffusion.seen]).double()
+    assert abs(t.mean() - 499.5) < 4 * 1000 / (12 * len(t)) ** 0.5
 
 
 # guided-diffusion and MDT
@@ -147,7 +154,9 @@ def check_edm_calls(net: Any, losses: list[torch.Tensor], sampler: SigmaSampler)
         assert torch.equal(call["sigma"], sigma)
         noise = (call["x"] - images) / sigma.reshape(-1, 1, 1, 1)
         assert 0.5 < noise[sigma > 1e-2].std() < 1.5
-        torch.testing.assert_close(loss, w.reshape(-1, 1, 1, 1) * (call["D"] - images) ** 2, rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            loss, w.reshape(-1, 1, 1, 1) * (call["D"] - images) ** 2, rtol=1e-6, atol=0
+        )
 
 
 @pytest.mark.parametrize("precond", ["edm", "vp", "ve"])
@@ -172,6 +181,21 @@ def test_edm_starts_anew_from_a_foreign_network(tmp_path: Path) -> None:
         edm_run(load, tmp_path, "edm")
         net, _ = edm_run(load, tmp_path, "edm", seed=8, resume=tmp_path / "network-snapshot.pkl")
     assert torch.equal(net.seen[0]["sigma"], SigmaSampler.edm(seed=8, accumulation=2).sample(3)[0])
+
+
+def test_edm_takes_a_sampling_in_the_line_of_its_loop(tmp_path: Path) -> None:
+    sampling = "speediff.sampling.LogNormal(p_mean=-0.4, p_std=1.0)"
+
+    def change(text: str) -> str:
+        call = "accumulation=num_accumulation_rounds"
+        return text.replace(call, f"{call}, sampling={sampling}").replace(
+            "import copy", "import copy, speediff"
+        )
+
+    with patched("edm", tmp_path, change=change) as load:
+        net, losses = edm_run(load, tmp_path, "edm")
+    own = speediff.sampling.LogNormal(p_mean=-0.4, p_std=1.0)
+    check_edm_calls(net, losses, SigmaSampler.edm(seed=7, accumulation=2, sampling=own))
 
 
 @pytest.mark.parametrize("precond", ["fdm_edm", "fdm_vp", "fdm_ve"])
@@ -212,160 +236,3 @@ def test_speed_draws_by_the_number_of_the_step(tmp_path: Path) -> None:
         assert torch.equal(seen["t"], t)
         close(loss, (w * seen["error"] + seen["vb"]).mean())
     assert torch.equal(resumed.diffusion.seen[0]["t"], runner.diffusion.seen[2]["t"])
-
-
-# diffusers
-
-
-def script_arguments(folder: Path, **options: Any) -> SimpleNamespace:
-    arguments = {
-        "pretrained_model_name_or_path": str(folder / "model"),
-        "output_dir": folder,
-        "resume_from_checkpoint": None,
-        "train_dataloader": [*batches(3, 4), *batches(1, 3)],
-        "gradient_accumulation_steps": 2,
-        "seed": 5,
-        "snr_gamma": None,
-        "weighting_scheme": "none",
-    }
-    return SimpleNamespace(**{**arguments, **options})
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_text_to_image_weighs_each_sample_and_saves_the_sampler(tmp_path: Path, prediction: str) -> None:
-    from diffusers import DDPMScheduler
-
-    table = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-    DDPMScheduler(prediction_type=prediction, **table).save_pretrained(tmp_path / "model" / "scheduler")
-    with patched("diffusers-text-to-image", tmp_path, "examples/text_to_image") as load:
-        script = load("train_text_to_image")
-        seen = script.main(script_arguments(tmp_path))
-        more = script.main(
-            script_arguments(tmp_path, resume_from_checkpoint=tmp_path, train_dataloader=batches(1, 4))
-        )
-    sampler = TimestepSampler.speed(speediff.NoiseSchedule.scaled_linear(1000), seed=5)
-    for call in seen + more:
-        t, w = sampler.sample(len(call["t"]))
-        assert torch.equal(call["t"], t)
-        close(call["loss"], (w * (call["pred"] - call["target"]).square().mean(dim=(1, 2, 3))).mean())
-
-
-@pytest.mark.parametrize("precondition", [0, 1])
-def test_flow_matching_gets_time_steps_that_its_scheduler_knows(tmp_path: Path, precondition: int) -> None:
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    scheduler.save_pretrained(tmp_path / "model" / "scheduler")
-    options = {"precondition_outputs": precondition}
-    with patched("diffusers-sd3", tmp_path, "examples/dreambooth") as load:
-        script = load("train_dreambooth_lora_sd3")
-        seen = script.main(script_arguments(tmp_path, **options))
-        options |= {"resume_from_checkpoint": tmp_path, "train_dataloader": batches(1, 4)}
-        more = script.main(script_arguments(tmp_path, **options))
-    sigmas = scheduler.sigmas.double().numpy()[::-1].copy()
-    schedule = speediff.NoiseSchedule.from_alphas_cumprod((1 - sigmas) ** 2 / ((1 - sigmas) ** 2 + sigmas**2))
-    sampler = TimestepSampler.speed(schedule, seed=5)
-    for call in seen + more:
-        step, w = sampler.sample(len(call["t"]))
-        assert torch.equal(call["t"], scheduler.timesteps.flip(0)[step])
-        close(call["loss"], (w * (call["pred"] - call["target"]).square().mean(dim=(1, 2, 3))).mean())
-
-
-@pytest.mark.parametrize(
-    ("precondition", "prediction", "forms"),
-    [(0, "flow", lambda sigma: sigma**-2), (1, "sample", lambda sigma: sigma**-4)],
-)
-def test_preconditioned_outputs_take_the_weights_of_x0(
-    tmp_path: Path, precondition: int, prediction: str, forms: Any
-) -> None:
-    """The loss on x₀ is σ² times the flow loss: `sigma_sqrt` of the flow loss, σ⁻², becomes σ⁻⁴."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    scheduler.save_pretrained(tmp_path / "model" / "scheduler")
-
-    def change(text: str) -> str:
-        return text.replace('"asymmetric", "change_aware"', '"uniform", "sigma_sqrt"')
-
-    with patched("diffusers-sd3", tmp_path, "examples/dreambooth", change) as load:
-        arguments = script_arguments(tmp_path, precondition_outputs=precondition)
-        (call, *_) = load("train_dreambooth_lora_sd3").main(arguments)
-    w = forms(call["t"] / 1000)
-    assert call["loss"] == pytest.approx(
-        (w * (call["pred"] - call["target"]).square().mean(dim=(1, 2, 3))).mean().item(), rel=1e-4
-    ), prediction
-
-
-@pytest.mark.parametrize("name", ["diffusers-text-to-image", "diffusers-sd3"])
-def test_accumulation_may_be_added_where_batches_are_equal(tmp_path: Path, name: str) -> None:
-    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
-
-    folder, script = {
-        "diffusers-text-to-image": ("examples/text_to_image", "train_text_to_image"),
-        "diffusers-sd3": ("examples/dreambooth", "train_dreambooth_lora_sd3"),
-    }[name]
-    scheduler = DDPMScheduler() if script == "train_text_to_image" else FlowMatchEulerDiscreteScheduler()
-    scheduler.save_pretrained(tmp_path / "model" / "scheduler")
-
-    def change(text: str) -> str:
-        return text.replace(
-            "seed=args.seed or 0", "seed=args.seed or 0, accumulation=args.gradient_accumulation_steps"
-        )
-
-    with patched(name, tmp_path, folder, change) as load:
-        arguments = script_arguments(tmp_path, precondition_outputs=0, train_dataloader=batches(4, 4))
-        seen = load(script).main(arguments)
-    sampler = TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware", seed=5)
-    for step in range(2):
-        whole, _ = sampler.sample(8, step=step)
-        assert torch.equal(torch.cat([call["t"] for call in seen[2 * step : 2 * step + 2]]), whole)
-
-
-def test_accelerate_saves_and_loads_a_sampler(tmp_path: Path) -> None:
-    accelerate = pytest.importorskip("accelerate")
-    accelerator = accelerate.Accelerator(cpu=True)
-    sampler = speed(seed=1)
-    accelerator.register_for_checkpointing(sampler)
-    sampler.sample(4)
-    accelerator.save_state(str(tmp_path / "state"))
-    expected = sampler.sample(4)[0]
-    sampler.sample(4)
-    accelerator.load_state(str(tmp_path / "state"))
-    assert torch.equal(sampler.sample(4)[0], expected)
-
-
-# sd-scripts
-
-
-@pytest.mark.parametrize("zero_snr", [False, True])
-@pytest.mark.parametrize("v", [False, True])
-@pytest.mark.parametrize("gamma", [None, 5.0])
-def test_sd_scripts_leaves_validation_alone(
-    tmp_path: Path, zero_snr: bool, v: bool, gamma: float | None
-) -> None:
-    if gamma and zero_snr and not v:
-        pytest.skip("min(S, γ)/S has no value at S = 0 in sd-scripts")
-    args = SimpleNamespace(
-        seed=2, zero_terminal_snr=zero_snr, v_parameterization=v, min_snr_gamma=gamma,
-        min_timestep=None, max_timestep=None, gradient_accumulation_steps=1,
-    )  # fmt: skip
-    with patched("sd-scripts", tmp_path) as load:
-        trainer = load("train_network").NetworkTrainer()
-        losses = trainer.train(args, [*batches(2, 4), *batches(1, 3)])
-    schedule = speediff.NoiseSchedule.scaled_linear(1000)
-    if zero_snr:
-        schedule = schedule.zero_terminal_snr()
-    sampler = TimestepSampler.speed(schedule, seed=2)
-    snr = torch.from_numpy(schedule.alphas_cumprod / (1 - schedule.alphas_cumprod))
-    for number, (call, loss) in enumerate(zip(trainer.seen, losses, strict=True)):
-        expected = call["error"].double()
-        if number % 2:
-            assert (call["t"] == 400).all()
-        else:
-            t, w = sampler.sample(len(call["t"]))
-            assert torch.equal(call["t"], t)
-            expected = expected * w
-        if gamma:
-            s = snr[call["t"]]
-            expected = expected * s.clamp(max=gamma) / (s + 1 if v else s)
-        assert loss == pytest.approx(expected.mean().item(), rel=1e-4 if zero_snr or gamma else 1e-6)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from patches import apply_patch, read_patch
 from peer_stand_ins import PARTS, PATCHES, put_together
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = sorted(path.stem for path in PATCHES.glob("*.patch"))
 PAGE = PATCHES.parent / "migrate.md"

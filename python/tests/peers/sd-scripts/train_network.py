@@ -9,13 +9,12 @@ from toys import ToyModel
 from library.utils import setup_logging, add_logging_arguments
 
 setup_logging()
+add_logging_arguments(None)
 
 
 class NetworkTrainer:
     def get_noise_scheduler(self, args, device):
-        noise_scheduler = DDPMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, clip_sample=False
-        )
+        noise_scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False)
         if args.zero_terminal_snr:
             custom_train_functions.fix_noise_scheduler_betas_for_zero_terminal_snr(noise_scheduler)
         return noise_scheduler
@@ -26,8 +25,9 @@ class NetworkTrainer:
         return loss
 
     def process_batch(self, latents, unet, noise_scheduler, args):
-        noise, noisy_latents, timesteps = train_util.get_noise_noisy_latents_and_timesteps(args, noise_scheduler, latents)
-        noise_pred = unet(noisy_latents, timesteps)
+        draw = train_util.get_noise_noisy_latents_and_timesteps
+        noise, noisy, timesteps = draw(args, noise_scheduler, latents)
+        noise_pred = unet(noisy, timesteps)
         target = noise_scheduler.get_velocity(latents, noise, timesteps) if args.v_parameterization else noise
         loss = (noise_pred - target).square().mean(dim=[1, 2, 3])
         self.seen.append({"t": timesteps, "error": loss.detach()})

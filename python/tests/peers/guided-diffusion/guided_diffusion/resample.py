@@ -2,31 +2,24 @@
 
 from abc import ABC, abstractmethod
 
-import numpy as np
 import torch as th
 
 
 class ScheduleSampler(ABC):
     @abstractmethod
-    def weights(self):
-        pass
-
     def sample(self, batch_size, device):
-        p = self.weights() / np.sum(self.weights())
-        indices = np.random.choice(len(p), size=(batch_size,), p=p)
-        scale = 1 / (len(p) * p[indices])
-        return th.from_numpy(indices).long().to(device), th.from_numpy(scale).float().to(device)
+        """Time steps and their weights."""
 
 
 class UniformSampler(ScheduleSampler):
     def __init__(self, diffusion):
         self.diffusion = diffusion
 
-    def weights(self):
-        return np.ones(self.diffusion.num_timesteps)
+    def sample(self, batch_size, device):
+        return th.randint(self.diffusion.num_timesteps, (batch_size,), device=device), th.ones(batch_size)
 
 
 class LossAwareSampler(ScheduleSampler):
     @abstractmethod
     def update_with_local_losses(self, local_ts, local_losses):
-        pass
+        """What the loop calls for each micro-batch."""

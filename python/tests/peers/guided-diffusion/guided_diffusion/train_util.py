@@ -1,7 +1,5 @@
 """Structure of openai/guided-diffusion, train_util.py: `TrainLoop` with its micro-batches and its resuming by a number."""
 
-import functools
-
 from torch.optim import AdamW
 
 from . import dist_util
@@ -13,16 +11,12 @@ class TrainLoop:
     def __init__(
         self, *, model, diffusion, data, batch_size, microbatch, lr, resume_checkpoint, schedule_sampler=None
     ):
-        self.model = model
-        self.diffusion = diffusion
-        self.data = data
-        self.batch_size = batch_size
-        self.microbatch = microbatch if microbatch > 0 else batch_size
+        self.model, self.diffusion, self.data = model, diffusion, data
+        self.batch_size, self.microbatch = batch_size, microbatch if microbatch > 0 else batch_size
         self.lr = lr
         self.resume_checkpoint = resume_checkpoint
         self.schedule_sampler = schedule_sampler or UniformSampler(diffusion)
-        self.step = 0
-        self.resume_step = 0
+        self.step = self.resume_step = 0
         self.losses = []
 
         self._load_and_sync_parameters()
@@ -33,7 +27,7 @@ class TrainLoop:
 
     def _load_and_sync_parameters(self):
         if self.resume_checkpoint:
-            self.resume_step = int(self.resume_checkpoint.split("model")[-1].split(".")[0])
+            self.resume_step = int(self.resume_checkpoint[-len("000000.pt") : -len(".pt")])
 
     def run_step(self, batch, cond):
         self.forward_backward(batch, cond)
@@ -42,28 +36,15 @@ class TrainLoop:
 
     def forward_backward(self, batch, cond):
         self.mp_trainer.zero_grad()
-        for i in range(0, batch.shape[0], self.microbatch):
-            micro = batch[i : i + self.microbatch].to(dist_util.dev())
-            micro_cond = {
-                k: v[i : i + self.microbatch].to(dist_util.dev())
-                for k, v in cond.items()
-            }
+        for first in range(0, len(batch), self.microbatch):
+            part = slice(first, first + self.microbatch)
+            micro = batch[part].to(dist_util.dev())
+            micro_cond = {name: values[part] for name, values in cond.items()}
             t, weights = self.schedule_sampler.sample(micro.shape[0], dist_util.dev())
 
-            compute_losses = functools.partial(
-                self.diffusion.training_losses,
-                self.model,
-                micro,
-                t,
-                model_kwargs=micro_cond,
-            )
-            losses = compute_losses()
-
+            losses = self.diffusion.training_losses(self.model, micro, t, model_kwargs=micro_cond)
             if isinstance(self.schedule_sampler, LossAwareSampler):
-                self.schedule_sampler.update_with_local_losses(
-                    t, losses["loss"].detach()
-                )
-
+                self.schedule_sampler.update_with_local_losses(t, losses["loss"].detach())
             loss = (losses["loss"] * weights).mean()
             self.losses.append(loss.item())
             self.mp_trainer.backward(loss)

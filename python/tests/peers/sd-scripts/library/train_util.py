@@ -4,19 +4,15 @@ import torch
 
 
 def get_timesteps(min_timestep, max_timestep, b_size, device):
-    if min_timestep < max_timestep:
-        timesteps = torch.randint(min_timestep, max_timestep, (b_size,), device="cpu")
-    else:
-        timesteps = torch.full((b_size,), max_timestep, device="cpu")
-    return timesteps.long().to(device)
+    if min_timestep == max_timestep:
+        return torch.full((b_size,), max_timestep, device=device)
+    return torch.randint(min_timestep, max_timestep, (b_size,), device=device)
 
 
 def get_noise_noisy_latents_and_timesteps(args, noise_scheduler, latents):
-    noise = torch.randn_like(latents, device=latents.device)
-    b_size = latents.shape[0]
-    min_timestep = 0 if args.min_timestep is None else args.min_timestep
-    max_timestep = noise_scheduler.config.num_train_timesteps if args.max_timestep is None else args.max_timestep
+    noise = torch.randn_like(latents)
+    b_size = len(latents)
+    min_timestep, max_timestep = args.min_timestep or 0, args.max_timestep or len(noise_scheduler.betas)
     timesteps = get_timesteps(min_timestep, max_timestep, b_size, latents.device)
 
-    noisy_latents = noise_scheduler.add_noise(latents, noise, timesteps)
-    return noise, noisy_latents, timesteps
+    return noise, noise_scheduler.add_noise(latents, noise, timesteps), timesteps

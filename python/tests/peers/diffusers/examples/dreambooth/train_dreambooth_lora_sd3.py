@@ -28,38 +28,25 @@ def main(args):
     if args.resume_from_checkpoint:
         accelerator.load_state(args.resume_from_checkpoint)
 
-    def get_sigmas(timesteps, n_dim=4, dtype=torch.float32):
-        sigmas = noise_scheduler_copy.sigmas.to(device=accelerator.device, dtype=dtype)
-        schedule_timesteps = noise_scheduler_copy.timesteps.to(accelerator.device)
-        timesteps = timesteps.to(accelerator.device)
-        step_indices = [(schedule_timesteps == t).nonzero().item() for t in timesteps]
-        return sigmas[step_indices].flatten().reshape(-1, *[1] * (n_dim - 1))
+    def get_sigmas(timesteps):
+        (steps,) = zip(*((noise_scheduler_copy.timesteps == t).nonzero().flatten().tolist() for t in timesteps))
+        return noise_scheduler_copy.sigmas[list(steps)].reshape(-1, 1, 1, 1)
 
     seen = []
     for model_input in args.train_dataloader:
             with accelerator.accumulate(transformer):
-                noise = torch.randn_like(model_input)
-                bsz = model_input.shape[0]
-                u = compute_density_for_timestep_sampling(
-                    weighting_scheme=args.weighting_scheme, batch_size=bsz, logit_mean=0.0, logit_std=1.0, mode_scale=1.29
-                )
+                noise, bsz = torch.randn_like(model_input), len(model_input)
+                u = compute_density_for_timestep_sampling(args.weighting_scheme, bsz, 0.0, 1.0, 1.29)
                 indices = (u * noise_scheduler_copy.config.num_train_timesteps).long()
                 timesteps = noise_scheduler_copy.timesteps[indices].to(device=model_input.device)
-                sigmas = get_sigmas(timesteps, n_dim=model_input.ndim, dtype=model_input.dtype)
-                noisy_model_input = (1.0 - sigmas) * model_input + sigmas * noise
-                model_pred = transformer(noisy_model_input, timesteps)
+                sigmas = get_sigmas(timesteps)
+                noisy = torch.lerp(model_input, noise, sigmas)
+                model_pred = transformer(noisy, timesteps)
                 if args.precondition_outputs:
-                    model_pred = model_pred * (-sigmas) + noisy_model_input
+                    model_pred = noisy - sigmas * model_pred
                 weighting = compute_loss_weighting_for_sd3(weighting_scheme=args.weighting_scheme, sigmas=sigmas)
-                if args.precondition_outputs:
-                    target = model_input
-                else:
-                    target = noise - model_input
-                loss = torch.mean(
-                    (weighting.float() * (model_pred.float() - target.float()) ** 2).reshape(target.shape[0], -1),
-                    1,
-                )
-                loss = loss.mean()
+                target = model_input if args.precondition_outputs else noise - model_input
+                loss = (weighting * (model_pred - target).square()).mean()
                 seen.append({"t": timesteps, "pred": model_pred.detach(), "target": target, "loss": loss.item()})
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:

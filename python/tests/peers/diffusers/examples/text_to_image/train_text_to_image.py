@@ -23,17 +23,11 @@ def main(args):
     seen = []
     for latents in args.train_dataloader:
             with accelerator.accumulate(unet):
-                noise = torch.randn_like(latents)
-                bsz = latents.shape[0]
-                # Sample a random timestep for each image
+                noise, bsz = torch.randn_like(latents), len(latents)
                 timesteps = torch.randint(0, noise_scheduler.config.num_train_timesteps, (bsz,), device=latents.device)
-                timesteps = timesteps.long()
-                noisy_latents = noise_scheduler.add_noise(latents, noise, timesteps)
-                if noise_scheduler.config.prediction_type == "epsilon":
-                    target = noise
-                elif noise_scheduler.config.prediction_type == "v_prediction":
-                    target = noise_scheduler.get_velocity(latents, noise, timesteps)
-                model_pred = unet(noisy_latents, timesteps)
+                model_pred = unet(noise_scheduler.add_noise(latents, noise, timesteps), timesteps)
+                v = noise_scheduler.config.prediction_type == "v_prediction"
+                target = noise_scheduler.get_velocity(latents, noise, timesteps) if v else noise
                 if args.snr_gamma is None:
                     loss = F.mse_loss(model_pred.float(), target.float(), reduction="mean")
                 else:
