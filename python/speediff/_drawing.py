@@ -78,8 +78,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
     def step(self) -> int:
         """The training step of the next batch, counted from 0.
 
-        May be set, to continue a run of which only the step was saved: the first call of that step comes next.
-        What was learned from losses stays as it is, hence `state_dict` for methods that learn.
+        May be set, to continue a run of which only the step was saved: the first call of that step comes
+        next. What was learned from losses stays as it is: methods that learn need `state_dict`.
         """
         return self._ahead.next_call() // self.recipe.drawing.accumulation
 

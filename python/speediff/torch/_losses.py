@@ -38,15 +38,15 @@ def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = 
     if first not in terms:
         raise SpeeDiffValueError(f"terms must have 'mse', or 'loss' with on='loss', got {sorted(terms)}")
     mse, vb = terms[first], terms.get("vb") if first == "mse" else None
-    for name, value in (("weights", weights), (f"terms['{first}']", mse), ("terms['vb']", vb)):
+    for name, value in ((f"terms['{first}']", mse), ("weights", weights), ("terms['vb']", vb)):
         if value is None:
             continue
         if not isinstance(value, torch.Tensor):
             raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(value).__name__}")
         if value.shape != mse.shape or value.ndim != 1:
             raise SpeeDiffValueError(
-                f"{name} must have one entry for each sample, as terms['{first}'] of shape {tuple(mse.shape)}, "
-                f"got {tuple(value.shape)}"
+                f"{name} must have one entry for each sample, as many as terms['{first}'] of shape "
+                f"{tuple(mse.shape)}, got {tuple(value.shape)}"
             )
         if value.device != mse.device:
             raise SpeeDiffValueError(

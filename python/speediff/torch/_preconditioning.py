@@ -96,7 +96,9 @@ class Preconditioned(torch.nn.Module):
             scale, noise = 1 / total.sqrt(), sigma.log() / 4
         elif isinstance(process, processes.VP):
             d, m = process.beta_d, process.beta_min
-            t = ((m**2 + 2 * d * (1 + sigma**2).log()).sqrt() - m) / d
+            # t solves ½·d·t² + m·t = ln(1+σ²), in the form that does not cancel for small σ.
+            log = torch.log1p(sigma**2)
+            t = 2 * log / ((m**2 + 2 * d * log).sqrt() + m)
             out, scale, noise = -sigma, 1 / (sigma**2 + 1).sqrt(), (_VP_STEPS - 1) * t
         else:
             out, noise = sigma, (0.5 * sigma).log()
