@@ -236,3 +236,19 @@ def test_speed_draws_by_the_number_of_the_step(tmp_path: Path) -> None:
         assert torch.equal(seen["t"], t)
         close(loss, (w * seen["error"] + seen["vb"]).mean())
     assert torch.equal(resumed.diffusion.seen[0]["t"], runner.diffusion.seen[2]["t"])
+
+
+def test_the_released_code_of_speed_is_a_preset(tmp_path: Path) -> None:
+    def change(text: str) -> str:
+        made = 'TimestepSampler.for_scheduler(self, "asymmetric", "change_aware")'
+        preset = 'TimestepSampler.speed(schedule_from(self), 5, 0.6, preset="official")'
+        return text.replace(made, preset).replace("TimestepSampler\n", "TimestepSampler, schedule_from\n")
+
+    with patched("speed", tmp_path, change=change) as load:
+        runner = load("runner").Experiment()
+        losses = runner.train(batches(2, 6))
+    sampler = speed(preset="official")
+    for seen, loss in zip(runner.diffusion.seen, losses, strict=True):
+        t, w = sampler.sample(6)
+        assert torch.equal(seen["t"], t)
+        close(loss, (w * seen["error"] + seen["vb"]).mean())

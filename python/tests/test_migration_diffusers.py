@@ -141,6 +141,9 @@ def test_sd_scripts_leaves_validation_alone(
     with patched("sd-scripts", tmp_path) as load:
         trainer = load("train_network").NetworkTrainer()
         losses = trainer.train(args, [*batches(2, 4), *batches(1, 3)])
+        # Another script of that repository, whose scheduler has no sampler.
+        draw = load("library.train_util").get_noise_noisy_latents_and_timesteps
+        assert draw(args, DDPMScheduler(), batches(1, 4)[0])[2].max() < 1000
     schedule = speediff.NoiseSchedule.scaled_linear(1000)
     if zero_snr:
         schedule = schedule.zero_terminal_snr()
