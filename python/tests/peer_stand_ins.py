@@ -1,0 +1,82 @@
+"""Stand-ins for other trainers, with the patches of docs/migrate applied."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from patches import apply_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+PEERS = Path(__file__).parent / "peers"
+PATCHES = Path(__file__).resolve().parents[2] / "docs" / "migrate"
+
+PARTS = {
+    "dit": {"dit": "."},
+    "guided-diffusion": {"guided-diffusion": "."},
+    "mdt": {"guided-diffusion/guided_diffusion": "masked_diffusion", "mdt": "."},
+    "edm": {"edm": "."},
+    "fdm": {"edm": ".", "fdm": "."},
+    "speed": {"speed": "."},
+    "diffusers-text-to-image": {"diffusers/examples/text_to_image": "examples/text_to_image"},
+    "diffusers-sd3": {"diffusers/examples/dreambooth": "examples/dreambooth"},
+    "sd-scripts": {"sd-scripts": "."},
+}
+"""Which folders of `peers` a stand-in is put together from: MDT and FDM derive from others."""
+
+
+def put_together(name: str, root: Path) -> None:
+    """The stand-in as it was before the patch."""
+    for source, target in PARTS[name].items():
+        shutil.copytree(PEERS / source, root / target, dirs_exist_ok=True)
+    shutil.copy(PEERS / "toys.py", root)
+
+
+@contextmanager
+def patched(
+    name: str, root: Path, folder: str = ".", change: Callable[[str], str] | None = None
+) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports modules of a patched stand-in, and forgets them at the end.
+
+    Args:
+        name: The patch's.
+        root: An empty folder.
+        folder: Where its scripts lie.
+        change: Changes the text of the patched files further.
+    """
+    put_together(name, root)
+    apply_patch(PATCHES / f"{name}.patch", root)
+    if change is not None:
+        for file in root.glob("**/*.py"):
+            file.write_text(change(file.read_text()))
+    paths = [str(root / folder), str(root)]
+    sys.path[:0] = paths
+    importlib.invalidate_caches()
+    try:
+        yield importlib.import_module
+    finally:
+        for path in paths:
+            sys.path.remove(path)
+        for module, content in list(sys.modules.items()):
+            if str(getattr(content, "__file__", None)).startswith(str(root)):
+                del sys.modules[module]
+
+
+def batches(count: int, n: int) -> list[torch.Tensor]:
+    """The same images every time."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(n, 2, 4, 4, generator=generator) for _ in range(count)]
+
+
+def close(actual: float, expected: torch.Tensor) -> None:
+    """Two losses in float32."""
+    assert actual == pytest.approx(expected.item(), rel=1e-6)

@@ -1,0 +1,5 @@
+import torch as th
+
+
+def dev():
+    return th.device("cpu")

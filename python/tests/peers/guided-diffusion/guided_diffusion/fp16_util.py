@@ -1,0 +1,3 @@
+from toys import MixedPrecisionTrainer
+
+__all__ = ["MixedPrecisionTrainer"]

@@ -1,0 +1,15 @@
+"""Structure of kohya-ss/sd-scripts, custom_train_functions.py: the weights that options switch on."""
+
+import torch
+
+
+def apply_snr_weight(loss, timesteps, noise_scheduler, gamma, v_prediction=False):
+    snr = (noise_scheduler.alphas_cumprod / (1 - noise_scheduler.alphas_cumprod))[timesteps]
+    return loss * snr.clamp(max=gamma) / (snr + 1 if v_prediction else snr)
+
+
+def fix_noise_scheduler_betas_for_zero_terminal_snr(noise_scheduler):
+    root = noise_scheduler.alphas_cumprod.double().sqrt()
+    noise_scheduler.alphas_cumprod = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square().float()
+    ratios = noise_scheduler.alphas_cumprod[1:] / noise_scheduler.alphas_cumprod[:-1]
+    noise_scheduler.betas = 1 - torch.cat([noise_scheduler.alphas_cumprod[:1], ratios])

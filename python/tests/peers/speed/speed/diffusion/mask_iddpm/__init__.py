@@ -1,0 +1,5 @@
+from speed.diffusion.iddpm import IDDPM
+
+
+class MASK_IDDPM(IDDPM):
+    pass
