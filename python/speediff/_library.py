@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from . import _instruction_sets
 from .errors import SpeeDiffLibraryError
 
 ABI_VERSION = 1
@@ -21,8 +22,11 @@ def _candidates() -> list[Path]:
     if chosen:
         return [Path(chosen)]
     package = Path(__file__).resolve().parent
-    checkout = package.parent.parent
-    return [package / "lib" / _FILE_NAME, checkout / ".build" / "release" / _FILE_NAME]
+    own, checkout = package / "lib", package.parent.parent
+    builds = [level for level in _instruction_sets.LEVELS if (own / level / _FILE_NAME).is_file()]
+    if builds or os.environ.get("SPEEDIFF_ISA"):
+        return [own / _instruction_sets.choose(builds) / _FILE_NAME]
+    return [own / _FILE_NAME, checkout / ".build" / "release" / _FILE_NAME]
 
 
 def _load() -> tuple[ctypes.CDLL, Path]:

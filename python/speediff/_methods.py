@@ -53,7 +53,7 @@ class Method(ABC):
     def __init_subclass__(cls, *, formula: str = "", source: str = "", name: str = "") -> None:
         cls.formula, cls.source = formula, source
         cls.name = name or re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        # The rest stands below, once: `dataclass` would compile it for each, which was half the time of importing.
+        # The rest stands below: `dataclass` would compile it for each class, half the time of an import.
         dataclass(repr=False, eq=False)(cls)
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import speediff
-from speediff import _library
+from speediff import _instruction_sets, _library
 
 PACKAGE = Path(speediff.__file__).parent
 REPORT = """
@@ -118,6 +118,37 @@ def test_the_packages_own_library_comes_first(bare_package: Path) -> None:
     own.mkdir()
     shutil.copy(speediff.library_path(), own / name)
     assert import_it(None, bare_package)[0] == f"loaded {own / name}"
+
+
+def test_the_environment_chooses_among_the_packages_builds(
+    bare_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPEEDIFF_ISA", raising=False)
+    file = Path(speediff.library_path()).name
+    builds = [bare_package / "lib" / level / file for level in _instruction_sets.LEVELS]
+    for build in builds:
+        build.parent.mkdir(parents=True)
+        shutil.copy(speediff.library_path(), build)
+    best = import_it(None, bare_package)[0]
+    assert best in {f"loaded {build}" for build in builds}
+    monkeypatch.setenv("SPEEDIFF_ISA", "x86-64-v2")
+    assert import_it(None, bare_package)[0] == f"loaded {builds[0]}"
+    assert import_it(speediff.library_path(), bare_package)[0] == f"loaded {speediff.library_path()}"
+    monkeypatch.setenv("SPEEDIFF_ISA", "avx2")
+    assert refused(None, bare_package).startswith(
+        "SPEEDIFF_ISA must be one of x86-64-v2, x86-64-v3, x86-64-v4"
+    )
+    builds[0].unlink()
+    monkeypatch.setenv("SPEEDIFF_ISA", "x86-64-v2")
+    assert refused(None, bare_package).startswith("SPEEDIFF_ISA must be one of x86-64-v3, x86-64-v4")
+
+
+def test_a_choice_among_builds_that_are_not_there_is_refused(
+    bare_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEEDIFF_ISA", "x86-64-v2")
+    assert refused(None, bare_package).startswith("SPEEDIFF_ISA must be unset")
+    assert import_it(speediff.library_path(), bare_package)[0] == f"loaded {speediff.library_path()}"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF" + bytes(60)])
