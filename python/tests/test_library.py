@@ -31,6 +31,8 @@ def import_it(library: str | None, package: Path = PACKAGE) -> tuple[str, str]:
     """The classes and the message of what importing raises, or "loaded <path>" and nothing."""
     environment = {key: value for key, value in os.environ.items() if key != "SPEEDIFF_LIBRARY"}
     environment["PYTHONPATH"] = str(package.parent)
+    # A copy of a wheel's library does not find OpenBLAS by where it lies itself.
+    environment["LD_LIBRARY_PATH"] = str(PACKAGE.parent / "speediff.libs")
     if library is not None:
         environment["SPEEDIFF_LIBRARY"] = library
     run = subprocess.run(
