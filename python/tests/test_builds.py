@@ -23,13 +23,12 @@ SCRIPT = Path(__file__).parent / "draw_digests.py"
 def builds() -> list[Path]:
     """What this processor runs: a wheel's builds, or a checkout's that are as new as the library in use."""
     flags = _instruction_sets._processor_flags()
-    found = [LIBRARY]
-    for level in _instruction_sets.LEVELS:
-        if not _instruction_sets._missing(level, flags):
-            own = PACKAGE / "lib" / level / LIBRARY.name
-            apart = CHECKOUT / f".build-{level.removeprefix('x86-64-')}" / "release" / LIBRARY.name
-            found += [path for path in (own, apart) if path.is_file() and path != LIBRARY]
-    return [path for path in found if path.stat().st_mtime >= LIBRARY.stat().st_mtime]
+    levels = [level for level in _instruction_sets.LEVELS if not _instruction_sets._missing(level, flags)]
+    if LIBRARY.parents[1] == PACKAGE / "lib":
+        return [PACKAGE / "lib" / level / LIBRARY.name for level in levels]
+    folders = [CHECKOUT / f".build-{level.removeprefix('x86-64-')}" / "release" for level in levels]
+    others = [folder / LIBRARY.name for folder in folders if (folder / LIBRARY.name).is_file()]
+    return [LIBRARY, *(path for path in others if path.stat().st_mtime >= LIBRARY.stat().st_mtime)]
 
 
 def draws(library: Path) -> dict[str, str]:
