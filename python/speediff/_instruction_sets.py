@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SpeeDiffLibraryError
@@ -18,7 +17,7 @@ LEVELS = {
 }
 """What each level adds to those before it, in Linux's words: `pni` is SSE3, and `abm` has LZCNT."""
 
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = "/proc/cpuinfo"
 
 
 def choose(available: Sequence[str]) -> str:
@@ -65,7 +64,7 @@ def _missing(level: str, flags: Collection[str]) -> list[str]:
 def _processor_flags() -> set[str]:
     """What the processor, and the system on it, can run; the lowest level's where the system does not say."""
     try:
-        with CPUINFO.open(encoding="ascii", errors="replace") as file:
+        with open(CPUINFO, encoding="ascii", errors="replace") as file:
             # The first processor's is enough, and the whole file takes long on large machines.
             for line in file:
                 if line.startswith("flags"):
