@@ -9,21 +9,19 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from common import CLASS_NAMES, fashion_mnist_files
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
-CLASS_NAMES = (
-    "T-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
 NULL_LABEL = len(CLASS_NAMES)  # stands for "no class given"
 
 
@@ -42,15 +40,6 @@ class Images:
         return Images(self.pixels[:n], self.labels[:n])
 
 
-def _paths(folder: Path, part: str) -> tuple[Path, Path]:
-    return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
-
-
-def is_present(folder: Path) -> bool:
-    """Whether ``folder`` holds all four files of the data set."""
-    return all(path.is_file() for part in ("train", "t10k") for path in _paths(folder, part))
-
-
 def _read_idx(path: Path) -> Tensor:
     """An idx file of bytes: two zeros, type 8, number of dimensions, big-endian sizes, data."""
     with gzip.open(path) as file:
@@ -65,7 +54,7 @@ def _read_idx(path: Path) -> Tensor:
 
 def fashion_mnist(folder: Path, part: str) -> Images:
     """The 60,000 images for training (``part`` is ``train``) or the 10,000 for tests (``t10k``)."""
-    pixels, labels = (_read_idx(path) for path in _paths(folder, part))
+    pixels, labels = (_read_idx(path) for path in fashion_mnist_files(folder, part))
     return Images(pixels[:, None], labels.long())
 
 
@@ -95,8 +84,15 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[
     return np.array([_epoch_order(seed, epoch, count)[place] for epoch, place in pairs])
 
 
+def noise_for(seed: int, step: int, batch_size: int, part: slice, shape: Sequence[int]) -> Tensor:
+    """One process's ``part`` of the noise of ``step``: standard normal, of ``shape`` for each image."""
+    draws = random_numbers(seed, "training noise", step)
+    noise = draws.standard_normal((batch_size, *shape), dtype=np.float32)
+    return torch.from_numpy(noise)[part]
+
+
 def training_batch(
-    images: Images, seed: int, step: int, batch_size: int, part: slice, label_dropout: float
+    images: Images, seed: int, step: int, batch_size: int, part: slice, label_dropout: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One process's ``part`` of the global batch of ``step``: images, labels and noise.
 
@@ -106,9 +102,8 @@ def training_batch(
     draws = random_numbers(seed, "training batch", step)
     flipped = torch.from_numpy(draws.random(batch_size) < 0.5)[part]
     dropped = torch.from_numpy(draws.random(batch_size) < label_dropout)[part]
-    noise = draws.standard_normal((batch_size, 1, 28, 28), dtype=np.float32)
     chosen = torch.from_numpy(batch_indices(seed, step, batch_size, len(images))[part])
     x = to_model_range(images.pixels[chosen])
     x = torch.where(flipped[:, None, None, None], x.flip(-1), x)
     labels = images.labels[chosen].masked_fill(dropped, NULL_LABEL)
-    return x, labels, torch.from_numpy(noise)[part]
+    return x, labels, noise_for(seed, step, batch_size, part, x.shape[1:])
