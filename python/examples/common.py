@@ -21,6 +21,7 @@ CLASS_NAMES = (
     "T-shirt", "trouser", "pullover", "dress", "coat",
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 # A resumed run may change these; all others decide the outcome of a step, and must stay.
 _FREE = {
     "steps", "out", "resume", "tiny", "checkpoint_every", "data", "device", "threads",
@@ -131,10 +132,21 @@ def fashion_mnist_files(folder: Path, part: str) -> tuple[Path, Path]:
     return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
 
 
+def is_fashion_mnist(folder: Path) -> bool:
+    """Whether ``folder`` holds all four files of the data set."""
+    parts = ("train", "t10k")
+    return all(path.is_file() for part in parts for path in fashion_mnist_files(folder, part))
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
+    patterns = ("*/*", "train/*/*")
+    return any(path.suffix.lower() in PICTURES for pattern in patterns for path in folder.glob(pattern))
+
+
 def check_fashion_mnist(parser: argparse.ArgumentParser, folder: Path) -> None:
-    """End the program with a message unless ``folder`` holds all four files of the data set."""
-    paths = [path for part in ("train", "t10k") for path in fashion_mnist_files(folder, part)]
-    if not all(path.is_file() for path in paths):
+    """End the program with a message unless ``folder`` holds Fashion-MNIST."""
+    if not is_fashion_mnist(folder):
         parser.error(
             f"no Fashion-MNIST in {folder}: apt-get install dataset-fashion-mnist, "
             "or name another folder with --data"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from data import NULL_LABEL, Images, random_numbers, to_model_range
+from data import random_numbers
 from torch import Tensor
 from tqdm import tqdm
 
@@ -64,17 +64,24 @@ def validation_loss(
 
 
 def epsilon_validation(
-    predict_noise: Predict, images: Images, scheduler: DDPMScheduler, device: torch.device
+    predict_noise: Predict, x: Tensor, condition: Tensor, scheduler: DDPMScheduler, device: torch.device
 ) -> dict[str, float]:
-    """The unweighted epsilon MSE on labelled images, ``overall`` and in each of :data:`BANDS`."""
-    x = to_model_range(images.pixels)
+    """The unweighted epsilon MSE, ``overall`` and in each of :data:`BANDS`.
+
+    Args:
+        predict_noise: The network.
+        x: Test images in [-1, 1], or their latents.
+        condition: Their labels or embeddings.
+        scheduler: The one of the training.
+        device: The network's.
+    """
     t = stratified_steps(len(x), scheduler.config.num_train_timesteps)
 
-    def loss_at(t: Tensor, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
-        eps_pred = predict_noise(scheduler.add_noise(x, noise, t), t, labels)
+    def loss_at(t: Tensor, x: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
+        eps_pred = predict_noise(scheduler.add_noise(x, noise, t), t, condition)
         return ((eps_pred - noise) ** 2).flatten(1).mean(1)
 
-    return validation_loss(loss_at, t, (x, fixed_noise(x.shape), images.labels), BANDS, device)
+    return validation_loss(loss_at, t, (x, fixed_noise(x.shape), condition), BANDS, device)
 
 
 def guided(predict: Predict, condition: Tensor, null: Tensor, scale: float) -> Callable[..., Tensor]:
@@ -97,11 +104,6 @@ def guided(predict: Predict, condition: Tensor, null: Tensor, scale: float) -> C
         return without + scale * (with_condition - without)
 
     return combined
-
-
-def guided_by_class(predict: Predict, labels: Tensor, scale: float) -> Callable[..., Tensor]:
-    """:func:`guided`, by labels of Fashion-MNIST."""
-    return guided(predict, labels, torch.full_like(labels, NULL_LABEL), scale)
 
 
 def starting_noise(shape: Sequence[int], seed: int) -> tuple[Tensor, torch.Generator]:

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Train a class-conditional DiT on Fashion-MNIST; SpeeDiff chooses time steps and loss weights.
+"""Train a class-conditional DiT; SpeeDiff chooses time steps and loss weights.
 
-  python train_dit.py                           a few minutes on two CPU cores
+  python train_dit.py                           Fashion-MNIST, minutes on a CPU core
   python train_dit.py --method uniform          the baseline
   python train_dit.py --method laplace+min_snr  a sampling and a weighting
   python train_dit.py --resume                  continue after Ctrl-C or a crash
   torchrun --nproc-per-node 2 train_dit.py      two processes, one global batch
+  python train_dit.py --data imagenet --image-size 256 --vae sd-vae-ft-ema --patch 2 --device cuda
+                                                a folder of pictures for each class, as latents
 
 Everything is plain PyTorch and diffusers, but for the lines marked SpeeDiff. Methods:
 
@@ -31,8 +33,12 @@ import common
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    import torch
+    from data import LabelledImages
     from diffusers import DDPMScheduler, DiTTransformer2DModel
+    from latents import Space
     from loop import Run, Trained
     from torch import Tensor, nn
 
@@ -46,13 +52,17 @@ TINY = {
 def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__)
+    add = parser.add_argument_group("images").add_argument
+    add("--image-size", type=common.integer(8), default=28, metavar="N", help="of a folder of pictures")
+    add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL of diffusers: train on latents")
     add = parser.add_argument_group("model").add_argument
     add("--hidden", type=common.integer(4), default=96, metavar="N", help="channels of a token")
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
-    add("--patch", type=int, choices=(2, 4, 7, 14), default=4, help="pixels along a token's side")
+    add("--patch", type=common.integer(1), default=4, metavar="N", help="pixels along a token's side")
     args = common.parse(parser, TINY, SCRIPT)
-    common.check_fashion_mnist(parser, args.data)
+    if not common.has_pictures(args.data):
+        common.check_fashion_mnist(parser, args.data)
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
         parser.error(
             f"argument --hidden: must be a multiple of 4 and of the {args.heads} heads, got {args.hidden}"
@@ -60,20 +70,23 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def build_model(args: argparse.Namespace) -> DiTTransformer2DModel:
+def build_model(args: argparse.Namespace, shape: Sequence[int], classes: int) -> DiTTransformer2DModel:
     """A DiT of diffusers, initialised as its paper does, which diffusers leaves to the user."""
     from diffusers import DiTTransformer2DModel
     from torch.nn import Linear
     from torch.nn.init import xavier_uniform_, zeros_
 
+    channels, side, _ = shape
+    if side % args.patch:
+        raise SystemExit(f"--patch must divide what the network sees, {side} x {side}, got {args.patch}")
     model = DiTTransformer2DModel(
-        sample_size=28,
-        in_channels=1,
+        sample_size=side,
+        in_channels=channels,
         patch_size=args.patch,
         num_layers=args.depth,
         num_attention_heads=args.heads,
         attention_head_dim=args.hidden // args.heads,
-        num_embeds_ada_norm=len(common.CLASS_NAMES),
+        num_embeds_ada_norm=classes,
     )
     for module in model.modules():
         if isinstance(module, Linear):
@@ -92,18 +105,29 @@ def build_model(args: argparse.Namespace) -> DiTTransformer2DModel:
 
 
 def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    """The epsilon that ``network`` sees in ``x_t``, shape (n, 1, 28, 28)."""
+    """The epsilon that ``network`` sees in ``x_t``, of the shape of ``x_t``."""
     prediction: Tensor = network(x_t, timestep=t, class_labels=labels, return_dict=False)[0]
     return prediction
 
 
-def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Trained | None:
+def load_data(args: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
+    """Images for training and for validation: Fashion-MNIST, or a folder of pictures."""
+    import data
+    import pictures
+
+    if common.is_fashion_mnist(args.data):
+        return data.fashion_mnist(args.data, "train"), data.fashion_mnist(args.data, "t10k")
+    return pictures.read_folder(args.data, args.image_size)
+
+
+def train(
+    args: argparse.Namespace, run: Run, scheduler: DDPMScheduler, images: LabelledImages, space: Space
+) -> Trained | None:
     """Train; None if asked to stop, and in all processes but the main one."""
     import data
     import methods
 
-    model = build_model(args).to(run.device)
-    images = data.fashion_mnist(args.data, "train")
+    model = build_model(args, space.shape, len(images.class_names)).to(run.device)
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
     schedule = methods.schedule_of(scheduler)
@@ -111,9 +135,12 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
     # ==============================================================================================
 
     def make_batch(step: int) -> tuple[Tensor, ...]:
-        return data.training_batch(images, args.seed, step, args.batch_size, run.part, args.label_dropout)
+        return data.training_batch(
+            images, args.seed, step, args.batch_size, run.part, args.label_dropout, space.shape
+        )
 
-    def compute_loss(network: nn.Module, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+    def compute_loss(network: nn.Module, images: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        x = space.encode(images)  # the images themselves, unless there is a VAE
         # ==== SpeeDiff, 2 of 2: per batch =========================================================
         t, weights = sampler.sample(len(x), x.device)
         # ==========================================================================================
@@ -126,37 +153,46 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
     return run.train(model, sampler, make_batch, compute_loss)
 
 
-def show(args: argparse.Namespace, trained: Trained, scheduler: DDPMScheduler, run: Run) -> None:
+def show(
+    args: argparse.Namespace,
+    trained: Trained,
+    scheduler: DDPMScheduler,
+    test: LabelledImages,
+    space: Space,
+    device: torch.device,
+) -> None:
     """Write the curve and samples of every class, and print the validation loss."""
     import data
     import evaluation
-    import report
-    import torch
+    import results
 
     predict = partial(predict_noise, trained.network)
-    labels = torch.arange(data.NULL_LABEL, device=run.device).repeat_interleave(args.columns)
-    samples = evaluation.generate(
-        evaluation.guided_by_class(predict, labels, args.cfg_scale),
-        (len(labels), 1, 28, 28), scheduler, args.sample_steps, args.seed, run.device,
+    test = test.first(args.validation_images)
+    x = space.encode(data.to_model_range(test.pixels))
+    validation = evaluation.epsilon_validation(predict, x, test.labels, scheduler, device)
+    results.show_classes(
+        args, trained, f"DiT on {args.data.name}", predict, scheduler, validation, device,
+        shape=space.shape, class_names=test.class_names, decode=space.decode,
     )  # fmt: skip
-    images = data.fashion_mnist(args.data, "t10k").first(args.validation_images)
-    validation = evaluation.epsilon_validation(predict, images, scheduler, run.device)
-    grid = samples.reshape(data.NULL_LABEL, args.columns, 1, 28, 28)
-    report.show(args, trained, "DiT on Fashion-MNIST", grid, common.CLASS_NAMES, validation)
 
 
 def main() -> None:
     """Train, then show what came of it."""
     args = parse_arguments()
+    import latents
+    import torch
     from diffusers import DDPMScheduler
     from loop import Run
 
     # Its defaults are the paper's: 1000 steps, linear betas, epsilon prediction.
     scheduler = DDPMScheduler()
     with Run(args, SCRIPT) as run:
-        trained = train(args, run, scheduler)
+        images, test = load_data(args)
+        shape = images.pixels_at(torch.tensor([0])).shape[1:]
+        space = latents.Space(shape) if args.vae is None else latents.LatentSpace(args.vae, shape, run.device)
+        trained = train(args, run, scheduler, images, space)
     if trained is not None:
-        show(args, trained, scheduler, run)
+        show(args, trained, scheduler, test, space, run.device)
 
 
 if __name__ == "__main__":
