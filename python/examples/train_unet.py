@@ -25,7 +25,7 @@ import common
 if TYPE_CHECKING:
     import argparse
 
-    from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers import DDPMScheduler
     from loop import Run, Trained
     from torch import Tensor, nn
 
@@ -44,10 +44,10 @@ TINY = {
 def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__)
-    parser.set_defaults(lr=2e-3, steps=3000)
+    parser.set_defaults(lr=2e-3, steps=2000)
     add = parser.add_argument_group("model").add_argument
     add("--schedule", choices=SCHEDULES, default="linear", help="of the noise")
-    add("--channels", type=common.integer(8), default=32, metavar="N", help="at 28 x 28; twice as many below")
+    add("--channels", type=common.integer(8), default=16, metavar="N", help="at 28 x 28; more below")
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)
     if args.channels % 8:
@@ -55,36 +55,13 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def build_model(args: argparse.Namespace) -> UNet2DModel:
-    """A U-Net of three levels, 28, 14 and 7 pixels wide; attention is at the lowest."""
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(args.channels, 2 * args.channels, 2 * args.channels),
-        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=8,
-        attention_head_dim=16 if args.channels % 16 == 0 else 8,
-        num_class_embeds=len(common.CLASS_NAMES) + 1,  # the last stands for "no class given"
-    )
-
-
-def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    """The epsilon that ``network`` sees in ``x_t``, shape (n, 1, 28, 28)."""
-    prediction: Tensor = network(x_t, t, class_labels=labels, return_dict=False)[0]
-    return prediction
-
-
 def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Trained | None:
     """Train; None if asked to stop, and in all processes but the main one."""
     import data
     import methods
+    from networks import predict, small_unet
 
-    model = build_model(args).to(run.device)
+    model = small_unet(args.channels, classes=len(common.CLASS_NAMES)).to(run.device)
     images = data.fashion_mnist(args.data, "train")
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
@@ -99,7 +76,7 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
         # ==== SpeeDiff, 2 of 2: per batch =========================================================
         t, weights = sampler.sample(len(x), x.device)
         # ==========================================================================================
-        eps_pred = predict_noise(network, scheduler.add_noise(x, noise, t), t, labels)
+        eps_pred = predict(network, scheduler.add_noise(x, noise, t), t, labels)
         losses = ((eps_pred - noise) ** 2).mean(dim=(1, 2, 3))
         if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
             sampler.update(t, losses.detach())
@@ -112,9 +89,10 @@ def show(args: argparse.Namespace, trained: Trained, scheduler: DDPMScheduler, r
     """Write the curve and samples of every class, and print the validation loss."""
     import data
     import evaluation
+    import networks
     import results
 
-    predict = partial(predict_noise, trained.network)
+    predict = partial(networks.predict, trained.network)
     test = data.fashion_mnist(args.data, "t10k").first(args.validation_images)
     x = data.to_model_range(test.pixels)
     validation = evaluation.epsilon_validation(predict, x, test.labels, scheduler, run.device)
