@@ -276,6 +276,11 @@ speediff_status speediff_weighting_create(const char *name, const double *parame
 speediff_status speediff_weighting_create_product(const speediff_weighting *a, const speediff_weighting *b,
                                                   speediff_weighting **out);
 
+/* 1 / w of another weighting, in the form of the sampler's target: takes back a weight that the loss of a pipeline has
+ * already. Not of one that follows P or losses (importance, uncertainty, an emphasis). Where w = 0, a sampler cannot be
+ * made. */
+speediff_status speediff_weighting_create_reciprocal(const speediff_weighting *of, speediff_weighting **out);
+
 /* Weights with which any sampling trains the objective that is given as an emphasis (speediff_sampler_emphasis): a density
  * over falling log_snr. `count` >= 2, or 0 for the emphasis of uniform draws with uniform weights on epsilon. */
 speediff_status speediff_weighting_create_to_emphasis(const double *log_snr, const double *emphasis, int64_t count,

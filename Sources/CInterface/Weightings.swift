@@ -45,6 +45,16 @@ public func speediff_weighting_create_product(
   }
 }
 
+/// Makes `ReciprocalWeighting`.
+@_cdecl("speediff_weighting_create_reciprocal") @implementation
+public func speediff_weighting_create_reciprocal(
+  _ of: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try WeightingHandle.create(out) { try ReciprocalWeighting(of: WeightingHandle.value(of, "of")) }
+  }
+}
+
 /// Makes `ToEmphasisWeighting`.
 @_cdecl("speediff_weighting_create_to_emphasis") @implementation
 public func speediff_weighting_create_to_emphasis(

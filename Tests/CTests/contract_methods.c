@@ -91,6 +91,8 @@ void methods(void) {
   check_and_destroy(combine(made, weighting("cosmap")));
   CHECK(speediff_weighting_create_product(a, b, &product) == SPEEDIFF_OK);
   check_and_destroy(combine(sampling("beta"), product));
+  CHECK(speediff_weighting_create_reciprocal(a, &product) == SPEEDIFF_OK);
+  check_and_destroy(combine(sampling("beta"), product));
   made = NULL;
   product = NULL;
   CHECK_ERROR(speediff_sampling_create("laplace", parameters, 3, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT,
@@ -117,6 +119,7 @@ void methods(void) {
   CHECK_ERROR(speediff_weighting_create("min_snr", (const double[]){0}, 1, &product),
               SPEEDIFF_ERROR_INVALID_ARGUMENT, "gamma");
   CHECK_ERROR(speediff_weighting_create_product(a, NULL, &product), SPEEDIFF_ERROR_NULL_POINTER, "b must");
+  CHECK_ERROR(speediff_weighting_create_reciprocal(NULL, &product), SPEEDIFF_ERROR_NULL_POINTER, "of must");
   CHECK(made == NULL && product == NULL);
   speediff_sampling_destroy(base);
   speediff_weighting_destroy(a);

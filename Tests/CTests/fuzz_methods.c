@@ -166,6 +166,16 @@ static void create_product(void) {
   created(WEIGHTING, status, (void **)out, (object){.depth = deeper(a, b)});
 }
 
+static void create_reciprocal(void) {
+  begin("speediff_weighting_create_reciprocal");
+  const object *of = pick(WEIGHTING);
+  speediff_weighting **out = output(sizeof *out);
+  arguments("%s", made(of));
+  const speediff_status status = speediff_weighting_create_reciprocal(required(of), out);
+  end(status);
+  created(WEIGHTING, status, (void **)out, (object){.depth = deeper(of, of)});
+}
+
 static void create_to_emphasis(void) {
   begin("speediff_weighting_create_to_emphasis");
   const int64_t right = one_in(4) ? 0 : 2 + below(20);
@@ -192,9 +202,10 @@ static void create_to_emphasis(void) {
 }
 
 void create_weighting(void) {
-  switch (below(6)) {
+  switch (below(7)) {
     case 0: create_product(); break;
     case 1: create_to_emphasis(); break;
+    case 2: create_reciprocal(); break;
     default: create_named(WEIGHTING, weightings, weighting_count); break;
   }
 }

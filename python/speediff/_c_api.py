@@ -211,6 +211,9 @@ speediff_weighting_create = fallible(
 speediff_weighting_create_product = fallible(
     "speediff_weighting_create_product", weighting_p, weighting_p, POINTER(weighting_p)
 )
+speediff_weighting_create_reciprocal = fallible(
+    "speediff_weighting_create_reciprocal", weighting_p, POINTER(weighting_p)
+)
 speediff_weighting_create_to_emphasis = fallible(
     "speediff_weighting_create_to_emphasis",
     POINTER(c_double),

@@ -36,6 +36,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         """The seed of every draw."""
         self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
         self._ahead: DrawsAhead[Piece] = DrawsAhead()
+        self._size_before: int | None = None
         super().__init__(self._create_native(self.seed))
 
     @abstractmethod
@@ -75,8 +76,18 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     @property
     def step(self) -> int:
-        """The training step of the next batch, counted from 0."""
+        """The training step of the next batch, counted from 0.
+
+        May be set, to continue a run of which only the step was saved: the first call of that step comes next.
+        What was learned from losses stays as it is, hence `state_dict` for methods that learn.
+        """
         return self._ahead.next_call() // self.recipe.drawing.accumulation
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._open_handle()
+        self._ahead = DrawsAhead(self._call_number(step, 0))
+        self._size_before = None
 
     def state_dict(self) -> dict[str, Any]:
         """All that continues the draws in another process: method, schedule or process, seed and step.
@@ -106,6 +117,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         self.seed = seed
         self._handle = handle
         self._ahead = DrawsAhead(call)
+        self._size_before = None
 
     def _history(self, native: Native) -> Table | None:
         """What was learned; None where nothing is."""
@@ -126,7 +138,9 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         left = LAST_CALL - self._ahead.next_call()
         if left <= 0:
             raise errors.SpeeDiffValueError(f"step must be below {LAST_CALL} / accumulation, got {self.step}")
-        calls = min(left, max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1))))
+        self._check_micro_batch(n)
+        most = self.recipe.drawing.prefetch or max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1)))
+        calls = min(left, most)
 
         def draw(call: int, calls: int) -> list[Piece]:
             native = self._open_handle()
@@ -136,6 +150,35 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
             return self._split(levels, weights, key)
 
         return self._ahead.take(key, calls, draw)
+
+    def _check_micro_batch(self, n: int) -> None:
+        """Refuses micro-batches of several sizes: they would be parts of different global batches."""
+        call, before = self._ahead.next_call(), self._size_before
+        accumulation = self.recipe.drawing.accumulation
+        if call % accumulation and before is not None and before != n:
+            raise errors.SpeeDiffValueError(
+                f"n must stay the same within a training step of {accumulation} calls, or be given with "
+                f"step, offset and total; got {n} after {before} in call {call % accumulation} of step "
+                f"{call // accumulation}"
+            )
+        self._size_before = n
+
+    def local_batch(self, global_batch: int) -> int:
+        """The entries that each call of `sample` is to ask for, so that a training step has `global_batch`.
+
+        Raises:
+            SpeeDiffValueError: If it cannot be divided over ranks and micro-batches.
+        """
+        self._check_layout()
+        total = _arguments.integer("global_batch", global_batch, least=0)
+        drawing = self.recipe.drawing
+        parts = drawing.world_size * drawing.accumulation
+        if total % parts:
+            raise errors.SpeeDiffValueError(
+                f"global_batch must be a multiple of {drawing.world_size} ranks times {drawing.accumulation} "
+                f"micro-batches, got {total}; uneven batches take offset and total in sample"
+            )
+        return total // parts
 
     def _take_apart(
         self,

@@ -49,6 +49,8 @@ class Method(ABC):
     """P or w, in one line."""
     source: ClassVar[str]
     """Paper and year."""
+    corrects_for_draw: ClassVar[bool] = False
+    """Whether w gets the factor 1/(T·P), so that the objective is that of uniform draws."""
 
     def __init_subclass__(cls, *, formula: str = "", source: str = "", name: str = "") -> None:
         cls.formula, cls.source = formula, source
@@ -76,6 +78,12 @@ class Method(ABC):
                 key: value.describe() if isinstance(value, Method) else value for key, value in values.items()
             },
         }
+
+    def _any_part_corrects_for_draw(self) -> bool:
+        parts = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return self.corrects_for_draw or any(
+            part._any_part_corrects_for_draw() for part in parts if isinstance(part, Method)
+        )
 
     @abstractmethod
     def _create(self) -> Handle:

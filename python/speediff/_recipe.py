@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     accumulation: int
     strata: str
     normalize: bool
+    prefetch: int | None
 
 
 def check_names(options: Options) -> None:
@@ -58,6 +59,7 @@ class Drawing:
     rank: int
     world_size: int
     accumulation: int
+    prefetch: int | None
 
     @classmethod
     def of(
@@ -69,6 +71,7 @@ class Drawing:
         rank: int | None = 0,
         world_size: int | None = 1,
         accumulation: int = 1,
+        prefetch: int | None = None,
     ) -> Drawing:
         """Checks what users give. Ranges that the library checks are left to it."""
         if prediction is not None:
@@ -80,6 +83,9 @@ class Drawing:
             _arguments.integer("rank", rank),
             _arguments.integer("world_size", world_size),
             _arguments.integer("accumulation", accumulation),
+            None
+            if prefetch is None
+            else _arguments.integer("prefetch", prefetch, least=1, end=(1 << 16) + 1),
         )
 
     def describe(self) -> dict[str, Any]:

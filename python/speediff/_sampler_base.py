@@ -52,6 +52,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         accumulation: int = 1,
         strata: str = "none",
         normalize: bool = False,
+        prefetch: int | None = None,
     ) -> None:
         """Combines a schedule, a sampling and a weighting.
 
@@ -69,6 +70,8 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             strata: How a global batch is spread: "none", "stratified" or "low_discrepancy".
             normalize: Divide the weights by their mean under what is really drawn, so that the
                 scale of the loss does not change.
+            prefetch: How many calls to draw in one crossing of the C boundary, in [1, 65536]; the results are
+                handed out one by one. None: as many as pay, up to 64.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or does not fit another one.
@@ -81,6 +84,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             "accumulation": accumulation,
             "strata": strata,
             "normalize": normalize,
+            "prefetch": prefetch,
         }
         recipe = Recipe.of(sampling, weighting, self._drawing_of(options))
         self._set_up(schedule, seed, recipe, options)
@@ -127,7 +131,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             r: The same as a magnitude: τ is the first step t with 1/ᾱ_t > r. "paper" has 143.5,
                 which gives 700 for the paper's schedule. Not together with tau.
             preset: "paper" or "official".
-            **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prediction`.
+            **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prediction`, `prefetch`.
         """
         _arguments.choice("preset", preset, PRESETS)
         if preset == "official" and tau is None and r is None:
@@ -186,6 +190,17 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
     def learns(self) -> bool:
         """Whether the sampling or the weighting learns from losses, and `update` is to be called."""
         return self._open_handle().history_count > 0
+
+    @property
+    def weighs(self) -> str:
+        """What a weight multiplies, as the methods' authors have it, where a model learns its variance.
+
+        "mse" (SpeeD, P2, Min-SNR): the mean squared error alone; the variational term stays as it is. "loss"
+        (guided-diffusion's loss_second_moment, and whatever else has the factor 1/(T·P)): both, since either
+        is a mean over uniform draws.
+        """
+        methods = self.recipe.sampling, self.recipe.weighting
+        return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
     def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
         """Learns from the losses of a global batch. What was drawn ahead is drawn anew."""

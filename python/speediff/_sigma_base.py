@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from . import _arguments, _buffers, processes
+from . import _arguments, _buffers, _fdm, processes
 from . import _c_api as c
 from ._drawing import DrawingBase
 from ._methods import resolve
 from ._native_sampler import NativeSigmaSampler
-from .errors import SpeeDiffTypeError, SpeeDiffValueError
+from .errors import SpeeDiffTypeError
 from .sampling import Sampling, Shifted
 from .sampling import Uniform as UniformSampling
 from .weighting import Weighting
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from .processes import Process
 
 Piece = TypeVar("Piece")
-
-_FDM_PROCESSES: dict[str, type[Process]] = {
-    "edm": processes.EDM,
-    "vp": processes.VP,
-    "ve": processes.VE,
-}
-_FDM_EDM_RANGE = (0.002, 80.0)
-"""Where FDM's momentum for EDM has its t = 0 and t = 1."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             seed: In [0, 2⁶⁴); the same on every rank.
             warm_up: FDM's: weights are at most 5·100^(step/warm_up) before training step warm_up. Not
                 together with normalize.
-            **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize` as for `TimestepSampler`;
+            **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch` as for
+                `TimestepSampler`;
                 `prediction` is what the weights' loss is of: None stands for "sample" for VP, VE and EDM,
                 for "flow" for rectified flow.
 
@@ -244,9 +237,7 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             weighting: Another weight.
             **options: As for `SigmaSampler`.
         """
-        if isinstance(process, str):
-            process = _FDM_PROCESSES[_arguments.choice("process", process, _FDM_PROCESSES)]()
-        return cls(process, sampling, weighting, seed=seed, warm_up=warm_up, **options)
+        return cls(_fdm.process_named(process), sampling, weighting, seed=seed, warm_up=warm_up, **options)
 
     def fdm_input_scale(self, sigma: Table, multiplier: float | None = None) -> Table:
         """FDM's c_in = e^{-mb}(1+mb), with b = 0.1t + 9.95t² and t = (σ-σ_min)/(σ_max-σ_min).
@@ -263,17 +254,9 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         Raises:
             SpeeDiffValueError: For rectified flow, which FDM does not ride on.
         """
-        process = self.process
-        if isinstance(process, processes.EDM):
-            low, high = _FDM_EDM_RANGE
-        elif isinstance(process, processes.VE):
-            low, high = process.sigma_min, process.sigma_max
-        elif isinstance(process, processes.VP):
-            low, high = process.sigma(np.array([process.epsilon_t, 1.0]))
-        else:
-            raise SpeeDiffValueError(f"process must be EDM, VP or VE for FDM, got {process!r}")
+        low, high = _fdm.sigma_range(self.process)
         if multiplier is None:
-            multiplier = 1.0 if isinstance(process, processes.VE) else 2.0
+            multiplier = _fdm.default_multiplier(self.process)
         levels = _buffers.table_input("sigma", sigma)
         out = np.empty(len(levels), np.float64)
         pointers = _buffers.input_pointer(levels), _buffers.output_pointer(out)

@@ -203,6 +203,7 @@ class LossSecondMoment(
 
     history: int = 10
     uniform_prob: float = 0.001
+    corrects_for_draw: ClassVar[bool] = True
 
 
 class Adaptive(
@@ -222,6 +223,7 @@ class Adaptive(
 
     bins: int = 100
     decay: float = 0.999
+    corrects_for_draw: ClassVar[bool] = True
 
 
 class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Esser et al. 2024, Section 5.3.2"):

@@ -23,7 +23,8 @@ class Weighting(Method):
     """A factor for the loss of each time step of whatever schedule it is combined with.
 
     The factor multiplies the mean squared error alone, not the variational term of a model with
-    learned variance. `a * b` is the product of two.
+    learned variance. `a * b` is the product of two, and `a / b` takes back a `b` that the pipeline's loss
+    has already.
     """
 
     by_name: ClassVar[dict[str, type[Weighting]]] = {}
@@ -35,6 +36,9 @@ class Weighting(Method):
 
     def __mul__(self, other: object) -> Product:
         return Product(self, other) if isinstance(other, Weighting) else NotImplemented
+
+    def __truediv__(self, other: object) -> Product:
+        return Product(self, Reciprocal(other)) if isinstance(other, Weighting) else NotImplemented
 
     def _create(self) -> Handle:
         return _handle(c.speediff_weighting_create, *self._arguments())
@@ -161,6 +165,8 @@ class Importance(Weighting, formula="1/(T·P)", source="importance sampling"):
     SpeeD leaves it out on purpose. A sampling that learns has it already, and does not get it twice.
     """
 
+    corrects_for_draw: ClassVar[bool] = True
+
 
 class Uncertainty(
     Weighting,
@@ -243,4 +249,28 @@ class Product(Weighting, formula="a·b", source="SpeeDiff"):
         return _handle(c.speediff_weighting_create_product, a.pointer, b.pointer)
 
 
-del Weighting.by_name[Product.name]  # A product has no defaults for a name to stand for.
+class Reciprocal(Weighting, formula="1/w", source="SpeeDiff"):
+    """1/w of another weighting, in the form of the sampler's target; `a / b` is `a * Reciprocal(b)`.
+
+    For a pipeline whose loss is weighted already: with MDT's, which has Min-SNR built in, `ChangeAware() /
+    MinSNR()` leaves `ChangeAware()` alone.
+
+    Args:
+        of: A weighting that follows neither P nor losses, and is nowhere 0 on the sampler's schedule.
+    """
+
+    of: Weighting
+
+    def __post_init__(self) -> None:
+        """Checks the type."""
+        if not isinstance(self.of, Weighting):
+            raise SpeeDiffTypeError(f"of must be a weighting, got {self.of!r}")
+        super().__post_init__()
+
+    def _create(self) -> Handle:
+        of = self.of._create()
+        return _handle(c.speediff_weighting_create_reciprocal, of.pointer)
+
+
+for _combination in (Product, Reciprocal):  # They have no defaults for a name to stand for.
+    del Weighting.by_name[_combination.name]

@@ -139,6 +139,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sampling_create_blend": (UNIFORM, LAPLACE, 10, 20, "sampling"),
     "weighting_create": (b"p2", doubles(1.0, 0.5), 2, "weighting"),
     "weighting_create_product": (WEIGHTING, WEIGHTING, "weighting"),
+    "weighting_create_reciprocal": (WEIGHTING, "weighting"),
     "weighting_create_to_emphasis": (doubles(1.0, 0.0), doubles(0.5, 0.5), 2, "weighting"),
     "sampler_create": (SCHEDULE, UNIFORM, WEIGHTING, OPTIONS, "sampler"),
     "sampler_create_speed": (SCHEDULE, 5.0, 1.01, 0.6, OPTIONS, "sampler"),

@@ -26,7 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_tensors_hold_the_numbers_of_the_arrays(linear: NoiseSchedule, kind: str) -> None:
     tensors = TimestepSampler.speed(linear, seed=1, **KINDS[kind])
     arrays = speediff.TimestepSampler.speed(linear, seed=1, **KINDS[kind])
-    for n in [8] * 70 + [3, 0, 20_000, 8]:
+    for n in [8] * 70 + [3, 3, 0, 0, 20_000, 20_000, 8]:
         (t, w), (expected_t, expected_w) = tensors.sample(n), arrays.sample(n)
         assert (t.numpy() == expected_t).all()
         assert (w.numpy() == expected_w).all()
@@ -73,8 +73,9 @@ def test_an_unknown_device_is_an_error_and_takes_no_turn(linear: NoiseSchedule) 
     sampler = TimestepSampler.speed(linear)
     first = sampler.sample(4, step=0)[0]
     for options in ({}, {"step": 1}):
-        with pytest.raises(RuntimeError):
-            sampler.sample(4, "no-such-device", **options)
+        for device in ("no-such-device", "cuda:99"):
+            with pytest.raises(speediff.SpeeDiffValueError, match="device must be one that PyTorch has, got"):
+                sampler.sample(4, device, **options)
     assert sampler.step == 0
     assert torch.equal(sampler.sample(4)[0], first)
 

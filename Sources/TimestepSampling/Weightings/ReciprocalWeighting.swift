@@ -1,0 +1,35 @@
+import NoiseSchedules
+
+/// 1/w of another weighting, in the form of the sampler's target: takes back a weight that the pipeline's loss has already.
+public struct ReciprocalWeighting: TimestepWeighting {
+  /// The other weighting.
+  public let base: any TimestepWeighting
+  /// The other one's and itself.
+  public let parts: Int
+
+  /// Makes the reciprocal.
+  ///
+  /// - Throws: `ArgumentError` if `base` follows P or losses, or is made of too many weightings.
+  public init(of base: any TimestepWeighting) throws {
+    guard !Self.changes(base) else { throw ArgumentError("of", "must not follow P or losses", got: "one that does") }
+    parts = try combinedParts("of", base.parts)
+    self.base = base
+  }
+
+  /// 1/w.
+  public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
+    try base.weights(for: schedule, prediction: prediction).map { 1 / $0 }
+  }
+
+  private static func changes(_ weighting: any TimestepWeighting) -> Bool {
+    guard let product = weighting as? ProductWeighting else { return weighting is any ChangingWeighting }
+    return changes(product.a) || changes(product.b)
+  }
+}
+
+extension ReciprocalWeighting: NoiseLevelWeighting {
+  func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
+    let weight = try base.noiseLevelWeight(in: context)
+    return { 1 / weight($0, $1) }
+  }
+}

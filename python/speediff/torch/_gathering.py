@@ -1,0 +1,79 @@
+"""The losses of a batch as arrays, from one rank or from all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._native_sampler import Timesteps, Weights
+
+
+def is_distributed() -> bool:
+    """Whether this process is one of a group of torch.distributed."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def batch_arrays(t: object, losses: object) -> tuple[Timesteps, Weights]:
+    """The tensors as arrays on the CPU."""
+    for name, value in (("t", t), ("losses", losses)):
+        if not isinstance(value, torch.Tensor):
+            raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(value).__name__}")
+        if value.ndim != 1:
+            raise SpeeDiffTypeError(f"{name} must have one dimension, got shape {tuple(value.shape)}")
+    assert isinstance(t, torch.Tensor)
+    assert isinstance(losses, torch.Tensor)
+    if t.dtype != torch.int64 or not losses.dtype.is_floating_point:
+        raise SpeeDiffTypeError(
+            f"t must have dtype int64, and losses a floating point one, got {t.dtype}, {losses.dtype}"
+        )
+    if len(t) != len(losses):
+        raise SpeeDiffValueError(f"losses must have {len(t)} entries, got {len(losses)}")
+    if t.device != losses.device or t.device.type == "meta":
+        raise SpeeDiffValueError(
+            f"losses must be on the device of t and have values, got {losses.device}, t on {t.device}"
+        )
+    arrays = t.detach().cpu().contiguous(), losses.detach().float().cpu().contiguous()
+    return arrays[0].numpy(), arrays[1].numpy()
+
+
+def gathered(
+    local: Callable[[], tuple[Timesteps, Weights]], rank: int, world_size: int
+) -> tuple[Timesteps, Weights]:
+    """The batches of all ranks, one after the other, on every rank; `local` gives this one's, or raises."""
+    actual = torch.distributed.get_world_size()
+    error: SpeeDiffError | None = None
+    try:
+        if (rank, world_size) != (torch.distributed.get_rank(), actual):
+            raise SpeeDiffValueError(
+                f"rank and world_size must be those of torch.distributed, got {rank} of {world_size}"
+            )
+        arrays = local()
+    except SpeeDiffError as mistake:
+        error = mistake
+    # NCCL moves memory of the GPU alone.
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    # A rank whose arguments are wrong still takes part, or the others would wait for it for ever.
+    size = torch.tensor([-1 if error else len(arrays[0])], device=device)
+    sizes = [torch.empty_like(size) for _ in range(actual)]
+    torch.distributed.all_gather(sizes, size)
+    counts = [int(count) for count in sizes]
+    if error:
+        raise error
+    if -1 in counts:
+        raise SpeeDiffValueError(
+            f"update must get valid tensors on every rank, got others on rank {counts.index(-1)}"
+        )
+    # One exchange: float32 values travel by their bits, next to the time steps.
+    packed = torch.zeros(2, max(counts), dtype=torch.int64)
+    packed[0, : len(arrays[0])] = torch.from_numpy(arrays[0])
+    packed[1, : len(arrays[1])] = torch.from_numpy(arrays[1]).view(torch.int32)
+    parts = [torch.empty_like(packed, device=device) for _ in counts]
+    torch.distributed.all_gather(parts, packed.to(device))
+    rows = torch.cat([part[:, :count] for part, count in zip(parts, counts, strict=True)], dim=1).cpu()
+    return rows[0].numpy(), rows[1].to(torch.int32).view(torch.float32).numpy()

@@ -1,0 +1,57 @@
+"""Where the weights of a batch go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .. import _arguments
+from ..errors import SpeeDiffTypeError, SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = "mse") -> torch.Tensor:
+    """The weighted loss of each sample, from the terms of guided-diffusion's `training_losses`.
+
+    SpeeD, P2 and Min-SNR weigh the mean squared error and leave the variational term of a learned variance
+    alone; guided-diffusion's own contract, `losses["loss"] * weights`, weighs both. `sampler.weighs` says
+    which of the two the sampler's methods were made for.
+
+    Args:
+        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss" it may be "loss" alone, as
+            for a variational bound.
+        weights: (n,), as `sample` gives them.
+        on: "mse" for w·mse + vb, "loss" for w·(mse + vb).
+
+    Returns:
+        The losses, (n,). Their mean is what to minimise.
+
+    Raises:
+        SpeeDiffValueError: If a term is missing, or shapes or devices differ.
+        SpeeDiffTypeError: If a term is no tensor.
+    """
+    _arguments.choice("on", on, ("mse", "loss"))
+    first = "loss" if on == "loss" and "mse" not in terms else "mse"
+    if first not in terms:
+        raise SpeeDiffValueError(f"terms must have 'mse', or 'loss' with on='loss', got {sorted(terms)}")
+    mse, vb = terms[first], terms.get("vb") if first == "mse" else None
+    for name, value in (("weights", weights), (f"terms['{first}']", mse), ("terms['vb']", vb)):
+        if value is None:
+            continue
+        if not isinstance(value, torch.Tensor):
+            raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(value).__name__}")
+        if value.shape != mse.shape or value.ndim != 1:
+            raise SpeeDiffValueError(
+                f"{name} must have one entry for each sample, as terms['{first}'] of shape {tuple(mse.shape)}, "
+                f"got {tuple(value.shape)}"
+            )
+        if value.device != mse.device:
+            raise SpeeDiffValueError(
+                f"{name} must be on {mse.device} as terms['{first}'] is, got {value.device}"
+            )
+    if vb is None:
+        return weights * mse
+    return weights * mse + vb if on == "mse" else weights * (mse + vb)

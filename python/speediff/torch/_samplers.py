@@ -1,0 +1,231 @@
+"""The samplers on PyTorch tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch.compiler import is_compiling
+
+from .._drawing import DrawingBase
+from .._native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
+from .._sampler_base import SamplerBase
+from .._sigma_base import SigmaSamplerBase
+from ..errors import SpeeDiffValueError
+from . import _operator, _schedulers
+from ._gathering import batch_arrays, gathered, is_distributed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .._native_sampler import Levels, Weights
+    from .._recipe import Options
+    from ..sampling import Sampling
+    from ..weighting import Weighting
+
+Native = TypeVar("Native", bound=NativeDrawing)
+
+_CPU = torch.device("cpu")
+
+
+def _device(device: torch.device | str | int | None) -> torch.device:
+    """The device, if there is one of that name."""
+    if device is None:
+        return _CPU
+    try:
+        place = torch.device(device)
+        if place.type != "cpu":
+            torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SpeeDiffValueError(f"device must be one that PyTorch has, got {device!r}: {reason}") from None
+    return place
+
+
+class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Generic[Native]):
+    """What a sampler on tensors does in its own way."""
+
+    @staticmethod
+    def _default_layout() -> tuple[int, int]:
+        if is_distributed():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
+
+    def _check_layout(self) -> None:
+        """Refuses a group that was initialized too late: every rank would draw the same batch."""
+        made_for, now = (self.recipe.drawing.rank, self.recipe.drawing.world_size), self._default_layout()
+        if self._layout_is_default and now[1] > 1 and made_for != now:
+            raise SpeeDiffValueError(
+                "the sampler must be made after torch.distributed is initialized, or with rank and "
+                f"world_size; got one made for rank {made_for[0]} of {made_for[1]} "
+                f"in rank {now[0]} of {now[1]}"
+            )
+
+    def sample(
+        self,
+        batch_size: int,
+        device: torch.device | str | int | None = None,
+        *,
+        step: int | None = None,
+        micro_batch: int = 0,
+        offset: int | None = None,
+        total: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws the next batch of this rank, or that of any step.
+
+        Args:
+            batch_size: The local batch, at least 0.
+            device: Where the tensors go; None: the CPU.
+            step: Draw this training step (the first is 0) and leave the counter alone.
+            micro_batch: Which call of `step`, in [0, accumulation).
+            offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
+                a global batch of total.
+            total: The size of the global batch.
+
+        Returns:
+            The time steps, int64 (batch_size,), 0-based, or the noise levels, float32 (batch_size,): σ, or t
+            in [0, 1] for rectified flow; and their weights, float32 (batch_size,). Fresh tensors that the
+            caller may change.
+        """
+        if step is None and offset is None and total is None and micro_batch == 0:
+            if is_compiling():
+                return _operator.draw(self, batch_size, device)
+            if type(batch_size) is int:
+                key = (batch_size, device)
+                block = self._ahead.block
+                if key == block.key:
+                    try:
+                        return block.pieces.pop()
+                    except IndexError:
+                        pass
+                return self._take(batch_size, key)
+        target = _device(device)
+        levels, weights = self._take_apart(batch_size, step, micro_batch, offset, total, None)
+        return self._tensor(levels).to(target), torch.from_numpy(weights).to(target)
+
+    def _prepare(self, seed: int, options: Options) -> None:
+        super()._prepare(seed, options)
+        self._token = _operator.register(self)
+
+    _level_dtype = torch.float32
+    """Of time steps or noise levels, as `sample` returns them."""
+
+    def _tensor(self, levels: Levels) -> torch.Tensor:
+        """What the pipeline calls the time steps or noise levels."""
+        return torch.from_numpy(levels)
+
+    def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        device = _device(key[1])
+        blocks = self._tensor(levels), torch.from_numpy(weights)
+        if device.type == "cpu" and self.recipe.drawing.prefetch is None:
+            # Each tensor has a storage and a version counter of its own.
+            return list(
+                zip(map(torch.from_numpy, blocks[0].numpy()), map(torch.from_numpy, weights), strict=True)
+            )
+        if device.type == "cuda":
+            # From pinned memory the copy needs no stop of the host; PyTorch keeps the memory until it is
+            # done.
+            blocks = blocks[0].pin_memory(), blocks[1].pin_memory()
+        rows = zip(*(block.to(device, non_blocking=True).unbind() for block in blocks), strict=True)
+        # The rows share the block's storage, and `data` gives each a version counter of its own, so that
+        # autograd does not take a change of one for a change of another.
+        return [(t.data, w.data) for t, w in rows]
+
+
+class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
+    """Draws the time steps of a training run with their weights, as tensors.
+
+    `sample(batch_size, device)` is guided-diffusion's and MDT's `ScheduleSampler` contract. Rank and
+    world size are those of `torch.distributed` where it is initialized and nothing else is said, so
+    that the ranks of a `torchrun` share one global batch. `accelerate` initializes it, too.
+    """
+
+    _level_dtype = torch.int64
+    _timesteps: torch.Tensor | None = None
+    """What a scheduler calls each step, float32 (T,), rising; None: as here."""
+
+    @classmethod
+    def for_scheduler(
+        cls,
+        scheduler: object,
+        sampling: str | Sampling = "uniform",
+        weighting: str | Weighting = "uniform",
+        *,
+        seed: int = 0,
+        **options: Unpack[Options],
+    ) -> Self:
+        """A sampler for the schedule and the target of a pipeline's own scheduler.
+
+        "asymmetric" with "change_aware" is SpeeD with the numbers of its paper (`speed` takes others, with
+        `schedule_from(scheduler)`). Of flow matching, `sample` returns and `update` takes the scheduler's own
+        `timesteps`, float32, as the scripts look them up; step i of the sampler's tables is timesteps[T-1-i].
+
+        Args:
+            scheduler: As for `schedule_from`.
+            sampling: Which steps to draw; u grows with noise.
+            weighting: How much each counts.
+            seed: In [0, 2⁶⁴); the same on every rank.
+            **options: As for `TimestepSampler`; without `prediction` it is what the scheduler says.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffTypeError: If the scheduler is of no such kind.
+        """
+        reading = _schedulers.read(scheduler)
+        if options.get("prediction") is None:
+            options["prediction"] = reading.prediction
+        sampler = cls(reading.schedule, sampling, weighting, seed=seed, **options)
+        if reading.timesteps is not None:
+            sampler._timesteps, sampler._level_dtype = reading.timesteps, reading.timesteps.dtype
+        return sampler
+
+    def _tensor(self, levels: Levels) -> torch.Tensor:
+        steps = torch.from_numpy(levels)
+        return steps if self._timesteps is None else self._timesteps[steps]
+
+    def _steps(self, t: object) -> object:
+        """The steps of the schedule that the pipeline calls t."""
+        names = self._timesteps
+        if names is None or not isinstance(t, torch.Tensor):
+            return t
+        values = t.detach().to("cpu", torch.float32)
+        steps = torch.searchsorted(names, values).clamp_(max=len(names) - 1)
+        if not torch.equal(names[steps], values):
+            wrong = values[names[steps] != values][0].item()
+            raise SpeeDiffValueError(f"t must be of the scheduler's timesteps, got {wrong}")
+        return steps.to(t.device)
+
+    def update(self, t: torch.Tensor, losses: torch.Tensor) -> None:
+        """Tells a method that learns the losses of this rank's batch; the next draw follows.
+
+        Where the sampler's ranks are those of `torch.distributed`, every rank calls it, and the losses of all
+        are gathered in the order of the ranks: all learn the same. An error on one rank is one on all.
+
+        Args:
+            t: Time steps as `sample` gave them, (n,), on any device. n may differ from rank to rank.
+            losses: Their losses before any weight, (n,), on the same device, finite and at least 0; rounded
+                to float32.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, on any rank, or nothing here learns; then nothing
+                has changed on any rank.
+            SpeeDiffTypeError: If something is no tensor, or has another dtype or shape.
+        """
+        self._check_layout()
+        rank, world_size = self.recipe.drawing.rank, self.recipe.drawing.world_size
+        if world_size > 1 and is_distributed():
+            self._learn(*gathered(lambda: batch_arrays(self._steps(t), losses), rank, world_size))
+        else:
+            self._learn(*batch_arrays(self._steps(t), losses))
+
+    def update_with_local_losses(self, local_ts: torch.Tensor, local_losses: torch.Tensor) -> None:
+        """guided-diffusion's and MDT's name for `update`; nothing where nothing is learned.
+
+        So `LossAwareSampler.register(TimestepSampler)` is enough there, whatever the method.
+        """
+        if self.learns:
+            self.update(local_ts, local_losses)
+
+
+class SigmaSampler(_OnTensors[NativeSigmaSampler], SigmaSamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
+    """Draws the noise levels of a continuous process with their weights, as tensors."""
