@@ -75,6 +75,7 @@ def _read_idx(path: Path) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)).copy())
 
 
+@lru_cache
 def fashion_mnist(folder: Path, part: str) -> Images:
     """The 60,000 images for training (``part`` is ``train``) or the 10,000 for tests (``t10k``)."""
     pixels, labels = (_read_idx(path) for path in fashion_mnist_files(folder, part))
