@@ -11,22 +11,17 @@ alone, which is a sampling and a weighting, means the sampling. ``speediff metho
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from speediff import NoiseSchedule
 from speediff._method_text import MethodReader
 from speediff.sampling import Sampling
-from speediff.torch import TimestepSampler
+from speediff.torch import TimestepSampler, schedule_from
 from speediff.weighting import Weighting
 
+if TYPE_CHECKING:
+    from speediff import NoiseSchedule
 
-def schedule_of(scheduler: Any) -> NoiseSchedule:
-    """The noise schedule of a scheduler of diffusers, for DDPM or for flow matching."""
-    if hasattr(scheduler, "alphas_cumprod"):
-        return NoiseSchedule.from_alphas_cumprod(scheduler.alphas_cumprod.double().numpy())
-    # Flow matching: x_t = (1-σ) x_0 + σ ε, so that √S = (1-σ)/σ. From little noise to pure noise.
-    sigmas = scheduler.timesteps.double().flip(0).numpy() / scheduler.config.num_train_timesteps
-    return NoiseSchedule.from_alphas_cumprod((1 - sigmas) ** 2 / ((1 - sigmas) ** 2 + sigmas**2))
+schedule_of = schedule_from
 
 
 def build_sampler(method: str, schedule: NoiseSchedule, prediction: str, seed: int) -> TimestepSampler:
@@ -34,12 +29,13 @@ def build_sampler(method: str, schedule: NoiseSchedule, prediction: str, seed: i
 
     A program with one method needs one line instead of this function:
 
-      TimestepSampler.speed(schedule, seed=0)
-      TimestepSampler(schedule, "laplace", "min_snr", "epsilon", seed=0)
+      TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware", seed=0)    # SpeeD
+      TimestepSampler.for_scheduler(scheduler, "laplace", "min_snr", seed=0)
+      TimestepSampler.speed(schedule, k=2, tau=600, seed=0)
 
     Args:
         method: As the module's description has it.
-        schedule: The noise schedule.
+        schedule: The noise schedule; `speediff.torch.schedule_from` has that of a scheduler of diffusers.
         prediction: What the network predicts: epsilon, sample, v or flow.
         seed: Of the draws.
 

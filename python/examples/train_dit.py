@@ -127,10 +127,13 @@ def train(
     import data
     import methods
 
+    from speediff.torch import schedule_from
+
     model = build_model(args, space.shape, len(images.class_names)).to(run.device)
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
-    schedule = methods.schedule_of(scheduler)
+    # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware").
+    schedule = schedule_from(scheduler)
     sampler = methods.build_sampler(args.method, schedule, "epsilon", args.seed)
     # ==============================================================================================
 

@@ -68,11 +68,15 @@ def train(args: argparse.Namespace, run: Run, scheduler: FlowMatchEulerDiscreteS
     import methods
     from networks import predict, small_unet
 
+    from speediff.torch import schedule_from
+
     model = small_unet(args.channels, classes=len(common.CLASS_NAMES)).to(run.device)
     images = data.fashion_mnist(args.data, "train")
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
-    schedule = methods.schedule_of(scheduler)
+    # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware"),
+    # which draws the scheduler's own timesteps: 1000 σ, and not their numbers.
+    schedule = schedule_from(scheduler)
     sampler = methods.build_sampler(args.method, schedule, "flow", args.seed)
     # ==============================================================================================
     sigmas = scheduler.sigmas[: schedule.steps].flip(0).to(run.device)  # from little noise to pure noise

@@ -61,11 +61,14 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
     import methods
     from networks import predict, small_unet
 
+    from speediff.torch import schedule_from
+
     model = small_unet(args.channels, classes=len(common.CLASS_NAMES)).to(run.device)
     images = data.fashion_mnist(args.data, "train")
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
-    schedule = methods.schedule_of(scheduler)
+    # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware").
+    schedule = schedule_from(scheduler)
     sampler = methods.build_sampler(args.method, schedule, "epsilon", args.seed)
     # ==============================================================================================
 
