@@ -51,7 +51,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = common.flags(__doc__)
     parser.set_defaults(lr=2e-3, steps=2000, sample_steps=18, cfg_scale=1.5)
     add = parser.add_argument_group("model").add_argument
-    add("--channels", type=common.integer(8), default=24, metavar="N", help="at 28 x 28; twice as many below")
+    add(
+        "--channels",
+        type=common.integer(8),
+        default=16,
+        metavar="N",
+        help="at 28 x 28; 2 and 4 times as many below",
+    )
     add = parser.add_argument_group("process").add_argument
     add("--process", choices=("edm", "vp", "ve"), default="edm", help="of the noise")
     add("--fdm", action="store_true", help="FDM's momentum in the input's scale, and --warm-up")
@@ -60,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)
-    if args.channels % 8:
+    if args.channels % 8:  # the groups of normalisation
         parser.error(f"argument --channels: must be a multiple of 8, got {args.channels}")
     if args.sample_steps < 2:
         parser.error(f"argument --sample-steps: must be at least 2, got {args.sample_steps}")
@@ -68,23 +74,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def build_model(args: argparse.Namespace) -> Preconditioned:
-    """D: a U-Net of three levels, 28, 14 and 7 pixels wide, preconditioned as the process has it."""
-    from diffusers import UNet2DModel
+    """D: a U-Net, preconditioned as the process has it."""
+    from networks import small_unet
 
     from speediff.torch import Preconditioned
 
-    unet = UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(args.channels, 2 * args.channels, 2 * args.channels),
-        down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=8,
-        attention_head_dim=8,
-        num_class_embeds=len(common.CLASS_NAMES) + 1,  # the last stands for "no class given"
-    )
+    unet = small_unet(args.channels, classes=len(common.CLASS_NAMES))
     # m = 2 in FDM's paper; its code leaves m out for VE.
     momentum = (1.0 if args.process == "ve" else 2.0) if args.fdm else None
     return Preconditioned(unet, args.process, momentum=momentum)

@@ -93,7 +93,7 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
     import methods
     import torch
 
-    from speediff.torch import combine
+    from speediff.torch import combine, schedule_from
 
     model = build_model(args).to(run.device)
     images = data.fashion_mnist(args.data, "train")
@@ -101,7 +101,7 @@ def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Train
     snr = alphas_cumprod / (1 - alphas_cumprod)
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
-    schedule = methods.schedule_of(scheduler)
+    schedule = schedule_from(scheduler)
     sampler = methods.build_sampler(args.method, schedule, "epsilon", args.seed)
     # ==============================================================================================
 
