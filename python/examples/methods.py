@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 from speediff._method_text import MethodReader
 from speediff.sampling import Sampling
-from speediff.torch import TimestepSampler, schedule_from
+from speediff.torch import TimestepSampler
 from speediff.weighting import Weighting
 
 if TYPE_CHECKING:
     from speediff import NoiseSchedule
-
-schedule_of = schedule_from
 
 
 def build_sampler(method: str, schedule: NoiseSchedule, prediction: str, seed: int) -> TimestepSampler:

@@ -82,8 +82,8 @@ def save_samples(path: Path, samples: Tensor, row_names: Sequence[str], title: s
     values: NDArray[np.float32] = samples.cpu().numpy().clip(-1, 1) / 2 + 0.5
     grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
     grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
-    # One inch of names for each dozen of letters.
-    names = max(map(len, row_names)) / 12
+    # One inch of names for each nine letters.
+    names = max(map(len, row_names)) / 9
     figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(grid[..., 0] if channels == 1 else grid, cmap="gray", vmin=0, vmax=1)
