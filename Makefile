@@ -50,6 +50,7 @@ test-long: $(VENV)/.ready-for-test build
 bench: $(VENV)/.ready-for-bench build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
 	$(BIN)/python python/benchmarks/per_step.py
+	$(BIN)/python python/benchmarks/in_pipeline.py
 	$(BIN)/python python/benchmarks/trainer.py --quick
 
 build:
