@@ -38,6 +38,16 @@ class Prompts:
         """The same on ``device``."""
         return Prompts(self.tokens.to(device), self.mask.to(device))
 
+    def standardized(self) -> Prompts:
+        """The same with mean 0 and variance 1 in each channel, over all tokens of all texts.
+
+        What encoders give differs in scale by orders of magnitude, and much of it is the same for
+        every text; a network learns sooner from what differs.
+        """
+        present = self.tokens[self.mask]
+        mean, std = present.mean(dim=0), present.std(dim=0) + 1e-6
+        return Prompts((self.tokens - mean) / std * self.mask[:, :, None], self.mask)
+
     def pooled(self) -> Tensor:
         """The mean over the tokens of each text, (n, D): MiniLM's embedding of a sentence."""
         mask = self.mask[:, :, None].to(self.tokens.dtype)

@@ -313,6 +313,16 @@ def test_minilm_tells_near_names_from_far_ones() -> None:
     torch.testing.assert_close(alone.tokens[0], prompts.tokens[1, :3], rtol=1e-4, atol=1e-5)
 
 
+def test_standardized_tokens_have_mean_0_and_variance_1_in_each_channel() -> None:
+    generator = torch.Generator().manual_seed(7)
+    mask = torch.arange(6) < torch.randint(1, 7, (50, 1), generator=generator)
+    tokens = 3 + 5 * torch.randn(50, 6, 4, generator=generator)
+    result = text_encoder.Prompts(tokens, mask).standardized()
+    torch.testing.assert_close(result.tokens[mask].mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(result.tokens[mask].std(dim=0), torch.ones(4), rtol=1e-5, atol=0)
+    assert (result.tokens[~mask] == 0).all()
+
+
 def test_minilm_gives_the_vectors_of_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     path = minilm()
