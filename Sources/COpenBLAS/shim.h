@@ -46,6 +46,15 @@ static inline int speediff_has_wide_vectors(void) {
 #endif
 }
 
+/* Whether x + a*b is one instruction. */
+static inline int speediff_has_fused_products(void) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 /* Sixteen reciprocals to 2^-14 at least, which a step of Newton's makes exact; a division takes as long as ten products. */
 typedef float speediff_float16 __attribute__((ext_vector_type(16)));
 static inline __attribute__((always_inline)) speediff_float16 speediff_near_reciprocal(speediff_float16 x) {

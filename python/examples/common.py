@@ -1,7 +1,8 @@
-"""What every training example shares: its flags, its processes, and a stop between two steps.
+"""The flags that every example has. Nothing here needs more than Python, so that --help is quick.
 
-Data and randomness are in ``data.py``, checkpoints in ``checkpoint.py``, validation loss and
-samples in ``evaluation.py``, files and pictures in ``report.py``.
+The training loop is in ``loop.py``, ``--method`` in ``methods.py``, images and all randomness in
+``data.py``, validation loss and samples in ``evaluation.py``, files and pictures in ``report.py``,
+checkpoints and processes in ``checkpoint.py`` and ``processes.py``.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import data
-import torch
-import torch.distributed as dist
-from torch import Tensor
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
+    from collections.abc import Callable
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
+CLASS_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+# A resumed run may change these; all others decide the outcome of a step, and must stay.
+_FREE = {
+    "steps", "out", "resume", "tiny", "checkpoint_every", "data", "device", "threads",
+    "sample_steps", "cfg_scale", "columns", "validation_images",
+}  # fmt: skip
 
 
 def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
@@ -56,8 +61,18 @@ def real(minimum: float, below: float = math.inf, *, open_: bool = False) -> Cal
     return convert
 
 
-def flags(description: str | None, methods: Sequence[str]) -> argparse.ArgumentParser:
-    """The flags common to every example; an example adds its own, then calls :func:`parse`."""
+def flags(
+    description: str | None, *, data: Path | None = FASHION_MNIST, guidance: bool = True
+) -> argparse.ArgumentParser:
+    """The flags common to every example; an example adds its own, then calls :func:`parse`.
+
+    Defaults that suit the example better are set with ``parser.set_defaults``.
+
+    Args:
+        description: The script's own, for ``--help``.
+        data: The default of ``--data``; None: there is no such flag.
+        guidance: Whether there are the flags of classifier-free guidance.
+    """
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
         def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -65,30 +80,37 @@ def flags(description: str | None, methods: Sequence[str]) -> argparse.ArgumentP
 
     parser = argparse.ArgumentParser(description=description, formatter_class=Formatter)
     add = parser.add_argument_group("run").add_argument
-    add("--method", choices=methods, default="speed", help="chooses time steps and loss weights")
+    method = (
+        "chooses time steps and loss weights: speed, official, any sampling or weighting of "
+        "`speediff methods`, with parameters as in 'laplace(scale=1)', or sampling+weighting"
+    )
+    add("--method", default="speed", metavar="METHOD", help=method)
     add("--steps", type=integer(1), default=2500, metavar="N", help="optimizer steps in all")
     add("--out", type=Path, metavar="DIR", help="where everything is written")
     add("--resume", action="store_true", help="continue the checkpoint in --out, if there is one")
     add("--tiny", action="store_true", help="small defaults: a quick test of everything")
     add("--seed", type=integer(0, 2**63 - 1), default=0, metavar="N", help="of all randomness")
     add("--checkpoint-every", type=integer(1), default=250, metavar="N", help="steps")
-    add("--data", type=Path, default=data.FOLDER, metavar="DIR", help="Fashion-MNIST's idx.gz files")
+    if data is not None:
+        add("--data", type=Path, default=data, metavar="DIR", help="Fashion-MNIST's idx.gz files")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto is cuda if it is there")
     add("--threads", type=integer(1), metavar="N", help="per process (default: a share of the cores)")
     add = parser.add_argument_group("training").add_argument
     add("--batch-size", type=integer(1), default=32, metavar="N", help="of all processes together")
     add("--lr", type=real(0, open_=True), default=5e-3, metavar="X", help="AdamW's, at its highest")
     add("--ema-decay", type=real(0, 1), default=0.999, metavar="X", help="smaller at the start")
-    add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="trains guidance")
+    if guidance:
+        add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="trains guidance")
     add = parser.add_argument_group("results").add_argument
     add("--sample-steps", type=integer(1, 1000), default=50, metavar="N", help="per sample")
-    add("--cfg-scale", type=real(0), default=2.0, metavar="X", help="guidance; 1 is none")
-    add("--columns", type=integer(1), default=10, metavar="N", help="samples per class")
-    add("--validation-images", type=integer(3, 10_000), default=2000, metavar="N", help="of 10,000")
+    if guidance:
+        add("--cfg-scale", type=real(0), default=2.0, metavar="X", help="guidance; 1 is none")
+    add("--columns", type=integer(1), default=10, metavar="N", help="samples per row")
+    add("--validation-images", type=integer(3, 10_000), default=2000, metavar="N", help="at most 10,000")
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any]) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) -> argparse.Namespace:
     """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win."""
     if parser.parse_known_args()[0].tiny:
         parser.set_defaults(**tiny)
@@ -98,108 +120,43 @@ def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any]) -> argparse.Nam
         parser.error(
             f"argument --batch-size: must be a multiple of the {world_size} processes, got {args.batch_size}"
         )
-    if not data.is_present(args.data):
-        parser.error(
-            f"no Fashion-MNIST in {args.data}: apt-get install dataset-fashion-mnist, "
-            "or name another folder with --data"
-        )
+    if args.out is None:
+        # A method may have parameters, and a folder should have neither parentheses nor blanks.
+        method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
+        args.out = Path("runs") / f"{script.removeprefix('train_')}_{method}{'_tiny' if args.tiny else ''}"
     return args
 
 
-@dataclass(frozen=True)
-class Processes:
-    """This process among those that share a global batch: its rank, their number, its device."""
-
-    rank: int
-    world_size: int
-    device: torch.device
-
-    @classmethod
-    def join(cls, device: str, threads: int) -> Processes:
-        """Join the group that torchrun describes in the environment, or be the only process."""
-
-        def from_torchrun(name: str, default: int) -> int:
-            return int(os.environ.get(name, default))
-
-        world_size, rank = from_torchrun("WORLD_SIZE", 1), from_torchrun("RANK", 0)
-        if device == "cuda" and not torch.cuda.is_available():
-            raise SystemExit("--device cuda: PyTorch finds no CUDA device")
-        if device != "cpu" and torch.cuda.is_available():
-            place = torch.device("cuda", from_torchrun("LOCAL_RANK", 0))
-            torch.cuda.set_device(place)
-        else:
-            place = torch.device("cpu")
-        # Half the logical cores: so small a network gains little from more, and threads that must
-        # wait for a core which another program holds slow all others down several times over.
-        cores = len(os.sched_getaffinity(0))
-        share = cores // 2 if world_size == 1 else cores // from_torchrun("LOCAL_WORLD_SIZE", 1)
-        torch.set_num_threads(threads or max(1, share))
-        if world_size > 1:
-            dist.init_process_group("gloo" if place.type == "cpu" else "nccl")
-        return cls(rank, world_size, place)
-
-    def leave(self) -> None:
-        """Leave the group; each process is on its own from here."""
-        if self.world_size > 1:
-            dist.destroy_process_group()
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that logs, saves and draws."""
-        return self.rank == 0
-
-    def part(self, global_batch: int) -> slice:
-        """This process's part of a global batch."""
-        n = global_batch // self.world_size
-        return slice(self.rank * n, (self.rank + 1) * n)
-
-    def agree(self, loss: Tensor, stop: bool) -> tuple[float, bool]:
-        """The mean loss of all processes, and whether any was asked to stop.
-
-        The latter makes all of them stop after the same step.
-        """
-        values = torch.stack([loss.detach().double(), loss.new_tensor(stop, dtype=torch.float64)])
-        if self.world_size > 1:
-            dist.all_reduce(values)
-        losses, stops = values.tolist()
-        return losses / self.world_size, stops > 0
-
-    def rng_states(self) -> list[dict[str, Tensor]]:
-        """The states of PyTorch's own generators in every process, by rank."""
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        if self.world_size == 1:
-            return [state]
-        states: list[Any] = [None] * self.world_size
-        dist.all_gather_object(states, state)
-        return states
-
-    def restore_rng_state(self, states: list[dict[str, Tensor]]) -> None:
-        """Take up the state of this rank; a rank that did not exist then starts afresh."""
-        if self.rank < len(states):
-            torch.set_rng_state(states[self.rank]["cpu"])
-            if self.device.type == "cuda" and "cuda" in states[self.rank]:
-                torch.cuda.set_rng_state(states[self.rank]["cuda"], self.device)
+def fashion_mnist_files(folder: Path, part: str) -> tuple[Path, Path]:
+    """Images and labels of ``part``, which is ``train`` or ``t10k``."""
+    return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
 
 
-class StopRequest:
-    """In its ``with`` block, Ctrl-C and SIGTERM set :attr:`made` rather than end the process.
+def is_fashion_mnist(folder: Path) -> bool:
+    """Whether ``folder`` holds all four files of the data set."""
+    parts = ("train", "t10k")
+    return all(path.is_file() for part in parts for path in fashion_mnist_files(folder, part))
 
-    The training loop asks once per step. Repeated signals change nothing: torchrun passes Ctrl-C
-    on to processes that the terminal has already told.
-    """
 
-    def __init__(self) -> None:
-        self.made = False
+def has_pictures(folder: Path) -> bool:
+    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
+    patterns = ("*/*", "train/*/*")
+    return any(path.suffix.lower() in PICTURES for pattern in patterns for path in folder.glob(pattern))
 
-    def _make(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
 
-    def __enter__(self) -> StopRequest:
-        self._previous = {n: signal.signal(n, self._make) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
+def check_fashion_mnist(parser: argparse.ArgumentParser, folder: Path) -> None:
+    """End the program with a message unless ``folder`` holds Fashion-MNIST."""
+    if not is_fashion_mnist(folder):
+        parser.error(
+            f"no Fashion-MNIST in {folder}: apt-get install dataset-fashion-mnist, "
+            "or name another folder with --data"
+        )
 
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+
+def config(args: argparse.Namespace) -> dict[str, Any]:
+    """What decides the outcome of a step: a resumed run must have the same."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(args).items()
+        if name not in _FREE
+    }

@@ -1,86 +1,152 @@
-"""What a trained network is judged by: a validation loss that compares methods, and samples.
-
-Both take the network as ``predict_noise(x_t, t, labels)``, so that every example can use them.
-"""
+"""What a trained network is judged by: a validation loss that compares methods, and samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from data import NULL_LABEL, Images, random_numbers, to_model_range
+from data import random_numbers
 from torch import Tensor
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
 
-PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""What the network predicts for x_t (n, ...), t (n,) and the condition (n, ...): labels, for example."""
 
 # The parts that SpeeD divides 1000 steps with linear betas into: acceleration, rapid change,
 # convergence. Other schedules get the same three, so that the columns keep their meaning.
 BANDS = {"t<220": (0, 220), "220<=t<700": (220, 700), "t>=700": (700, 1000)}
 
 
+def stratified_steps(n: int, total: int = 1000) -> Tensor:
+    """Time steps in [0, total) spread evenly over n images, one stratum each; int64 (n,)."""
+    return (torch.arange(n) * total + total // 2) // n
+
+
+def fixed_noise(shape: Sequence[int]) -> Tensor:
+    """Standard normal noise for validation: not of ``--seed``, but the same for every run."""
+    draws = random_numbers(0, "validation noise", 0)
+    return torch.from_numpy(draws.standard_normal(tuple(shape), dtype=np.float32))
+
+
 @torch.no_grad()
 def validation_loss(
-    predict_noise: PredictNoise, images: Images, scheduler: DDPMScheduler, device: torch.device
+    loss_at: Callable[..., Tensor],
+    levels: Tensor,
+    tensors: Sequence[Tensor],
+    bands: Mapping[str, tuple[float, float]],
+    device: torch.device,
+) -> dict[str, float]:
+    """A loss on fixed questions, which runs of every method and seed answer: it compares them.
+
+    Args:
+        loss_at: Gives the unweighted losses (n,) of levels and tensors: ``loss_at(levels, *tensors)``.
+        levels: The time steps or noise levels, (n,); see :func:`stratified_steps`.
+        tensors: Images, noise, labels, ..., each of n.
+        bands: Ranges [low, high) of the levels, by name.
+        device: The network's.
+
+    Returns:
+        The mean loss ``overall`` and in every band.
+    """
+    losses = []
+    for part in torch.arange(len(levels)).split(250):
+        losses.append(loss_at(*(v[part].to(device) for v in (levels, *tensors))).double().cpu())
+    loss = torch.cat(losses)
+    result = {"overall": loss.mean().item()}
+    for name, (low, high) in bands.items():
+        result[name] = loss[(levels >= low) & (levels < high)].mean().item()
+    return result
+
+
+def epsilon_validation(
+    predict_noise: Predict, x: Tensor, condition: Tensor, scheduler: DDPMScheduler, device: torch.device
 ) -> dict[str, float]:
     """The unweighted epsilon MSE, ``overall`` and in each of :data:`BANDS`.
 
-    Time steps are spread evenly over the images, one stratum each, and the noise is fixed: runs
-    of every method and seed answer exactly the same questions.
+    Args:
+        predict_noise: The network.
+        x: Test images in [-1, 1], or their latents.
+        condition: Their labels or embeddings.
+        scheduler: The one of the training.
+        device: The network's.
     """
-    total, n = scheduler.config.num_train_timesteps, len(images)
-    t = (torch.arange(n) * total + total // 2) // n
-    x = to_model_range(images.pixels)
-    draws = random_numbers(0, "validation noise", 0)  # not --seed: the same for every run
-    noise = torch.from_numpy(draws.standard_normal(tuple(x.shape), dtype=np.float32))
-    errors = []
-    for part in torch.arange(n).split(250):
-        x_0, eps, steps, labels = (v[part].to(device) for v in (x, noise, t, images.labels))
-        eps_pred = predict_noise(scheduler.add_noise(x_0, eps, steps), steps, labels)
-        errors.append(((eps_pred - eps) ** 2).mean(dim=(1, 2, 3)).double().cpu())
-    mse = torch.cat(errors)
-    result = {"overall": mse.mean().item()}
-    for name, (low, high) in BANDS.items():
-        result[name] = mse[(t >= low) & (t < high)].mean().item()
-    return result
+    t = stratified_steps(len(x), scheduler.config.num_train_timesteps)
+
+    def loss_at(t: Tensor, x: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
+        eps_pred = predict_noise(scheduler.add_noise(x, noise, t), t, condition)
+        return ((eps_pred - noise) ** 2).flatten(1).mean(1)
+
+    return validation_loss(loss_at, t, (x, fixed_noise(x.shape), condition), BANDS, device)
+
+
+def guided(predict: Predict, condition: Tensor, null: Tensor, scale: float) -> Callable[..., Tensor]:
+    """Classifier-free guidance: ``predict(x, t)`` for a condition, with the scale s.
+
+    That is ``predict(null) + s (predict(condition) - predict(null))``; s = 1 is no guidance.
+
+    Args:
+        predict: The network.
+        condition: Labels or embeddings, (n, ...).
+        null: What stands for no condition, of the same shape.
+        scale: s.
+    """
+    if scale == 1:
+        return lambda x, t: predict(x, t, condition)
+    both = torch.cat([condition, null])
+
+    def combined(x: Tensor, t: Tensor) -> Tensor:
+        with_condition, without = predict(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
+        return without + scale * (with_condition - without)
+
+    return combined
+
+
+def starting_noise(shape: Sequence[int], seed: int) -> tuple[Tensor, torch.Generator]:
+    """Noise to begin samples with, and the generator for any further noise.
+
+    Both are of the CPU, so that every device makes the same samples.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(tuple(shape), generator=generator), generator
 
 
 @torch.no_grad()
 def generate(
-    predict_noise: PredictNoise,
-    labels: Tensor,
-    cfg_scale: float,
-    scheduler: DDPMScheduler,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    shape: Sequence[int],
+    scheduler: Any,
     sample_steps: int,
     seed: int,
+    device: torch.device,
 ) -> Tensor:
-    """One sample per label, in [-1, 1]: ancestral sampling with classifier-free guidance.
+    """Samples of ``shape``, from noise, by a scheduler of diffusers.
 
-    Ancestral rather than DDIM: it forgets its early errors, and after a short training these are
-    large, since at a noise level of t = 999 an error in epsilon counts 157 times in the image.
+    With DDPM this is ancestral sampling. That rather than DDIM: it forgets its early errors, and
+    after a short training these are large, since at a noise level of t = 999 an error in epsilon
+    counts 157 times in the image.
 
     Args:
-        predict_noise: The network.
-        labels: Shape (n,), on the network's device.
-        cfg_scale: s in ``eps(null) + s (eps(label) - eps(null))``; 1 is no guidance.
-        scheduler: The one of the training.
+        predict: The network, for x_t and t alone; see :func:`guided`.
+        shape: Number, channels, height, width.
+        scheduler: The one of the training, for DDPM or flow matching.
         sample_steps: How many of its steps to take.
         seed: Of all noise.
+        device: The network's.
     """
-    # From t = 999 on, which is nearly pure noise; by default diffusers starts lower.
-    scheduler = scheduler.from_config(scheduler.config, timestep_spacing="trailing")
+    if "timestep_spacing" in scheduler.config:
+        # From t = 999 on, which is nearly pure noise; by default diffusers starts lower.
+        scheduler = scheduler.from_config(scheduler.config, timestep_spacing="trailing")
+    else:
+        scheduler = scheduler.from_config(scheduler.config)  # set_timesteps would change the other one
     scheduler.set_timesteps(sample_steps)
-    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same for every device
-    x = torch.randn((len(labels), 1, 28, 28), generator=generator).to(labels.device)
-    labels_and_null = torch.cat([labels, torch.full_like(labels, NULL_LABEL)])
+    x, generator = starting_noise(shape, seed)
+    x = x.to(device)
     for t in tqdm(scheduler.timesteps, desc="sampling", unit="step"):
-        steps = t.to(labels.device).expand(2 * len(labels))
-        with_label, without = predict_noise(torch.cat([x, x]), steps, labels_and_null).chunk(2)
-        eps_pred = without + cfg_scale * (with_label - without)
-        x = scheduler.step(eps_pred, t, x, generator=generator).prev_sample
+        prediction = predict(x, t.to(device).expand(len(x)))
+        x = scheduler.step(prediction, t, x, generator=generator).prev_sample
     return x

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from loop import Trained
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -65,29 +67,59 @@ class LossCurve:
 
 
 def save_samples(path: Path, samples: Tensor, row_names: Sequence[str], title: str) -> None:
-    """A grid of gray images.
+    """A grid of images.
 
     Args:
         path: The PNG to write.
-        samples: Shape (rows, columns, height, width), values in [-1, 1].
+        samples: Shape (rows, columns, channels, height, width), values in [-1, 1]; the channels are
+            one, gray, or three, red, green and blue.
         row_names: Stand on the left.
         title: Stands above.
     """
     from matplotlib.figure import Figure
 
-    rows, columns, height, width = samples.shape
-    gray: NDArray[np.float32] = samples.cpu().numpy()
-    grid = np.pad(gray, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
-    grid = grid.transpose(0, 2, 1, 3).reshape(rows * (height + 2), columns * (width + 2))
-    figure = Figure(figsize=(0.55 * columns + 1.2, 0.55 * rows + 0.4), layout="constrained")
+    rows, columns, channels, height, width = samples.shape
+    values: NDArray[np.float32] = samples.cpu().numpy().clip(-1, 1) / 2 + 0.5
+    grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
+    grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
+    # One inch of names for each nine letters.
+    names = max(map(len, row_names)) / 9
+    figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(grid, cmap="gray", vmin=-1, vmax=1)
+    axes.imshow(grid[..., 0] if channels == 1 else grid, cmap="gray", vmin=0, vmax=1)
     axes.set_title(title, fontsize=10)
     axes.set_yticks((height + 2) * (np.arange(rows) + 0.5), row_names)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.savefig(path, dpi=150)
+
+
+def show(
+    args: argparse.Namespace,
+    trained: Trained,
+    title: str,
+    samples: Tensor,
+    row_names: Sequence[str],
+    validation: Mapping[str, float],
+) -> None:
+    """Write the curve and the samples to ``--out``, print where they are, and one line of results.
+
+    Args:
+        args: Those of the example.
+        trained: What its run gave.
+        title: What was trained, and on what.
+        samples: As in :func:`save_samples`.
+        row_names: As in :func:`save_samples`.
+        validation: The loss ``overall`` and in bands.
+    """
+    paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
+    title = f"{title}: {args.method}, {args.steps} steps"
+    trained.curve.write_csv(paths[0])
+    trained.curve.plot(paths[1], f"{title}\n(not comparable between methods)", "weighted training loss")
+    save_samples(paths[2], samples, row_names, title)
+    print(*paths, sep="\n")
+    print(result_line(args.method, trained.curve, trained.images_per_second, validation))
 
 
 def result_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from . import _arguments, _buffers
@@ -55,7 +55,29 @@ class Method(ABC):
     def __init_subclass__(cls, *, formula: str = "", source: str = "", name: str = "") -> None:
         cls.formula, cls.source = formula, source
         cls.name = name or re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        dataclass(frozen=True)(cls)
+        # The rest stands below: `dataclass` would compile it for each class, half the time of an import.
+        dataclass(repr=False, eq=False)(cls)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self._values().items())
+        return f"{type(self).__qualname__}({values})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values().values()))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # `__init__` sets each field, once.
+        if name in vars(self) or name not in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __post_init__(self) -> None:
         """Fixes the types, and lets the library check the parameters."""
@@ -71,12 +93,10 @@ class Method(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Name and parameters, as plain values for a state dict."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        values = self._values().items()
         return {
             "name": self.name,
-            **{
-                key: value.describe() if isinstance(value, Method) else value for key, value in values.items()
-            },
+            **{key: value.describe() if isinstance(value, Method) else value for key, value in values},
         }
 
     def _any_part_corrects_for_draw(self) -> bool:
@@ -91,9 +111,12 @@ class Method(ABC):
 
     def _arguments(self) -> tuple[bytes, Any, int]:
         """Name and parameters as the library takes them; None is NaN there."""
-        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
-        numbers = [math.nan if value is None else float(value) for value in values]
+        numbers = [math.nan if value is None else float(value) for value in self._values().values()]
         return self.name.encode(), _buffers.doubles(numbers), len(numbers)
+
+    def _values(self) -> dict[str, Any]:
+        """The parameters, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     def _set(self, field: str, value: object) -> None:
         """Replaces a field while the frozen dataclass is being made."""

@@ -16,6 +16,7 @@ from . import (
     _methods_command,
     _plan_command,
     _train_command,
+    library_path,
 )
 from .errors import SpeeDiffError, unknown_name
 
@@ -58,6 +59,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"speediff: {message}\n")
+
+
+class _Version(argparse.Action):
+    """Tells also which library is in use. argparse's own would break its path into lines."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"speediff {__version__}\nlibrary {library_path()}")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Choose the noise levels a diffusion model trains on, and their weights.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"speediff {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and the library in use")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add_to in COMMANDS.values():
         add_to(subparsers)

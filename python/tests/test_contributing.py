@@ -46,6 +46,9 @@ def patched_copy(section: str, folder: Path) -> Path:
     return copy
 
 
+pytestmark = pytest.mark.checkout
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_what_it_adds_fits_the_sources(section: str) -> None:
     finished = apply(section, ROOT, "--check")

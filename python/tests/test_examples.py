@@ -2,67 +2,274 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import running_examples
+from running_examples import EXAMPLES, FEW_RESULTS, SCRIPTS, TINY
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "train_dit.py"
+import speediff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+
+OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers", "tokenizers"
+PRESETS = "speed", "official"
+NAMES = sorted({method.name for method in speediff.methods() if method.implemented})
+FOLLOWS_LOSS = "adaptive(bins=2)+uncertainty(bins=2)"
+"""It has learned enough to change its draws after a step or two."""
+CONTINUOUS = {"train_edm"}
+"""Scripts whose noise levels are continuous, and which take no method that follows the loss."""
+EVERY_SCRIPT = pytest.mark.parametrize("script", SCRIPTS)
 
 
-def run(out: Path, *flags: str, launcher: tuple[str, ...] = ()) -> str:
-    """What the script prints."""
-    command = [sys.executable, *launcher, str(SCRIPT), "--tiny", "--out", str(out), *flags]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+def command(script: str, *flags: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, str(EXAMPLES / f"{script}.py"), *TINY, *flags]
+
+
+def tiny(script: str, out: Path, *flags: str) -> None:
+    running_examples.run(script, *TINY, "--out", str(out), *flags)
 
 
 def losses(out: Path) -> list[float]:
     with (out / "loss.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [float(row["loss"]) for row in rows]
+        return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("method", ["uniform", "speed", "official"])
-def test_a_tiny_run_writes_its_pictures_and_one_line_of_results(method: str, tmp_path: Path) -> None:
-    printed = run(tmp_path, "--method", method)
+def complaint(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str:
+    """The last line that a run ends with, which must not be a success."""
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code not in (None, 0)
+    message = capsys.readouterr().err.strip().splitlines()
+    return str(stopped.value.code) if isinstance(stopped.value.code, str) else message[-1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a script's tiny run, which is made once; `printed.txt` is what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    def of(script: str) -> Path:
+        out = folder / script
+        if not out.exists():
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                tiny(script, out)
+            (out / "printed.txt").write_text(printed.getvalue())
+        return out
+
+    return of
+
+
+@EVERY_SCRIPT
+def test_help_needs_nothing_but_python(script: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({OPTIONAL!r}))\n"  # importing one of them is an ImportError
+        f"sys.argv = ['x', '--help']; sys.path.insert(0, {str(EXAMPLES)!r})\n"
+        f"runpy.run_path({str(EXAMPLES / script) + '.py'!r}, run_name='__main__')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "--method" in result.stdout
+    assert "--tiny" in result.stdout
+
+
+@EVERY_SCRIPT
+def test_a_tiny_run_writes_its_pictures_and_one_line_of_results(
+    script: str, whole: Callable[[str], Path]
+) -> None:
+    out = whole(script)
+    printed = (out / "printed.txt").read_text()
     for name in ("loss.png", "samples.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-        assert str(tmp_path / name) in printed
-    assert method in printed.strip().splitlines()[-1]
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+        assert str(out / name) in printed
+    assert printed.strip().splitlines()[-1].startswith("speed: ")
 
 
-def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(whole, "--steps", "12")
-    run(parts, "--steps", "7")
-    run(parts, "--steps", "12", "--resume")
-    assert losses(parts) == losses(whole)
+@EVERY_SCRIPT
+def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(script: str, tmp_path: Path) -> None:
+    method = "speed" if script in CONTINUOUS else FOLLOWS_LOSS
+    flags = ("--method", method, *FEW_RESULTS)
+    tiny(script, tmp_path / "whole", "--steps", "6", *flags)
+    tiny(script, tmp_path / "parts", "--steps", "3", *flags)
+    tiny(script, tmp_path / "parts", "--steps", "6", "--resume", *flags)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("script", sorted(set(SCRIPTS) - CONTINUOUS))
+def test_a_method_that_follows_the_loss_is_told_it_at_every_step(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speediff.torch import TimestepSampler
+
+    told, update = [], TimestepSampler.update
+
+    def listen(sampler: Any, t: Any, of_each: Any) -> None:
+        told.append((t.shape, of_each.shape))
+        update(sampler, t, of_each)
+
+    monkeypatch.setattr(TimestepSampler, "update", listen)
+    tiny(script, tmp_path, "--steps", "2", "--batch-size", "4", "--method", "adaptive", *FEW_RESULTS)
+    assert told == [((4,), (4,))] * 2
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of all scripts, each by two processes."""
+    folder = tmp_path_factory.mktemp("shared")
+    program = [sys.executable, running_examples.__file__, str(folder), *SCRIPTS]
+    subprocess.run(program, check=True, capture_output=True, text=True, timeout=300)
+    return folder
+
+
+@EVERY_SCRIPT
+def test_two_processes_share_the_global_batch_of_one(
+    script: str, shared: Path, whole: Callable[[str], Path]
+) -> None:
+    # The same draws, images and noise; sums in another order.
+    assert losses(shared / script) == pytest.approx(losses(whole(script)), rel=1e-4)
+
+
+def test_torchrun_starts_an_example(tmp_path: Path, whole: Callable[[str], Path]) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    program = command("train_dit", "--out", str(tmp_path), launcher=launcher)
+    subprocess.run(program, check=True, capture_output=True, timeout=300)
+    assert losses(tmp_path) == pytest.approx(losses(whole("train_dit")), rel=1e-4)
 
 
 def test_a_killed_run_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
     flags = ("--steps", "60", "--checkpoint-every", "3")
-    run(whole, *flags)
-    command = [sys.executable, str(SCRIPT), "--tiny", "--out", str(killed), *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint = killed / "checkpoint.pt"
-    while not checkpoint.exists() and process.poll() is None:
+    tiny("train_dit", tmp_path / "whole", *flags)
+    killed = tmp_path / "killed"
+    program = command("train_dit", "--out", str(killed), *flags)
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (killed / "checkpoint.pt").exists() and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.wait()
     assert process.returncode == -signal.SIGKILL, "killed in mid-run"
-    run(killed, *flags, "--resume")
-    assert losses(killed) == losses(whole)
+    tiny("train_dit", killed, *flags, "--resume")
+    assert losses(killed) == losses(tmp_path / "whole")
 
 
-def test_two_processes_share_the_global_batch_of_one(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    run(one)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run(two, launcher=launcher)
-    # The same draws, images and noise; sums in another order.
-    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+def test_ctrl_c_finishes_the_step_and_saves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny("train_dit", tmp_path / "whole")
+    import data
+
+    make, steps = data.training_batch, []
+
+    def interrupt(*arguments: Any) -> Any:
+        steps.append(arguments)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return make(*arguments)
+
+    monkeypatch.setattr(data, "training_batch", interrupt)
+    tiny("train_dit", tmp_path / "parts")
+    assert len(steps) == 4
+    assert "--resume" in capsys.readouterr().out.splitlines()[-1]
+    tiny("train_dit", tmp_path / "parts", "--resume")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+@EVERY_SCRIPT
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--steps", "0"), "argument --steps: must be at least 1, got 0"),
+        (("--lr", "nan"), "argument --lr: must be in (0, inf), got nan"),
+        (("--colums", "3"), "unrecognized arguments: --colums 3"),
+        (("--method", "sped"), "got 'sped'; did you mean 'speed'?"),
+        (("--method", "laplace(width=1)"), "a parameter of laplace must be one of mean, scale"),
+        (("--method", "learned"), "learned is not implemented"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    script: str, flags: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in complaint(capsys, partial(tiny, script, tmp_path, *flags))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_continued_as_it_was_begun(
+    whole: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = whole("train_unet")
+    again = partial(tiny, "train_unet", out)
+    assert complaint(capsys, again).endswith("exists: add --resume, or take another --out")
+    message = complaint(capsys, partial(again, "--resume", "--seed", "1", "--schedule", "cosine"))
+    assert message.endswith("--schedule was linear, is cosine; --seed was 0, is 1")
+    assert "not by train_flow" in complaint(capsys, partial(tiny, "train_flow", out, "--resume"))
+
+
+def test_missing_data_are_told_with_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = partial(tiny, "train_unet", tmp_path, "--data", str(tmp_path))
+    assert "apt-get install dataset-fashion-mnist" in complaint(capsys, run)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *NAMES])
+@pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2", None])
+def test_every_method_makes_a_sampler(
+    name: str, beta_schedule: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import methods
+
+    from speediff.torch import schedule_from
+
+    if beta_schedule is None:
+        schedule = schedule_from(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0))
+        build = partial(methods.build_sampler, name, schedule, "flow", 0)
+        if name in ("inverse_snr", "sigmoid"):  # pure noise has no value of theirs
+            with pytest.raises(speediff.SpeeDiffValueError, match=r"t = 1000"):
+                build()
+            return
+    else:
+        schedule = schedule_from(diffusers.DDPMScheduler(beta_schedule=beta_schedule))
+        build = partial(methods.build_sampler, name, schedule, "epsilon", 0)
+    t, w = build().sample(16)
+    assert t.shape == w.shape == (16,)
+
+
+def test_a_vae_makes_latents_of_a_folder_of_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for number in range(44):
+        folder = tmp_path / "pictures" / ("dark", "light")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 36), (number, 0, 200 * (number % 2))).save(folder / f"{number}.png")
+    diffusers.AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, latent_channels=4, sample_size=32,
+    ).save_pretrained(tmp_path / "vae")  # fmt: skip
+    flags = ("--data", str(tmp_path / "pictures"), "--image-size", "32", "--patch", "2")
+    tiny("train_dit", tmp_path / "latents", *flags, "--vae", str(tmp_path / "vae"))
+    tiny("train_dit", tmp_path / "pixels", *flags)
+    for name in ("latents", "pixels"):
+        assert (tmp_path / name / "samples.png").exists()
+    import torch
+
+    saved = torch.load(tmp_path / "latents" / "checkpoint.pt", weights_only=True)["state"]["model"]
+    assert saved["pos_embed.proj.weight"].shape == (32, 4, 2, 2), "four channels in patches of two"
+    message = complaint(capsys, partial(tiny, "train_dit", tmp_path / "x", "--vae", str(tmp_path)))
+    assert "no AutoencoderKL there" in message

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import speediff
-from speediff import _library
+from speediff import _instruction_sets, _library
 
 PACKAGE = Path(speediff.__file__).parent
 REPORT = """
@@ -27,12 +27,14 @@ else:
 """
 
 
-def import_it(library: str | None, package: Path = PACKAGE) -> tuple[str, str]:
+def import_it(library: str | None, package: Path = PACKAGE, isa: str | None = None) -> tuple[str, str]:
     """The classes and the message of what importing raises, or "loaded <path>" and nothing."""
-    environment = {key: value for key, value in os.environ.items() if key != "SPEEDIFF_LIBRARY"}
+    choices = {"SPEEDIFF_LIBRARY": library, "SPEEDIFF_ISA": isa}
+    environment = {key: value for key, value in os.environ.items() if key not in choices}
+    environment |= {key: value for key, value in choices.items() if value is not None}
     environment["PYTHONPATH"] = str(package.parent)
-    if library is not None:
-        environment["SPEEDIFF_LIBRARY"] = library
+    # A copy of a wheel's library does not find OpenBLAS by where it lies itself.
+    environment["LD_LIBRARY_PATH"] = str(PACKAGE.parent / "speediff.libs")
     run = subprocess.run(
         [sys.executable, "-c", REPORT],
         env=environment,
@@ -47,9 +49,9 @@ def import_it(library: str | None, package: Path = PACKAGE) -> tuple[str, str]:
     return first, rest
 
 
-def refused(library: str | None, package: Path = PACKAGE) -> str:
+def refused(library: str | None, package: Path = PACKAGE, isa: str | None = None) -> str:
     """The message, after checking the classes."""
-    classes, message = import_it(library, package)
+    classes, message = import_it(library, package, isa)
     assert {"SpeeDiffLibraryError", "SpeeDiffError", "ImportError"} <= set(classes.split()), classes + message
     return message
 
@@ -118,6 +120,32 @@ def test_the_packages_own_library_comes_first(bare_package: Path) -> None:
     own.mkdir()
     shutil.copy(speediff.library_path(), own / name)
     assert import_it(None, bare_package)[0] == f"loaded {own / name}"
+
+
+def test_the_environment_chooses_among_the_packages_builds(bare_package: Path) -> None:
+    name = Path(speediff.library_path()).name
+    builds = [bare_package / "lib" / level / name for level in _instruction_sets.LEVELS]
+    for build in builds:
+        build.parent.mkdir(parents=True)
+        shutil.copy(speediff.library_path(), build)
+    loaded = import_it(None, bare_package)[0]
+    assert loaded in {f"loaded {build}" for build in builds}
+    assert import_it(None, bare_package, isa="")[0] == loaded
+    assert import_it(None, bare_package, isa="x86-64-v2")[0] == f"loaded {builds[0]}"
+    assert refused(None, bare_package, isa="avx2").startswith(
+        "SPEEDIFF_ISA must be one of x86-64-v2, x86-64-v3"
+    )
+    builds[0].unlink()
+    assert refused(None, bare_package, isa="x86-64-v2").startswith("SPEEDIFF_ISA must be one of x86-64-v3")
+
+
+def test_a_choice_among_builds_that_are_not_there_is_refused(bare_package: Path) -> None:
+    assert refused(None, bare_package, isa="x86-64-v2").startswith("SPEEDIFF_ISA must be unset")
+
+
+def test_a_library_that_is_chosen_is_no_build_to_choose_among() -> None:
+    library = speediff.library_path()
+    assert import_it(library, isa="x86-64-v5") == (f"loaded {library}", "")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF" + bytes(60)])

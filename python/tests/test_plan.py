@@ -295,4 +295,4 @@ def test_python_m_speediff_is_the_command_line() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "speediff", "--version"], capture_output=True, text=True, check=True
     )
-    assert result.stdout == f"speediff {speediff.__version__}\n"
+    assert result.stdout == f"speediff {speediff.__version__}\nlibrary {speediff.library_path()}\n"

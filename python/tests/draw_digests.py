@@ -1,0 +1,62 @@
+"""Prints digests of all kinds of draws, as JSON: what every build of the library must agree on.
+
+python tests/draw_digests.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+
+import speediff
+from speediff import NoiseSchedule, SigmaSampler, TimestepSampler
+
+
+def digest(sampler: Any) -> str:
+    """What the sampler draws at some steps, in batches that fill vectors and that do not."""
+    result = hashlib.sha256()
+    for step, n in itertools.product((0, 1, 10**6), (1, 77, 4096)):
+        for array in sampler.sample(n, step=step):
+            result.update(array.tobytes())
+    return result.hexdigest()
+
+
+def samplers() -> dict[str, Any]:
+    """A sampler of every method on every kind of schedule, with every kind of strata."""
+    schedules = {
+        "linear": NoiseSchedule.linear(1000),
+        "cosine": NoiseSchedule.cosine(300),
+        "zero terminal SNR": NoiseSchedule.scaled_linear(1000).zero_terminal_snr(),
+    }
+    made: dict[str, Any] = {}
+    for kind, strata in itertools.product(schedules, ("none", "stratified", "low_discrepancy")):
+        for method in speediff.methods():
+            if not method.implemented:
+                continue
+            pair = {"sampling": "uniform", "weighting": "uniform", method.kind: method.name}
+            try:
+                sampler = TimestepSampler(
+                    schedules[kind], **pair, prediction="epsilon", strata=strata, seed=7
+                )
+            except speediff.SpeeDiffValueError:  # The weight is infinite without noise or without signal.
+                continue
+            made[f"{method.kind} {method.name}, {kind}, {strata}"] = sampler
+    for name in ("edm", "vp", "ve", "flow", "fdm"):
+        for strata in ("none", "stratified"):
+            made[f"{name}, {strata}"] = getattr(SigmaSampler, name)(seed=7, strata=strata)
+    for preset in ("paper", "official"):
+        made[preset] = TimestepSampler.speed(schedules["linear"], preset=preset, seed=7)
+    learner = TimestepSampler(schedules["linear"], sampling="loss_second_moment", seed=7)
+    for step in range(40):
+        t, _ = learner.sample(256, step=step)
+        learner.update(t, (np.sin(t) ** 2 + 0.1).astype(np.float32))
+    made["learned"] = learner
+    return made
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: digest(sampler) for name, sampler in samplers().items()}))
