@@ -10,15 +10,22 @@ public struct AttentionHead {
   let v: Matrix
   let queries: Int
   let keys: Int
+  let bias: RelativePositionBias?
 
   /// Takes the columns of a head, and the rows of a sample.
-  public init(q: Matrix, k: Matrix, v: Matrix, head: Int, size: Int, queries: Range<Int>, keys: Range<Int>) {
+  ///
+  /// - Parameter bias: what is added to the scores, for queries and keys that are the same tokens.
+  public init(
+    q: Matrix, k: Matrix, v: Matrix, head: Int, size: Int, queries: Range<Int>, keys: Range<Int>,
+    bias: RelativePositionBias? = nil
+  ) {
     let columns = (head &* size)..<((head &+ 1) &* size)
     self.q = q.columns(columns).from(queries.lowerBound)
     self.k = k.columns(columns).from(keys.lowerBound)
     self.v = v.columns(columns).from(keys.lowerBound)
     self.queries = queries.count
     self.keys = keys.count
+    self.bias = bias
   }
 
   var scale: Float { 1 / Float(q.columns).squareRoot() }
@@ -33,9 +40,17 @@ public struct AttentionHead {
   }
 
   /// The floats of scratch memory that either pass needs.
-  public static func scratch(queries: Int, keys: Int) -> Int {
+  ///
+  /// - Parameter grid: the side of the grid of a relative position bias; 0 without.
+  public static func scratch(queries: Int, keys: Int, grid: Int = 0) -> Int {
     let block = min(queries, queryBlock(keys: keys))
-    return 2 * block * keys + 2 * block
+    return 2 * block * keys + 2 * block + (grid > 0 ? RelativePositionBias.entries(grid: grid) : 0)
+  }
+
+  /// Where scratch memory has room for the bias's entries.
+  fileprivate var biasOffset: Int {
+    let block = min(queries, queryBlock(keys: keys))
+    return 2 &* block &* keys &+ 2 &* block
   }
 }
 
@@ -55,12 +70,15 @@ public func attentionForward(
   let block = min(head.queries, queryBlock(keys: head.keys))
   let weights = Matrix(scratch, columns: head.keys)
   let (maxima, reciprocals) = (scratch + block &* head.keys, scratch + block &* head.keys + block)
+  let entries = scratch + head.biasOffset
+  head.bias?.copyEntriesReversed(to: entries)
   var first = 0
   while first < head.queries {
     let count = min(block, head.queries &- first)
     MatrixProduct.multiply(
       head.q.from(first), .plain, head.k, .transposed, into: weights, m: count, n: head.keys, k: head.q.columns,
       alpha: head.scale, base: .zero)
+    head.bias?.add(to: weights, rows: first..<first &+ count, columns: 0..<head.keys, entries: entries)
     for r in 0..<count { (maxima[r], reciprocals[r]) = exponentiate(weights.row(r), head.keys) }
     forEachVector(count) { i, n in
       let sums = load(reciprocals + i, n)
@@ -86,15 +104,21 @@ public func attentionForward(
 /// - Parameters:
 ///   - y: what `attentionForward` gave, with its `logSumExp`.
 ///   - dq, dk, dv: the head's columns, from the sample's first row on.
+///   - dBias: receives the gradients of the entries of the head's bias, if it has one.
 ///   - scratch: room for `AttentionHead.scratch` floats.
 public func attentionBackward(
   _ head: AttentionHead, y: Matrix, dy: Matrix, logSumExp: Matrix, dq: GradientTarget, dk: GradientTarget,
-  dv: GradientTarget, scratch: UnsafeMutablePointer<Float>
+  dv: GradientTarget, dBias: UnsafeMutablePointer<Float>? = nil, scratch: UnsafeMutablePointer<Float>
 ) {
   // Keys are rows here: then both products that sum over queries read their left factor as it lies.
   let block = min(head.queries, queryBlock(keys: head.keys))
   let size = head.q.columns
   let ofQueries = (logSumExp: scratch + 2 &* block &* head.keys, mean: scratch + 2 &* block &* head.keys + block)
+  let entries = scratch + head.biasOffset
+  head.bias?.copyEntries(to: entries)
+  if let bias = head.bias, let dBias {
+    dBias.update(repeating: 0, count: RelativePositionBias.entries(grid: bias.grid))
+  }
   var first = 0
   while first < head.queries {
     let count = min(block, head.queries &- first)
@@ -104,6 +128,7 @@ public func attentionBackward(
     MatrixProduct.multiply(
       head.k, .plain, q, .transposed, into: probabilities, m: head.keys, n: count, k: size, alpha: head.scale,
       base: .zero)
+    head.bias?.add(to: probabilities, rows: 0..<head.keys, columns: first..<first &+ count, entries: entries)
     MatrixProduct.multiply(
       head.v, .plain, dyBlock, .transposed, into: gradients, m: head.keys, n: count, k: head.v.columns, base: .zero)
     for r in 0..<count {
@@ -117,6 +142,10 @@ public func attentionBackward(
         probabilities.row(key), gradients.row(key), logSumExp: ofQueries.logSumExp, mean: ofQueries.mean,
         scale: head.scale, count)
       head.prefetchNext(key: key)
+    }
+    if let dBias {
+      head.bias?.addGradient(
+        of: gradients, keys: 0..<head.keys, queries: first..<first &+ count, factor: 1 / head.scale, to: dBias)
     }
     MatrixProduct.multiply(
       probabilities, .plain, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,

@@ -22,6 +22,25 @@ public func tableSumForward(_ x: Matrix, table: Matrix, into y: Matrix, length: 
   }
 }
 
+/// Rows `rows` of dTable (+)= Σ over samples of dy, for a table that is trained.
+public func tableSumBackward(dy: Matrix, dTable: GradientTarget, length: Int, samples: Int, rows: Range<Int>) {
+  for r in rows {
+    let result = dTable.startedRow(r)
+    for sample in 0..<samples {
+      let row = dy.row(sample &* length &+ r)
+      forEachVector(dy.columns) { i, n in store(load(row + i, n), result + i, n, adding: true) }
+    }
+  }
+}
+
+/// y = a and b side by side, for some rows.
+public func concatenateForward(_ a: Matrix, _ b: Matrix, into y: Matrix, rows: Range<Int>) {
+  for r in rows {
+    y.row(r).update(from: a.row(r), count: a.columns)
+    (y.row(r) + a.columns).update(from: b.row(r), count: b.columns)
+  }
+}
+
 /// sums (+)= Σ over rows of x, for the columns of x.
 public func columnSums(_ x: Matrix, into sums: UnsafeMutablePointer<Float>, accumulates: Bool, rows: Range<Int>) {
   if !accumulates { sums.update(repeating: 0, count: x.columns) }

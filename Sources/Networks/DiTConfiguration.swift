@@ -1,4 +1,5 @@
 import ArgumentErrors
+import Kernels
 
 /// The shape of a DiT.
 public struct DiTConfiguration: Sendable, Equatable {
@@ -46,6 +47,14 @@ public struct DiTConfiguration: Sendable, Equatable {
   public var mlpSize: Int { Int(Double(hiddenSize) * mlpRatio) }
   /// The rows of the label table.
   public var labelEntries: Int { classes == 0 ? 0 : classes + (classDropout > 0 ? 1 : 0) }
+
+  /// The patches along an image's side.
+  public var grid: Int { inputSize / patchSize }
+  /// The patches of an image.
+  public var tokens: Int { grid * grid }
+
+  /// The patches of images of the network's size.
+  func patches(channels: Int) -> PatchGrid { PatchGrid(channels: channels, size: inputSize, patch: patchSize) }
 
   /// - Throws: `ArgumentError` unless a network of this shape can be built.
   public func check() throws {

@@ -24,6 +24,8 @@ public enum Initialization: Sendable, Equatable {
   case xavierUniform(inputs: Int, outputs: Int)
   /// Normal with mean 0.
   case normal(standardDeviation: Float)
+  /// The sine and cosine positions of a square grid, for each of its places.
+  case sineCosinePositions(grid: Int)
 }
 
 /// The parameters of a network in the order of its state dict, and where each lies in the memory that holds them all.

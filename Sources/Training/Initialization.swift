@@ -17,6 +17,8 @@ func initialize(
       Noise(seed: seed, purpose: .initialization, step: UInt64(index))
         .fill(values, entry: 0, elements: parameter.count)
       for i in 0..<parameter.count { values[i] *= standardDeviation }
+    case .sineCosinePositions(let grid):
+      sineCosinePositions(grid: grid, into: Matrix(values, columns: parameter.count / (grid * grid)))
     case .xavierUniform(let inputs, let outputs):
       let bound = (6 / Float(inputs + outputs)).squareRoot()
       fillUniform(

@@ -6,7 +6,7 @@ import TimestepSampling
 final class TrainingProgram {
   let batch: TrainingBatch
   let samples: Samples
-  let inputs: DiT.Inputs
+  let inputs: NetworkInputs
   private let plan: Plan
   private var program: Program
 

@@ -114,6 +114,7 @@ extension OperationCase {
       .attention(heads: 2, Sizes(samples: 1, length: 259, columns: 6), keys: 15),
       .attention(heads: 1, Sizes(samples: 1, length: 530, columns: 3), keys: 2),
     ]
+    + masking
     + [(1, 3, 3), (3, 4, 2), (4, 6, 3), (17, 2, 1), (2, 10, 5)].flatMap { channels, size, patch in
       [PatchOrder.channelsFirst, .channelsLast].flatMap {
         patches(PatchGrid(channels: channels, size: size, patch: patch), $0)

@@ -8,7 +8,7 @@ final class TwinNetwork {
   /// A tensor, and its number among the tables.
   struct Value {
     let tensor: Tensor
-    fileprivate let number: Int
+    let number: Int
   }
 
   let tape: Recorder
@@ -116,7 +116,7 @@ final class TwinNetwork {
   }
 
   func lookup(entries: Int, columns: Int) -> Value {
-    let table = parameters.add("table\(formulas.count)", [entries, columns], .zero)
+    let table = parameter("table", [entries, columns])
     let memory = tape.labels()
     labels = (memory, entries)
     return add(tape.lookup(memory, table)) { [unowned self] in Twin.lookup(givenLabels, table: table.table($1)) }
@@ -144,11 +144,16 @@ final class TwinNetwork {
     }
   }
 
-  private func add(
+  func add(
     _ tensor: Tensor, _ formula: @escaping (_ values: [Table], _ parameters: [Double]) -> Table
   ) -> Value {
     formulas.append(formula)
     return Value(tensor: tensor, number: formulas.count - 1)
+  }
+
+  /// Adds a parameter.
+  func parameter(_ name: String, _ shape: [Int]) -> Parameter {
+    parameters.add("\(name)\(formulas.count)", shape, .zero)
   }
 
   // MARK: What runs read

@@ -48,15 +48,19 @@ public enum Twin {
     Table(x.rows, x.columns) { x[$0, $1] + table[$0 % length, $1] }
   }
 
-  /// softmax(q·kᵀ/√d)·v for each sample and head of d columns.
-  public static func attention(_ q: Table, _ k: Table, _ v: Table, heads: Int, samples: Int) -> Table {
+  /// softmax(q·kᵀ/√d + bias)·v for each sample and head of d columns.
+  public static func attention(
+    _ q: Table, _ k: Table, _ v: Table, heads: Int, samples: Int,
+    bias: (_ head: Int, _ sample: Int, _ query: Int, _ key: Int) -> Double = { _, _, _, _ in 0 }
+  ) -> Table {
     let (queries, keys, size) = (q.rows / max(samples, 1), k.rows / max(samples, 1), q.columns / heads)
     var y = Table(q.rows, v.columns) { _, _ in 0 }
     for sample in 0..<samples {
       for head in 0..<heads {
         for r in sample * queries..<(sample + 1) * queries {
           let scores = (sample * keys..<(sample + 1) * keys).map { key in
-            (head * size..<(head + 1) * size).reduce(0) { $0 + q[r, $1] * k[key, $1] } / Double(size).squareRoot()
+            let product = (head * size..<(head + 1) * size).reduce(0) { $0 + q[r, $1] * k[key, $1] }
+            return product / Double(size).squareRoot() + bias(head, sample, r - sample * queries, key - sample * keys)
           }
           let largest = scores.max() ?? 0
           let powers = scores.map { exp($0 - largest) }

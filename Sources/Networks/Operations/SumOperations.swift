@@ -70,6 +70,59 @@ struct TableSumOperation: Operation {
   }
 }
 
+/// x + a trained table whose rows are those of a sample.
+struct TrainedTableSumOperation: Operation {
+  let x: Tensor
+  let table: Parameter
+  let output: Tensor
+
+  var inputs: [Tensor] { [x] }
+  var neededByBackward: [Tensor] { [] }
+  var passesGradientTo: Tensor? { x }
+
+  func forward(_ program: inout Program, _ memory: Memory) {
+    let (x, y, rows) = (memory[x], memory[output], output.rows)
+    let table = Matrix(memory[table].base, columns: x.columns)
+    program.rows(rows) { tableSumForward(x, table: table, into: y, length: rows.length, rows: $0) }
+  }
+
+  func backward(_ program: inout Program, _ memory: Memory) {
+    let (dy, rows, tasks) = (memory.gradient(ofOutput: output), output.rows, memory.threads)
+    appendPassing(dy, to: x, &program, memory)
+    let dTable = memory.gradient(of: table, &program)
+    program.deferTasks(tasks) { task in
+      let target = dTable()
+      tableSumBackward(
+        dy: dy,
+        dTable: GradientTarget(Matrix(target.matrix.base, columns: dy.columns), accumulates: target.accumulates),
+        length: rows.length, samples: rows.samples.count, rows: part(task, of: tasks, count: rows.length))
+    }
+  }
+}
+
+/// Two tensors side by side.
+struct ConcatenationOperation: Operation {
+  let a: Tensor
+  let b: Tensor
+  let output: Tensor
+
+  var inputs: [Tensor] { [a, b] }
+  var neededByBackward: [Tensor] { [] }
+
+  func forward(_ program: inout Program, _ memory: Memory) {
+    let (a, b, y) = (memory[a], memory[b], memory[output])
+    program.rows(output.rows) { concatenateForward(a, b, into: y, rows: $0) }
+  }
+
+  func backward(_ program: inout Program, _ memory: Memory) {
+    let dy = memory.gradient(ofOutput: output)
+    for (tensor, columns) in [(a, 0..<a.columns), (b, a.columns..<output.columns)] {
+      guard let dx = memory.gradient(of: tensor) else { continue }
+      program.rows(output.rows) { sumBackward(dy: dy.columns(columns), dx: dx, rows: $0) }
+    }
+  }
+}
+
 extension Operation {
   /// Gives the output's gradient to an input, where it is not that input's already.
   fileprivate func appendPassing(_ dy: Matrix, to x: Tensor, _ program: inout Program, _ memory: Memory) {
@@ -93,5 +146,17 @@ extension Recorder {
   /// x + table, a fixed table with as many rows as a sample.
   public func sum(_ x: Tensor, table: Matrix) -> Tensor {
     record(TableSumOperation(x: x, table: table, output: output(x.rows, columns: x.columns, of: [x])))
+  }
+
+  /// x + table, a trained table with as many rows as a sample.
+  public func sum(_ x: Tensor, table: Parameter) -> Tensor {
+    record(
+      TrainedTableSumOperation(
+        x: x, table: table, output: output(x.rows, columns: x.columns, of: [x], hasParameters: true)))
+  }
+
+  /// a and b side by side, as PyTorch's `cat([a, b], dim=-1)`.
+  public func concatenation(_ a: Tensor, _ b: Tensor) -> Tensor {
+    record(ConcatenationOperation(a: a, b: b, output: output(a.rows, columns: a.columns + b.columns, of: [a, b])))
   }
 }

@@ -1,0 +1,88 @@
+/// The Masked Diffusion Transformer: a DiT with trained positions and a bias by relative position, which is trained with all
+/// of its tokens and with a part of them.
+///
+/// Gao et al., "Masked Diffusion Transformer is a Strong Image Synthesizer", 2023, and "MDTv2", 2024. Parameters are
+/// named and shaped as in the authors' PyTorch code, so that state dicts go both ways.
+public final class MDT: Sendable {
+  /// The network's shape.
+  public let configuration: DiTConfiguration
+  /// What it has beside a DiT.
+  public let masking: MaskingConfiguration
+  /// Its parameters, in the order of its state dict.
+  public let parameters: ParameterList
+  private let positions: Parameter
+  private let decoderPositions: Parameter
+  private let maskToken: Parameter
+  private let embedders: Embedders
+  /// Version 2: `en_inblocks`, then `en_outblocks`.
+  private let encoder: [TransformerBlock]
+  private let decoder: [TransformerBlock]
+  private let side: TransformerBlock
+  private let finalLayer: FinalLayer
+
+  /// Lays out the parameters.
+  ///
+  /// - Throws: `ArgumentError` unless the configuration can be built.
+  public init(_ configuration: DiTConfiguration, _ masking: MaskingConfiguration) throws {
+    try configuration.check()
+    try masking.check(for: configuration)
+    var list = ParameterList()
+    let tokens = [1, configuration.tokens, configuration.hiddenSize]
+    let sineCosine = Initialization.sineCosinePositions(grid: configuration.grid)
+    positions = list.add("pos_embed", tokens, sineCosine)
+    decoderPositions = list.add("decoder_pos_embed", tokens, sineCosine)
+    maskToken = list.add("mask_token", [1, 1, configuration.hiddenSize], .normal(standardDeviation: 0.02))
+    embedders = Embedders(configuration, in: &list)
+    func blocks(_ name: String, _ range: Range<Int>, hasSkip: Bool = false) -> [TransformerBlock] {
+      range.map {
+        TransformerBlock("\(name).\($0)", configuration, hasPositionBias: true, hasSkip: hasSkip, in: &list)
+      }
+    }
+    let (depth, decoded) = (configuration.depth, masking.decoderDepth)
+    switch masking.version {
+    case .one:
+      encoder = blocks("blocks", 0..<depth - decoded)
+      decoder = blocks("blocks", depth - decoded..<depth)
+    case .two:
+      let half = (depth - decoded) / 2
+      encoder = blocks("en_inblocks", 0..<half) + blocks("en_outblocks", 0..<half, hasSkip: true)
+      decoder = blocks("de_blocks", 0..<decoded, hasSkip: true)
+    }
+    side = TransformerBlock("sideblocks.0", configuration, hasPositionBias: true, in: &list)
+    finalLayer = FinalLayer(configuration, in: &list)
+    self.configuration = configuration
+    self.masking = masking
+    parameters = list
+  }
+
+  /// Records the forward pass.
+  ///
+  /// - Parameter order: which tokens the encoder gets; nil: all of them, as in generation.
+  /// - Returns: the inputs, and the prediction (n, outputChannels·size·size).
+  public func record(_ tape: Recorder, order: TokenOrder?) -> (inputs: NetworkInputs, output: Tensor) {
+    let (inputs, tokens) = embedders.recordTokens(tape)
+    let all = tape.sum(tokens, table: positions)
+    let c = embedders.recordConditioning(tape, inputs)
+    var x = order.map { tape.keep(all, $0) } ?? all
+    var skips: [Tensor] = []
+    for block in encoder {
+      tape.beginScope()
+      x = block.record(tape, x, c, skip: block.hasSkip ? skips.removeLast() : nil, order: order)
+      if !block.hasSkip { skips.append(x) }
+    }
+    tape.beginScope()
+    if let order {
+      // The side-interpolater: a block guesses the tokens that the encoder did not get.
+      let known = tape.sum(tape.restore(x, token: maskToken, order, rows: all.rows), table: decoderPositions)
+      x = tape.choose(masked: side.record(tape, known, c), present: known, order)
+    } else {
+      x = tape.sum(x, table: decoderPositions)
+    }
+    for block in decoder {
+      tape.beginScope()
+      x = block.record(tape, x, c, skip: block.hasSkip ? all : nil)
+    }
+    tape.beginScope()
+    return (inputs, finalLayer.record(tape, x, c))
+  }
+}
