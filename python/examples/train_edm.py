@@ -112,13 +112,9 @@ def train(args: argparse.Namespace, run: Run) -> Trained | None:
         return data.training_batch(images, args.seed, step, args.batch_size, run.part, args.label_dropout)
 
     def compute_loss(network: nn.Module, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        def denoise(noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-            # The noise in `noisy` is PyTorch's, which depends on the number of processes. A pipeline
-            # that does not mind gives `network` itself to loss_fn.
-            return network(x + sigma * noise, sigma, labels)
-
         # ==== SpeeDiff, 2 of 2: per batch =========================================================
-        return loss_fn(net=denoise, images=x, labels=labels).mean()
+        # Without `noise` it is PyTorch's, which depends on the number of processes.
+        return loss_fn(net=network, images=x, labels=labels, noise=noise).mean()
         # ==========================================================================================
 
     return run.train(model, loss_fn.sampler, make_batch, compute_loss)

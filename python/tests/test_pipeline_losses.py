@@ -148,6 +148,18 @@ def test_a_denoisers_loss_is_the_formula_of_its_process(process: str, warm_up: i
     assert net.seen[3] is None
 
 
+def test_noise_may_be_given() -> None:
+    images, noise, net = torch.ones(4, 1, 2, 2), torch.randn(4, 1, 2, 2), Denoiser()
+    loss_fn = DenoisingLoss()
+    with pytest.raises(
+        ValueError, match=r"noise must have the images' shape \(4, 1, 2, 2\), got \(4, 1, 2\)"
+    ):
+        loss_fn(net, images, noise=noise[..., 0])
+    loss_fn(net, images, noise=noise)
+    sigma = SigmaSampler.edm().sample(4)[0].reshape(4, 1, 1, 1)
+    torch.testing.assert_close(net.seen[0], images + sigma * noise)
+
+
 def test_an_augmentation_comes_before_the_noise() -> None:
     images, net = torch.ones(4, 1, 2, 2), Denoiser()
     loss = DenoisingLoss()(net, images, None, lambda x: (3 * x, torch.full((4, 9), 2.0)))

@@ -174,6 +174,20 @@ def test_a_target_that_is_given_wins() -> None:
     assert sampler.recipe.drawing.prediction == "v"
 
 
+def test_a_schedule_that_is_not_the_pipelines_is_found_before_training(
+    linear: speediff.NoiseSchedule,
+) -> None:
+    sampler = TimestepSampler.speed(linear)
+    sampler.check_scheduler(DDPM_LIKE["ddpm"])
+    for name, message in {
+        "few steps": "scheduler must have the sampler's T = 1000, got 100",
+        "cosine": r"scheduler must have the sampler's alphas_cumprod\[\d+\] = .*, got .*; for_scheduler",
+        "shifted": r"alphas_cumprod\[1\] = 0.99978, got 0.999964",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            sampler.check_scheduler({**DDPM_LIKE, **FLOW_LIKE}[name])
+
+
 def test_what_is_no_scheduler_of_training_is_an_error() -> None:
     with pytest.raises(TypeError, match=r"scheduler must be one of diffusers .* got a EDMEulerScheduler"):
         schedule_from(diffusers.EDMEulerScheduler())

@@ -74,6 +74,7 @@ class DenoisingLoss:
         images: torch.Tensor,
         labels: torch.Tensor | None = None,
         augment_pipe: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The weighted squared error of the next batch.
 
@@ -83,10 +84,18 @@ class DenoisingLoss:
             images: float (n, …).
             labels: What `net` takes.
             augment_pipe: Gives augmented images and their labels.
+            noise: Standard normal, shaped as the images; None: PyTorch's.
 
         Returns:
             The loss of each value, in the shape of the images.
+
+        Raises:
+            SpeeDiffValueError: If the noise has another shape than the images; then no batch is drawn.
         """
+        if noise is not None and noise.shape != images.shape:
+            raise SpeeDiffValueError(
+                f"noise must have the images' shape {tuple(images.shape)}, got {tuple(noise.shape)}"
+            )
         sigma, weight = (
             level.reshape(-1, *(1,) * (images.ndim - 1))
             for level in self.sampler.sample(len(images), images.device)
@@ -94,8 +103,8 @@ class DenoisingLoss:
         options: dict[str, torch.Tensor] = {}
         if augment_pipe is not None:
             images, options["augment_labels"] = augment_pipe(images)
-        noise = torch.randn_like(images) * sigma
-        return weight * (net(images + noise, sigma, labels, **options) - images) ** 2
+        noise = torch.randn_like(images) if noise is None else noise
+        return weight * (net(images + sigma * noise, sigma, labels, **options) - images) ** 2
 
     def state_dict(self) -> dict[str, Any]:
         """The sampler's state: seed and step."""

@@ -179,6 +179,18 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
             sampler._timesteps, sampler._level_dtype = reading.timesteps, reading.timesteps.dtype
         return sampler
 
+    def check_scheduler(self, scheduler: object) -> None:
+        """Makes sure, before any training, that the pipeline noises with the schedule of this sampler.
+
+        Args:
+            scheduler: As for `schedule_from`.
+
+        Raises:
+            SpeeDiffValueError: If T or ᾱ differ by more than the rounding of float32.
+            SpeeDiffTypeError: If the scheduler is of no such kind.
+        """
+        _schedulers.check_same(self.schedule, scheduler)
+
     def _tensor(self, levels: Levels) -> torch.Tensor:
         steps = torch.from_numpy(levels)
         return steps if self._timesteps is None else self._timesteps[steps]

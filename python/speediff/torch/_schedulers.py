@@ -52,6 +52,23 @@ def schedule_from(scheduler: object) -> NoiseSchedule:
     return read(scheduler).schedule
 
 
+def check_same(schedule: NoiseSchedule, scheduler: object) -> None:
+    """Raises unless a pipeline's schedule is this one, to the rounding of float32."""
+    theirs = read(scheduler).schedule
+    if theirs.steps != schedule.steps:
+        raise SpeeDiffValueError(
+            f"scheduler must have the sampler's T = {schedule.steps}, got {theirs.steps}; for_scheduler "
+            "makes a sampler with the scheduler's schedule"
+        )
+    differs = ~np.isclose(theirs.alphas_cumprod, schedule.alphas_cumprod, rtol=1e-4, atol=1e-7)
+    if differs.any():
+        i = int(differs.argmax())
+        raise SpeeDiffValueError(
+            f"scheduler must have the sampler's alphas_cumprod[{i}] = {schedule.alphas_cumprod[i]:.6g}, got "
+            f"{theirs.alphas_cumprod[i]:.6g}; for_scheduler makes a sampler with the scheduler's schedule"
+        )
+
+
 def read(scheduler: object) -> Reading:
     """Schedule, target and names of the steps; errors as for `schedule_from`."""
     if getattr(scheduler, "alphas_cumprod", None) is not None:
