@@ -1,4 +1,4 @@
-"""The C interface of networks and trainers: `include/speediff.h` from where `_c_api.py` ends."""
+"""The C interface of networks and trainers: `include/speediff.h` from where `_c_processes.py` ends."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _buffers
 from . import _c_api as c
+from . import _c_processes as cp
 from ._handles import Handle
 
 if TYPE_CHECKING:
@@ -124,11 +125,11 @@ class NativeSigmaSampler(NativeDrawing):
     __slots__ = ("history_count",)
 
     level_type = np.float32
-    _draw = staticmethod(c.speediff_sigma_sampler_draw)
-    _draw_slice = staticmethod(c.speediff_sigma_sampler_draw_slice)
-    _emphasis = staticmethod(c.speediff_sigma_sampler_emphasis)
+    _draw = staticmethod(cp.speediff_sigma_sampler_draw)
+    _draw_slice = staticmethod(cp.speediff_sigma_sampler_draw_slice)
+    _emphasis = staticmethod(cp.speediff_sigma_sampler_emphasis)
 
     def __init__(self, *arguments: Any) -> None:
-        create = c.speediff_sigma_sampler_create
-        super().__init__(c.sigma_sampler_p, create, c.speediff_sigma_sampler_destroy, *arguments)
+        create = cp.speediff_sigma_sampler_create
+        super().__init__(cp.sigma_sampler_p, create, cp.speediff_sigma_sampler_destroy, *arguments)
         self.history_count = 0

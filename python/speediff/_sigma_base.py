@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from . import _arguments, _buffers, _fdm, processes
-from . import _c_api as c
+from . import _c_processes as c
 from ._drawing import DrawingBase
 from ._methods import resolve
 from ._native_sampler import NativeSigmaSampler

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from . import _arguments, _buffers
-from . import _c_api as c
+from . import _c_processes as c
 from ._handles import Handle
 
 if TYPE_CHECKING:

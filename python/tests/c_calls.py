@@ -1,7 +1,7 @@
 """The C functions as a C program calls them, each with arguments that are valid.
 
-Names of arguments come from the header; `_c_api` and `_c_training` lend their types, which test_header.py
-holds to it.
+Names of arguments come from the header; `_c_api`, `_c_processes` and `_c_training` lend their types, which
+test_header.py holds to it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 import speediff
 from speediff import _c_api as c
+from speediff import _c_processes as cp
 from speediff import _c_training as ct
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Raw:
 
     def __getattr__(self, name: str) -> Any:
         function = self.library[f"speediff_{name}"]
-        declared = getattr(ct if hasattr(ct, f"speediff_{name}") else c, f"speediff_{name}")
+        declared = {**vars(c), **vars(cp), **vars(ct)}[f"speediff_{name}"]
         function.argtypes, function.restype = declared.argtypes, declared.restype
         return function
 
@@ -72,8 +73,8 @@ WEIGHTING = made(c.weighting_p, "weighting_create", b"uniform", None, 0)
 OPTIONS = c.SamplerOptions(0, 0, 1, 1, 0, 0, 0)
 SAMPLER = made(c.sampler_p, "sampler_create", SCHEDULE, UNIFORM, WEIGHTING, OPTIONS)
 LEARNER = made(c.sampler_p, "sampler_create", SCHEDULE, ADAPTIVE, WEIGHTING, OPTIONS)
-PROCESS = made(c.process_p, "process_create_flow", 1.0)
-SIGMA_SAMPLER = made(c.sigma_sampler_p, "sigma_sampler_create", PROCESS, None, None, OPTIONS, 0)
+PROCESS = made(cp.process_p, "process_create_flow", 1.0)
+SIGMA_SAMPLER = made(cp.sigma_sampler_p, "sigma_sampler_create", PROCESS, None, None, OPTIONS, 0)
 BETAS = doubles(*np.linspace(0.01, 0.02, 50))
 BARS = doubles(*np.linspace(0.9, 0.1, 50))
 HISTORY = 21
@@ -201,8 +202,8 @@ OUTPUTS: dict[str, Any] = {
     "sampling": c.sampling_p,
     "weighting": c.weighting_p,
     "sampler": c.sampler_p,
-    "process": c.process_p,
-    "sigma_sampler": c.sigma_sampler_p,
+    "process": cp.process_p,
+    "sigma_sampler": cp.sigma_sampler_p,
     "trainer": ct.trainer_p,
     "checkpoint": ct.checkpoint_p,
     "int": ctypes.c_int64,

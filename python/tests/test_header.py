@@ -1,4 +1,4 @@
-"""The header, the library's dynamic symbols, `_c_api.py` and `_c_training.py` say the same."""
+"""The header, the library's dynamic symbols, `_c_api.py` and the two after it say the same."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 
 import speediff
 from speediff import _c_api as c
+from speediff import _c_processes as cp
 from speediff import _c_training as ct
 from speediff import _library
 
-DECLARED = {**vars(c), **vars(ct)}
+DECLARED = {**vars(c), **vars(cp), **vars(ct)}
 NAMES = list(header.functions())
 C_TYPES = {
     "void": None,
@@ -34,8 +35,8 @@ C_TYPES = {
     "speediff_weighting": c.Weighting,
     "speediff_sampler": c.Sampler,
     "speediff_sampler_options": c.SamplerOptions,
-    "speediff_process": c.Process,
-    "speediff_sigma_sampler": c.SigmaSampler,
+    "speediff_process": cp.Process,
+    "speediff_sigma_sampler": cp.SigmaSampler,
     "speediff_dit_config": ct.DiTConfig,
     "speediff_trainer_options": ct.TrainerOptions,
     "speediff_trainer": ct.Trainer,
@@ -72,7 +73,7 @@ def test_the_library_exports_the_functions_of_the_header_and_nothing_else() -> N
 
 
 def test_python_declares_the_functions_of_the_header_in_its_order() -> None:
-    text = Path(c.__file__).read_text() + Path(ct.__file__).read_text()
+    text = "".join(Path(part.__file__).read_text() for part in (c, cp, ct))
     declared = re.findall(r"^(speediff_\w+) = ", text, flags=re.MULTILINE)
     assert declared == NAMES
     assert sorted(name for name in DECLARED if name.startswith("speediff_")) == sorted(NAMES)
