@@ -152,7 +152,10 @@ def show(args: argparse.Namespace, trained: Trained, run: Run) -> None:
     labels = torch.arange(len(names), device=run.device).repeat_interleave(args.columns)
     predict = evaluation.guided(network, labels, torch.full_like(labels, len(names)), args.cfg_scale)
     noise, _ = evaluation.starting_noise((len(labels), 1, 28, 28), args.seed)
-    levels = heun.noise_levels(args.sample_steps, network.sigma_min, network.sigma_max)
+    # Within what the network knows, from 80 on at most, as EDM's and FDM's authors have it: beyond, FDM's
+    # factor leaves nothing of the network's input.
+    ends = max(network.sigma_min, 0.002), min(network.sigma_max, 80.0)
+    levels = heun.noise_levels(args.sample_steps, *ends)
     samples = heun.sample(predict, noise.to(run.device), levels.to(run.device))
     grid = samples.float().unflatten(0, (len(names), args.columns))
     title = f"{args.process.upper()}{' with FDM' if args.fdm else ''} on Fashion-MNIST"

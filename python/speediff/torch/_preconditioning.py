@@ -25,7 +25,8 @@ class Preconditioned(torch.nn.Module):
         model: F.
         process: The process.
         sigma_min: The least σ to sample at.
-        sigma_max: The greatest.
+        sigma_max: The greatest. The authors of all three begin at 80 at most; with VP's momentum images must,
+            since c_in is next to 0 beyond.
     """
 
     def __init__(
