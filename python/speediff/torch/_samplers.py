@@ -117,8 +117,8 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         device = _device(key[1])
         blocks = self._tensor(levels), torch.from_numpy(weights)
-        if device.type == "cpu" and self.recipe.drawing.prefetch is None:
-            # Each tensor has a storage and a version counter of its own.
+        if device.type == "cpu":
+            # Views of the block's memory, each with a storage and a version counter of its own.
             return list(
                 zip(map(torch.from_numpy, blocks[0].numpy()), map(torch.from_numpy, weights), strict=True)
             )
