@@ -59,6 +59,9 @@ def patched(
         for file in root.glob("**/*.py"):
             file.write_text(change(file.read_text()))
     paths = [str(root / folder), str(root)]
+    # Other modules of the same names, such as our own examples, stand aside meanwhile.
+    names = {file.stem for path in paths for file in Path(path).iterdir()}
+    aside = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}
     sys.path[:0] = paths
     importlib.invalidate_caches()
     try:
@@ -69,6 +72,7 @@ def patched(
         for module, content in list(sys.modules.items()):
             if str(getattr(content, "__file__", None)).startswith(str(root)):
                 del sys.modules[module]
+        sys.modules.update(aside)
 
 
 def batches(count: int, n: int) -> list[torch.Tensor]:
