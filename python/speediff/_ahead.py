@@ -20,11 +20,11 @@ class Block(Generic[Piece]):
 
     __slots__ = ("end", "key", "pieces")
 
-    def __init__(self, end: int, key: object = None, pieces: list[Piece] | None = None) -> None:
+    def __init__(self, end: int, key: Any = None, pieces: list[Piece] | None = None) -> None:
         self.end = end
         """The call after the last piece. The next one follows from it: taking a piece updates nothing."""
         self.key = key
-        """What the pieces were drawn for: batch size and device."""
+        """What the pieces were drawn for: batch size, or batch size and device; None: there are none yet."""
         self.pieces: list[Piece] = [] if pieces is None else pieces
         """The first of them last; `pop()` takes it, from any number of threads at once."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from .._drawing import DrawingBase
 from .._native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
@@ -88,17 +88,18 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
             caller may change.
         """
         if step is None and offset is None and total is None and micro_batch == 0:
-            if is_compiling():
+            if is_dynamo_compiling():
                 return _operator.draw(self, batch_size, device)
             if type(batch_size) is int:
-                key = (batch_size, device)
+                # After a training step the caches hold nothing of this: what is not looked at costs nothing.
                 block = self._ahead.block
-                if key == block.key:
+                key = block.key
+                if key is not None and key[0] == batch_size and (key[1] is device or key[1] == device):
                     try:
                         return block.pieces.pop()
                     except IndexError:
                         pass
-                return self._take(batch_size, key)
+                return self._take(batch_size, (batch_size, device))
         target = _device(device)
         levels, weights = self._take_apart(batch_size, step, micro_batch, offset, total, None)
         return self._tensor(levels).to(target), torch.from_numpy(weights).to(target)
