@@ -25,6 +25,16 @@ static inline int speediff_openblas_choose_again(void) {
   return 1;
 }
 
+/* What OpenBLAS's products call for their buffers. Buffers that were given back stay mapped, for the next product. */
+__attribute__((weak)) void *blas_memory_alloc(int position);
+__attribute__((weak)) void blas_memory_free(void *buffer);
+
+/* A buffer, or NULL where OpenBLAS has no such function. */
+static inline void *speediff_openblas_take_buffer(void) { return blas_memory_alloc ? blas_memory_alloc(0) : 0; }
+static inline void speediff_openblas_give_buffer_back(void *buffer) {
+  if (buffer && blas_memory_free) blas_memory_free(buffer);
+}
+
 /* What this processor and operating system can run: 2 for AVX-512 (F, BW, DQ, VL), 1 for AVX2 with FMA, else 0. */
 static inline int speediff_vector_level(void) {
 #if defined(__x86_64__)

@@ -61,10 +61,15 @@ public final class ThreadPool: @unchecked Sendable {
     var program = Program(threads: threads)
     let arrived = Atomic<Int>(0)
     program.tasks(threads) { [threads] _ in
-      do { try MatrixProduct.takeBuffer() } catch { failure.withLock { $0 = error as? MemoryError } }
       // Each thread takes one task, and all of them have a buffer at the same time.
-      arrived.add(1, ordering: .relaxed)
-      while arrived.load(ordering: .relaxed) < threads { sched_yield() }
+      func waitForAll() {
+        arrived.add(1, ordering: .relaxed)
+        while arrived.load(ordering: .relaxed) < threads { sched_yield() }
+      }
+      do { try MatrixProduct.takeBuffer(waitForAll) } catch {
+        failure.withLock { $0 = error as? MemoryError }
+        waitForAll()
+      }
     }
     run(program)
     if let failure = failure.withLock({ $0 }) { throw failure }

@@ -34,11 +34,14 @@ package enum MatrixProduct {
 
   /// Takes the memory that the calling thread's products need.
   ///
-  /// - Throws: `MemoryError` if it cannot be had.
-  static func takeBuffer() throws {
+  /// - Parameter whileHeld: waits for the other threads that take theirs.
+  /// - Throws: `MemoryError` if it cannot be had; then `whileHeld` has not run.
+  static func takeBuffer(_ whileHeld: () -> Void) throws {
     switch backend {
-    case .native: try NativeProduct.takeScratch()
-    case .openBLAS: try OpenBLASSettings.takeBuffer()
+    case .native:
+      try NativeProduct.takeScratch()
+      whileHeld()
+    case .openBLAS: try OpenBLASSettings.takeBuffer(whileHeld)
     }
   }
 

@@ -99,24 +99,30 @@ package enum OpenBLASSettings {
     return try body()
   }
 
-  /// Has OpenBLAS take the calling thread's buffer, for which it would otherwise wait without end in the middle of a step.
+  /// Has OpenBLAS take a buffer for the calling thread, for which it would otherwise wait without end in the middle of a
+  /// step.
   ///
-  /// - Throws: `MemoryError` if the system does not give as much.
-  static func takeBuffer() throws {
+  /// - Parameter whileHeld: runs while the buffer is the thread's own. Threads that wait for each other here have one each;
+  ///   one after the other, they would all get the same.
+  /// - Throws: `MemoryError` if the system does not give as much; then `whileHeld` has not run.
+  static func takeBuffer(_ whileHeld: () -> Void) throws {
     // On x86-64 it is of 128 MB, of which little is written to.
     let bytes = 160 << 20
-    let trial = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let trial, trial != MAP_FAILED else { throw MemoryError(bytes: bytes, purpose: "OpenBLAS's buffer") }
-    munmap(trial, bytes)
-    // Smaller products do without.
-    let side = 160
-    let memory = UnsafeMutablePointer<Float>.allocate(capacity: 2 * side * side)
-    defer { memory.deallocate() }
-    memory.initialize(repeating: 0, count: 2 * side * side)
-    let (factor, result) = (Matrix(memory, columns: side), Matrix(memory + side * side, columns: side))
-    withSingleThread {
-      MatrixProduct.multiply(factor, .plain, factor, .plain, into: result, m: side, n: side, k: side, base: .zero)
+    var (isThere, buffer) = (false, UnsafeMutableRawPointer?.none)
+    // One thread after the other tries and takes, or two would find room for one. And not while they wait for each other:
+    // whoever wants to fork would keep the others out.
+    withoutFork {
+      withLock { _ in
+        let trial = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let trial, trial != MAP_FAILED else { return }
+        munmap(trial, bytes)
+        isThere = true
+        buffer = speediff_openblas_take_buffer()
+      }
     }
+    guard isThere else { throw MemoryError(bytes: bytes, purpose: "OpenBLAS's buffer") }
+    whileHeld()
+    withoutFork { speediff_openblas_give_buffer_back(buffer) }
   }
 
   /// The kernels that OpenBLAS uses, such as "SkylakeX".
