@@ -149,9 +149,8 @@ struct MDTTests {
   private static let small = DiTConfiguration(
     inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 6, heads: 3, classes: 4)
 
-  @Test("The official networks have as many parameters as their papers say", arguments: [1, 2])
+  @Test("Both versions of MDT-S/2 have the official blocks, skips and tables", arguments: [1, 2])
   func official(version: Int) throws {
-    // MDT-S/2: 33.1 million; MDTv2-S/2: 33.5. Gao et al., Table 1 (which counts no side-interpolater in 33.1).
     var configuration = DiTConfiguration()
     try configuration.become("DiT-S/2")
     let masking = MaskingConfiguration(version: version == 1 ? .one : .two, decoderDepth: version == 1 ? 2 : 4)
