@@ -35,9 +35,13 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         self.seed = _arguments.integer("seed", seed, least=0, end=1 << 64)
         """The seed of every draw."""
         self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
-        self._ahead: DrawsAhead[Piece] = DrawsAhead()
-        self._size_before: int | None = None
+        self._continue_at(0)
         super().__init__(self._create_native(self.seed))
+
+    def _continue_at(self, call: int) -> None:
+        """Makes a call the next one, with nothing drawn ahead."""
+        self._ahead: DrawsAhead[Piece] = DrawsAhead(call)
+        self._size_before: int | None = None
 
     @abstractmethod
     def _create_native(self, seed: int) -> Native:
@@ -86,8 +90,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
     @step.setter
     def step(self, step: int) -> None:
         self._open_handle()
-        self._ahead = DrawsAhead(self._call_number(step, 0))
-        self._size_before = None
+        self._continue_at(self._call_number(step, 0))
 
     def state_dict(self) -> dict[str, Any]:
         """All that continues the draws in another process: method, schedule or process, seed and step.
@@ -116,8 +119,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
             self._restore(handle, history)
         self.seed = seed
         self._handle = handle
-        self._ahead = DrawsAhead(call)
-        self._size_before = None
+        self._continue_at(call)
 
     def _history(self, native: Native) -> Table | None:
         """What was learned; None where nothing is."""
