@@ -46,7 +46,7 @@ extern "C" {
 /* ---- Version --------------------------------------------------------------------------------------------------- */
 
 /* Changes with every incompatible change of this header. Compare it with speediff_abi_version(). */
-#define SPEEDIFF_ABI_VERSION 1
+#define SPEEDIFF_ABI_VERSION 2
 
 /* The SPEEDIFF_ABI_VERSION that the library was built with. */
 uint32_t speediff_abi_version(void);
@@ -555,16 +555,32 @@ speediff_status speediff_trainer_set_learning_rate(speediff_trainer *trainer, do
 /* Writes the number of updates so far. */
 speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
 
+/* Sets the number of updates so far, in [0, 2^32), between steps: it is the step of the draws to come, and that of AdamW's
+ * bias correction. */
+speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int64_t step);
+
+/* A micro-batch. What is NULL is drawn, or does not exist. */
+typedef struct speediff_training_batch {
+  const float *x;       /* images, n of them */
+  const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL for a network without labels */
+  int64_t n;            /* the samples */
+  const int64_t *t;     /* time steps in [0, T); if they are given no label is dropped */
+  const float *noise;   /* of the images' shape */
+  const float *weights; /* instead of the sampler's */
+  int64_t offset;       /* total > 0: the samples are the entries from `offset` on of the step's global batch of */
+  int64_t total;        /* `total`, whatever the sampler's rank: for parts that are not of one size */
+} speediff_training_batch;
+
+#define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, 0, 0}
+
 /* Forward and backward of a micro-batch, whose gradient is added to that of the step's others. *loss becomes the mean
  * over its samples of weight * mse, plus the variational term of guided-diffusion in bits per dimension where the
- * variance is learned.
- *
- * y: classes in [0, num_classes), or the null label; NULL for a network without labels. t, noise, weights: NULL to be
- * drawn, or the time steps in [0, T), the noise of the images' shape, the weights. Labels are dropped unless t is given.
+ * variance is learned. With `total`, gradient and loss are sums over the samples divided by it, so that sums over all
+ * parts of the global batch are its means.
  *
  * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
-speediff_status speediff_trainer_backward(speediff_trainer *trainer, const float *x, const int64_t *y, int64_t n,
-                                          const int64_t *t, const float *noise, const float *weights, double *loss);
+speediff_status speediff_trainer_backward(speediff_trainer *trainer, const speediff_training_batch *batch,
+                                          double *loss);
 
 /* Clips the gradient, updates the parameters and their average, and ends the step. *norm, which may be NULL, becomes the
  * gradient's global norm before clipping. */

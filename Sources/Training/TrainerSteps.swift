@@ -16,6 +16,8 @@ extension Trainer {
     public var noise: UnsafePointer<Float>?
     /// Weights instead of the sampler's, shape (count,).
     public var weights: UnsafePointer<Float>?
+    /// Which entries of the step's global batch these are; nil: what the sampler's layout says.
+    public var place: Place?
 
     /// A batch of which nothing but images and labels is given.
     public init(images: UnsafePointer<Float>, labels: UnsafePointer<Int64>?, count: Int) {
@@ -25,9 +27,24 @@ extension Trainer {
     }
   }
 
+  /// Where a micro-batch lies in the step's global batch, for parts that are not of one size.
+  public struct Place {
+    /// The entry that its first sample is.
+    public var offset: Int
+    /// The entries of the global batch: gradients and objective are divided by it.
+    public var total: Int
+
+    /// Describes a place.
+    public init(offset: Int, total: Int) {
+      self.offset = offset
+      self.total = total
+    }
+  }
+
   /// Forward and backward: adds a micro-batch's part to the gradients.
   ///
-  /// - Returns: the objective, the mean over the samples of weight·mse + variational term.
+  /// - Returns: the objective, the mean over the samples of weight·mse + variational term; with a place, their sum over
+  ///   the samples divided by the entries of the global batch.
   /// - Throws: `ArgumentError` for what the batch does wrong, after which nothing has changed; `MemoryError`;
   ///   `TrainingError.notFinite`, after which the step begins anew with its first micro-batch.
   public func backward(_ batch: Batch) throws -> Double {
@@ -47,7 +64,8 @@ extension Trainer {
     try draw(given, slice, training)
     (batch.images, batch.givenNoise) = (given.images, given.noise)
     (batch.step, batch.firstEntry) = (globalStep, slice.offset)
-    batch.scale = 1 / (Double(given.count) * Double(layout.accumulation))
+    let parts = given.place.map(\.total) ?? given.count
+    batch.scale = 1 / (Double(parts) * Double(given.place == nil ? layout.accumulation : 1))
     training.samples.count = given.count
     lastCount = given.count
     training.run(pool)
@@ -55,7 +73,7 @@ extension Trainer {
     accumulation.hasBegun = true
     microBatches += 1
     microBatchSize = given.count
-    let objective = batch.objective(given.count)
+    let objective = batch.sum(given.count) / Double(parts)
     guard objective.isFinite else {
       dropGradients()
       let place =
@@ -79,13 +97,7 @@ extension Trainer {
     guard batch.count >= 1, batch.count <= 1 << 20 else {
       throw ArgumentError("n", "must be in [1, \(1 << 20)]", got: batch.count)
     }
-    guard microBatches == 0 || batch.count == microBatchSize else {
-      throw ArgumentError(
-        "n", "must be \(microBatchSize), as in the other micro-batches of this step", got: batch.count)
-    }
-    let layout = sampler.options.layout
-    let slice = try layout.slice(
-      call: globalStep * UInt64(layout.accumulation) + UInt64(microBatches), count: batch.count)
+    let slice = try slice(of: batch)
     guard Noise.canFill(entries: slice.total, elements: loss.elements) else {
       throw ArgumentError("n", "must leave noise for each of the \(slice.total) entries of a step", got: batch.count)
     }
@@ -101,6 +113,20 @@ extension Trainer {
       }
     }
     return slice
+  }
+
+  /// Which entries of the global batch these are.
+  private func slice(of batch: Batch) throws -> BatchSlice {
+    if let place = batch.place {
+      return try BatchSlice(step: globalStep, offset: place.offset, count: batch.count, total: place.total)
+    }
+    guard microBatches == 0 || batch.count == microBatchSize else {
+      throw ArgumentError(
+        "n", "must be \(microBatchSize), as in the other micro-batches of this step", got: batch.count)
+    }
+    let layout = sampler.options.layout
+    return try layout.slice(
+      call: globalStep * UInt64(layout.accumulation) + UInt64(microBatches), count: batch.count)
   }
 
   func checkLabels(_ labels: UnsafePointer<Int64>?, _ count: Int) throws {

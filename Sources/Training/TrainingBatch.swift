@@ -34,10 +34,10 @@ final class TrainingBatch: @unchecked Sendable {
     variational.deallocate()
   }
 
-  /// The mean over samples of weight·mse + variational.
-  func objective(_ count: Int) -> Double {
+  /// The sum over samples of weight·mse + variational.
+  func sum(_ count: Int) -> Double {
     var total = 0.0
     for i in 0..<count { total += Double(weights[i]) * Double(losses[i]) + Double(variational[i]) }
-    return total / Double(count)
+    return total
   }
 }

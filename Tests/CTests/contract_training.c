@@ -38,6 +38,9 @@ static speediff_sampler *learner(void) {
 static float x[n * floats];
 static const int64_t y[n] = {0, 1, 2, classes};
 
+/* A micro-batch of which everything else is drawn. */
+static speediff_training_batch whole(void) { return (speediff_training_batch){.x = x, .y = y, .n = n}; }
+
 /* One training step; its loss. */
 static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
   double loss = 0;
@@ -45,7 +48,8 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
   int64_t t[n];
   float losses[n];
   int64_t count = 0;
-  CHECK(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss) == SPEEDIFF_OK && isfinite(loss));
+  const speediff_training_batch batch = whole();
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
   CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == n);
   CHECK(speediff_trainer_last_losses(trainer, t, losses, n) == SPEEDIFF_OK);
   CHECK(t[0] >= 0 && t[0] < 50 && losses[0] > 0);
@@ -197,6 +201,56 @@ static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
   speediff_sampler_destroy(same);
 }
 
+/* Batches that are refused, and parts of a batch that together are the whole one. */
+static void batches(speediff_trainer *trainer) {
+  double loss = -1;
+  double parts[2] = {-1, -1};
+  speediff_training_batch batch = whole();
+  batch.n = 0;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "n ");
+  batch.n = INT64_MAX;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "n must be in [1, 1048576]");
+  batch = whole();
+  batch.y = NULL;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "y ");
+  batch = whole();
+  batch.x = NULL;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_NULL_POINTER, "x ");
+  batch = whole();
+  batch.t = (const int64_t[n]){0, 1, 50, 3};
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "t[2] must be in [0, 50), got 50");
+  batch = whole();
+  batch.offset = 1;
+  batch.total = n;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "offset ");
+  CHECK_ERROR(speediff_trainer_backward(trainer, NULL, &loss), SPEEDIFF_ERROR_NULL_POINTER, "batch");
+  CHECK(loss == -1);
+
+  for (int i = 0; i < 2; i++) {
+    batch = whole();
+    batch.offset = i == 0 ? 0 : 1;
+    batch.n = i == 0 ? 1 : n - 1;
+    batch.x += batch.offset * floats;
+    batch.y += batch.offset;
+    batch.total = n;
+    CHECK(speediff_trainer_set_global_step(trainer, 3) == SPEEDIFF_OK);
+    CHECK(speediff_trainer_backward(trainer, &batch, &parts[i]) == SPEEDIFF_OK);
+    CHECK(speediff_trainer_set_learning_rate(trainer, 0) == SPEEDIFF_OK);
+    CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  }
+  CHECK(speediff_trainer_set_global_step(trainer, 3) == SPEEDIFF_OK);
+  batch = whole();
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK);
+  CHECK(fabs(parts[0] + parts[1] - loss) <= 1e-5 * loss);
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_set_global_step(trainer, -1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "global_step");
+  CHECK_ERROR(speediff_trainer_set_global_step(trainer, INT64_C(1) << 32), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "global_step");
+}
+
 void training(void) {
   const speediff_dit_config config = tiny();
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
@@ -207,6 +261,7 @@ void training(void) {
   float *parameter = NULL;
   int64_t count = -1;
   double loss = -1;
+  const speediff_training_batch batch = whole();
   static float out[2 * n * floats];
   const float times[n] = {0, 1.5f, 20, 49};
   for (int i = 0; i < n * floats; i++) x[i] = (float)(i % 13) / 6 - 1;
@@ -228,27 +283,20 @@ void training(void) {
   CHECK(speediff_trainer_forward(trainer, x, times, y, n, 1, out) == SPEEDIFF_OK && isfinite(out[2 * n * floats - 1]));
   CHECK_ERROR(speediff_trainer_forward(trainer, x, times, y, n, 2, out), SPEEDIFF_ERROR_INVALID_ARGUMENT, "ema");
 
-  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, 0, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
-              "n ");
-  CHECK_ERROR(speediff_trainer_backward(trainer, x, NULL, n, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT,
-              "y ");
-  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, INT64_MAX, NULL, NULL, NULL, &loss),
-              SPEEDIFF_ERROR_INVALID_ARGUMENT, "n must be in [1, 1048576]");
-  CHECK_ERROR(speediff_trainer_backward(trainer, x, y, n, (const int64_t[n]){0, 1, 50, 3}, NULL, NULL, &loss),
-              SPEEDIFF_ERROR_INVALID_ARGUMENT, "t[2] must be in [0, 50), got 50");
+  batches(trainer);
   CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_PARAMETERS, &parameter, &count) == SPEEDIFF_OK);
   {
     const float good = parameter[0];
     parameter[0] = NAN;
-    CHECK_ERROR(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss), SPEEDIFF_ERROR_NOT_FINITE,
-                "x_embedder.proj");
+    CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_NOT_FINITE, "x_embedder.proj");
     parameter[0] = good;
   }
   CHECK(loss == -1);
   parameters(trainer);
   generation(trainer);
   checkpoints(trainer, sampler);
-  CHECK(speediff_trainer_backward(trainer, x, y, n, NULL, NULL, NULL, &loss) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_set_global_step(trainer, 7), SPEEDIFF_ERROR_INVALID_ARGUMENT, "between steps");
   CHECK_ERROR(speediff_trainer_save(trainer, "/tmp/never", ""), SPEEDIFF_ERROR_INVALID_ARGUMENT, "save");
   speediff_sampler_destroy(sampler);
   CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);

@@ -162,11 +162,16 @@ static void backward(const object *trainer) {
     t[i] = one_in(50) ? any_integer() : below(trainer->steps);
     is_bad = is_bad || t[i] < 0 || t[i] >= trainer->steps;
   }
+  const int64_t total = one_in(3) ? any_count(24, true) : 0;
+  const int64_t offset = one_in(3) ? any_count(8, true) : 0;
+  const bool has_place = offset != 0 || total != 0;
+  is_bad = is_bad || (has_place && (offset < 0 || total < 0 || total > INT64_C(1) << 31 || offset > total - n));
   double *loss = output(sizeof *loss);
-  arguments("%s, x, %s, %" PRId64 ", %s, %s, %s", made(trainer), y ? "y" : "NULL", n, t ? "t" : "NULL",
-            noise ? "noise" : "NULL", weights ? "weights" : "NULL");
+  arguments("%s, x, %s, %" PRId64 ", %s, %s, %s, %" PRId64 ", %" PRId64, made(trainer), y ? "y" : "NULL", n,
+            t ? "t" : "NULL", noise ? "noise" : "NULL", weights ? "weights" : "NULL", offset, total);
+  const speediff_training_batch batch = {x, y, n, t, noise, weights, offset, total};
   if (is_bad) expect_failure();
-  if (end(speediff_trainer_backward(required(trainer), x, y, n, t, noise, weights, loss)))
+  if (end(speediff_trainer_backward(required(trainer), &batch, loss)))
     CHECK(isfinite(*loss), "a loss of %g", *loss);
   finish();
 }
@@ -284,6 +289,15 @@ static void read_parameters(const object *trainer) {
   finish();
 }
 
+static void set_global_step(const object *trainer) {
+  begin("speediff_trainer_set_global_step");
+  const int64_t value = one_in(6) ? any_integer() : below(1000);
+  arguments("%s, %" PRId64, made(trainer), value);
+  if (value < 0 || value >= INT64_C(1) << 32) expect_failure();
+  end(speediff_trainer_set_global_step(required(trainer), value));
+  finish();
+}
+
 static void set_learning_rate(const object *trainer) {
   begin("speediff_trainer_set_learning_rate");
   const double value = one_in(6) ? any_double() : 0.01 * unit();
@@ -346,7 +360,7 @@ void use_trainer(void) {
     case 2: forward(trainer); break;
     case 3: generate(trainer); break;
     case 4: last_losses(trainer); break;
-    case 5: set_learning_rate(trainer); break;
+    case 5: one_in(2) ? set_learning_rate(trainer) : set_global_step(trainer); break;
     case 6:
     case 7:
     case 8: apply(trainer); break;

@@ -64,16 +64,26 @@ speediff_trainer_config = fallible("speediff_trainer_config", trainer_p, POINTER
 speediff_trainer_get_options = fallible("speediff_trainer_get_options", trainer_p, POINTER(TrainerOptions))
 speediff_trainer_set_learning_rate = fallible("speediff_trainer_set_learning_rate", trainer_p, c_double)
 speediff_trainer_global_step = fallible("speediff_trainer_global_step", trainer_p, POINTER(c_int64))
+speediff_trainer_set_global_step = fallible("speediff_trainer_set_global_step", trainer_p, c_int64)
+
+
+class TrainingBatch(ctypes.Structure):
+    """A `speediff_training_batch`."""
+
+    _fields_ = (
+        ("x", POINTER(c_float)),
+        ("y", POINTER(c_int64)),
+        ("n", c_int64),
+        ("t", POINTER(c_int64)),
+        ("noise", POINTER(c_float)),
+        ("weights", POINTER(c_float)),
+        ("offset", c_int64),
+        ("total", c_int64),
+    )
+
+
 speediff_trainer_backward = fallible(
-    "speediff_trainer_backward",
-    trainer_p,
-    POINTER(c_float),
-    POINTER(c_int64),
-    c_int64,
-    POINTER(c_int64),
-    POINTER(c_float),
-    POINTER(c_float),
-    POINTER(c_double),
+    "speediff_trainer_backward", trainer_p, POINTER(TrainingBatch), POINTER(c_double)
 )
 speediff_trainer_apply = fallible("speediff_trainer_apply", trainer_p, POINTER(c_double))
 speediff_trainer_last_count = fallible("speediff_trainer_last_count", trainer_p, POINTER(c_int64))

@@ -64,13 +64,26 @@ class NativeTrainer(Handle):
         return out.value
 
     def backward(
-        self, x: Floats, y: Integers | None, t: Integers | None, noise: Floats | None, weights: Floats | None
+        self,
+        x: Floats,
+        y: Integers | None,
+        t: Integers | None,
+        noise: Floats | None,
+        weights: Floats | None,
+        offset: int,
+        total: int,
     ) -> float:
         """Forward and backward of a micro-batch; its objective."""
         loss = ctypes.c_double()
-        rest = (_pointer(t), _pointer(noise), _pointer(weights))
-        c.speediff_trainer_backward(self.pointer, _pointer(x), _pointer(y), len(x), *rest, loss)
+        batch = c.TrainingBatch(
+            _address(x), _address(y), len(x), _address(t), _address(noise), _address(weights), offset, total
+        )
+        c.speediff_trainer_backward(self.pointer, batch, loss)
         return loss.value
+
+    def set_global_step(self, step: int) -> None:
+        """Sets the updates so far."""
+        c.speediff_trainer_set_global_step(self.pointer, step)
 
     def apply(self) -> float:
         """The update; the gradient's norm."""
@@ -121,6 +134,18 @@ class NativeTrainer(Handle):
             place.name: memory[place.offset : place.offset + int(np.prod(place.shape))].reshape(place.shape)
             for place in self.places
         }
+
+
+_C_POINTERS: dict[str, Any] = {
+    "f": ctypes.POINTER(ctypes.c_float),
+    "l": ctypes.POINTER(ctypes.c_int64),
+    "q": ctypes.POINTER(ctypes.c_int64),
+}
+
+
+def _address(array: NDArray[Any] | None) -> Any:
+    """A pointer for the field of a structure."""
+    return None if array is None else ctypes.cast(array.ctypes.data, _C_POINTERS[array.dtype.char])
 
 
 def _pointer(array: NDArray[Any] | None) -> Any:

@@ -178,8 +178,16 @@ class Trainer(TrainerTensors):
 
     @property
     def global_step(self) -> int:
-        """The updates so far."""
+        """The updates so far: the step of the next draws, and of AdamW's bias correction.
+
+        Between steps it can be set, as where a run of another trainer goes on here.
+        """
         return self._open_handle().global_step()
+
+    @global_step.setter
+    def global_step(self, value: int) -> None:
+        step = _arguments.integer("global_step", value, least=0, end=1 << 32)
+        self._open_handle().set_global_step(step)
 
     @property
     def learning_rate(self) -> float:
@@ -236,6 +244,8 @@ class Trainer(TrainerTensors):
         t: Integers | None = None,
         noise: Floats | None = None,
         weights: Floats | None = None,
+        offset: int | None = None,
+        total: int | None = None,
     ) -> float:
         """The first half of a step: adds a micro-batch's part to the gradients.
 
@@ -245,6 +255,10 @@ class Trainer(TrainerTensors):
             t: Time steps in [0, T), int64 (n,); None: drawn. No label is dropped if they are given.
             noise: ε, float32 shaped as x; None: drawn.
             weights: Finite, float32 (n,); None: the sampler's.
+            offset: Given with `total`: the samples are the entries from this one on of the step's
+                global batch, whatever the sampler's rank; so parts need not be of one size.
+            total: The entries of that global batch, at most 2³¹. Loss and gradients are then sums over
+                the samples divided by it: their sums over all parts are the global batch's means.
 
         Returns:
             The mean over the samples of weight·mse, plus the variational term in bits per dimension.
@@ -268,7 +282,17 @@ class Trainer(TrainerTensors):
             _buffers.check_shape("noise", noise, np.float32, x.shape)
         if weights is not None:
             _buffers.check_shape("weights", weights, np.float32, (len(x),))
-        return native.backward(x, y, t, noise, weights)
+        if (offset is None) != (total is None):
+            raise errors.SpeeDiffValueError(
+                f"offset and total must be given together, got offset={offset}, total={total}"
+            )
+        place = (0, 0)
+        if offset is not None and total is not None:
+            place = (
+                _arguments.integer("offset", offset, least=0, end=1 << 31),
+                _arguments.integer("total", total, least=1, end=(1 << 31) + 1),
+            )
+        return native.backward(x, y, t, noise, weights, *place)
 
     def apply(self) -> float:
         """The second half of a step: clips the gradient, and updates the parameters and their average.

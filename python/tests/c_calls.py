@@ -88,7 +88,8 @@ FOLDER = tempfile.TemporaryDirectory()
 PATH = str(Path(FOLDER.name) / "run.safetensors").encode()
 assert raw.trainer_save(TRAINER, PATH, b"a note") == OK, message()
 CHECKPOINT = made(ct.checkpoint_p, "checkpoint_open", PATH)
-IMAGES, TWO_STEPS = floats(32), integers(1, 49)
+IMAGES = floats(32)
+BATCH = ct.TrainingBatch(IMAGES, None, 2, integers(1, 49), floats(32), floats(2), 0, 0)
 
 
 def begin_step() -> None:
@@ -101,10 +102,11 @@ def begin_update() -> None:
     """Brings the trainer to where a step can be applied."""
     begin_step()
     loss = ctypes.c_double()
-    assert raw.trainer_backward(TRAINER, IMAGES, None, 2, TWO_STEPS, None, None, loss) == OK, message()
+    assert raw.trainer_backward(TRAINER, BATCH, loss) == OK, message()
 
 
 PREPARATIONS: dict[str, Callable[[], None]] = {
+    "trainer_set_global_step": begin_step,
     "trainer_backward": begin_step,
     "trainer_apply": begin_update,
     "trainer_last_losses": begin_update,
@@ -172,7 +174,8 @@ VALID: dict[str, tuple[Any, ...]] = {
     "trainer_get_options": (TRAINER, "trainer_options"),
     "trainer_set_learning_rate": (TRAINER, 0.0),
     "trainer_global_step": (TRAINER, "int"),
-    "trainer_backward": (TRAINER, IMAGES, None, 2, TWO_STEPS, floats(32), floats(2), "double"),
+    "trainer_set_global_step": (TRAINER, 3),
+    "trainer_backward": (TRAINER, BATCH, "double"),
     "trainer_apply": (TRAINER, "double"),
     "trainer_last_count": (TRAINER, "int"),
     "trainer_last_losses": (TRAINER, "ints", "floats", 2),
@@ -191,7 +194,6 @@ VALID: dict[str, tuple[Any, ...]] = {
 }
 NULLABLE = {
     "speediff_sigma_sampler_create": {"sampling", "weighting"},
-    "speediff_trainer_backward": {"y", "t", "noise", "weights"},
     "speediff_trainer_apply": {"norm"},
     "speediff_trainer_forward": {"y"},
     "speediff_trainer_generate": {"y", "context"},

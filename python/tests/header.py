@@ -90,9 +90,7 @@ def structs() -> dict[str, list[tuple[str, str]] | None]:
     for node in tree().ext:
         if isinstance(node, c_ast.Typedef) and isinstance(node.type.type, c_ast.Struct):
             fields = node.type.type.decls
-            found[str(node.name)] = (
-                [(field.name, "".join(field.type.type.names)) for field in fields] if fields else None
-            )
+            found[str(node.name)] = [(field.name, _type(field.type)) for field in fields] if fields else None
     return found
 
 

@@ -40,11 +40,16 @@ C_TYPES = {
     "speediff_dit_config": ct.DiTConfig,
     "speediff_trainer_options": ct.TrainerOptions,
     "speediff_trainer": ct.Trainer,
+    "speediff_training_batch": ct.TrainingBatch,
     "speediff_generation_options": ct.GenerationOptions,
     "speediff_progress": ct.progress_p,
     "speediff_checkpoint": ct.Checkpoint,
     **dict.fromkeys(header.enums(), ctypes.c_int),
 }
+
+
+POINTER = ctypes._Pointer
+"""The type of all pointers."""
 
 
 def ctype(spelling: str) -> object:
@@ -132,6 +137,7 @@ STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
             "max_grad_norm": 0,
         },
     ),
+    "speediff_training_batch": (ct.TrainingBatch, {}),
     "speediff_generation_options": (ct.GenerationOptions, {**GENERATION, "method": ct.GENERATION_DDPM}),
 }
 
@@ -142,7 +148,7 @@ def test_structs_are_laid_out_as_in_the_header() -> None:
     for name, (structure, _) in STRUCTS.items():
         fields = header.structs()[name]
         assert fields is not None
-        assert list(structure._fields_) == [(field, C_TYPES[kind]) for field, kind in fields]
+        assert list(structure._fields_) == [(field, ctype(kind)) for field, kind in fields]
 
 
 @pytest.mark.parametrize("struct", STRUCTS)
@@ -154,7 +160,8 @@ def test_structs_have_the_size_offsets_and_defaults_that_a_compiler_gives_them(
     values = [
         "sizeof o",
         *(f"offsetof({struct}, {name})" for name in names),
-        *(f"o.{name}" for name in names),
+        # A pointer counts as whether there is one.
+        *(f"o.{name} {'!= NULL' if issubclass(kind, POINTER) else ''}" for name, kind in structure._fields_),
     ]
     source = tmp_path / "layout.c"
     source.write_text(

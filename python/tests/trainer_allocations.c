@@ -90,7 +90,7 @@ int main(int count, char **arguments) {
     long before[] = {calls, mappings};
     double loss = 0, norm = 0;
     for (int micro = 0; micro < draw.accumulation; micro++) {
-      check(speediff_trainer_backward(trainer, x, y, batch, NULL, NULL, NULL, &loss));
+      check(speediff_trainer_backward(trainer, &(speediff_training_batch){.x = x, .y = y, .n = batch}, &loss));
       check(speediff_trainer_last_losses(trainer, t, losses, batch));
     }
     check(speediff_trainer_apply(trainer, &norm));
