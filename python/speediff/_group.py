@@ -161,7 +161,7 @@ class Group(ABC):
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         left_well = error is None or (isinstance(error, SystemExit) and not error.code)
-        if error is not None and not left_well and not is_on_all(error):
+        if self.world_size > 1 and not (left_well or is_on_all(error)):
             self._leave_with_error()
         self.close()
 
@@ -213,7 +213,7 @@ def on_all(error: Problem) -> Problem:
     return error
 
 
-def is_on_all(error: BaseException) -> bool:
+def is_on_all(error: BaseException | None) -> bool:
     """Whether all ranks raise it."""
     return getattr(error, "on_all_ranks", False) is True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from . import (
     distributed,
 )
 from ._run import open_run
-from .errors import SpeeDiffError
+from .errors import SpeeDiffError, SpeeDiffValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -88,6 +89,18 @@ def run(options: argparse.Namespace) -> None:
         if group.world_size > 1 and not error.on_all_ranks:
             error.args = (f"rank {group.rank}: {error}",)
         raise
+
+
+def refuse() -> None:
+    """Tells the other processes of a run that this one has said what is wrong with its flags, and ends."""
+
+    def fail() -> None:
+        raise SpeeDiffValueError("the flags must be those of `speediff train`, got others")
+
+    group = distributed.current()
+    if group.world_size > 1:
+        with group, contextlib.suppress(SpeeDiffError):
+            group.together("flags", fail)
 
 
 def _train(options: argparse.Namespace, group: Group) -> None:

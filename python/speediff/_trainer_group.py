@@ -54,7 +54,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
     return {
         "speediff": __version__,
         # Another build rounds differently, and the ranks' parameters would drift apart.
-        "library": _file_checksum(library_path()),
+        "library's checksum": _file_checksum(library_path()),
         "network": _fields(native.config()),
         **options,
         "sampler": {
@@ -81,7 +81,8 @@ def state(trainer: Trainer) -> dict[str, Any]:
 def save(trainer: Trainer, write: Callable[[], None]) -> None:
     """Has rank 0 write, and the others wait for it, after a look at whether they are still the same."""
     group = trainer.group
-    group.agree(state(trainer))
+    if group.world_size > 1:
+        group.agree(state(trainer))
     group.together("saving", write if group.rank == 0 else lambda: None)
 
 
@@ -98,4 +99,4 @@ def _file_checksum(path: str) -> str:
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
             result = zlib.crc32(chunk, result)
-    return f"{path} {result:08x}"
+    return f"{result:08x}"

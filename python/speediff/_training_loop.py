@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _progress
 from ._interrupt import Stopped, StopRequest
-from .errors import SpeeDiffNonFiniteError
+from .errors import SpeeDiffGroupError, SpeeDiffNonFiniteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ def train(
     Raises:
         Stopped: On Ctrl-C, on any process of the run, after a checkpoint.
         SpeeDiffNonFiniteError: If the loss or a gradient is not finite; it names the last checkpoint.
+        SpeeDiffGroupError: If another process has ended or is silent; it names the last checkpoint, too.
     """
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
@@ -48,8 +49,10 @@ def train(
             begun = run.seconds
             try:
                 loss.add(run.advance(lambda: stop.made))
-            except SpeeDiffNonFiniteError as error:
-                error.args = (f"{error}; {_what_is_left(run)}; try a smaller --lr or --clip 1",)
+            except (SpeeDiffNonFiniteError, SpeeDiffGroupError) as error:
+                is_number = isinstance(error, SpeeDiffNonFiniteError)
+                advice = "try a smaller --lr or --clip 1" if is_number else "--resume continues it"
+                error.args = (f"{error}; {_what_is_left(run)}; {advice}",)
                 raise
             seconds.add(run.seconds - begun)
             rate = batch / seconds.value

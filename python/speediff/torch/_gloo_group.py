@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,15 +33,11 @@ class GlooGroup(Group):
         seconds = _arguments.real("timeout", timeout)
         if not 0 < seconds <= LONGEST_TIMEOUT:
             raise SpeeDiffValueError(f"timeout must be in (0, {LONGEST_TIMEOUT:g}], got {timeout!r}")
-        limit = timedelta(seconds=seconds)
         self._began_all = not is_distributed()
-        self._group: Any = None
         with _telling():
             if self._began_all:
-                dist.init_process_group("gloo", timeout=limit)
-                self._group = dist.group.WORLD
-            else:
-                self._group = dist.new_group(backend="gloo", timeout=limit)
+                dist.init_process_group("gloo")
+            self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
         super().__init__(dist.get_rank(), dist.get_world_size(), "gloo")
 
     def _gather(self, message: bytes) -> list[bytes]:
@@ -80,7 +77,12 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
         raise SpeeDiffGroupError(
-            f"all ranks must be there and answer in time, got an error of gloo: {reason}"
-        ) from error
+            f"all ranks must be there and answer in time, got an error of gloo: {_reason(error)}"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What gloo says, without its source file and its advice."""
+    line = str(error).partition("\n")[0].partition(". This is typically")[0]
+    return re.sub(r"^\[\S+:\d+\] ", "", line)
