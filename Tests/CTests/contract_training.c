@@ -7,8 +7,8 @@
 
 enum { n = 4, floats = 32, classes = 3 };
 
-static speediff_dit_config tiny(void) {
-  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+static speediff_network_config tiny(void) {
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
   config.input_size = 4;
   config.in_channels = 2;
   config.hidden_size = 8;
@@ -59,13 +59,13 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
 }
 
 static void names(void) {
-  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
-  CHECK(speediff_dit_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
+  CHECK(speediff_network_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
   CHECK(config.hidden_size == 384 && config.depth == 12 && config.num_heads == 6 && config.patch_size == 4);
   CHECK(config.input_size == 32 && config.num_classes == 1000);
-  CHECK_ERROR(speediff_dit_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
+  CHECK_ERROR(speediff_network_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
   CHECK(config.hidden_size == 384);
-  CHECK_ERROR(speediff_dit_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
+  CHECK_ERROR(speediff_network_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
 }
 
 static void refused(const speediff_sampler *sampler) {
@@ -74,7 +74,7 @@ static void refused(const speediff_sampler *sampler) {
                                "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
   enum { count = sizeof texts / sizeof texts[0] };
   speediff_trainer_options bad[count];
-  speediff_dit_config config = tiny();
+  speediff_network_config config = tiny();
   speediff_trainer *trainer = NULL;
   for (int i = 0; i < count; i++) bad[i] = good;
   bad[0].learning_rate = -1;
@@ -252,10 +252,10 @@ static void batches(speediff_trainer *trainer) {
 }
 
 void training(void) {
-  const speediff_dit_config config = tiny();
+  const speediff_network_config config = tiny();
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   speediff_trainer_options read = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
-  speediff_dit_config shape = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  speediff_network_config shape = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
   speediff_sampler *sampler = learner();
   speediff_trainer *trainer = NULL;
   float *parameter = NULL;
