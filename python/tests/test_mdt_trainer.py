@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from reference_mdt import MDT, random_weights, randomize, twin
+from reference_mdt import randomize, twin
 from reference_mdt_training import Pass, mdt_objective
 from reference_training import PREDICTIONS, Process, assert_arrays_agree, assert_tensors_agree, gradients
 from training_batches import Batch, Run, random_batch, run_trainer
@@ -17,6 +17,8 @@ from speediff import TimestepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from reference_mdt import MDT
 
     from speediff import NoiseSchedule
 
@@ -238,24 +240,3 @@ def test_the_average_of_the_parameters_has_the_full_pass_too(linear: NoiseSchedu
         output = trainer.forward(data.x.numpy(), t, data.y.numpy(), ema=True)
         expected = twin(trainer, ema=True)(data.x.double(), torch.from_numpy(t), data.y)
     assert_arrays_agree(output, expected, 1e-4, "output of the EMA")
-
-
-@pytest.mark.parametrize("indices", [False, True])
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_trainer_takes_the_state_dict_of_the_official_network(
-    linear: NoiseSchedule, version: int, indices: bool
-) -> None:
-    """With the indices of relative positions, which PyTorch saves, or without them."""
-    name = f"version {version}, epsilon"
-    data = batch(name)
-    with create(linear, name) as trainer:
-        model = twin(trainer, torch.float32)
-        weights = {key: torch.from_numpy(value) for key, value in random_weights(model, 3).items()}
-        model.load_state_dict({**model.state_dict(), **weights})
-        state = {key: value.numpy() for key, value in model.state_dict().items()}
-        trainer.load_state_dict(state if indices else {key: state[key] for key in weights})
-        output = trainer.forward(data.x.numpy(), data.t.numpy(), data.y.numpy())
-        assert all((trainer.parameters[key] == value.numpy()).all() for key, value in weights.items())
-    with torch.no_grad():
-        expected = model.double()(data.x.double(), data.t, data.y)
-    assert_arrays_agree(output, expected, 1e-4, "output")
