@@ -81,7 +81,7 @@ struct DiTTests {
     arguments: [
       ("DiT-S2", "DiT-S/2"), ("dit-xl/4", "DiT-XL/4"), ("DiT-L/48", "DiT-L/4"), ("B/4", "DiT-B/4"),
       ("DiT-XXL/2", "DiT-XL/2"),
-      ("DIT_B/8", "DiT-B/8"), ("MDT2-S/2", "MDTv2-S/2"), ("mdt-b/8", "MDT-B/8"),
+      ("DIT_B/8", "DiT-B/8"), ("mdtv2-s2", "MDTv2-S/2"), ("mdt-b/8", "MDT-B/8"),
     ])
   func nearestName(name: String, nearest: String) {
     var configuration = Self.small

@@ -77,7 +77,7 @@ CASES = {
     "all but one kept": Case(small(2), 15, 3, FEW),
     "all tokens kept, version 1": Case(small(1), 16, 3, FEW),
     "all tokens kept": Case(small(2), 16, 3, FEW),
-    "1 token": Case(small(2, patch_size=16), 1, 3, FEW),
+    "1 token": Case(small(1, patch_size=16, mask_ratio=0.0), 1, 3, FEW),
     "unconditional, version 1": Case(small(1), 11, 3, {**FEW, "num_classes": None}, "flow"),
     "unconditional": Case(small(2), 9, 3, {**FEW, "num_classes": None}, "sample"),
     "no label dropout": Case(small(2), 9, 3, {**FEW, "class_dropout_prob": 0.0}),

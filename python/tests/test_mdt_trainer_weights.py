@@ -109,7 +109,7 @@ def test_the_start_is_the_official_initialization(linear: NoiseSchedule, version
         assert_no_two_alike(random)
 
 
-@pytest.mark.parametrize(("input_size", "patch_size"), [(16, 4), (28, 4), (6, 6), (32, 2)])
+@pytest.mark.parametrize(("input_size", "patch_size"), [(16, 4), (28, 4), (12, 6), (32, 2)])
 @pytest.mark.parametrize("version", MODELS)
 def test_the_places_of_both_halves_start_as_sines_and_cosines(
     linear: NoiseSchedule, version: int, input_size: int, patch_size: int
