@@ -65,6 +65,11 @@ static void names(void) {
   CHECK(config.input_size == 32 && config.num_classes == 1000);
   CHECK_ERROR(speediff_network_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
   CHECK(config.hidden_size == 384);
+  CHECK(speediff_network_config_set_name(&config, "MDTv2-B/2") == SPEEDIFF_OK && config.hidden_size == 768);
+  CHECK(config.mdt_version == 2 && config.decode_layer == 4 && config.mask_ratio == 0.3 && config.min_snr_gamma == 5);
+  CHECK(speediff_network_config_set_name(&config, "MDT-S/2") == SPEEDIFF_OK && config.mdt_version == 1);
+  CHECK(config.decode_layer == 2 && config.min_snr_gamma == 0);
+  CHECK(speediff_network_config_set_name(&config, "DiT-S/2") == SPEEDIFF_OK && config.mdt_version == 0);
   CHECK_ERROR(speediff_network_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
 }
 
@@ -251,6 +256,42 @@ static void batches(speediff_trainer *trainer) {
               "global_step");
 }
 
+/* An MDT's step: two passes, with masks drawn or given. */
+static void masked(const speediff_sampler *sampler) {
+  const speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  speediff_network_config config = tiny();
+  speediff_network_config read = tiny();
+  speediff_trainer *trainer = NULL;
+  speediff_training_batch batch = whole();
+  double loss = 0;
+  float *positions = NULL;
+  int64_t count = -1;
+  config.mdt_version = 3;
+  CHECK_ERROR(speediff_trainer_create(&config, &options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "mdt_version must be 0, 1 or 2, got 3");
+  config.mdt_version = 2;
+  config.depth = 4;
+  config.decode_layer = 2;
+  config.mask_ratio = 0.3;
+  config.min_snr_gamma = 5;
+  CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_config(trainer, &read) == SPEEDIFF_OK && read.mdt_version == 2 && read.decode_layer == 2);
+  CHECK(read.mask_ratio == 0.3 && read.min_snr_gamma == 5);
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_POS_EMBED, &positions, &count) == SPEEDIFF_OK && count == 0);
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  batch.masked_noise = x;
+  batch.kept_count = 2;
+  batch.kept = (const int64_t[2 * n]){0, 1, 3, 2, 1, 3, 0, 3};
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  batch.kept = (const int64_t[2 * n]){0, 1, 3, 2, 1, 1, 0, 3};
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "kept[5]");
+  batch.kept_count = -1;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "kept_count");
+  speediff_trainer_destroy(trainer);
+}
+
 void training(void) {
   const speediff_network_config config = tiny();
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
@@ -268,6 +309,7 @@ void training(void) {
 
   names();
   refused(sampler);
+  masked(sampler);
   options.threads = 2;
   options.seed = UINT64_MAX;
   CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);

@@ -12,7 +12,7 @@
 #include "fuzz.h"
 
 static const unsigned char pattern = 0xA5;
-enum { outcomes = 10, text_size = 4096, arrays_per_call = 6, shown_entries = 12, longest_output = 1 << 16 };
+enum { outcomes = 10, text_size = 4096, arrays_per_call = 8, shown_entries = 12, longest_output = 1 << 16 };
 
 /* Every function of the header; `fails` says that it can. */
 static struct {
