@@ -275,8 +275,9 @@ class Trainer(TrainerNetwork):
                 row by row of the grid of patches; None: drawn.
             offset: Given with `total`: the samples are the entries from this one on of the step's
                 global batch, whatever the sampler's rank; so parts need not be of one size.
-            total: The entries of that global batch, at most 2³¹. Loss and gradients are then sums over
-                the samples divided by it: their sums over all parts are the global batch's means.
+            total: The entries of that global batch, at most 2³¹, of which a part may have none. Loss and
+                gradients are then sums over the samples divided by it: their sums over all parts are the
+                global batch's means.
 
         Returns:
             The mean over the samples of weight·mse, plus the variational term in bits per dimension; an

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from test_distributed import raised_on_all
 from thread_ranks import ThreadGroup, on_ranks, outcomes_on_ranks
-from tiny_trainers import CLASSES, SHAPE, create, images, labels, memory, sampler, with_one
+from tiny_trainers import CLASSES, MODEL, SHAPE, create, images, labels, memory, sampler, with_one
+from training_runs import determined_weights
 
 import speediff
 from speediff import SpeeDiffNonFiniteError, SpeeDiffTypeError, SpeeDiffValueError, Trainer
@@ -31,9 +32,13 @@ METHODS: list[dict[str, Any]] = [
 ]
 
 
-def batch(step: int, divisor: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+MASKED = speediff.MDT(16, 3, 2, 4, version=2, decode_layer=1)
+CASES = [(METHODS[0], MODEL), (METHODS[1], MODEL), (METHODS[1], MASKED)]
+
+
+def batch(step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """A global batch, which has another size than the one before."""
-    n = (8, 6, 12, 2, 10)[step % 5] * divisor
+    n = (8, 6, 12, 2, 10)[step % 5]
     generator = np.random.default_rng(step)
     return generator.normal(size=(n, *SHAPE)).astype(np.float32), generator.integers(0, CLASSES, n)
 
@@ -52,21 +57,28 @@ def run(trainer: Trainer) -> dict[str, Any]:
         part = trainer.group.part(len(x))
         losses.append(trainer.step(x[part], y[part]))
     history = base64.b64decode(trainer.sampler.state_dict()["history"] or "")
-    return {"losses": losses, "memory": memory(trainer), "history": history}
+    return {
+        "losses": losses,
+        "weights": determined_weights(trainer).tobytes(),
+        "history": history,
+        "memory": memory(trainer),
+    }
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("method", METHODS, ids=["fixed", "learning"])
-def test_ranks_make_the_steps_of_one_process(method: dict[str, Any], accumulation: int) -> None:
+@pytest.mark.parametrize(("method", "model"), CASES, ids=["fixed", "learning", "masked"])
+def test_ranks_make_the_steps_of_one_process(
+    method: dict[str, Any], model: speediff.DiT | speediff.MDT, accumulation: int
+) -> None:
     """Batches of all sizes; of three ranks and two micro-batches some have no image."""
-    with make(method, accumulation) as alone:
+    with make(method, accumulation, model=model) as alone:
         expected = run(alone)
     assert max(expected["losses"]) - min(expected["losses"]) > 0.1
     for ranks in (2, 3):
-        results = on_ranks(ranks, lambda group: run(make(method, accumulation, group=group)))
+        results = on_ranks(ranks, lambda group: run(make(method, accumulation, model=model, group=group)))
         assert all(result == results[0] for result in results), "ranks drift apart"
         assert results[0]["losses"] == pytest.approx(expected["losses"], rel=1e-5)
-        for key, dtype in (("memory", np.float32), ("history", np.float64)):
+        for key, dtype in (("weights", np.float32), ("history", np.float64)):
             found, whole = (np.frombuffer(result[key], dtype) for result in (results[0], expected))
             np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-4 * np.abs(whole).max(initial=0))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from launched_ranks import ended, pids, run, start
-from training_runs import QUICK, TINY, fails, losses, train
+from training_runs import QUICK, TINY, determined_weights, fails, losses, train
 
 import speediff
 
@@ -41,13 +41,8 @@ def train_on(engine: str, ranks: int, data: str, out: Path, *flags: str) -> str:
 
 
 def weights(out: Path) -> NDArray[np.float32]:
-    """All but the keys' biases: their gradient is 0, and AdamW makes whole steps of its rounding."""
     with speediff.Trainer.load(out / "run.safetensors", threads=1) as trainer:
-        state = trainer.state_dict()
-    for name, value in state.items():
-        if name.endswith("attn.qkv.bias"):
-            value.reshape(3, -1)[1] = 0
-    return np.concatenate([value.reshape(-1) for value in state.values()])
+        return determined_weights(trainer)
 
 
 # ---- One run -------------------------------------------------------------------------------------
