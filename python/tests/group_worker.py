@@ -6,9 +6,12 @@ group_worker.py TASK; every rank prints a line when it is done.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +71,16 @@ def fail(group: distributed.Group) -> None:
     group.any(False)
 
 
+def page(group: distributed.Group) -> None:
+    """The examples of docs/distributed.md; then that the ranks are the same."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    trainer = names["trainer"]
+    assert (trainer.global_step, trainer.group.world_size) == (6, group.world_size)
+    group.agree({"parameters": trainer.flat_parameters.tobytes().hex(), "threads": trainer.threads})
+
+
 def beside(group: distributed.Group) -> None:
     """The program has a process group of its own, which stays as it was."""
     import torch.distributed as dist
@@ -81,7 +94,8 @@ def beside(group: distributed.Group) -> None:
     dist.destroy_process_group()
 
 
-TASKS = {task.__name__: task for task in (talk, die, hang, fail, beside)}
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "distributed.md"
+TASKS = {task.__name__: task for task in (talk, die, hang, fail, page, beside)}
 
 if __name__ == "__main__":
     name = sys.argv[1]

@@ -46,11 +46,13 @@ def start(engine: str, commands: Sequence[Sequence[str]]) -> list[subprocess.Pop
         for command in commands:
             words += [":"] * (len(words) > 1) + ["-n", "1", sys.executable, *command]
         return [_start(words, ROOT_MAY)]
+    if engine == "one":
+        return [_start([sys.executable, *command], {}) for command in commands]
     pytest.importorskip("torch")
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         port = str(place.getsockname()[1])
-    # The name is one that gloo can resolve in a container without a network, too.
+    # Loopback is there in a container without a network, too.
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
     return [
         _start([sys.executable, *command], {**shared, "RANK": str(rank), "WORLD_SIZE": str(len(commands))})

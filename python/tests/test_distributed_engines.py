@@ -19,6 +19,17 @@ def test_messages_and_sums_reach_all_ranks(engine: str) -> None:
     assert out.split() == ["done"] * 2
 
 
+@pytest.mark.parametrize(("engine", "ranks"), [("one", 1), ("mpi", 3)])
+def test_the_examples_of_the_page_run(
+    engine: str, ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    codes, out, err = run(engine, [[WORKER, "page"]] * ranks)
+    assert not any(codes), err
+    assert out.split() == ["done"] * ranks
+    assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
+
+
 def test_a_rank_that_is_killed_is_an_error_on_the_others_at_once() -> None:
     begun = time.monotonic()
     codes, out, err = run("gloo", [[WORKER, "die"]] * 3)
