@@ -45,23 +45,27 @@ def train(
         StopRequest(quiet=not leads) as stop,
         _progress.bar(label=label, total=steps, initial=min(run.step, steps), unit="step") as bar,
     ):
-        while run.step < steps and not run.is_stopping:
-            begun = run.seconds
-            try:
+        try:
+            while run.step < steps and not run.is_stopping:
+                begun = run.seconds
                 loss.add(run.advance(lambda: stop.made))
-            except (SpeeDiffNonFiniteError, SpeeDiffGroupError) as error:
-                is_number = isinstance(error, SpeeDiffNonFiniteError)
-                advice = "try a smaller --lr or --clip 1" if is_number else "--resume continues it"
-                error.args = (f"{error}; {_what_is_left(run)}; {advice}",)
-                raise
-            seconds.add(run.seconds - begun)
-            rate = batch / seconds.value
-            bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
-            bar.update()
-            if after_step is not None:
-                after_step(run)
-            if run.step % checkpoint_every == 0 or run.step >= steps or run.is_stopping:
-                run.save()
+                seconds.add(run.seconds - begun)
+                rate = batch / seconds.value
+                bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
+                bar.update()
+                if after_step is not None:
+                    after_step(run)
+                if run.step % checkpoint_every == 0 or run.step >= steps or run.is_stopping:
+                    run.save()
+        except SpeeDiffNonFiniteError as error:
+            error.args = (f"{error}; {_what_is_left(run)}; try a smaller --lr or --clip 1",)
+            raise
+        except SpeeDiffGroupError as error:
+            # A checkpoint may have become whole without this process being told.
+            can_go_on = run.checkpoint.exists()
+            advice = f"--resume continues {run.checkpoint}" if can_go_on else "there is no checkpoint yet"
+            error.args = (f"{error}; {advice}",)
+            raise
     if run.step < steps:
         if leads:
             print(f"stopped at step {run.step}; --resume continues {run.checkpoint}", file=sys.stderr)
