@@ -46,7 +46,7 @@ extern "C" {
 /* ---- Version --------------------------------------------------------------------------------------------------- */
 
 /* Changes with every incompatible change of this header. Compare it with speediff_abi_version(). */
-#define SPEEDIFF_ABI_VERSION 2
+#define SPEEDIFF_ABI_VERSION 3
 
 /* The SPEEDIFF_ABI_VERSION that the library was built with. */
 uint32_t speediff_abi_version(void);
@@ -501,10 +501,12 @@ typedef struct speediff_dit_config {
   int64_t num_classes;       /* 0: a network without labels */
   double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
   int32_t learn_sigma;       /* 0 or 1: predict a variance too, in as many planes again */
+  double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in the
+                                authors' code, 1 in that of diffusers */
 } speediff_dit_config;
 
 /* DiT-XL/2 on latents of 32 x 32 x 4. */
-#define SPEEDIFF_DIT_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1}
+#define SPEEDIFF_DIT_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0}
 
 /* Sets patch_size, hidden_size, depth and num_heads of an official network: "DiT-S/2" ... "DiT-XL/8". */
 speediff_status speediff_dit_config_set_name(speediff_dit_config *config, const char *name);

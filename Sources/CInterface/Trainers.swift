@@ -55,7 +55,7 @@ public func speediff_trainer_config(
       input_size: Int64(shape.inputSize), patch_size: Int64(shape.patchSize), in_channels: Int64(shape.channels),
       hidden_size: Int64(shape.hiddenSize), depth: Int64(shape.depth), num_heads: Int64(shape.heads),
       mlp_ratio: shape.mlpRatio, num_classes: Int64(shape.classes), class_dropout_prob: shape.classDropout,
-      learn_sigma: shape.learnsSigma ? 1 : 0)
+      learn_sigma: shape.learnsSigma ? 1 : 0, frequency_shift: shape.frequencyShift)
   }
 }
 
@@ -118,7 +118,7 @@ extension DiTConfiguration {
       hiddenSize: try integer(config.hidden_size, "hidden_size"), depth: try integer(config.depth, "depth"),
       heads: try integer(config.num_heads, "num_heads"), mlpRatio: config.mlp_ratio,
       classes: try integer(config.num_classes, "num_classes"), classDropout: config.class_dropout_prob,
-      learnsSigma: try flag(config.learn_sigma, "learn_sigma"))
+      learnsSigma: try flag(config.learn_sigma, "learn_sigma"), frequencyShift: config.frequency_shift)
   }
 }
 

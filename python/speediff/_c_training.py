@@ -24,6 +24,7 @@ class DiTConfig(ctypes.Structure):
         ("num_classes", c_int64),
         ("class_dropout_prob", c_double),
         ("learn_sigma", c_int32),
+        ("frequency_shift", c_double),
     )
 
 

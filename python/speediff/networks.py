@@ -23,6 +23,8 @@ class DiT:
         num_heads: Attention heads of a block.
         patch_size: Pixels, or latents, along a patch's side.
         mlp_ratio: Hidden floats of a block's MLP over `hidden_size`, in (0, 64].
+        frequency_shift: s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0
+            in the authors' code, 1 in that of diffusers.
     """
 
     hidden_size: int = 1152
@@ -30,6 +32,7 @@ class DiT:
     num_heads: int = 16
     patch_size: int = 2
     mlp_ratio: float = 4.0
+    frequency_shift: float = 0.0
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -64,4 +67,5 @@ class DiT:
             0 if num_classes is None else _arguments.integer("num_classes", num_classes, least=1),
             _arguments.real("class_dropout_prob", dropout),
             _arguments.flag("learn_sigma", learn_sigma),
+            _arguments.real("frequency_shift", self.frequency_shift),
         )

@@ -107,7 +107,14 @@ class Trainer(TrainerTensors):
         """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
         self._native_sampler = sampler._open_handle()
         shape, options = native.config(), native.options()
-        self.config = DiT(shape.hidden_size, shape.depth, shape.num_heads, shape.patch_size, shape.mlp_ratio)
+        self.config = DiT(
+            shape.hidden_size,
+            shape.depth,
+            shape.num_heads,
+            shape.patch_size,
+            shape.mlp_ratio,
+            shape.frequency_shift,
+        )
         """The network's shape."""
         self.input_size: int = shape.input_size
         """Pixels, or latents, along an image's side."""
