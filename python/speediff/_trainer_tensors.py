@@ -69,8 +69,11 @@ class TrainerTensors(Closable[NativeTrainer]):
         native = self._open_handle()
         kind = c.BUFFER_EMA_PARAMETERS if _arguments.flag("ema", ema) else c.BUFFER_PARAMETERS
         tensors = {name: value.copy() for name, value in native.tensors(kind).items()}
-        positions = native.buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
-        return {POS_EMBED: positions.copy(), **tensors}
+        return {POS_EMBED: self._positions().copy(), **tensors}
+
+    def _positions(self) -> Floats:
+        """The fixed positions, shape (1, tokens, hidden): a view of the memory itself."""
+        return self._open_handle().buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
 
     def load_state_dict(self, state: Mapping[str, Floats]) -> None:
         """Takes over parameters, also as the beginning of their average; AdamW's moments stay.
@@ -97,7 +100,7 @@ class TrainerTensors(Closable[NativeTrainer]):
             if not np.isfinite(value).all():
                 raise errors.SpeeDiffValueError(f"state[{name!r}] must be finite, got one that is not")
         if POS_EMBED in state:
-            positions = native.buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
+            positions = self._positions()
             value = _buffers.check_shape(
                 f"state[{POS_EMBED!r}]", state[POS_EMBED], np.float32, positions.shape
             )

@@ -1,0 +1,117 @@
+"""Whether a module computes what the trainer's network computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import SpeeDiffTypeError, SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._native_trainer import Floats
+    from ..training import Trainer
+    from ._architectures import Architecture
+
+TOLERANCE = 1e-5
+"""Of outputs, in norm. Rounding makes up to 1e-6; the exact GELU 2e-5 and more; other heads over 1e-2."""
+
+_TIMES = 3, 41
+"""Small: rounding of the frequencies makes little of them."""
+
+
+def check_output(
+    module: torch.nn.Module, architecture: Architecture, views: Mapping[str, Floats], trainer: Trainer
+) -> None:
+    """Runs both with the same random parameters, those of the trainer; the module keeps its own.
+
+    The parameters of a fresh network would not do: with adaLN-Zero it computes nothing yet.
+
+    Args:
+        module: The module.
+        architecture: How to call it.
+        views: Where each of its parameters lies in the trainer.
+        trainer: A new one.
+
+    Raises:
+        SpeeDiffTypeError: If the module cannot be called.
+        SpeeDiffValueError: If outputs differ.
+    """
+    random = np.random.default_rng(0)
+    for name, values in trainer.parameters.items():
+        _fill(name, values, random)
+    size = trainer.input_size
+    x = random.standard_normal((len(_TIMES), trainer.in_channels, size, size), np.float32)
+    y = None if trainer.num_classes is None else np.array([0, trainer.num_classes - 1])
+    expected = trainer.forward(x, np.array(_TIMES), y)
+    labels = None if y is None else torch.from_numpy(y)
+    tensors = {name: torch.from_numpy(view) for name, view in views.items()}
+    found = _run(module, architecture, tensors, torch.from_numpy(x), labels).numpy()
+    if found.shape != expected.shape:
+        raise SpeeDiffValueError(f"module must give outputs of shape {expected.shape}, got {found.shape}")
+    error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    if not error <= TOLERANCE:
+        raise SpeeDiffValueError(
+            f"module must compute what {architecture.origin} {architecture.class_name} does, got outputs "
+            f"that differ by {error:.1e} of their norm"
+        )
+
+
+def _fill(name: str, values: Floats, random: np.random.Generator) -> None:
+    inputs = int(np.prod(values.shape[1:])) if values.ndim > 1 else 100
+    # A period that is prime, so that no two rows are the same.
+    numbers = random.standard_normal(65537, np.float32) * np.float32(inputs**-0.5)
+    values[...] = np.resize(numbers, values.shape)
+
+
+class _Evaluating:
+    """In its `with` block a module is in evaluation mode."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._before = [(each, each.training) for each in module.modules()]
+        self._module = module
+
+    def __enter__(self) -> None:
+        self._module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for each, training in self._before:
+            each.training = training
+
+
+def _run(
+    module: torch.nn.Module,
+    architecture: Architecture,
+    tensors: Mapping[str, torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor | None,
+) -> torch.Tensor:
+    """The module's output with other parameters."""
+    wrapper = _Called(module, architecture)
+    # A tied parameter is given once.
+    given = {f"module.{name}": tensors[name] for name, _ in module.named_parameters()}
+    try:
+        with _Evaluating(module), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            output: object = torch.func.functional_call(wrapper, given, (x, torch.tensor(_TIMES), y))
+    except Exception as error:
+        raise SpeeDiffTypeError(
+            f"module must be called as {architecture.origin} {architecture.class_name} is, got {error!r}"
+        ) from error
+    if not isinstance(output, torch.Tensor):
+        raise SpeeDiffTypeError(f"module must return a tensor, got a {type(output).__name__}")
+    return output
+
+
+class _Called(torch.nn.Module):
+    """Calls the module as its architecture wants."""
+
+    def __init__(self, module: torch.nn.Module, architecture: Architecture) -> None:
+        super().__init__()
+        self.module = module
+        self._architecture = architecture
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        return self._architecture.run(self.module, x, t, y)
