@@ -1,6 +1,6 @@
-"""The DiT of facebookresearch/DiT as its users have it: the oracle's network, with its authors' label embedder.
+"""The DiT of facebookresearch/DiT: the oracle's network with the label embedder of its authors.
 
-Built as `models.py` builds it, and initialized so: adaLN-Zero.
+Built and initialized as `models.py` does it: adaLN-Zero.
 """
 
 from __future__ import annotations

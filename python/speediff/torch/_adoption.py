@@ -191,7 +191,7 @@ class Adoption:
             self._optimizer.optimizer._opt_called = True  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.trainer.config!r}, global_step={self.trainer.global_step})"
+        return f"{type(self).__name__}({self.trainer.config!r})"
 
 
 def _optional(name: str, tensor: object, dtype: torch.dtype) -> Any:

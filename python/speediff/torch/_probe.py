@@ -26,7 +26,7 @@ _TIMES = 3, 41
 def check_output(
     module: torch.nn.Module, architecture: Architecture, views: Mapping[str, Floats], trainer: Trainer
 ) -> None:
-    """Runs both with the same random parameters, those of the trainer; the module keeps its own.
+    """Runs both with the same random parameters, those of the trainer; then the module has its own again.
 
     The parameters of a fresh network would not do: with adaLN-Zero it computes nothing yet.
 
@@ -48,8 +48,7 @@ def check_output(
     y = None if trainer.num_classes is None else np.array([0, trainer.num_classes - 1])
     expected = trainer.forward(x, np.array(_TIMES), y)
     labels = None if y is None else torch.from_numpy(y)
-    tensors = {name: torch.from_numpy(view) for name, view in views.items()}
-    found = _run(module, architecture, tensors, torch.from_numpy(x), labels).numpy()
+    found = _run(module, architecture, views, torch.from_numpy(x), labels).numpy()
     if found.shape != expected.shape:
         raise SpeeDiffValueError(f"module must give outputs of shape {expected.shape}, got {found.shape}")
     error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
@@ -67,35 +66,40 @@ def _fill(name: str, values: Floats, random: np.random.Generator) -> None:
     values[...] = np.resize(numbers, values.shape)
 
 
-class _Evaluating:
-    """In its `with` block a module is in evaluation mode."""
+class _Borrowed:
+    """In its `with` block a module is in evaluation mode, with other values in its parameters."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._before = [(each, each.training) for each in module.modules()]
+    def __init__(self, module: torch.nn.Module, views: Mapping[str, Floats]) -> None:
         self._module = module
+        self._modes = [(each, each.training) for each in module.modules()]
+        self._values = [
+            (parameter, parameter.data, torch.from_numpy(views[name]))
+            for name, parameter in module.named_parameters()
+        ]
 
     def __enter__(self) -> None:
         self._module.eval()
+        for parameter, _own, other in self._values:
+            parameter.data = other
 
     def __exit__(self, *_: object) -> None:
-        for each, training in self._before:
+        for parameter, own, _other in self._values:
+            parameter.data = own
+        for each, training in self._modes:
             each.training = training
 
 
 def _run(
     module: torch.nn.Module,
     architecture: Architecture,
-    tensors: Mapping[str, torch.Tensor],
+    views: Mapping[str, Floats],
     x: torch.Tensor,
     y: torch.Tensor | None,
 ) -> torch.Tensor:
     """The module's output with other parameters."""
-    wrapper = _Called(module, architecture)
-    # A tied parameter is given once.
-    given = {f"module.{name}": tensors[name] for name, _ in module.named_parameters()}
     try:
-        with _Evaluating(module), torch.no_grad(), torch.autocast("cpu", enabled=False):
-            output: object = torch.func.functional_call(wrapper, given, (x, torch.tensor(_TIMES), y))
+        with _Borrowed(module, views), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            output: object = architecture.run(module, x, torch.tensor(_TIMES), y)
     except Exception as error:
         raise SpeeDiffTypeError(
             f"module must be called as {architecture.origin} {architecture.class_name} is, got {error!r}"
@@ -103,15 +107,3 @@ def _run(
     if not isinstance(output, torch.Tensor):
         raise SpeeDiffTypeError(f"module must return a tensor, got a {type(output).__name__}")
     return output
-
-
-class _Called(torch.nn.Module):
-    """Calls the module as its architecture wants."""
-
-    def __init__(self, module: torch.nn.Module, architecture: Architecture) -> None:
-        super().__init__()
-        self.module = module
-        self._architecture = architecture
-
-    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
-        return self._architecture.run(self.module, x, t, y)
