@@ -62,7 +62,8 @@ class Adoption:
         self._shared = list(shared)
         for each in self._shared:
             each.tensor.data = each.view
-        self._addresses = [each.tensor.data_ptr() for each in self._shared]
+        self._tensors = [each.tensor for each in self._shared]
+        self._addresses = [each.view.data_ptr() for each in self._shared]
         # One tensor counts for all parameters.
         self._steps = torch.full((max(1, len(moments)),), float(trainer.global_step))
         self._state: Any = None
@@ -136,7 +137,7 @@ class Adoption:
         """Gives every tensor memory of PyTorch's own, and closes the trainer; again, it does nothing."""
         for each in self._shared:
             each.tensor.data = each.tensor.data.clone()
-        self._shared, self._addresses = [], []
+        self._shared, self._tensors, self._addresses = [], [], []
         if self._optimizer is not None and self._optimizer.optimizer.state is self._state:
             for parameter in self._optimizer.trained.values():
                 state = self._state[parameter]
@@ -152,12 +153,12 @@ class Adoption:
 
     def _begin(self) -> None:
         """Takes over what the pipeline has changed since the last step."""
-        for each, address in zip(self._shared, self._addresses, strict=True):
-            if each.tensor.data_ptr() != address:
-                raise SpeeDiffValueError(
-                    f"{each.name} must stay in the trainer's memory, got moved, as by `.to` or "
-                    "`assign=True`; release the module and adopt it again"
-                )
+        if [*map(torch.Tensor.data_ptr, self._tensors)] != self._addresses:
+            name = next(each.name for each in self._shared if each.tensor.data_ptr() != each.view.data_ptr())
+            raise SpeeDiffValueError(
+                f"{name} must stay in the trainer's memory, got moved, as by `.to` or `assign=True`; "
+                "release the module and adopt it again"
+            )
         optimizer = self._optimizer
         if optimizer is None:
             return

@@ -92,6 +92,13 @@ class Architecture(ABC):
         return _dit_shape(what, whole, hints)
 
 
+_OFFICIAL = re.compile(
+    r"pos_embed|y_embedder\.embedding_table\.weight|(x_embedder\.proj|t_embedder\.mlp\.[02]"
+    r"|blocks\.\d+\.(attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2|adaLN_modulation\.1)"
+    r"|final_layer\.(linear|adaLN_modulation\.1))\.(weight|bias)"
+)
+
+
 class OfficialDiT(Architecture):
     """Names and shapes are the trainer's own."""
 
@@ -99,7 +106,7 @@ class OfficialDiT(Architecture):
     origin = "facebookresearch/DiT's"
 
     def part(self, name: str) -> Part | None:
-        return Part(name)
+        return Part(name) if _OFFICIAL.fullmatch(name) else None
 
     def hints(self, module: Any) -> Hints:
         heads, labels = int(module.blocks[0].attn.num_heads), module.y_embedder

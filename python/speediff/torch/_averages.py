@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ._module_checks import check_apart, check_equal, check_tensor
+from ._places import some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +47,14 @@ class Average:
             ema = ema.module
         if isinstance(ema, torch.nn.Module):
             tensors: dict[str, torch.Tensor] = dict(ema.named_parameters(remove_duplicate=False))
-            if type(ema) is not type(module) or tensors.keys() != parameters.keys():
+            if type(ema) is not type(module):
                 raise SpeeDiffTypeError(
-                    f"ema must be a copy of the module, a {type(module).__name__} of its size, "
-                    f"got a {type(ema).__name__}"
+                    f"ema must be a copy of the module, a {type(module).__name__}, got a {type(ema).__name__}"
+                )
+            others = tensors.keys() ^ parameters.keys()
+            if others:
+                raise SpeeDiffValueError(
+                    f"ema must be a copy of the module, got one that differs in having {some(others)}"
                 )
         elif isinstance(ema, (list, tuple)):
             order = list(module.parameters())
