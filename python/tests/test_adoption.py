@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import official_dit
 import pytest
-
-torch = pytest.importorskip("torch")
-
-from pipelines import (  # noqa: E402
+import torch
+from pipelines import (
     CLASSES,
     DECAY,
     EMA_DECAY,
@@ -28,11 +26,11 @@ from pipelines import (  # noqa: E402
     batches,
     network,
 )
-from torch.optim.swa_utils import AveragedModel  # noqa: E402
+from torch.optim.swa_utils import AveragedModel
 
-import speediff  # noqa: E402
-from speediff import DiT, NoiseSchedule, Trainer  # noqa: E402
-from speediff.torch import Adoption, TimestepSampler, adopt  # noqa: E402
+import speediff
+from speediff import DiT, NoiseSchedule, Trainer
+from speediff.torch import Adoption, TimestepSampler, adopt
 
 if TYPE_CHECKING:
     from pipelines import Batch

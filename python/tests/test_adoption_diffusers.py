@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
-from diffusers import DiTTransformer2DModel  # noqa: E402
-from diffusers_dit import converted, predict, tied  # noqa: E402
-from pipelines import (  # noqa: E402
+import torch
+from diffusers import DiTTransformer2DModel
+from diffusers_dit import converted, predict, tied
+from pipelines import (
     CLASSES,
     EMA_DECAY,
     Pipeline,
@@ -21,7 +18,7 @@ from pipelines import (  # noqa: E402
     network,
 )
 
-from speediff.torch import adopt  # noqa: E402
+from speediff.torch import adopt
 
 if TYPE_CHECKING:
     from speediff import NoiseSchedule

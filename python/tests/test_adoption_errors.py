@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
+from pipelines import CLASSES, Pipeline, batches, network
+from torch.nn.utils import parametrizations
 
-torch = pytest.importorskip("torch")
-
-from pipelines import CLASSES, Pipeline, batches, network  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
-
-import speediff  # noqa: E402
-from speediff import SpeeDiffTypeError, SpeeDiffValueError  # noqa: E402
-from speediff.torch import SigmaSampler, TimestepSampler, adopt  # noqa: E402
+import speediff
+from speediff import SpeeDiffTypeError, SpeeDiffValueError
+from speediff.torch import SigmaSampler, TimestepSampler, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
