@@ -489,8 +489,9 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
 
 /* ---- Networks -------------------------------------------------------------------------------------------------- */
 
-/* The shape of a DiT (Peebles and Xie 2023). Parameters have the names and shapes of the authors' PyTorch code. */
-typedef struct speediff_dit_config {
+/* The shape of a DiT (Peebles and Xie 2023) or an MDT (Gao et al. 2023). Parameters have the names and shapes of the
+ * authors' PyTorch code. */
+typedef struct speediff_network_config {
   int64_t input_size;        /* pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14 */
   int64_t patch_size;        /* pixels along a patch's side */
   int64_t in_channels;       /* planes of an image, at most 2^12 */
@@ -502,14 +503,20 @@ typedef struct speediff_dit_config {
   double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
   int32_t learn_sigma;       /* 0 or 1: predict a variance too, in as many planes again */
   double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in the
-                                authors' code, 1 in that of diffusers */
-} speediff_dit_config;
+                              * authors' code, 1 in that of diffusers */
+  int32_t mdt_version;       /* 0: a DiT; 1 or 2: that version of MDT, for which are the rest */
+  int64_t decode_layer;      /* how many of the blocks decode; version 2 wants an even number of others */
+  double mask_ratio;         /* in [0, 1): the share of tokens that the encoder does not get in the second pass; version
+                              * 2: the least, with 0.2 more at most */
+  double min_snr_gamma;      /* of the Min-SNR factor on both passes' squared errors; 0: none */
+} speediff_network_config;
 
 /* DiT-XL/2 on latents of 32 x 32 x 4. */
-#define SPEEDIFF_DIT_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0}
+#define SPEEDIFF_NETWORK_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0, 0, 0, 0.0, 0.0}
 
-/* Sets patch_size, hidden_size, depth and num_heads of an official network: "DiT-S/2" ... "DiT-XL/8". */
-speediff_status speediff_dit_config_set_name(speediff_dit_config *config, const char *name);
+/* Sets patch_size, hidden_size, depth, num_heads and the last four of an official network: "DiT-S/2" ... "DiT-XL/8",
+ * "MDT-S/2" ... (the paper's) and "MDTv2-S/2" ... (the authors' code, which has Min-SNR-5 in its loss). */
+speediff_status speediff_network_config_set_name(speediff_network_config *config, const char *name);
 
 /* ---- Trainers -------------------------------------------------------------------------------------------------- */
 
@@ -530,7 +537,7 @@ typedef struct speediff_trainer_options {
 
 #define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
 
-/* Trains a DiT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
+/* Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
  *
  * One thread at a time may use a trainer: a call while another one runs fails with SPEEDIFF_ERROR_BUSY, as does one in a
  * process that fork() made. The same seed gives the same run, bit by bit on one machine with one number of threads.
@@ -541,14 +548,14 @@ typedef struct speediff_trainer speediff_trainer;
 
 /* Builds and initializes a network. The sampler draws its time steps; the sampler's prediction is the network's target,
  * epsilon if unspecified. With flow, images are noised along the straight path of the same signal-to-noise ratio. */
-speediff_status speediff_trainer_create(const speediff_dit_config *config, const speediff_trainer_options *options,
+speediff_status speediff_trainer_create(const speediff_network_config *config, const speediff_trainer_options *options,
                                         const speediff_sampler *sampler, speediff_trainer **out);
 
 /* Frees a trainer, and with it the memory of speediff_trainer_buffer. NULL is allowed. */
 void speediff_trainer_destroy(speediff_trainer *trainer);
 
 /* Writes the network's shape, and the options as they are now, with the number of threads. */
-speediff_status speediff_trainer_config(const speediff_trainer *trainer, speediff_dit_config *out);
+speediff_status speediff_trainer_config(const speediff_trainer *trainer, speediff_network_config *out);
 speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out);
 
 /* Sets the learning rate of the updates to come. */
@@ -569,15 +576,18 @@ typedef struct speediff_training_batch {
   const int64_t *t;     /* time steps in [0, T); if they are given no label is dropped */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
+  const float *masked_noise; /* of an MDT's second pass */
+  const int64_t *kept;  /* shape (n, kept_count): which tokens the encoder gets in it, different ones for a sample */
+  int64_t kept_count;
   int64_t offset;       /* total > 0: the samples are the entries from `offset` on of the step's global batch of */
   int64_t total;        /* `total`, whatever the sampler's rank: for parts that are not of one size */
 } speediff_training_batch;
 
-#define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, 0, 0}
+#define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
 
 /* Forward and backward of a micro-batch, whose gradient is added to that of the step's others. *loss becomes the mean
  * over its samples of weight * mse, plus the variational term of guided-diffusion in bits per dimension where the
- * variance is learned. With `total`, gradient and loss are sums over the samples divided by it, so that sums over all
+ * variance is learned; an MDT's is the sum of both passes. With `total`, gradient and loss are sums over the samples divided by it, so that sums over all
  * parts of the global batch are its means.
  *
  * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
@@ -591,7 +601,8 @@ speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
 /* The samples of the last backward; 0 if there was none. */
 speediff_status speediff_trainer_last_count(const speediff_trainer *trainer, int64_t *out);
 
-/* Writes the time steps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. */
+/* Writes the time steps and the unweighted mean squared errors of the last backward, an MDT's summed over both passes, for
+ * speediff_sampler_update. */
 speediff_status speediff_trainer_last_losses(const speediff_trainer *trainer, int64_t *t, float *losses,
                                              int64_t count);
 
@@ -618,7 +629,7 @@ typedef enum speediff_buffer {
   SPEEDIFF_BUFFER_EXP_AVG = 3,        /* AdamW's mean gradient */
   SPEEDIFF_BUFFER_EXP_AVG_SQ = 4,     /* AdamW's mean squared gradient */
   SPEEDIFF_BUFFER_EMA_PARAMETERS = 5, /* the moving average of the parameters */
-  SPEEDIFF_BUFFER_POS_EMBED = 6       /* fixed positions, shape (1, tokens, hidden_size) */
+  SPEEDIFF_BUFFER_POS_EMBED = 6       /* a DiT's fixed positions, shape (1, tokens, hidden_size); of an MDT nothing */
 } speediff_buffer;
 
 /* Gives the memory itself, to be read or written between calls until the trainer is destroyed. Parameters begin at

@@ -4,20 +4,17 @@ import Kernels
 ///
 /// Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023. Parameters are named, shaped and initialized as
 /// in the authors' PyTorch code, so that state dicts go both ways.
-public final class DiT: Sendable {
+final class DiT: DiffusionNetwork {
   /// The network's shape.
-  public let configuration: DiTConfiguration
+  let configuration: NetworkConfiguration
   /// Its parameters, in the order of its state dict.
-  public let parameters: ParameterList
+  let parameters: ParameterList
   private let embedders: Embedders
   private let blocks: [TransformerBlock]
   private let finalLayer: FinalLayer
 
-  /// Lays out the parameters.
-  ///
-  /// - Throws: `ArgumentError` unless the configuration can be built.
-  public init(_ configuration: DiTConfiguration) throws {
-    try configuration.check()
+  /// Lays out the parameters of a configuration that was checked.
+  init(_ configuration: NetworkConfiguration) {
     var list = ParameterList()
     embedders = Embedders(configuration, in: &list)
     blocks = (0..<configuration.depth).map { TransformerBlock("blocks.\($0)", configuration, in: &list) }
@@ -26,21 +23,21 @@ public final class DiT: Sendable {
     parameters = list
   }
 
-  /// The shape of the positions, which are part of the state dict and not trained: (1, tokens, hidden).
-  public var positionShape: [Int] { [1, configuration.tokens, configuration.hiddenSize] }
+  /// (1, tokens, hidden).
+  var fixedPositionShape: [Int]? { [1, configuration.tokens, configuration.hiddenSize] }
 
-  /// Writes the positions.
-  public func writePositions(to base: UnsafeMutablePointer<Float>) {
+  /// Writes sines and cosines.
+  func writeFixedPositions(to base: UnsafeMutablePointer<Float>) {
     sineCosinePositions(grid: configuration.grid, into: Matrix(base, columns: configuration.hiddenSize))
   }
 
   /// Records the forward pass.
-  ///
-  /// - Parameter positions: this network's positions, in memory that outlives the program.
-  /// - Returns: the inputs, and the prediction (n, outputChannels·size·size).
-  public func record(_ tape: Recorder, positions: Matrix) -> (inputs: NetworkInputs, output: Tensor) {
+  func record(
+    _ tape: Recorder, fixedPositions: Matrix?, order: TokenOrder?
+  ) -> (inputs: NetworkInputs, output: Tensor) {
+    guard let fixedPositions, order == nil else { preconditionFailure("a DiT has fixed positions and no masks") }
     let (inputs, tokens) = embedders.recordTokens(tape)
-    var x = tape.sum(tokens, table: positions)
+    var x = tape.sum(tokens, table: fixedPositions)
     let c = embedders.recordConditioning(tape, inputs)
     for block in blocks {
       tape.beginScope()

@@ -1,15 +1,15 @@
+import Kernels
+
 /// The Masked Diffusion Transformer: a DiT with trained positions and a bias by relative position, which is trained with all
 /// of its tokens and with a part of them.
 ///
 /// Gao et al., "Masked Diffusion Transformer is a Strong Image Synthesizer", 2023, and "MDTv2", 2024. Parameters are
 /// named and shaped as in the authors' PyTorch code, so that state dicts go both ways.
-public final class MDT: Sendable {
+final class MDT: DiffusionNetwork {
   /// The network's shape.
-  public let configuration: DiTConfiguration
-  /// What it has beside a DiT.
-  public let masking: MaskingConfiguration
+  let configuration: NetworkConfiguration
   /// Its parameters, in the order of its state dict.
-  public let parameters: ParameterList
+  let parameters: ParameterList
   private let positions: Parameter
   private let decoderPositions: Parameter
   private let maskToken: Parameter
@@ -20,12 +20,8 @@ public final class MDT: Sendable {
   private let side: TransformerBlock
   private let finalLayer: FinalLayer
 
-  /// Lays out the parameters.
-  ///
-  /// - Throws: `ArgumentError` unless the configuration can be built.
-  public init(_ configuration: DiTConfiguration, _ masking: MaskingConfiguration) throws {
-    try configuration.check()
-    try masking.check(for: configuration)
+  /// Lays out the parameters of a configuration that was checked, with its masking.
+  init(_ configuration: NetworkConfiguration, _ masking: MaskingConfiguration) {
     var list = ParameterList()
     let tokens = [1, configuration.tokens, configuration.hiddenSize]
     let sineCosine = Initialization.sineCosinePositions(grid: configuration.grid)
@@ -51,15 +47,19 @@ public final class MDT: Sendable {
     side = TransformerBlock("sideblocks.0", configuration, hasPositionBias: true, in: &list)
     finalLayer = FinalLayer(configuration, in: &list)
     self.configuration = configuration
-    self.masking = masking
     parameters = list
   }
 
+  /// All positions are trained.
+  var fixedPositionShape: [Int]? { nil }
+
+  /// Does nothing.
+  func writeFixedPositions(to base: UnsafeMutablePointer<Float>) {}
+
   /// Records the forward pass.
-  ///
-  /// - Parameter order: which tokens the encoder gets; nil: all of them, as in generation.
-  /// - Returns: the inputs, and the prediction (n, outputChannels·size·size).
-  public func record(_ tape: Recorder, order: TokenOrder?) -> (inputs: NetworkInputs, output: Tensor) {
+  func record(
+    _ tape: Recorder, fixedPositions: Matrix?, order: TokenOrder?
+  ) -> (inputs: NetworkInputs, output: Tensor) {
     let (inputs, tokens) = embedders.recordTokens(tape)
     let all = tape.sum(tokens, table: positions)
     let c = embedders.recordConditioning(tape, inputs)

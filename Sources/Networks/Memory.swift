@@ -36,17 +36,20 @@ public struct ParameterMemory {
 final class Memory {
   let threads: Int
   private let parameters: ParameterMemory
-  private let scratch: UnsafeMutablePointer<Float>
+  /// The first thread's scratch memory.
+  var scratch: UnsafeMutablePointer<Float>?
   private let scratchSize: Int
   private var values: [Tensor: Matrix] = [:]
   private var gradients: [Tensor: Matrix] = [:]
   private var begun: Set<Tensor> = []
-  private var begunParameters: Set<Int> = []
+  /// The parameters whose gradients an earlier part of the same run has begun, by their offsets.
+  var begunBefore: Set<Int> = []
+  /// Those whose gradients this part has begun.
+  private(set) var begunParameters: Set<Int> = []
 
-  init(threads: Int, parameters: ParameterMemory, scratch: UnsafeMutablePointer<Float>, scratchSize: Int) {
+  init(threads: Int, parameters: ParameterMemory, scratchSize: Int) {
     self.threads = threads
     self.parameters = parameters
-    self.scratch = scratch
     self.scratchSize = scratchSize
   }
 
@@ -81,12 +84,15 @@ final class Memory {
     let matrix = Matrix(base + parameter.offset, columns: parameter.columns)
     let isSecond = !begunParameters.insert(parameter.offset).inserted
     if isSecond { program.runDeferred() }
-    let accumulation = parameters.accumulation
-    return { GradientTarget(matrix, accumulates: isSecond || accumulation.hasBegun) }
+    let (accumulation, hasBegun) = (parameters.accumulation, isSecond || begunBefore.contains(parameter.offset))
+    return { GradientTarget(matrix, accumulates: hasBegun || accumulation.hasBegun) }
   }
 
   /// A thread's scratch memory.
-  func scratch(_ thread: Int) -> UnsafeMutablePointer<Float> { scratch + thread * scratchSize }
+  func scratch(_ thread: Int) -> UnsafeMutablePointer<Float> {
+    guard let scratch else { preconditionFailure("a plan is placed before it is used") }
+    return scratch + thread * scratchSize
+  }
 
   func place(_ tensor: Tensor, at base: UnsafeMutablePointer<Float>) {
     values[tensor] = Matrix(base, columns: tensor.columns)

@@ -1,6 +1,6 @@
 import Kernels
 
-/// A recorded network with its memory, ready to be appended to programs.
+/// A recorded network with its memory, ready to be appended to programs once it has been placed.
 public final class Plan {
   /// The floats of activations, their gradients and scratch.
   public let activationCount: Int
@@ -10,7 +10,7 @@ public final class Plan {
   private let recorder: Recorder
   private let memory: Memory
   private let plan: MemoryPlan
-  private let base: UnsafeMutablePointer<Float>
+  private var base: UnsafeMutablePointer<Float>?
   private var valueBuffers: [Tensor: (forward: Int, back: Int)] = [:]
   private var gradientBuffers: [Tensor: Int] = [:]
   private let packedWeights: [Int: [(parameter: Parameter, buffer: Int)]]
@@ -21,12 +21,8 @@ public final class Plan {
   ///   - recorder: the recorded network.
   ///   - output: what it computes; the caller sets its gradient between the two ways.
   ///   - parameters: where the parameters are.
-  ///   - reserve: gives memory for a number of floats, which must live as long as the plan.
-  /// - Throws: `MemoryError` if the memory cannot be had.
-  public init(
-    _ recorder: Recorder, output: Tensor, parameters: ParameterMemory,
-    reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
-  ) throws {
+  /// - Throws: `MemoryError` if there is no machine with such memory.
+  public init(_ recorder: Recorder, output: Tensor, parameters: ParameterMemory) throws {
     var layout = Lifetimes(recorder, output: output)
     try layout.plan.layOut()
     let scratchSize = (recorder.operations.map(\.operation.scratch).max() ?? 0).roundedUp
@@ -37,9 +33,13 @@ public final class Plan {
     valueBuffers = layout.values
     gradientBuffers = layout.gradients
     activationCount = plan.count + scratchSize * recorder.threads
-    base = try reserve(activationCount)
-    memory = Memory(
-      threads: recorder.threads, parameters: parameters, scratch: base + plan.count, scratchSize: scratchSize)
+    memory = Memory(threads: recorder.threads, parameters: parameters, scratchSize: scratchSize)
+  }
+
+  /// Takes up memory for `activationCount` floats, which must live as long as the plan. Plans may share it, one at a time.
+  public func place(at base: UnsafeMutablePointer<Float>) {
+    self.base = base
+    memory.scratch = base + plan.count
     for (tensor, buffers) in valueBuffers { memory.place(tensor, at: address(buffers.forward)) }
     for (tensor, buffer) in gradientBuffers { memory.placeGradient(of: tensor, at: address(buffer)) }
   }
@@ -100,7 +100,12 @@ public final class Plan {
   }
 
   /// Appends the way from the output's gradient to those of the parameters.
-  public func appendBackward(to program: inout Program) {
+  ///
+  /// - Parameter begun: the parameters whose gradients an earlier part of the same run writes, by their offsets.
+  /// - Returns: those whose gradients this one writes.
+  @discardableResult
+  public func appendBackward(to program: inout Program, begun: Set<Int> = []) -> Set<Int> {
+    memory.begunBefore = begun
     memory.begin(output)
     var scope = -1
     for (operation, itsScope) in recorder.operations.reversed() where operation.output.needsGradient {
@@ -120,6 +125,7 @@ public final class Plan {
       operation.backward(&program, memory)
     }
     program.runDeferred()
+    return memory.begunParameters
   }
 
   private var steps: [(name: String, program: Program, output: Matrix, rows: Rows)] = []
@@ -143,7 +149,10 @@ public final class Plan {
     precondition(columns == tensor.columns, "an output has no gradient, or not in all of its columns")
   }
 
-  private func address(_ buffer: Int) -> UnsafeMutablePointer<Float> { base + plan.buffers[buffer].offset }
+  private func address(_ buffer: Int) -> UnsafeMutablePointer<Float> {
+    guard let base else { preconditionFailure("a plan is placed before it is used") }
+    return base + plan.buffers[buffer].offset
+  }
 }
 
 /// From when to when each value and gradient is needed.

@@ -19,7 +19,7 @@ struct TransformerBlock: Sendable {
   ///   - hasPositionBias: whether attention has a bias by relative position.
   ///   - hasSkip: whether the block reads an earlier one's tokens beside the last one's.
   init(
-    _ name: String, _ configuration: DiTConfiguration, hasPositionBias: Bool = false, hasSkip: Bool = false,
+    _ name: String, _ configuration: NetworkConfiguration, hasPositionBias: Bool = false, hasSkip: Bool = false,
     in list: inout ParameterList
   ) {
     (heads, grid) = (configuration.heads, configuration.grid)

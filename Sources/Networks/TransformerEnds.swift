@@ -12,7 +12,7 @@ public struct NetworkInputs {
 
 /// The first layers of a DiT or an MDT: patches to tokens, and the conditioning on time step and label.
 struct Embedders: Sendable {
-  private let configuration: DiTConfiguration
+  private let configuration: NetworkConfiguration
   private let x: Linear
   private let t: (Linear, Linear)
   private let y: Parameter?
@@ -20,7 +20,7 @@ struct Embedders: Sendable {
   /// The sinusoidal features of a time step.
   private static let frequencies = 256
 
-  init(_ configuration: DiTConfiguration, in list: inout ParameterList) {
+  init(_ configuration: NetworkConfiguration, in list: inout ParameterList) {
     let (hidden, patch) = (configuration.hiddenSize, configuration.patchSize)
     let small = Initialization.normal(standardDeviation: 0.02)
     x = Linear("x_embedder.proj", [configuration.channels, patch, patch], hidden, in: &list)
@@ -56,11 +56,11 @@ struct Embedders: Sendable {
 
 /// The last layer of a DiT or an MDT: tokens to images.
 struct FinalLayer: Sendable {
-  private let configuration: DiTConfiguration
+  private let configuration: NetworkConfiguration
   private let linear: Linear
   private let modulation: Linear
 
-  init(_ configuration: DiTConfiguration, in list: inout ParameterList) {
+  init(_ configuration: NetworkConfiguration, in list: inout ParameterList) {
     let hidden = configuration.hiddenSize
     let patch = configuration.patches(channels: configuration.outputChannels).patchSize
     linear = Linear("final_layer.linear", [hidden], patch, initialization: .zero, in: &list)

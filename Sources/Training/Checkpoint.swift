@@ -7,12 +7,12 @@ import TimestepSampling
 
 /// The file of a training run: all that continues it bit by bit.
 ///
-/// It is a safetensors file. Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
+/// It is a safetensors file. Parameters and fixed positions have the names of the official state dict; "ema.", "exp_avg." and
 /// "exp_avg_sq." stand before those of the average and of AdamW's moments. The sampler's schedule and what it learned are
 /// tensors of doubles; everything else is metadata. Checksums tell damage.
 public final class Checkpoint: Sendable {
   /// The shape of the network.
-  public let configuration: DiTConfiguration
+  public let configuration: NetworkConfiguration
   /// Optimizer and seed, on one thread.
   public let options: TrainerOptions
   /// The updates so far.
@@ -27,6 +27,7 @@ public final class Checkpoint: Sendable {
 
   static let version = 1
   private static let prefixes = ["", "ema.", "exp_avg.", "exp_avg_sq."]
+  private static let fixedPositions = "pos_embed"
   private static let history = "speediff.sampler.history"
   /// A schedule comes back exactly from one of its two tables: the one that it was made from.
   private static let tables = ["speediff.schedule.betas", "speediff.schedule.alphas_cumprod"]
@@ -44,13 +45,13 @@ public final class Checkpoint: Sendable {
     }
     try file.verify()
     self.file = file
-    configuration = DiTConfiguration(
+    configuration = NetworkConfiguration(
       inputSize: try values.integer("dit.input_size"), patchSize: try values.integer("dit.patch_size"),
       channels: try values.integer("dit.in_channels"), hiddenSize: try values.integer("dit.hidden_size"),
       depth: try values.integer("dit.depth"), heads: try values.integer("dit.num_heads"),
       mlpRatio: try values.real("dit.mlp_ratio"), classes: try values.integer("dit.num_classes"),
       classDropout: try values.real("dit.class_dropout_prob"), learnsSigma: try values.flag("dit.learn_sigma"),
-      frequencyShift: try values.real("dit.frequency_shift"))
+      frequencyShift: try values.real("dit.frequency_shift"), masking: try Self.masking(values))
     var options = TrainerOptions()
     options.learningRate = try values.real("trainer.learning_rate")
     (options.beta1, options.beta2) = (try values.real("trainer.beta1"), try values.real("trainer.beta2"))
@@ -80,16 +81,29 @@ public final class Checkpoint: Sendable {
     try checkTensors()
   }
 
+  /// What makes an MDT of the network; nil for a DiT.
+  private static func masking(_ values: CheckpointMetadata) throws -> MaskingConfiguration? {
+    guard values.has("mdt.version") else { return nil }
+    guard let version = MaskingConfiguration.Version(rawValue: try values.integer("mdt.version")) else {
+      throw SafetensorsError.contents(
+        path: values.path, rule: "must have 1 or 2 as mdt.version", got: try values.text("mdt.version"))
+    }
+    return MaskingConfiguration(
+      version: version, decoderDepth: try values.integer("mdt.decode_layer"),
+      maskRatio: try values.real("mdt.mask_ratio"),
+      minSNRGamma: values.has("mdt.min_snr_gamma") ? try values.real("mdt.min_snr_gamma") : nil)
+  }
+
   /// Every tensor of the network must be there, in its shape, before memory is asked for.
   private func checkTensors() throws {
-    let network = try DiT(configuration)
+    let network = try configuration.network()
     for parameter in network.parameters.parameters {
       for prefix in Self.prefixes { try check(prefix + parameter.name, parameter.shape) }
     }
-    try check("pos_embed", network.positionShape)
-    // The schedule, and what the sampler learned.
-    let others = 1 + (file.names.contains(Self.history) ? 1 : 0)
-    let wanted = Self.prefixes.count * network.parameters.parameters.count + 1 + others
+    if let shape = network.fixedPositionShape { try check(Self.fixedPositions, shape) }
+    // The schedule, what the sampler learned, and positions that are not trained.
+    let others = 1 + (file.names.contains(Self.history) ? 1 : 0) + (network.fixedPositionShape == nil ? 0 : 1)
+    let wanted = Self.prefixes.count * network.parameters.parameters.count + others
     guard file.tensors.count == wanted else {
       throw SafetensorsError.contents(
         path: file.path, rule: "must have the \(wanted) tensors of its network alone", got: "\(file.tensors.count)")
@@ -151,7 +165,7 @@ public final class Checkpoint: Sendable {
         "save", "must be called between steps", got: "a call after \(trainer.microBatches) micro-batches of one")
     }
     let (shape, options, sampler) = (trainer.network.configuration, trainer.options, trainer.sampler)
-    let metadata: [String: String] = [
+    var metadata: [String: String] = [
       "format": "pt", "speediff.version": "\(version)", "note": note,
       "dit.input_size": "\(shape.inputSize)", "dit.patch_size": "\(shape.patchSize)",
       "dit.in_channels": "\(shape.channels)", "dit.hidden_size": "\(shape.hiddenSize)",
@@ -165,6 +179,12 @@ public final class Checkpoint: Sendable {
       "trainer.warmup_steps": "\(options.warmUpSteps)", "trainer.seed": "\(options.seed)",
       "trainer.global_step": "\(trainer.globalStep)", "sampler.prediction": "\(sampler.predictionTarget.rawValue)",
     ]
+    if let masking = shape.masking {
+      metadata["mdt.version"] = "\(masking.version.rawValue)"
+      metadata["mdt.decode_layer"] = "\(masking.decoderDepth)"
+      metadata["mdt.mask_ratio"] = "\(masking.maskRatio)"
+      metadata["mdt.min_snr_gamma"] = masking.minSNRGamma.map { "\($0)" }
+    }
     var tensors: [TensorSource] = []
     for (prefix, memory) in zip(prefixes, trainer.memory.saved) {
       for parameter in trainer.network.parameters.parameters {
@@ -173,11 +193,13 @@ public final class Checkpoint: Sendable {
           TensorSource(name: prefix + parameter.name, dtype: .f32, shape: parameter.shape, bytes: .init(floats)))
       }
     }
-    let positions = trainer.memory.positions
-    tensors.append(
-      TensorSource(
-        name: "pos_embed", dtype: .f32, shape: trainer.network.positionShape,
-        bytes: .init(UnsafeBufferPointer(start: positions.base, count: positions.count))))
+    if let shape = trainer.network.fixedPositionShape {
+      let positions = trainer.memory.fixedPositions
+      tensors.append(
+        TensorSource(
+          name: fixedPositions, dtype: .f32, shape: shape,
+          bytes: .init(UnsafeBufferPointer(start: positions.base, count: positions.count))))
+    }
     let schedule = sampler.schedule
     let isFromBetas = (try? NoiseSchedule(betas: schedule.betas)) == schedule
     let (table, history) = (isFromBetas ? schedule.betas : schedule.alphasCumprod, sampler.history)

@@ -3,12 +3,14 @@ import Safetensors
 /// The metadata of a checkpoint, as the values that they stand for.
 struct CheckpointMetadata {
   private let values: SafetensorsMetadata
-  private let path: String
+  let path: String
 
   init(_ values: SafetensorsMetadata, path: String) {
     self.values = values
     self.path = path
   }
+
+  func has(_ key: String) -> Bool { values[key] != nil }
 
   func text(_ key: String) throws -> String {
     guard let value = values[key] else {

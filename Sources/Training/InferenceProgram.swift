@@ -12,13 +12,14 @@ final class InferenceProgram {
   private var program: Program
 
   init(
-    _ network: DiT, capacity: Int, parameters: ParameterMemory, positions: Matrix, threads: Int,
+    _ network: any DiffusionNetwork, capacity: Int, parameters: ParameterMemory, fixedPositions: Matrix?, threads: Int,
     reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
   ) throws {
     samples = Samples(maximum: capacity)
     let tape = Recorder(samples: samples, threads: threads, isTraining: false)
-    let (inputs, output) = network.record(tape, positions: positions)
-    plan = try Plan(tape, output: output, parameters: parameters, reserve: reserve)
+    let (inputs, output) = network.record(tape, fixedPositions: fixedPositions, order: nil)
+    plan = try Plan(tape, output: output, parameters: parameters)
+    plan.place(at: try reserve(plan.activationCount))
     program = Program(threads: threads)
     plan.appendForward(to: &program)
     images = plan.value(of: inputs.images)

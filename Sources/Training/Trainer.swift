@@ -13,14 +13,14 @@ import TimestepSampling
   import Darwin
 #endif
 
-/// Trains a DiT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
+/// Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
 ///
-/// One thread at a time may use it; others get `TrainingError.busy`. Noise, dropped labels and initial parameters are
+/// One thread at a time may use it; others get `TrainingError.busy`. Noise, dropped labels, masks and initial parameters are
 /// functions of (seed, step, place in the global batch), as the draw is: the same seed gives the same run, bit by bit on
 /// one machine with one number of threads.
 public final class Trainer: @unchecked Sendable {
   /// The network.
-  public let network: DiT
+  public let network: any DiffusionNetwork
   /// What draws time steps and weights; its target is the network's.
   public let sampler: TimestepSampler
   /// Optimizer, seed and threads.
@@ -34,6 +34,8 @@ public final class Trainer: @unchecked Sendable {
   let memory: TrainerMemory
   let pool: ThreadPool
   let loss: DiffusionLoss
+  /// The factor of each time step's squared error in an MDT's objective; nil for none.
+  let minSNR: [Float]?
   let accumulation = Accumulation()
   /// The micro-batches of this step so far, and the samples of each.
   var microBatches = 0
@@ -51,7 +53,7 @@ public final class Trainer: @unchecked Sendable {
   ///
   /// - Throws: `ArgumentError` if something is out of range or does not fit together; `MemoryError`.
   public convenience init(
-    _ configuration: DiTConfiguration, sampler: TimestepSampler, options: TrainerOptions
+    _ configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
     try self.init(uninitialized: configuration, sampler: sampler, options: options)
     initialize(network.parameters, at: memory.parameters.base, seed: options.seed, pool: pool)
@@ -60,10 +62,10 @@ public final class Trainer: @unchecked Sendable {
 
   /// The same with parameters of 0, for those that come from a file.
   init(
-    uninitialized configuration: DiTConfiguration, sampler: TimestepSampler, options: TrainerOptions
+    uninitialized configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
     try options.check()
-    let network = try DiT(configuration)
+    let network = try configuration.network()
     let prediction = sampler.options.prediction ?? .epsilon
     guard !configuration.learnsSigma || prediction != .epsilon || (sampler.schedule.alphasCumprod.last ?? 0) > 0 else {
       throw ArgumentError(
@@ -77,6 +79,9 @@ public final class Trainer: @unchecked Sendable {
       schedule: sampler.schedule, prediction: prediction,
       elements: configuration.channels * configuration.inputSize * configuration.inputSize,
       learnsSigma: configuration.learnsSigma)
+    minSNR = try configuration.masking?.minSNRGamma.map {
+      try MinSNRWeighting(gamma: $0).weights(for: sampler.schedule, prediction: prediction).map(Float.init)
+    }
     memory = try TrainerMemory(network, threads: options.threads)
     pool = try ThreadPool(threads: options.threads)
     parameterNames = network.parameters.parameters.compactMap { strdup($0.name).map { UnsafePointer($0) } }
@@ -87,7 +92,7 @@ public final class Trainer: @unchecked Sendable {
     for name in parameterNames { free(UnsafeMutableRawPointer(mutating: name)) }
   }
 
-  /// The memory of a trainer.
+  /// The memory of a trainer; positions are those that are not trained, of which an MDT has none.
   public enum Buffer: Sendable {
     case parameters, gradients, firstMoment, secondMoment, average, positions
   }
@@ -101,7 +106,7 @@ public final class Trainer: @unchecked Sendable {
       case .firstMoment: memory.firstMoment
       case .secondMoment: memory.secondMoment
       case .average: memory.average
-      case .positions: memory.positions
+      case .positions: memory.fixedPositions
       }
     return UnsafeMutableBufferPointer(start: floats.base, count: floats.count)
   }
@@ -177,7 +182,7 @@ public final class Trainer: @unchecked Sendable {
       network, capacity: count, loss: loss,
       parameters: ParameterMemory(
         parameters: memory.parameters.base, gradients: memory.gradients.base, accumulation: accumulation),
-      positions: memory.positionMatrix, seed: options.seed, threads: pool.threads, reserve: reserve)
+      fixedPositions: memory.fixedPositionRows, seed: options.seed, threads: pool.threads, reserve: reserve)
     training = program
     return program
   }
@@ -192,7 +197,7 @@ public final class Trainer: @unchecked Sendable {
     let program = try InferenceProgram(
       network, capacity: count,
       parameters: ParameterMemory(parameters: (usesAverage ? memory.average : memory.parameters).base),
-      positions: memory.positionMatrix, threads: pool.threads, reserve: reserve)
+      fixedPositions: memory.fixedPositionRows, threads: pool.threads, reserve: reserve)
     inference = (program, usesAverage)
     return program
   }

@@ -9,7 +9,8 @@ final class TrainerMemory {
   let firstMoment: FloatMemory
   let secondMoment: FloatMemory
   let average: FloatMemory
-  let positions: FloatMemory
+  /// Empty for a network without fixed positions.
+  let fixedPositions: FloatMemory
   private let hiddenSize: Int
   private let partialSums: UnsafeMutablePointer<Double>
   private let tasks: Int
@@ -20,17 +21,17 @@ final class TrainerMemory {
   /// The floats that one task works on.
   private static let chunk = 1 << 16
 
-  init(_ network: DiT, threads: Int) throws {
+  init(_ network: any DiffusionNetwork, threads: Int) throws {
     let count = network.parameters.count
-    let positionCount = network.positionShape.reduce(1, *)
+    let positionCount = network.fixedPositionShape?.reduce(1, *) ?? 0
     try FloatMemory.check(count: 5 * count + positionCount, for: "parameters, gradients, moments and average")
     parameters = try FloatMemory(count: count, for: "parameters")
     gradients = try FloatMemory(count: count, for: "gradients")
     firstMoment = try FloatMemory(count: count, for: "exp_avg")
     secondMoment = try FloatMemory(count: count, for: "exp_avg_sq")
     average = try FloatMemory(count: count, for: "ema_parameters")
-    positions = try FloatMemory(count: positionCount, for: "pos_embed")
-    network.writePositions(to: positions.base)
+    fixedPositions = try FloatMemory(count: positionCount, for: "pos_embed")
+    network.writeFixedPositions(to: fixedPositions.base)
     hiddenSize = network.configuration.hiddenSize
     let tasks = count / Self.chunk + 1
     let partialSums = UnsafeMutablePointer<Double>.allocate(capacity: tasks)
@@ -55,9 +56,12 @@ final class TrainerMemory {
   var saved: [FloatMemory] { [parameters, average, firstMoment, secondMoment] }
 
   /// The floats that are kept whatever the batch.
-  var total: Int { 5 * parameters.count + positions.count }
+  var total: Int { 5 * parameters.count + fixedPositions.count }
 
-  var positionMatrix: Matrix { Matrix(positions.base, columns: hiddenSize) }
+  /// The fixed positions, one row per token; nil where there are none.
+  var fixedPositionRows: Matrix? {
+    fixedPositions.count > 0 ? Matrix(fixedPositions.base, columns: hiddenSize) : nil
+  }
 
   /// The Euclidean norm of all gradients; the same for every number of threads.
   func gradientNorm(_ pool: ThreadPool) -> Double {

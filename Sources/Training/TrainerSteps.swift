@@ -14,6 +14,13 @@ extension Trainer {
     public var timesteps: UnsafePointer<Int64>?
     /// ε instead of drawn noise, shaped as the images.
     public var noise: UnsafePointer<Float>?
+    /// The ε of a masked network's second pass, shaped as the images.
+    public var maskedNoise: UnsafePointer<Float>?
+    /// The tokens that the encoder of a masked network gets in the second pass instead of drawn ones, shape (count,
+    /// keptCount): different ones for each sample.
+    public var kept: UnsafePointer<Int64>?
+    /// How many there are for each sample.
+    public var keptCount = 0
     /// Weights instead of the sampler's, shape (count,).
     public var weights: UnsafePointer<Float>?
     /// Which entries of the step's global batch these are; nil: what the sampler's layout says.
@@ -43,8 +50,8 @@ extension Trainer {
 
   /// Forward and backward: adds a micro-batch's part to the gradients.
   ///
-  /// - Returns: the objective, the mean over the samples of weight·mse + variational term; with a place, their sum over
-  ///   the samples divided by the entries of the global batch.
+  /// - Returns: the objective, the mean over the samples of weight·mse + variational term, of a masked network summed over
+  ///   both passes; with a place, their sum over the samples divided by the entries of the global batch.
   /// - Throws: `ArgumentError` for what the batch does wrong, after which nothing has changed; `MemoryError`;
   ///   `TrainingError.notFinite`, after which the step begins anew with its first micro-batch.
   public func backward(_ batch: Batch) throws -> Double {
@@ -62,14 +69,14 @@ extension Trainer {
     let training = try trainingProgram(for: given.count)
     let batch = training.batch
     try draw(given, slice, training)
-    (batch.images, batch.givenNoise) = (given.images, given.noise)
+    (batch.images, batch.givenNoise, batch.givenMaskedNoise) = (given.images, given.noise, given.maskedNoise)
+    defer { (batch.images, batch.givenNoise, batch.givenMaskedNoise) = (nil, nil, nil) }
     (batch.step, batch.firstEntry) = (globalStep, slice.offset)
     let parts = given.place.map(\.total) ?? given.count
     batch.scale = 1 / (Double(parts) * Double(given.place == nil ? layout.accumulation : 1))
     training.samples.count = given.count
     lastCount = given.count
     training.run(pool)
-    (batch.images, batch.givenNoise) = (nil, nil)
     accumulation.hasBegun = true
     microBatches += 1
     microBatchSize = given.count
@@ -78,7 +85,7 @@ extension Trainer {
       dropGradients()
       let place =
         memory.firstNonFiniteParameter(of: network.parameters).map { "the parameter \($0)" }
-        ?? training.firstNonFiniteOperation().map { "the output of \($0)" } ?? "the loss"
+        ?? training.firstNonFiniteOperation(pool).map { "the output of \($0)" } ?? "the loss"
       throw TrainingError.notFinite(
         "loss must be finite, got \(objective) at step \(globalStep); the first tensor that is not finite is \(place). The step was not applied"
       )
@@ -104,6 +111,7 @@ extension Trainer {
     let elements = batch.count * loss.elements
     try checkFinite(batch.images, elements, "x")
     if let noise = batch.noise { try checkFinite(noise, elements, "noise") }
+    try checkMasks(batch, entries: slice.total)
     if let weights = batch.weights { try checkFinite(weights, batch.count, "weights") }
     try checkLabels(batch.labels, batch.count)
     if let timesteps = batch.timesteps {
@@ -113,6 +121,36 @@ extension Trainer {
       }
     }
     return slice
+  }
+
+  /// Checks what a masked network alone is given.
+  private func checkMasks(_ batch: Batch, entries: Int) throws {
+    let configuration = network.configuration
+    guard configuration.masking != nil else {
+      for (name, isGiven) in [("masked_noise", batch.maskedNoise != nil), ("kept", batch.kept != nil)] where isGiven {
+        throw ArgumentError(name, "must not be given to a network without masks", got: "some")
+      }
+      return
+    }
+    guard TokenMasks.canFill(entries: entries, tokens: configuration.tokens) else {
+      throw ArgumentError("n", "must leave a mask for each of the \(entries) entries of a step", got: batch.count)
+    }
+    if let noise = batch.maskedNoise { try checkFinite(noise, batch.count * loss.elements, "masked_noise") }
+    guard let kept = batch.kept else { return }
+    let (count, tokens) = (batch.keptCount, configuration.tokens)
+    guard count >= 1, count <= tokens else {
+      throw ArgumentError("kept_count", "must be in [1, \(tokens)]", got: count)
+    }
+    var owner = [Int](repeating: -1, count: tokens)
+    for i in 0..<batch.count * count {
+      guard kept[i] >= 0, kept[i] < tokens else {
+        throw ArgumentError("kept[\(i)]", "must be in [0, \(tokens))", got: kept[i])
+      }
+      guard owner[Int(kept[i])] != i / count else {
+        throw ArgumentError("kept[\(i)]", "must differ from the sample's others", got: kept[i])
+      }
+      owner[Int(kept[i])] = i / count
+    }
   }
 
   /// Which entries of the global batch these are.
@@ -142,7 +180,7 @@ extension Trainer {
     }
   }
 
-  /// Writes time steps, weights and labels.
+  /// Writes time steps, weights, labels and masks.
   private func draw(_ given: Batch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
     let batch = training.batch
     if let timesteps = given.timesteps {
@@ -153,13 +191,37 @@ extension Trainer {
       try sampler.draw(slice, timesteps: batch.timesteps, weights: batch.weights)
     }
     if let weights = given.weights { batch.weights.update(from: weights, count: given.count) }
-    guard let labels = given.labels, let target = training.inputs.labels?.base else { return }
+    if let minSNR { for i in 0..<given.count { batch.weights[i] *= minSNR[Int(batch.timesteps[i])] } }
+    batch.masks = nil
+    for pass in training.passes {
+      dropLabels(given, slice, into: pass)
+      chooseTokens(given, pass, batch)
+    }
+  }
+
+  /// Writes the labels of a pass.
+  private func dropLabels(_ given: Batch, _ slice: BatchSlice, into pass: TrainingPass) {
+    guard let labels = given.labels, let target = pass.labels?.base else { return }
     let configuration = network.configuration
-    let words = RandomStream(seed: options.seed, purpose: .labelDropout, step: globalStep)
+    let words = RandomStream(seed: options.seed, purpose: pass.kind.labelDropout, step: globalStep)
     for i in 0..<given.count {
       let isDropped =
         given.timesteps == nil && Double(words.word(at: slice.offset + i)) * 0x1p-32 < configuration.classDropout
       target[i] = Int32(isDropped ? Int64(configuration.classes) : labels[i])
+    }
+  }
+
+  /// Says how many tokens the encoder gets in a masked pass, and which if they are given.
+  private func chooseTokens(_ given: Batch, _ pass: TrainingPass, _ batch: TrainingBatch) {
+    guard let order = pass.order, let masking = network.configuration.masking else { return }
+    guard let kept = given.kept else {
+      let masks = TokenMasks(masking, tokens: order.length, seed: options.seed, step: globalStep)
+      (batch.masks, order.kept.length) = (masks, masks.kept)
+      return
+    }
+    order.kept.length = given.keptCount
+    for i in 0..<given.count {
+      order.keep((0..<given.keptCount).map { Int(kept[i * given.keptCount + $0]) }, sample: i)
     }
   }
 

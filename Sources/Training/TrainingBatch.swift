@@ -2,9 +2,12 @@
 ///
 /// Phases hold this object, not its contents, so that they are made once. Pointers are valid during a run only.
 final class TrainingBatch: @unchecked Sendable {
-  /// x₀, and ε where the caller gives it.
+  /// x₀, and each pass's ε where the caller gives it.
   var images: UnsafePointer<Float>?
   var givenNoise: UnsafePointer<Float>?
+  var givenMaskedNoise: UnsafePointer<Float>?
+  /// What draws the masks; nil without any, or where the caller gives them.
+  var masks: TokenMasks?
   /// The training step, and the place of the first entry in the global batch.
   var step: UInt64 = 0
   var firstEntry = 0
@@ -12,7 +15,9 @@ final class TrainingBatch: @unchecked Sendable {
   var scale = 0.0
 
   let timesteps: UnsafeMutablePointer<Int64>
+  /// Of the squared errors.
   let weights: UnsafeMutablePointer<Float>
+  /// The mean squared errors and the variational terms, summed over the passes.
   let losses: UnsafeMutablePointer<Float>
   let variational: UnsafeMutablePointer<Float>
   let capacity: Int

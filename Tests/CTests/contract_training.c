@@ -7,8 +7,8 @@
 
 enum { n = 4, floats = 32, classes = 3 };
 
-static speediff_dit_config tiny(void) {
-  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+static speediff_network_config tiny(void) {
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
   config.input_size = 4;
   config.in_channels = 2;
   config.hidden_size = 8;
@@ -60,13 +60,18 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
 }
 
 static void names(void) {
-  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
-  CHECK(speediff_dit_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
+  CHECK(speediff_network_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
   CHECK(config.hidden_size == 384 && config.depth == 12 && config.num_heads == 6 && config.patch_size == 4);
   CHECK(config.input_size == 32 && config.num_classes == 1000);
-  CHECK_ERROR(speediff_dit_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
+  CHECK_ERROR(speediff_network_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
   CHECK(config.hidden_size == 384);
-  CHECK_ERROR(speediff_dit_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
+  CHECK(speediff_network_config_set_name(&config, "MDTv2-B/2") == SPEEDIFF_OK && config.hidden_size == 768);
+  CHECK(config.mdt_version == 2 && config.decode_layer == 4 && config.mask_ratio == 0.3 && config.min_snr_gamma == 5);
+  CHECK(speediff_network_config_set_name(&config, "MDT-S/2") == SPEEDIFF_OK && config.mdt_version == 1);
+  CHECK(config.decode_layer == 2 && config.min_snr_gamma == 0);
+  CHECK(speediff_network_config_set_name(&config, "DiT-S/2") == SPEEDIFF_OK && config.mdt_version == 0);
+  CHECK_ERROR(speediff_network_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
 }
 
 static void refused(const speediff_sampler *sampler) {
@@ -75,7 +80,7 @@ static void refused(const speediff_sampler *sampler) {
                                "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
   enum { count = sizeof texts / sizeof texts[0] };
   speediff_trainer_options bad[count];
-  speediff_dit_config config = tiny();
+  speediff_network_config config = tiny();
   speediff_trainer *trainer = NULL;
   for (int i = 0; i < count; i++) bad[i] = good;
   bad[0].learning_rate = -1;
@@ -252,11 +257,47 @@ static void batches(speediff_trainer *trainer) {
               "global_step");
 }
 
+/* An MDT's step: two passes, with masks drawn or given. */
+static void masked(const speediff_sampler *sampler) {
+  const speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
+  speediff_network_config config = tiny();
+  speediff_network_config read = tiny();
+  speediff_trainer *trainer = NULL;
+  speediff_training_batch batch = whole();
+  double loss = 0;
+  float *positions = NULL;
+  int64_t count = -1;
+  config.mdt_version = 3;
+  CHECK_ERROR(speediff_trainer_create(&config, &options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "mdt_version must be 0, 1 or 2, got 3");
+  config.mdt_version = 2;
+  config.depth = 4;
+  config.decode_layer = 2;
+  config.mask_ratio = 0.3;
+  config.min_snr_gamma = 5;
+  CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_config(trainer, &read) == SPEEDIFF_OK && read.mdt_version == 2 && read.decode_layer == 2);
+  CHECK(read.mask_ratio == 0.3 && read.min_snr_gamma == 5);
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_POS_EMBED, &positions, &count) == SPEEDIFF_OK && count == 0);
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  batch.masked_noise = x;
+  batch.kept_count = 2;
+  batch.kept = (const int64_t[2 * n]){0, 1, 3, 2, 1, 3, 0, 3};
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
+  CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
+  batch.kept = (const int64_t[2 * n]){0, 1, 3, 2, 1, 1, 0, 3};
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "kept[5]");
+  batch.kept_count = -1;
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "kept_count");
+  speediff_trainer_destroy(trainer);
+}
+
 void training(void) {
-  const speediff_dit_config config = tiny();
+  const speediff_network_config config = tiny();
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   speediff_trainer_options read = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
-  speediff_dit_config shape = SPEEDIFF_DIT_CONFIG_DEFAULT;
+  speediff_network_config shape = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
   speediff_sampler *sampler = learner();
   speediff_trainer *trainer = NULL;
   float *parameter = NULL;
@@ -269,6 +310,7 @@ void training(void) {
 
   names();
   refused(sampler);
+  masked(sampler);
   options.threads = 2;
   options.seed = UINT64_MAX;
   CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);

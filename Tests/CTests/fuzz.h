@@ -105,7 +105,7 @@ typedef struct object {
   /* Of processes. */
   bool flow;
   /* Of trainers. */
-  speediff_dit_config config;
+  speediff_network_config config;
 } object;
 
 /* An object of the pool; rarely one without a handle. */
@@ -169,7 +169,7 @@ void use_files(void);
 void remove_files(void);
 
 /* What is known of a trainer of this sampler and shape. */
-object trainer_object(const object *sampler, const speediff_dit_config *config);
+object trainer_object(const object *sampler, const speediff_network_config *config);
 
 /* Several threads on the same handles. */
 void run_threads(uint64_t seed, long calls);

@@ -8,8 +8,8 @@ enum { largest_batch = 1 << 20 };
 
 /* ---- Random shapes and options --------------------------------------------------------------------------------- */
 
-static speediff_dit_config any_config(void) {
-  speediff_dit_config config = SPEEDIFF_DIT_CONFIG_DEFAULT;
+static speediff_network_config any_config(void) {
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
   config.patch_size = 1 + below(3);
   config.input_size = config.patch_size * (1 + below(3));
   config.in_channels = 1 + below(3);
@@ -21,9 +21,16 @@ static speediff_dit_config any_config(void) {
   config.class_dropout_prob = one_in(2) ? 0 : unit();
   config.learn_sigma = (int32_t)below(2);
   config.frequency_shift = (double)below(2);
+  config.mdt_version = (int32_t)below(3);
+  if (config.mdt_version != 0) {
+    config.depth = 2 + 2 * below(2);
+    config.decode_layer = config.mdt_version == 1 ? below(config.depth + 1) : 2 * below(config.depth / 2 + 1);
+    config.mask_ratio = 0.5 * unit();
+    config.min_snr_gamma = one_in(2) ? 0 : 5 * unit();
+  }
   if (!one_in(6)) return config;
   int64_t *const fields[] = {&config.patch_size, &config.input_size, &config.in_channels, &config.num_heads,
-                             &config.hidden_size, &config.depth, &config.num_classes};
+                             &config.hidden_size, &config.depth, &config.num_classes, &config.decode_layer};
   int64_t *field = fields[below((int64_t)(sizeof fields / sizeof fields[0]))];
   *field = any_integer();
   /* What is large and possible takes too long. */
@@ -33,6 +40,9 @@ static speediff_dit_config any_config(void) {
   if (one_in(4)) config.class_dropout_prob = any_double();
   if (one_in(4)) config.learn_sigma = (int32_t)any_integer();
   if (one_in(4)) config.frequency_shift = any_double();
+  if (one_in(8)) config.mdt_version = (int32_t)any_integer();
+  if (one_in(4)) config.mask_ratio = any_double();
+  if (one_in(4)) config.min_snr_gamma = any_double();
   return config;
 }
 
@@ -106,16 +116,16 @@ static int64_t *any_labels(const object *trainer, int64_t n, bool *is_bad) {
 /* ---- Trainers -------------------------------------------------------------------------------------------------- */
 
 static void name_config(void) {
-  static const char *const names[] = {"DiT-S/2", "DiT-XL/8", "DiT-B/4", "dit-l/2", "", "DiT-S/3", "\xff\xfe", "DiT"};
-  begin("speediff_dit_config_set_name");
+  static const char *const names[] = {"DiT-S/2", "DiT-XL/8", "MDT-B/4", "MDTv2-S/2", "dit-l/2", "", "DiT-S/3", "\xff\xfe", "DiT"};
+  begin("speediff_network_config_set_name");
   const char *name = names[below((int64_t)(sizeof names / sizeof names[0]))];
-  speediff_dit_config *config = output(sizeof *config);
+  speediff_network_config *config = output(sizeof *config);
   arguments("config, \"%s\"", name);
-  if (end(speediff_dit_config_set_name(config, name))) CHECK(config->hidden_size >= 384, "no network");
+  if (end(speediff_network_config_set_name(config, name))) CHECK(config->hidden_size >= 384, "no network");
   finish();
 }
 
-object trainer_object(const object *sampler, const speediff_dit_config *config) {
+object trainer_object(const object *sampler, const speediff_network_config *config) {
   object info = {.depth = sampler->depth + 1, .steps = sampler->steps, .history = sampler->history};
   info.options = sampler->options;
   info.config = *config;
@@ -129,7 +139,7 @@ void create_trainer(void) {
   }
   begin("speediff_trainer_create");
   const object *sampler = pick(SAMPLER);
-  const speediff_dit_config config = any_config();
+  const speediff_network_config config = any_config();
   bool is_bad = false;
   const speediff_trainer_options options = any_training(&is_bad);
   speediff_trainer **out = output(sizeof *out);
@@ -145,7 +155,7 @@ void create_trainer(void) {
   const speediff_status status = speediff_trainer_create(&config, &options, required(sampler), out);
   object info = trainer_object(sampler, &config);
   if (end(status)) {
-    speediff_dit_config read;
+    speediff_network_config read;
     CHECK(speediff_trainer_config(*out, &read) == SPEEDIFF_OK && read.hidden_size == config.hidden_size, "no shape");
   }
   created(TRAINER, status, (void **)out, info);
@@ -165,6 +175,19 @@ static void backward(const object *trainer) {
     t[i] = one_in(50) ? any_integer() : below(trainer->steps);
     is_bad = is_bad || t[i] < 0 || t[i] >= trainer->steps;
   }
+  float *masked_noise = one_in(3) ? any_floats(count, &is_bad) : NULL;
+  is_bad = is_bad || (masked_noise != NULL && trainer->config.mdt_version == 0);
+  const int64_t grid = trainer->config.patch_size > 0 ? trainer->config.input_size / trainer->config.patch_size : 1;
+  const int64_t kept_count = any_count(1 + below(grid * grid), true);
+  const bool is_count = kept_count >= 1 && kept_count <= grid * grid;
+  const int64_t each = is_count ? kept_count : 1;
+  int64_t *kept = one_in(3) ? input((size_t)(room(n) * each) * sizeof *kept) : NULL;
+  is_bad = is_bad || (kept != NULL && (trainer->config.mdt_version == 0 || !is_count));
+  for (int64_t i = 0; kept != NULL && i < room(n) * each; i++) {
+    /* The last tokens of the grid, of which one may be too large, or be there twice. */
+    kept[i] = grid * grid - 1 - i % each + (one_in(200) ? 1 : 0);
+    is_bad = is_bad || kept[i] != grid * grid - 1 - i % each;
+  }
   const int64_t total = one_in(3) ? any_count(24, true) : 0;
   const int64_t offset = one_in(3) ? any_count(8, true) : 0;
   const bool has_place = offset != 0 || total != 0;
@@ -172,7 +195,8 @@ static void backward(const object *trainer) {
   double *loss = output(sizeof *loss);
   arguments("%s, x, %s, %" PRId64 ", %s, %s, %s, %" PRId64 ", %" PRId64, made(trainer), y ? "y" : "NULL", n,
             t ? "t" : "NULL", noise ? "noise" : "NULL", weights ? "weights" : "NULL", offset, total);
-  const speediff_training_batch batch = {x, y, n, t, noise, weights, offset, total};
+  arguments(", %s, %s, %" PRId64, masked_noise ? "masked_noise" : "NULL", kept ? "kept" : "NULL", kept_count);
+  const speediff_training_batch batch = {x, y, n, t, noise, weights, masked_noise, kept, kept_count, offset, total};
   if (is_bad) expect_failure();
   if (end(speediff_trainer_backward(required(trainer), &batch, loss)))
     CHECK(isfinite(*loss), "a loss of %g", *loss);
@@ -229,7 +253,7 @@ static void read_trainer(const object *trainer) {
   switch (below(4)) {
     case 0: {
       begin("speediff_trainer_config");
-      speediff_dit_config *config = output(sizeof *config);
+      speediff_network_config *config = output(sizeof *config);
       arguments("%s, config", made(trainer));
       if (end(speediff_trainer_config(required(trainer), config)))
         CHECK(config->depth == trainer->config.depth, "another depth");
@@ -284,7 +308,7 @@ static void read_parameters(const object *trainer) {
     int64_t *count = output(sizeof *count);
     arguments("%s, %" PRId64 ", data, count", made(trainer), kind);
     if (end(speediff_trainer_buffer(required(trainer), (speediff_buffer)kind, data, count))) {
-      CHECK(*count > 0, "an empty buffer");
+      CHECK(*count > 0 || (kind == SPEEDIFF_BUFFER_POS_EMBED && *count == 0), "an empty buffer");
       /* All of it can be read, and written; what is not finite may be found there by steps and files. */
       if (!pool_is_frozen() && kind != SPEEDIFF_BUFFER_POS_EMBED && one_in(8)) (*data)[below(*count)] = any_float();
     }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("DiT")
 struct DiTTests {
-  static let small = DiTConfiguration(
+  static let small = NetworkConfiguration(
     inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 2, heads: 3, mlpRatio: 2.5, classes: 10,
     classDropout: 0.1, learnsSigma: true)
 
@@ -27,11 +27,11 @@ struct DiTTests {
         ("final_layer.linear.weight", [24, 12]), ("final_layer.linear.bias", [24]),
         ("final_layer.adaLN_modulation.1.weight", [24, 12]), ("final_layer.adaLN_modulation.1.bias", [24]),
       ]
-    let network = try DiT(Self.small)
+    let network = try Self.small.network()
     let list = network.parameters.parameters
     #expect(list.map(\.name) == expected.map(\.0))
     #expect(list.map(\.shape) == expected.map(\.1))
-    #expect(network.positionShape == [1, 16, 12])
+    #expect(network.fixedPositionShape == [1, 16, 12])
     // One after the other, each at a multiple of 64 bytes.
     for (parameter, next) in zip(list, list.dropFirst()) {
       #expect(parameter.offset % 16 == 0 && (0..<16).contains(next.offset - parameter.offset - parameter.count))
@@ -43,7 +43,7 @@ struct DiTTests {
     for (classes, dropout, entries) in [(10, 0.1, 11), (10, 0, 10), (1, 1, 2), (0, 0.1, nil)] {
       var configuration = Self.small
       (configuration.classes, configuration.classDropout) = (classes, dropout)
-      let list = try DiT(configuration).parameters.parameters
+      let list = try configuration.network().parameters.parameters
       #expect(list.first { $0.name == "y_embedder.embedding_table.weight" }?.shape.first == entries)
     }
   }
@@ -52,12 +52,13 @@ struct DiTTests {
   func planes() throws {
     var configuration = Self.small
     configuration.learnsSigma = false
-    let network = try DiT(configuration)
+    let network = try configuration.network()
     #expect(network.parameters.parameters.first { $0.name == "final_layer.linear.bias" }?.shape == [12])
     let tape = Recorder(samples: Samples(maximum: 2), threads: 1, isTraining: false)
     let positions = UnsafeMutablePointer<Float>.allocate(capacity: 16 * 12)
     defer { positions.deallocate() }
-    let (inputs, output) = network.record(tape, positions: Matrix(positions, columns: 12))
+    let (inputs, output) = network.record(
+      tape, fixedPositions: Matrix(positions, columns: 12), order: nil)
     #expect(inputs.images.columns == 3 * 64 && output.columns == 3 * 64)
   }
 
@@ -69,9 +70,9 @@ struct DiTTests {
     ])
   func official(name: String, millions: Int) throws {
     // Peebles and Xie 2023, Table 4, in millions; of /8 some have a million more or less there.
-    var configuration = DiTConfiguration()
+    var configuration = NetworkConfiguration()
     try configuration.become(name)
-    let count = try DiT(configuration).parameters.parameters.reduce(0) { $0 + $1.count }
+    let count = try configuration.network().parameters.parameters.reduce(0) { $0 + $1.count }
     #expect(abs(Double(count) / 1e6 - Double(millions)) < 1, "\(count)")
   }
 
@@ -80,14 +81,15 @@ struct DiTTests {
     arguments: [
       ("DiT-S2", "DiT-S/2"), ("dit-xl/4", "DiT-XL/4"), ("DiT-L/48", "DiT-L/4"), ("B/4", "DiT-B/4"),
       ("DiT-XXL/2", "DiT-XL/2"),
-      ("DIT_B/8", "DiT-B/8"),
+      ("DIT_B/8", "DiT-B/8"), ("mdtv2-s2", "MDTv2-S/2"), ("mdt-b/8", "MDT-B/8"),
     ])
   func nearestName(name: String, nearest: String) {
     var configuration = Self.small
     let error = #expect(throws: ArgumentError.self) { try configuration.become(name) }
     #expect(
       error?.description
-        == "model must be DiT-S, DiT-B, DiT-L or DiT-XL with /2, /4 or /8 (did you mean \(nearest)?), got \(name)")
+        == "model must be DiT, MDT or MDTv2, then -S, -B, -L or -XL, then /2, /4 or /8 (did you mean \(nearest)?), "
+        + "got \(name)")
     #expect(configuration == Self.small)
   }
 
@@ -99,10 +101,10 @@ struct DiTTests {
 
   /// A change of a configuration, and the sentence that refuses it.
   struct Refusal: Sendable, CustomTestStringConvertible {
-    let change: @Sendable (inout DiTConfiguration) -> Void
+    let change: @Sendable (inout NetworkConfiguration) -> Void
     let testDescription: String
 
-    init(_ testDescription: String, _ change: @escaping @Sendable (inout DiTConfiguration) -> Void) {
+    init(_ testDescription: String, _ change: @escaping @Sendable (inout NetworkConfiguration) -> Void) {
       self.change = change
       self.testDescription = testDescription
     }
@@ -138,6 +140,6 @@ struct DiTTests {
     refusal.change(&configuration)
     let error = #expect(throws: ArgumentError.self) { try configuration.check() }
     #expect(error?.description == refusal.testDescription)
-    #expect(throws: ArgumentError.self) { try DiT(configuration) }
+    #expect(throws: ArgumentError.self) { try configuration.network() }
   }
 }

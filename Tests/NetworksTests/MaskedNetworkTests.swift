@@ -94,10 +94,10 @@ struct MaskedNetworkTests {
     let order: TokenOrder
     let output: TwinNetwork.Value
 
-    init(threads: Int) {
+    init(threads: Int) throws {
       let net = TwinNetwork(samples: samples, threads: threads)
       let rows = Rows(samples, length: 9)
-      order = net.tape.tokenOrder(length: 9)
+      order = try net.tape.tokenOrder(length: 9)
       let all = net.sum(net.linear(net.input(rows, columns: 4), 6), trainedRows: 9)
       var x = net.keep(all, order)
       net.beginScope()
@@ -120,7 +120,7 @@ struct MaskedNetworkTests {
 
   @Test("Gradients are central differences, whatever the threads, samples and tokens that stay", arguments: 1...3)
   func gradients(threads: Int) throws {
-    let masked = Masked(threads: threads)
+    let masked = try Masked(threads: threads)
     let recorded = try RecordedNetwork(masked.network, output: masked.output)
     // The lengths of a run are those of its own: nothing is recorded anew.
     for (run, (samples, kept)) in [(3, 6), (2, 9), (3, 1), (1, 5), (3, 6)].enumerated() {
@@ -146,15 +146,21 @@ struct MaskedNetworkTests {
 
 @Suite("MDT")
 struct MDTTests {
-  private static let small = DiTConfiguration(
-    inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 6, heads: 3, classes: 4)
+  private static func small(
+    _ version: MaskingConfiguration.Version, decoderDepth: Int, maskRatio: Double = 0.3, minSNRGamma: Double? = nil
+  ) -> NetworkConfiguration {
+    NetworkConfiguration(
+      inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 6, heads: 3, classes: 4,
+      masking: MaskingConfiguration(
+        version: version, decoderDepth: decoderDepth, maskRatio: maskRatio, minSNRGamma: minSNRGamma))
+  }
 
   @Test("Both versions of MDT-S/2 have the official blocks, skips and tables", arguments: [1, 2])
   func official(version: Int) throws {
-    var configuration = DiTConfiguration()
-    try configuration.become("DiT-S/2")
-    let masking = MaskingConfiguration(version: version == 1 ? .one : .two, decoderDepth: version == 1 ? 2 : 4)
-    let network = try MDT(configuration, masking)
+    var configuration = NetworkConfiguration()
+    try configuration.become(version == 1 ? "MDT-S/2" : "MDTv2-S/2")
+    #expect(configuration.masking?.minSNRGamma == (version == 1 ? nil : 5))
+    let network = try configuration.network()
     let names = network.parameters.parameters.map(\.name)
     #expect(names.first == "pos_embed" && Set(names).count == names.count)
     let blocks = names.filter { $0.hasSuffix("relative_position_bias_table") }
@@ -166,27 +172,31 @@ struct MDTTests {
 
   @Test("A network is recorded with and without a mask", arguments: [1, 2], [false, true])
   func recording(version: Int, isMasked: Bool) throws {
-    let masking = MaskingConfiguration(version: version == 1 ? .one : .two, decoderDepth: 2)
-    let network = try MDT(Self.small, masking)
+    let network = try Self.small(version == 1 ? .one : .two, decoderDepth: 2).network()
     let tape = Recorder(samples: Samples(maximum: 2), threads: 1, isTraining: true)
-    let (inputs, output) = network.record(tape, order: isMasked ? tape.tokenOrder(length: 16) : nil)
+    let (inputs, output) = network.record(
+      tape, fixedPositions: nil, order: try isMasked ? tape.tokenOrder(length: 16) : nil)
     #expect(inputs.images.columns == 3 * 64 && output.columns == 6 * 64)
   }
 
   @Test("What cannot be masked is refused with a sentence")
   func refusals() {
-    func message(_ masking: MaskingConfiguration) -> String? {
-      #expect(throws: ArgumentError.self) { try MDT(Self.small, masking) }?.description
+    func message(_ configuration: NetworkConfiguration) -> String? {
+      #expect(throws: ArgumentError.self) { try configuration.network() }?.description
     }
     #expect(
-      message(MaskingConfiguration(decoderDepth: 3))
+      message(Self.small(.two, decoderDepth: 3))
         == "decode_layer must leave an even number of the 6 blocks for MDTv2's encoder, got 3")
-    #expect(message(MaskingConfiguration(decoderDepth: 7)) == "decode_layer must be in [0, depth = 6], got 7")
-    #expect(
-      message(MaskingConfiguration(decoderDepth: 2, maskRatio: 0.78))
-        == "mask_ratio must be in [0, 1) and leave at least one token, got 0.78")
-    #expect(
-      message(MaskingConfiguration(version: .one, decoderDepth: 2, maskRatio: .nan))
-        == "mask_ratio must be in [0, 1) and leave at least one token, got nan")
+    #expect(message(Self.small(.two, decoderDepth: 8)) == "decode_layer must be in [0, depth = 6], got 8")
+    for (version, ratio) in [(MaskingConfiguration.Version.two, 0.78), (.one, .nan), (.one, -0.1), (.one, 1)] {
+      #expect(
+        message(Self.small(version, decoderDepth: 2, maskRatio: ratio))
+          == "mask_ratio must be in [0, 1) and leave at least one of 16 tokens, got \(ratio)")
+    }
+    for gamma in [0, -1, .nan, Double.infinity] {
+      #expect(
+        message(Self.small(.one, decoderDepth: 2, minSNRGamma: gamma))
+          == "min_snr_gamma must be positive and finite, got \(gamma)")
+    }
   }
 }

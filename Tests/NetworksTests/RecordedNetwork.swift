@@ -32,16 +32,12 @@ final class RecordedNetwork {
     (parameters, gradients) = (.allocate(capacity: count), .allocate(capacity: count))
     for (i, value) in network.parameterValues.enumerated() { parameters[i] = Float(value) }
     gradients.initialize(repeating: .nan)
-    var memory = UnsafeMutableBufferPointer<Float>(start: nil, count: 0)
     plan = try Plan(
       network.tape, output: output.tensor,
       parameters: ParameterMemory(
-        parameters: parameters.baseAddress!, gradients: gradients.baseAddress!, accumulation: accumulation)
-    ) {
-      memory = .allocate(capacity: $0)
-      return memory.baseAddress!
-    }
-    activations = memory
+        parameters: parameters.baseAddress!, gradients: gradients.baseAddress!, accumulation: accumulation))
+    activations = .allocate(capacity: plan.activationCount)
+    plan.place(at: activations.baseAddress!)
     (self.network, self.output) = (network, output)
     pool = try ThreadPool(threads: network.tape.threads)
     program = Program(threads: network.tape.threads)

@@ -14,7 +14,7 @@ import Training
 
 @Suite("Trainer")
 struct TrainerTests {
-  static let configuration = DiTConfiguration(
+  static let configuration = NetworkConfiguration(
     inputSize: 8, patchSize: 4, channels: 1, hiddenSize: 32, depth: 2, heads: 2, mlpRatio: 2, classes: 3,
     classDropout: 0.2, learnsSigma: true)
 

@@ -41,6 +41,9 @@ class Case:
     in_channels: int = 4
     num_classes: int = 1000
     learn_sigma: bool = True
+    decode_layer: int = 0
+    """Blocks that decode; above 0 the network is an MDT of version 1, whose step has two passes."""
+    mask_ratio: float = 0.3
     to_reach: float = 1.15
     """The ratio to PyTorch's fp32 eager step that was asked for."""
 
@@ -48,6 +51,16 @@ class Case:
     def tokens(self) -> int:
         """Patches of an image."""
         return (self.input_size // self.patch_size) ** 2
+
+    @property
+    def kept(self) -> int:
+        """Tokens that the encoder gets in an MDT's masked pass."""
+        return int(self.tokens * (1 - self.mask_ratio))
+
+    @property
+    def passes(self) -> int:
+        """How often a step goes through the network."""
+        return 2 if self.decode_layer else 1
 
     @property
     def title(self) -> str:
@@ -68,6 +81,7 @@ CASES = {
         Case("DiT-S/4", 8, 384, 12, 6, 4),
         Case("DiT-S/2", 8, 384, 12, 6, 2, to_reach=1.2),
         Case("DiT-B/4", 8, 768, 12, 12, 4),
+        Case("MDT-S/2", 8, 384, 12, 6, 2, decode_layer=2, to_reach=1.2),
         Case("small", 64, 128, 6, 4, 4, 28, 1, 10, learn_sigma=False),
     )
 }
@@ -91,24 +105,36 @@ class Product(NamedTuple):
 
 
 def products(case: Case) -> list[Product]:
-    """All matrix products of the official DiT. What an implementation computes twice counts once."""
-    n, tokens, h, depth = case.batch, case.tokens, case.hidden_size, case.depth
-    rows, patch = n * tokens, case.patch_size**2
-    head, heads = h // case.num_heads, n * case.num_heads * depth
+    """All matrix products of the official network. What an implementation computes twice counts once."""
+    n, h, times = case.batch, case.hidden_size, case.passes
+    rows, patch = n * case.tokens, case.patch_size**2
     out = (2 if case.learn_sigma else 1) * case.in_channels
+    ends = [
+        Product("x_embedder.proj", rows, case.in_channels * patch, h, times, passes=2),
+        Product("t_embedder.mlp.0", n, FREQUENCIES, h, times, passes=2),
+        Product("t_embedder.mlp.2", n, h, h, times),
+        Product("final_layer.adaLN_modulation", n, h, 2 * h, times),
+        Product("final_layer.linear", rows, h, patch * out, times),
+    ]
+    if not case.decode_layer:
+        return ends + blocks(case, case.tokens, case.depth)
+    # The full pass, the masked one's side-interpolater and decoder; then its encoder.
+    full = blocks(case, case.tokens, case.depth + 1 + case.decode_layer)
+    return ends + full + blocks(case, case.kept, case.depth - case.decode_layer, " of the kept")
+
+
+def blocks(case: Case, tokens: int, times: int, which: str = "") -> list[Product]:
+    """The products of a block for some tokens of each image."""
+    n, h = case.batch, case.hidden_size
+    rows, head, heads = n * tokens, h // case.num_heads, n * case.num_heads * times
     return [
-        Product("x_embedder.proj", rows, case.in_channels * patch, h, 1, passes=2),
-        Product("t_embedder.mlp.0", n, FREQUENCIES, h, 1, passes=2),
-        Product("t_embedder.mlp.2", n, h, h, 1),
-        Product("adaLN_modulation", n, h, 6 * h, depth),
-        Product("attn.qkv", rows, h, 3 * h, depth),
-        Product("attention, q·kᵀ", tokens, head, tokens, heads),
-        Product("attention, p·v", tokens, tokens, head, heads),
-        Product("attn.proj", rows, h, h, depth),
-        Product("mlp.fc1", rows, h, 4 * h, depth),
-        Product("mlp.fc2", rows, 4 * h, h, depth),
-        Product("final_layer.adaLN_modulation", n, h, 2 * h, 1),
-        Product("final_layer.linear", rows, h, patch * out, 1),
+        Product(f"adaLN_modulation{which}", n, h, 6 * h, times),
+        Product(f"attn.qkv{which}", rows, h, 3 * h, times),
+        Product(f"attention, q·kᵀ{which}", tokens, head, tokens, heads),
+        Product(f"attention, p·v{which}", tokens, tokens, head, heads),
+        Product(f"attn.proj{which}", rows, h, h, times),
+        Product(f"mlp.fc1{which}", rows, h, 4 * h, times),
+        Product(f"mlp.fc2{which}", rows, 4 * h, h, times),
     ]
 
 
@@ -161,13 +187,15 @@ def gemms(case: Case) -> Iterator[tuple[Gemm, int]]:
 
 
 class Batch(NamedTuple):
-    """A micro-batch with all that is drawn for it."""
+    """A micro-batch with all that is drawn for it; the last two for an MDT."""
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
     t: np.ndarray[Any, Any]
     noise: np.ndarray[Any, Any]
     weights: np.ndarray[Any, Any]
+    masked_noise: np.ndarray[Any, Any] | None = None
+    kept: np.ndarray[Any, Any] | None = None
 
 
 def batch(case: Case, seed: int) -> Batch:
@@ -178,7 +206,11 @@ def batch(case: Case, seed: int) -> Batch:
         (2, n, case.in_channels, case.input_size, case.input_size), dtype=np.float32
     )
     y, t = random.integers(0, case.num_classes, n), random.integers(1, STEPS, n)
-    return Batch(x, y, t, noise, random.uniform(0.5, 2, n).astype(np.float32))
+    drawn = Batch(x, y, t, noise, random.uniform(0.5, 2, n).astype(np.float32))
+    if not case.decode_layer:
+        return drawn
+    kept = np.argsort(random.random((n, case.tokens)), axis=1)[:, : case.kept].copy()
+    return drawn._replace(masked_noise=random.standard_normal(x.shape, dtype=np.float32), kept=kept)
 
 
 def fill(parameters: Mapping[str, np.ndarray[Any, Any]], seed: int) -> int:

@@ -31,7 +31,11 @@ class SpeeDiff:
         self.import_seconds, self.import_bytes = time.perf_counter() - start, memory()["resident"]
         start = time.perf_counter()
         sampler = speediff.TimestepSampler.speed(speediff.NoiseSchedule.linear(cases.STEPS), seed=seed)
-        model = speediff.DiT(case.hidden_size, case.depth, case.num_heads, case.patch_size)
+        shape = case.hidden_size, case.depth, case.num_heads, case.patch_size
+        model: speediff.DiT | speediff.MDT = speediff.DiT(*shape)
+        if case.decode_layer:
+            masking = {"decode_layer": case.decode_layer, "mask_ratio": case.mask_ratio}
+            model = speediff.MDT(*shape, version=1, **masking, min_snr_gamma=None)
         self.trainer = speediff.Trainer(
             model,
             sampler,
@@ -50,9 +54,7 @@ class SpeeDiff:
 
     def checked_step(self) -> tuple[float, float]:
         """The loss and the gradient's norm of a step with everything given."""
-        x, y, t, noise, weights = self.batch
-        loss = self.trainer.backward(x, y, t=t, noise=noise, weights=weights)
-        return loss, self.trainer.apply()
+        return self.trainer.backward(**self.batch._asdict()), self.trainer.apply()
 
     def step(self) -> None:
         """A training step that draws t, noise and dropped labels itself."""
@@ -68,7 +70,7 @@ class SpeeDiff:
 
 
 class PyTorch:
-    """The official network and objective, SDPA, fused AdamW and foreach EMA."""
+    """The official network and objective, SDPA for DiT, fused AdamW and foreach EMA."""
 
     def __init__(self, case: cases.Case, threads: int, seed: int, kind: str) -> None:
         start = time.perf_counter()
@@ -78,12 +80,18 @@ class PyTorch:
         sys.path.append(str(TESTS))
         import reference
         import reference_dit
+        import reference_mdt
         import reference_training
 
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         start = time.perf_counter()
-        model = reference_dit.DiT(case.hidden_size, case.depth, case.num_heads, case.patch_size, **case.data)
+        shape = case.hidden_size, case.depth, case.num_heads, case.patch_size
+        model: Any
+        if case.decode_layer:
+            model = reference_mdt.MDT(*shape, version=1, decode_layer=case.decode_layer, **case.data)
+        else:
+            model = reference_dit.DiT(*shape, **case.data)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.trained = list(trained.values())
         self.optimizer = torch.optim.AdamW(self.trained, lr=cases.LEARNING_RATE, weight_decay=0.0, fused=True)
@@ -94,26 +102,29 @@ class PyTorch:
         self.torch, self.case, self.kind, self.objective = torch, case, kind, reference_training
         self.process = reference_training.Process(reference.linear_betas(cases.STEPS))
         self.network = torch.compile(model, dynamic=False) if kind == "compile" else model
-        self.batch = cases.Batch(*map(torch.from_numpy, cases.batch(case, seed)))
+        arrays = cases.batch(case, seed)
+        self.batch = cases.Batch(*(None if a is None else torch.from_numpy(a) for a in arrays))
         self.parameters = cases.fill({name: p.detach().numpy() for name, p in trained.items()}, seed)
         torch._foreach_copy_(self.ema, self.values)
 
-    def backward(self, y: Any, t: Any, noise: Any, weights: Any) -> Any:
-        """Fresh gradients; the loss."""
-        x = self.batch.x
-        x_t = self.process.noised("epsilon", x, t, noise)
-        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.kind == "bf16"):
-            output = self.network(x_t, t, y)
-        losses = self.objective.losses(self.process, "epsilon", output.float(), x, t, noise)
-        loss = losses.objective(weights)
+    def backward(self, t: Any, weights: Any, *passes: tuple[Any, Any, Any]) -> Any:
+        """Fresh gradients of passes with noise, labels and tokens that are kept; the loss."""
+        x, loss = self.batch.x, 0
+        for noise, y, kept in passes:
+            x_t = self.process.noised("epsilon", x, t, noise)
+            with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.kind == "bf16"):
+                output = self.network(x_t, t, y, *(() if kept is None else (kept,)))
+            losses = self.objective.losses(self.process, "epsilon", output.float(), x, t, noise)
+            loss = loss + losses.objective(weights)
         self.optimizer.zero_grad()
         loss.backward()
         return loss
 
     def checked_step(self) -> tuple[float, float]:
         """The loss and the gradient's norm of a step with everything given."""
-        _, y, t, noise, weights = self.batch
-        loss = self.backward(y, t, noise, weights)
+        _, y, t, noise, weights, masked_noise, kept = self.batch
+        masked = [] if kept is None else [(masked_noise, y, kept)]
+        loss = self.backward(t, weights, (noise, y, None), *masked)
         norm = self.torch.nn.utils.get_total_norm([p.grad for p in self.trained])
         self.update()
         return loss.item(), norm.item()
@@ -126,10 +137,13 @@ class PyTorch:
     def before_update(self) -> None:
         """Its first half."""
         torch, n = self.torch, self.case.batch
-        t = torch.randint(0, cases.STEPS, (n,))
-        y = torch.where(torch.rand(n) < 0.1, self.case.num_classes, self.batch.y)
+        t, passes = torch.randint(0, cases.STEPS, (n,)), []
+        for kept in (None, self.case.kept)[: self.case.passes]:
+            y = torch.where(torch.rand(n) < 0.1, self.case.num_classes, self.batch.y)
+            tokens = None if kept is None else torch.rand(n, self.case.tokens).argsort(dim=1)[:, :kept]
+            passes.append((torch.randn_like(self.batch.x), y, tokens))
         # The loss is read, as for a progress bar; SpeeDiff's step gives it back too.
-        self.backward(y, t, torch.randn_like(self.batch.x), torch.ones(n)).item()
+        self.backward(t, torch.ones(n), *passes).item()
 
     def update(self) -> None:
         """AdamW and EMA."""

@@ -24,7 +24,7 @@ from .errors import (
     SpeeDiffValueError,
 )
 from .increments import ClosedFormIncrements, ProcessIncrements
-from .networks import DiT
+from .networks import MDT, DiT
 from .sampler import SigmaSampler, TimestepSampler
 from .schedules import NoiseSchedule
 from .training import Trainer
@@ -32,6 +32,7 @@ from .training import Trainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "MDT",
     "ClosedFormIncrements",
     "DiT",
     "MethodInfo",

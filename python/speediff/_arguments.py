@@ -44,6 +44,16 @@ def real(argument: str, value: object) -> float:
         raise SpeeDiffValueError(f"{argument} must be finite, got {value!r}") from None
 
 
+def positive_or_none(argument: str, value: object) -> float:
+    """A positive number; None is 0 for the library."""
+    if value is None:
+        return 0.0
+    number = real(argument, value)
+    if not number > 0:
+        raise SpeeDiffValueError(f"{argument} must be positive or None, got {value!r}")
+    return number
+
+
 def flag(argument: str, value: object) -> bool:
     """The value, if it is a bool."""
     if not isinstance(value, bool):

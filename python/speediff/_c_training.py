@@ -10,8 +10,8 @@ from ._c_api import fallible, plain, sampler_p, schedule_p
 # ---- Networks ------------------------------------------------------------------------------------
 
 
-class DiTConfig(ctypes.Structure):
-    """A `speediff_dit_config`."""
+class NetworkConfig(ctypes.Structure):
+    """A `speediff_network_config`."""
 
     _fields_ = (
         ("input_size", c_int64),
@@ -25,10 +25,16 @@ class DiTConfig(ctypes.Structure):
         ("class_dropout_prob", c_double),
         ("learn_sigma", c_int32),
         ("frequency_shift", c_double),
+        ("mdt_version", c_int32),
+        ("decode_layer", c_int64),
+        ("mask_ratio", c_double),
+        ("min_snr_gamma", c_double),
     )
 
 
-speediff_dit_config_set_name = fallible("speediff_dit_config_set_name", POINTER(DiTConfig), c_char_p)
+speediff_network_config_set_name = fallible(
+    "speediff_network_config_set_name", POINTER(NetworkConfig), c_char_p
+)
 
 # ---- Trainers ------------------------------------------------------------------------------------
 
@@ -58,10 +64,10 @@ class Trainer(ctypes.Structure):
 trainer_p = POINTER(Trainer)
 
 speediff_trainer_create = fallible(
-    "speediff_trainer_create", POINTER(DiTConfig), POINTER(TrainerOptions), sampler_p, POINTER(trainer_p)
+    "speediff_trainer_create", POINTER(NetworkConfig), POINTER(TrainerOptions), sampler_p, POINTER(trainer_p)
 )
 speediff_trainer_destroy = plain("speediff_trainer_destroy", None, trainer_p)
-speediff_trainer_config = fallible("speediff_trainer_config", trainer_p, POINTER(DiTConfig))
+speediff_trainer_config = fallible("speediff_trainer_config", trainer_p, POINTER(NetworkConfig))
 speediff_trainer_get_options = fallible("speediff_trainer_get_options", trainer_p, POINTER(TrainerOptions))
 speediff_trainer_set_learning_rate = fallible("speediff_trainer_set_learning_rate", trainer_p, c_double)
 speediff_trainer_global_step = fallible("speediff_trainer_global_step", trainer_p, POINTER(c_int64))
@@ -78,6 +84,9 @@ class TrainingBatch(ctypes.Structure):
         ("t", POINTER(c_int64)),
         ("noise", POINTER(c_float)),
         ("weights", POINTER(c_float)),
+        ("masked_noise", POINTER(c_float)),
+        ("kept", POINTER(c_int64)),
+        ("kept_count", c_int64),
         ("offset", c_int64),
         ("total", c_int64),
     )

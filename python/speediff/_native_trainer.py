@@ -45,9 +45,9 @@ class NativeTrainer(Handle):
         c.speediff_trainer_parameter(self.pointer, index, name, shape, rank, offset)
         return Place((name.value or b"").decode(), tuple(shape[: rank.value]), offset.value)
 
-    def config(self) -> c.DiTConfig:
+    def config(self) -> c.NetworkConfig:
         """The network's shape."""
-        out = c.DiTConfig()
+        out = c.NetworkConfig()
         c.speediff_trainer_config(self.pointer, out)
         return out
 
@@ -70,14 +70,16 @@ class NativeTrainer(Handle):
         t: Integers | None,
         noise: Floats | None,
         weights: Floats | None,
+        masked_noise: Floats | None,
+        kept: Integers | None,
         offset: int,
         total: int,
     ) -> float:
         """Forward and backward of a micro-batch; its objective."""
         loss = ctypes.c_double()
-        batch = c.TrainingBatch(
-            _address(x), _address(y), len(x), _address(t), _address(noise), _address(weights), offset, total
-        )
+        given = (_address(array) for array in (t, noise, weights, masked_noise, kept))
+        kept_count = 0 if kept is None else kept.shape[1]
+        batch = c.TrainingBatch(_address(x), _address(y), len(x), *given, kept_count, offset, total)
         c.speediff_trainer_backward(self.pointer, batch, loss)
         return loss.value
 
@@ -122,6 +124,8 @@ class NativeTrainer(Handle):
         """One of the trainer's buffers, as a flat array over its memory, which the array keeps alive."""
         data, count = ctypes.POINTER(ctypes.c_float)(), ctypes.c_int64()
         c.speediff_trainer_buffer(self.pointer, kind, data, count)
+        if count.value == 0:
+            return np.empty(0, np.float32)
         address = ctypes.cast(data, ctypes.c_void_p).value
         memory: Any = (ctypes.c_float * count.value).from_address(address or 0)
         memory.owner = self

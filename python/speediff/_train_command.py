@@ -1,4 +1,4 @@
-"""`speediff train`: a DiT on images or latents, on the CPU."""
+"""`speediff train`: a DiT or an MDT on images or latents, on the CPU."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ._run import Run
 
 DESCRIPTION = """\
-Trains a DiT on the CPU, and writes a folder: run.safetensors, a checkpoint with all that a bit-exact
-continuation and `speediff generate` need, whose weights are those of the official PyTorch DiT; run.json,
-its settings; loss.csv; and samples.png. Ctrl-C saves and stops; --resume continues.
+Trains a DiT or an MDT on the CPU, and writes a folder: run.safetensors, a checkpoint with all that a
+bit-exact continuation and `speediff generate` need, whose weights are those of the official PyTorch code;
+run.json, its settings; loss.csv; and samples.png. Ctrl-C saves and stops; --resume continues.
 """
 EPILOG = """\
 A resumed run has its own settings; a flag that contradicts them is an error. --steps may grow.
@@ -36,7 +36,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         subparsers,
         "train",
         run,
-        summary="train a DiT on the CPU",
+        summary="train a DiT or an MDT on the CPU",
         description=DESCRIPTION,
         epilog=EPILOG,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,17 +13,23 @@ from ._handles import Closable
 from ._native_trainer import NativeTrainer
 
 if TYPE_CHECKING:
-    from ._native_trainer import Floats
-    from .networks import DiT
+    from numpy.typing import NDArray
+
+    from ._native_trainer import Floats, Integers
+    from .networks import MDT, DiT
 
 POS_EMBED = "pos_embed"
+TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
+"""Beside each of an MDT's tables of biases, its state dict has the entry of each two tokens."""
 
 
 class TrainerTensors(Closable[NativeTrainer]):
     """What a trainer holds for each parameter. Views stay valid after `close()`, and keep the memory."""
 
-    config: DiT
+    config: DiT | MDT
     """The network's shape."""
+    input_size: int
+    """Pixels, or latents, along an image's side."""
 
     @property
     def parameters(self) -> dict[str, Floats]:
@@ -60,36 +66,40 @@ class TrainerTensors(Closable[NativeTrainer]):
         """The memory of all gradients as one array, laid out as `flat_parameters`."""
         return self._open_handle().buffer(c.BUFFER_GRADIENTS)
 
-    def state_dict(self, *, ema: bool = False) -> dict[str, Floats]:
-        """Copies of the parameters, as the official DiT's state dict has them.
+    def state_dict(self, *, ema: bool = False) -> dict[str, NDArray[Any]]:
+        """Copies of the parameters, and of what is fixed, as the official network's state dict has them.
 
         Args:
             ema: The moving average instead.
         """
-        native = self._open_handle()
         kind = c.BUFFER_EMA_PARAMETERS if _arguments.flag("ema", ema) else c.BUFFER_PARAMETERS
-        tensors = {name: value.copy() for name, value in native.tensors(kind).items()}
-        return {POS_EMBED: self._positions().copy(), **tensors}
+        fixed, state = self._fixed_tensors(), {}
+        if POS_EMBED in fixed:
+            state[POS_EMBED] = fixed[POS_EMBED].copy()
+        for name, value in self._open_handle().tensors(kind).items():
+            state[name] = value.copy()
+            index = name.replace(TABLE, INDEX)
+            if index in fixed:
+                state[index] = fixed[index].copy()
+        return state
 
-    def _positions(self) -> Floats:
-        """The fixed positions, shape (1, tokens, hidden): a view of the memory itself."""
-        return self._open_handle().buffer(c.BUFFER_POS_EMBED).reshape(1, -1, self.config.hidden_size)
-
-    def load_state_dict(self, state: Mapping[str, Floats]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes over parameters, also as the beginning of their average; AdamW's moments stay.
 
         Args:
-            state: As `state_dict` gives it: float32 arrays by name. Fixed positions may be left out.
+            state: As `state_dict` gives it: float32 arrays by name. What is fixed may be left out: a DiT's
+                positions, and the indices of an MDT's biases.
 
         Raises:
-            SpeeDiffValueError: If a name is missing or unknown, a shape is another, or a value is not
-                finite; then nothing has changed.
+            SpeeDiffValueError: If a name is missing or unknown, a shape is another, a value is not finite,
+                or something fixed has other values; then nothing has changed.
         """
         native = self._open_handle()
         if not isinstance(state, Mapping):
             raise errors.SpeeDiffTypeError(f"state must be a dict of arrays, got a {type(state).__name__}")
         parameters, average = native.tensors(c.BUFFER_PARAMETERS), native.tensors(c.BUFFER_EMA_PARAMETERS)
-        unknown, missing = set(state) - set(parameters) - {POS_EMBED}, set(parameters) - set(state)
+        fixed = self._fixed_tensors()
+        unknown, missing = set(state) - set(parameters) - set(fixed), set(parameters) - set(state)
         if unknown or missing:
             raise errors.SpeeDiffValueError(
                 f"state must have the parameters of this network, got unknown {sorted(map(str, unknown))}, "
@@ -99,15 +109,33 @@ class TrainerTensors(Closable[NativeTrainer]):
             value = _buffers.check_shape(f"state[{name!r}]", state[name], np.float32, target.shape)
             if not np.isfinite(value).all():
                 raise errors.SpeeDiffValueError(f"state[{name!r}] must be finite, got one that is not")
-        if POS_EMBED in state:
-            positions = self._positions()
-            value = _buffers.check_shape(
-                f"state[{POS_EMBED!r}]", state[POS_EMBED], np.float32, positions.shape
-            )
-            if not np.allclose(value, positions, atol=1e-5):
-                raise errors.SpeeDiffValueError(
-                    f"state[{POS_EMBED!r}] must be the fixed sine-cosine positions, got others"
-                )
+        for name, expected in fixed.items():
+            if name in state:
+                _check_fixed(name, state[name], expected)
         for name, target in parameters.items():
             target[...] = state[name]
             average[name][...] = state[name]
+
+    def _fixed_tensors(self) -> dict[str, NDArray[Any]]:
+        """What the state dict has beside the parameters."""
+        native = self._open_handle()
+        positions = native.buffer(c.BUFFER_POS_EMBED)
+        if len(positions):
+            return {POS_EMBED: positions.reshape(1, -1, self.config.hidden_size)}
+        index = _relative_positions(self.input_size // self.config.patch_size)
+        return {place.name.replace(TABLE, INDEX): index for place in native.places if TABLE in place.name}
+
+
+def _check_fixed(name: str, value: object, expected: NDArray[Any]) -> None:
+    what = "the fixed sine-cosine positions" if name == POS_EMBED else "the grid's relative positions"
+    array = _buffers.check_shape(f"state[{name!r}]", value, expected.dtype.type, expected.shape)
+    if not np.allclose(array, expected, atol=1e-5):
+        raise errors.SpeeDiffValueError(f"state[{name!r}] must be {what}, got others")
+
+
+def _relative_positions(side: int) -> Integers:
+    """The entry of the table of biases for each two tokens, int64 (side², side²)."""
+    rows, columns = np.divmod(np.arange(side * side, dtype=np.int64), side)
+    down, right = (place[:, None] - place + side - 1 for place in (rows, columns))
+    index: Integers = down * (2 * side - 1) + right
+    return index

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from . import _schedule_flags
 from ._recipe import PREDICTIONS, STRATA
-from ._training_settings import DEFAULTS, NETWORK, OFFICIAL_RATE, PATCH, SMALL, SMALL_PATCH, SMALL_RATE
+from ._training_settings import (
+    DEFAULTS,
+    MASKING,
+    NETWORK,
+    OFFICIAL_RATE,
+    PATCH,
+    SMALL,
+    SMALL_PATCH,
+    SMALL_RATE,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -52,8 +61,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("network, a DiT")
-    group.add_argument("--model", metavar="NAME", help="DiT-S/2 … DiT-XL/8, instead of the four flags below")
+    group = parser.add_argument_group("network, a DiT or an MDT")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="DiT-S/2 … DiT-XL/8, MDT-S/2 … (the paper's) or MDTv2-S/2 … (the authors' code), instead of the "
+        "flags below but --learn-sigma",
+    )
     for name, what in (("hidden", "channels of a token"), ("depth", "blocks"), ("heads", "attention heads")):
         group.add_argument(f"--{name}", metavar="N", type=int, help=f"{what} (default: {NETWORK[name]})")
     group.add_argument(
@@ -61,6 +75,22 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help=f"pixels along a token's side (default: {PATCH}, or {SMALL_PATCH} for sizes up to {SMALL})",
+    )
+    group.add_argument(
+        "--mdt", metavar="V", type=int, help="1 or 2: make it an MDT of this version, with a masked pass"
+    )
+    group.add_argument(
+        "--decode-layer",
+        metavar="N",
+        type=int,
+        help=f"an MDT's blocks that decode (default: {MASKING['decode_layer']})",
+    )
+    group.add_argument(
+        "--mask-ratio",
+        metavar="X",
+        type=float,
+        help=f"share of tokens that an MDT masks; with version 2 up to 0.2 more (default: "
+        f"{MASKING['mask_ratio']:g})",
     )
     group.add_argument("--learn-sigma", action="store_true", default=None, help="learn the variance as well")
 

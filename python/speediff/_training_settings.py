@@ -9,7 +9,7 @@ from . import _arguments, _schedule_flags
 from ._method_text import MethodReader
 from ._recipe import PREDICTIONS, STRATA
 from .errors import SpeeDiffValueError
-from .networks import DiT
+from .networks import MDT, DiT
 from .sampler import TimestepSampler
 from .sampling import Asymmetric
 from .training import Trainer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULTS: Settings = {
     "input_size": None, "unconditional": False, "flip": False,
     "model": None, "hidden": None, "depth": None, "heads": None, "patch": None, "learn_sigma": False,
+    "mdt": None, "decode_layer": None, "mask_ratio": None,
     "method": "speed", "prediction": "epsilon", "strata": "none", "normalize": False,
     "schedule": None, "timesteps": None, "beta_start": None, "beta_end": None, "fraction": None,
     "betas": None, "alphas_cumprod": None, "zero_terminal_snr": False,
@@ -38,6 +39,8 @@ NETWORK = {"hidden": 96, "depth": 4, "heads": 3}
 """The DiT where --model names none: some minutes of two cores teach it Fashion-MNIST."""
 SMALL, SMALL_PATCH, PATCH = 16, 2, 4
 """Its patch: 2 for sizes up to 16, 4 beyond."""
+MASKING = {"decode_layer": 2, "mask_ratio": 0.3}
+"""What --mdt makes of it; version 2 has Min-SNR-5 in its loss, as its authors' code."""
 OFFICIAL_RATE, SMALL_RATE = 1e-4, 1.5e-3
 """The learning rate where none is given: DiT's own for --model, and one for small networks."""
 MAX_BATCH = 1 << 20
@@ -91,10 +94,17 @@ def _check(settings: Settings) -> None:
     _arguments.choice("--prediction", settings["prediction"], PREDICTIONS)
     _arguments.choice("--strata", settings["strata"], STRATA)
     if settings["model"] is not None:
-        for name in (*NETWORK, "patch"):
+        for name in (*NETWORK, "patch", "mdt", *MASKING):
             if settings[name] is not None:
                 raise SpeeDiffValueError(
                     f"{_schedule_flags.flag(name)} must not be given together with --model"
+                )
+
+    if settings["mdt"] is None:
+        for name in MASKING:
+            if settings[name] is not None:
+                raise SpeeDiffValueError(
+                    f"{_schedule_flags.flag(name)} must be given together with --mdt, got {settings[name]}"
                 )
 
 
@@ -158,8 +168,20 @@ def make_trainer(settings: Settings, data: Dataset, *, threads: int | None) -> T
     )
 
 
-def _network(settings: Settings, size: int) -> DiT:
-    defaults = {**NETWORK, "patch": SMALL_PATCH if size <= SMALL else PATCH}
+def _network(settings: Settings, size: int) -> DiT | MDT:
+    defaults = {**NETWORK, "patch": SMALL_PATCH if size <= SMALL else PATCH, **MASKING}
     chosen = {name: settings[name] for name in defaults if settings[name] is not None}
-    hidden, depth, heads, patch = {**defaults, **chosen}.values()
-    return DiT(hidden_size=hidden, depth=depth, num_heads=heads, patch_size=patch, mlp_ratio=4.0)
+    hidden, depth, heads, patch, decode_layer, mask_ratio = {**defaults, **chosen}.values()
+    if settings["mdt"] is None:
+        return DiT(hidden, depth, heads, patch)
+    version = settings["mdt"]
+    return MDT(
+        hidden,
+        depth,
+        heads,
+        patch,
+        version=version,
+        decode_layer=decode_layer,
+        mask_ratio=mask_ratio,
+        min_snr_gamma=5.0 if version == 2 else None,
+    )

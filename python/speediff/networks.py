@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from . import _arguments
 from . import _c_training as c
-from .errors import SpeeDiffTypeError
+from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Kind = TypeVar("_Kind", bound="Network")
 
 
 @dataclass(frozen=True)
-class DiT:
+class Network:
+    """What the shapes of a `DiT` and an `MDT` have in common."""
+
+    hidden_size: int = 1152
+    depth: int = 28
+    num_heads: int = 16
+    patch_size: int = 2
+    mlp_ratio: float = 4.0
+
+    def native(
+        self, input_size: int, in_channels: int, num_classes: int | None, learn_sigma: bool, dropout: float
+    ) -> c.NetworkConfig:
+        """The shape for some data, as the library takes it."""
+        return c.NetworkConfig(
+            _arguments.integer("input_size", input_size),
+            _arguments.integer("patch_size", self.patch_size),
+            _arguments.integer("in_channels", in_channels),
+            _arguments.integer("hidden_size", self.hidden_size),
+            _arguments.integer("depth", self.depth),
+            _arguments.integer("num_heads", self.num_heads),
+            _arguments.real("mlp_ratio", self.mlp_ratio),
+            0 if num_classes is None else _arguments.integer("num_classes", num_classes, least=1),
+            _arguments.real("class_dropout_prob", dropout),
+            _arguments.flag("learn_sigma", learn_sigma),
+        )
+
+
+@dataclass(frozen=True)
+class DiT(Network):
     """The shape of a Diffusion Transformer (Peebles and Xie 2023), apart from its data.
 
     Args:
@@ -27,15 +54,10 @@ class DiT:
             in the authors' code, 1 in that of diffusers.
     """
 
-    hidden_size: int = 1152
-    depth: int = 28
-    num_heads: int = 16
-    patch_size: int = 2
-    mlp_ratio: float = 4.0
     frequency_shift: float = 0.0
 
-    @classmethod
-    def named(cls, name: str) -> Self:
+    @staticmethod
+    def named(name: str) -> DiT:
         """The shape of an official network.
 
         Args:
@@ -44,28 +66,94 @@ class DiT:
         Raises:
             SpeeDiffValueError: If there is no such network; the message names the nearest.
         """
-        if not isinstance(name, str):
-            raise SpeeDiffTypeError(f"model must be a name or a speediff.DiT, got {name!r}")
-        config = c.DiTConfig()
-        # C would stop at a null character.
-        encoded = name.replace("\0", "\\0").encode(errors="backslashreplace")
-        c.speediff_dit_config_set_name(config, encoded)
-        return cls(config.hidden_size, config.depth, config.num_heads, config.patch_size)
+        return _named(DiT, name)
 
     def native(
         self, input_size: int, in_channels: int, num_classes: int | None, learn_sigma: bool, dropout: float
-    ) -> c.DiTConfig:
+    ) -> c.NetworkConfig:
         """The shape for some data, as the library takes it."""
-        return c.DiTConfig(
-            _arguments.integer("input_size", input_size),
-            _arguments.integer("patch_size", self.patch_size),
-            _arguments.integer("in_channels", in_channels),
-            _arguments.integer("hidden_size", self.hidden_size),
-            _arguments.integer("depth", self.depth),
-            _arguments.integer("num_heads", self.num_heads),
-            _arguments.real("mlp_ratio", self.mlp_ratio),
-            0 if num_classes is None else _arguments.integer("num_classes", num_classes, least=1),
-            _arguments.real("class_dropout_prob", dropout),
-            _arguments.flag("learn_sigma", learn_sigma),
-            _arguments.real("frequency_shift", self.frequency_shift),
-        )
+        config = super().native(input_size, in_channels, num_classes, learn_sigma, dropout)
+        config.frequency_shift = _arguments.real("frequency_shift", self.frequency_shift)
+        return config
+
+
+@dataclass(frozen=True)
+class MDT(Network):
+    """The shape and the masking of a Masked Diffusion Transformer (Gao et al. 2023), apart from its data.
+
+    A training step has two passes with the same time steps and weights: one with all tokens, and one
+    whose encoder gets some of them, the others being guessed by one more block, the side-interpolater.
+
+    Args:
+        hidden_size: Floats of a token: a multiple of 4 and of `num_heads`, at most 2¹⁶.
+        depth: Blocks of encoder and decoder, in [1, 4096].
+        num_heads: Attention heads of a block.
+        patch_size: Pixels, or latents, along a patch's side.
+        mlp_ratio: Hidden floats of a block's MLP over `hidden_size`, in (0, 64].
+        version: 1: a row of blocks, of which the last decode (Gao et al. 2023). 2: MDTv2, with long skips
+            within the encoder and from its input to the decoder (Gao et al. 2024).
+        decode_layer: How many of the blocks decode, in [0, depth]; version 2 has an even number of others.
+        mask_ratio: The share of tokens that the encoder does not get in the second pass, in [0, 1).
+            Version 2 draws it for each step from [mask_ratio, mask_ratio + 0.2].
+        min_snr_gamma: γ of the Min-SNR factor that both passes' squared errors have beside the sampler's
+            weights, in the form of the sampler's prediction; None: no such factor.
+    """
+
+    version: int = 2
+    decode_layer: int = 4
+    mask_ratio: float = 0.3
+    min_snr_gamma: float | None = 5.0
+
+    @staticmethod
+    def named(name: str) -> MDT:
+        """The shape of an official network.
+
+        Args:
+            name: "MDT-S/2" … "MDT-XL/8", the paper's, with 2 blocks that decode and without Min-SNR; or
+                "MDTv2-S/2" … "MDTv2-XL/8", those of the authors' code, with 4 and Min-SNR-5.
+
+        Raises:
+            SpeeDiffValueError: If there is no such network; the message names the nearest.
+        """
+        return _named(MDT, name)
+
+    def native(
+        self, input_size: int, in_channels: int, num_classes: int | None, learn_sigma: bool, dropout: float
+    ) -> c.NetworkConfig:
+        """The shape for some data, as the library takes it."""
+        config = super().native(input_size, in_channels, num_classes, learn_sigma, dropout)
+        config.mdt_version = _arguments.integer("version", self.version, least=1, end=3)
+        config.decode_layer = _arguments.integer("decode_layer", self.decode_layer)
+        config.mask_ratio = _arguments.real("mask_ratio", self.mask_ratio)
+        config.min_snr_gamma = _arguments.positive_or_none("min_snr_gamma", self.min_snr_gamma)
+        return config
+
+
+def network(model: str | Network) -> Network:
+    """The network that a name stands for, or the one that is given."""
+    return model if isinstance(model, Network) else _network_named(model)
+
+
+def network_of(config: c.NetworkConfig) -> DiT | MDT:
+    """The shape that the library gives."""
+    shape = (config.hidden_size, config.depth, config.num_heads, config.patch_size, config.mlp_ratio)
+    if config.mdt_version == 0:
+        return DiT(*shape, config.frequency_shift)
+    masking = (config.mdt_version, config.decode_layer, config.mask_ratio, config.min_snr_gamma or None)
+    return MDT(*shape, *masking)
+
+
+def _network_named(name: object) -> DiT | MDT:
+    if not isinstance(name, str):
+        raise SpeeDiffTypeError(f"model must be a name, a speediff.DiT or a speediff.MDT, got {name!r}")
+    config = c.NetworkConfig(mlp_ratio=Network.mlp_ratio)
+    # C would stop at a null character.
+    c.speediff_network_config_set_name(config, name.replace("\0", "\\0").encode(errors="backslashreplace"))
+    return network_of(config)
+
+
+def _named(kind: type[_Kind], name: str) -> _Kind:
+    found = _network_named(name)
+    if not isinstance(found, kind):
+        raise SpeeDiffValueError(f"name must be one of {kind.__name__}, got {name!r}")
+    return found

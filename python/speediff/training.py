@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _buffers, _checkpoint, _generation, errors
+from . import _arguments, _buffers, _checkpoint, errors
 from . import _c_training as c
 from ._native_trainer import NativeTrainer
 from ._sampler_base import SamplerBase
-from ._trainer_tensors import TrainerTensors
-from .networks import DiT
+from ._trainer_network import TrainerNetwork
+from .networks import Network, network, network_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
     from typing_extensions import Self
 
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule
 
 
-class Trainer(TrainerTensors):
-    """Trains a DiT on the CPU: draw, noise, forward, backward, AdamW and the average of the parameters.
+class Trainer(TrainerNetwork):
+    """Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average.
 
     One thread at a time may use a trainer, in the process that made it. The same seed gives the same
     run: bit by bit on one machine with the same number of threads.
@@ -32,7 +31,7 @@ class Trainer(TrainerTensors):
 
     def __init__(
         self,
-        model: str | DiT,
+        model: str | Network,
         sampler: SamplerBase[Any],
         *,
         input_size: int = 32,
@@ -54,7 +53,8 @@ class Trainer(TrainerTensors):
         """Builds and initializes a network.
 
         Args:
-            model: An official name, "DiT-S/2" … "DiT-XL/8", or a `speediff.DiT`.
+            model: An official name, "DiT-S/2" … "DiT-XL/8", "MDT-S/2" …, "MDTv2-S/2" …, or a
+                `speediff.DiT` or `speediff.MDT`.
             sampler: Draws time steps and weights. Its `prediction` is the network's target, epsilon if
                 it has none; with "flow" images are noised along the straight path (1-σ)x₀ + σε of the
                 same signal-to-noise ratio.
@@ -81,8 +81,7 @@ class Trainer(TrainerTensors):
             SpeeDiffMemoryError: If the machine does not have the memory.
         """
         _check_sampler(sampler)
-        config = model if isinstance(model, DiT) else DiT.named(model)
-        shape = config.native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
+        shape = network(model).native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
         if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
             raise errors.SpeeDiffTypeError(f"betas must be a pair of numbers, got {betas!r}")
         options = c.TrainerOptions(
@@ -93,7 +92,7 @@ class Trainer(TrainerTensors):
             _arguments.real("weight_decay", weight_decay),
             _arguments.real("ema_decay", ema_decay),
             _arguments.flag("ema_warmup", ema_warmup),
-            _positive("max_grad_norm", max_grad_norm),
+            _arguments.positive_or_none("max_grad_norm", max_grad_norm),
             _arguments.integer("warmup_steps", warmup_steps, least=0),
             _arguments.integer("seed", seed, least=0, end=1 << 64),
             _threads(threads),
@@ -107,25 +106,13 @@ class Trainer(TrainerTensors):
         """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
         self._native_sampler = sampler._open_handle()
         shape, options = native.config(), native.options()
-        self.config = DiT(
-            shape.hidden_size,
-            shape.depth,
-            shape.num_heads,
-            shape.patch_size,
-            shape.mlp_ratio,
-            shape.frequency_shift,
-        )
-        """The network's shape."""
-        self.input_size: int = shape.input_size
-        """Pixels, or latents, along an image's side."""
-        self.in_channels: int = shape.in_channels
-        """Planes of an image."""
+        self.config = network_of(shape)
+        self.input_size, self.in_channels = shape.input_size, shape.in_channels
         self.num_classes: int | None = shape.num_classes or None
         """Classes; None without labels."""
         self.class_dropout_prob: float = shape.class_dropout_prob
         """How often a label is dropped."""
         self.learn_sigma = bool(shape.learn_sigma)
-        """Whether the network predicts a variance too."""
         self.seed: int = options.seed
         """Of initial parameters, noise and label dropout."""
         self.threads: int = options.threads
@@ -217,7 +204,8 @@ class Trainer(TrainerTensors):
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension.
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
+            MDT's is the sum of both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
@@ -251,6 +239,8 @@ class Trainer(TrainerTensors):
         t: Integers | None = None,
         noise: Floats | None = None,
         weights: Floats | None = None,
+        masked_noise: Floats | None = None,
+        kept: Integers | None = None,
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
@@ -262,13 +252,17 @@ class Trainer(TrainerTensors):
             t: Time steps in [0, T), int64 (n,); None: drawn. No label is dropped if they are given.
             noise: ε, float32 shaped as x; None: drawn.
             weights: Finite, float32 (n,); None: the sampler's.
+            masked_noise: ε of an MDT's second pass, float32 shaped as x; None: drawn.
+            kept: Which tokens the encoder gets in that pass, int64 (n, k): different ones for each sample,
+                row by row of the grid of patches; None: drawn.
             offset: Given with `total`: the samples are the entries from this one on of the step's
                 global batch, whatever the sampler's rank; so parts need not be of one size.
             total: The entries of that global batch, at most 2³¹. Loss and gradients are then sums over
                 the samples divided by it: their sums over all parts are the global batch's means.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension.
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
+            MDT's is the sum of both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If that is not finite; the step then begins anew with its first
@@ -289,6 +283,10 @@ class Trainer(TrainerTensors):
             _buffers.check_shape("noise", noise, np.float32, x.shape)
         if weights is not None:
             _buffers.check_shape("weights", weights, np.float32, (len(x),))
+        if masked_noise is not None:
+            _buffers.check_shape("masked_noise", masked_noise, np.float32, x.shape)
+        if kept is not None:
+            _buffers.check_shape("kept", kept, np.int64, (len(x), None))
         if (offset is None) != (total is None):
             raise errors.SpeeDiffValueError(
                 f"offset and total must be given together, got offset={offset}, total={total}"
@@ -299,7 +297,7 @@ class Trainer(TrainerTensors):
                 _arguments.integer("offset", offset, least=0, end=1 << 31),
                 _arguments.integer("total", total, least=1, end=(1 << 31) + 1),
             )
-        return native.backward(x, y, t, noise, weights, *place)
+        return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
     def apply(self) -> float:
         """The second half of a step: clips the gradient, and updates the parameters and their average.
@@ -315,7 +313,10 @@ class Trainer(TrainerTensors):
 
     @property
     def losses(self) -> Floats:
-        """The mean squared error of each sample of the last `backward`, unweighted, float32 (n,)."""
+        """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
+
+        Of an MDT it is the sum of both passes, which is what its authors have samplers learn from.
+        """
         return self._open_handle().last_losses()[1]
 
     @property
@@ -323,103 +324,10 @@ class Trainer(TrainerTensors):
         """The time step of each sample of the last `backward`, int64 (n,)."""
         return self._open_handle().last_losses()[0]
 
-    def forward(
-        self, x_t: Floats, t: Floats | Integers, y: Integers | None = None, *, ema: bool = False
-    ) -> Floats:
-        """The network alone.
-
-        Args:
-            x_t: What it is to see, float32 (n, in_channels, input_size, input_size).
-            t: Time steps, 0-based: int64 or float32 (n,).
-            y: Classes or the null label, int64 (n,); None without labels.
-            ema: Use the average of the parameters.
-
-        Returns:
-            The prediction, float32 (n, in_channels, input_size, input_size), with `learn_sigma` twice
-            as many planes, the second half for the variance.
-        """
-        native = self._open_handle()
-        self._check_images("x_t", x_t)
-        if isinstance(t, np.ndarray) and t.dtype == np.int64:
-            _buffers.check_shape("t", t, np.int64, (len(x_t),))
-            times = t.astype(np.float32)
-        else:
-            times = _buffers.check_shape("t", t, np.float32, (len(x_t),))
-        if y is not None:
-            _buffers.check_shape("y", y, np.int64, (len(x_t),))
-        planes = self.in_channels * (2 if self.learn_sigma else 1)
-        out = self._new_images(len(x_t), planes)
-        native.forward(x_t, times, y, _arguments.flag("ema", ema), out)
-        return out
-
-    def generate(
-        self,
-        labels: Integers | None = None,
-        *,
-        n: int | None = None,
-        steps: int = 250,
-        method: str = "ddpm",
-        eta: float = 0.0,
-        cfg_scale: float = 1.0,
-        seed: int | Sequence[int] | Integers = 0,
-        ema: bool = True,
-        clip: bool = False,
-        progress: bool = False,
-    ) -> Floats:
-        """Generates images. Each is a function of its seed, its label and the options, up to rounding.
-
-        Args:
-            labels: Classes, int64 (n,); None without labels.
-            n: How many, where there are no labels.
-            steps: How many of the schedule's steps to take, in [2, T], spread evenly.
-            method: "ddpm" (ancestral; Ho et al. 2020) or "ddim" (Song et al. 2021). A learned variance
-                is used by "ddpm"; without one it is β.
-            eta: DDIM's η, at least 0; 0 is deterministic.
-            cfg_scale: s in prediction(null) + s·(prediction(label) - prediction(null)), on all planes of
-                the prediction; 1: no guidance. The official code guides the first three planes alone.
-            seed: That of the first image, the next one's being one more; or one for each.
-            ema: Use the average of the parameters.
-            clip: Cut predictions of x₀ to [-1, 1].
-            progress: Show a progress bar (needs tqdm).
-
-        Returns:
-            Float32 (n, in_channels, input_size, input_size).
-        """
-        native = self._open_handle()
-        how = _generation.options(steps, method, eta, cfg_scale, clip, ema)
-        total = _generation.count(labels, n)
-        seeds = _generation.seeds(seed, total)
-        out = self._new_images(total, self.in_channels)
-        _generation.run(native, labels, seeds, how, out, _arguments.flag("progress", progress))
-        return out
-
-    def _new_images(self, n: int, planes: int) -> Floats:
-        shape = (n, planes, self.input_size, self.input_size)
-        try:
-            return np.empty(shape, np.float32)
-        except (MemoryError, ValueError) as error:
-            raise errors.SpeeDiffMemoryError(
-                f"images must fit into memory, got {n} of {shape[1:]}"
-            ) from error
-
-    def _check_images(self, argument: str, x: object) -> None:
-        size = self.input_size
-        _buffers.check_shape(argument, x, np.float32, (None, self.in_channels, size, size))
-
 
 def _check_sampler(sampler: object) -> None:
     if not isinstance(sampler, SamplerBase):
         raise errors.SpeeDiffTypeError(f"sampler must be a TimestepSampler, got {sampler!r}")
-
-
-def _positive(argument: str, value: float | None) -> float:
-    """A positive number; None is 0 for the library."""
-    if value is None:
-        return 0.0
-    number = _arguments.real(argument, value)
-    if not number > 0:
-        raise errors.SpeeDiffValueError(f"{argument} must be positive or None, got {value!r}")
-    return number
 
 
 def _threads(threads: int | None) -> int:

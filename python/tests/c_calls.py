@@ -79,7 +79,7 @@ BETAS = doubles(*np.linspace(0.01, 0.02, 50))
 BARS = doubles(*np.linspace(0.9, 0.1, 50))
 HISTORY = 21
 """The length of what ADAPTIVE learns."""
-CONFIG = ct.DiTConfig(4, 2, 1, 8, 1, 2, 1.0, 0, 0.0, 0)
+CONFIG = ct.NetworkConfig(4, 2, 1, 8, 1, 2, 1.0, 0, 0.0, 0)
 """Of images of 16 floats, without labels."""
 HOW_TO_TRAIN = ct.TrainerOptions(1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 1)
 HOW_TO_GENERATE = ct.GenerationOptions(ct.GENERATION_DDIM, 3, 0.0, 1.0, 0, 1)
@@ -89,7 +89,7 @@ PATH = str(Path(FOLDER.name) / "run.safetensors").encode()
 assert raw.trainer_save(TRAINER, PATH, b"a note") == OK, message()
 CHECKPOINT = made(ct.checkpoint_p, "checkpoint_open", PATH)
 IMAGES = floats(32)
-BATCH = ct.TrainingBatch(IMAGES, None, 2, integers(1, 49), floats(32), floats(2), 0, 0)
+BATCH = ct.TrainingBatch(IMAGES, None, 2, integers(1, 49), floats(32), floats(2))
 
 
 def begin_step() -> None:
@@ -168,7 +168,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),
-    "dit_config_set_name": ("config", b"DiT-S/2"),
+    "network_config_set_name": ("config", b"DiT-S/2"),
     "trainer_create": (CONFIG, HOW_TO_TRAIN, SAMPLER, "trainer"),
     "trainer_config": (TRAINER, "config"),
     "trainer_get_options": (TRAINER, "trainer_options"),
@@ -214,7 +214,7 @@ OUTPUTS: dict[str, Any] = {
     "ints": ctypes.c_int64 * 64,
     "floats": ctypes.c_float * 64,
     "emphasis": ctypes.c_double * 1024,
-    "config": ct.DiTConfig,
+    "config": ct.NetworkConfig,
     "trainer_options": ct.TrainerOptions,
     "text": ctypes.c_char_p,
     "float_pointer": ctypes.POINTER(ctypes.c_float),

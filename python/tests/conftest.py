@@ -41,6 +41,17 @@ def linear() -> speediff.NoiseSchedule:
 
 
 @pytest.fixture(scope="module")
+def one_thread_of_pytorch() -> Iterator[None]:
+    """Its waiting threads would take the processors from the trainer's."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of images with labels."""
     return write_images(tmp_path_factory.mktemp("data"))

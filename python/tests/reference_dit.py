@@ -63,7 +63,7 @@ class PatchEmbedder(nn.Module):
 
 
 class TimestepEmbedder(nn.Module):
-    def __init__(self, hidden_size: int, frequency_shift: float) -> None:
+    def __init__(self, hidden_size: int, frequency_shift: float = 0.0) -> None:
         super().__init__()
         self.frequency_shift = frequency_shift
         self.mlp = nn.Sequential(

@@ -49,10 +49,16 @@ def noise(
 
 
 def drop_labels(
-    labels: NDArray[np.int64], seed: int, step: int, first: int, probability: float, null_label: int
+    labels: NDArray[np.int64],
+    seed: int,
+    step: int,
+    first: int,
+    probability: float,
+    null_label: int,
+    purpose: int = LABEL_DROPOUT,
 ) -> NDArray[np.int64]:
     """Labels with each entry's dropout done; the first one is entry `first` of the global batch."""
-    u = reference.words(seed, step, LABEL_DROPOUT, first, len(labels)).astype(np.float64) / 2**32
+    u = reference.words(seed, step, purpose, first, len(labels)).astype(np.float64) / 2**32
     return np.where(u < probability, null_label, labels)
 
 

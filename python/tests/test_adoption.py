@@ -36,12 +36,7 @@ if TYPE_CHECKING:
     from pipelines import Batch
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
 
 def adopted(pipeline: Pipeline, **options: Any) -> Adoption:

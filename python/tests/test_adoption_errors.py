@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 VALUE, TYPE = SpeeDiffValueError, SpeeDiffTypeError
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
 
 def snapshot(pipeline: Pipeline) -> tuple[Any, ...]:
@@ -149,7 +144,7 @@ def test_positions_that_are_trained_or_others(pipeline: Pipeline) -> None:
     refuses(pipeline, r"^module\.pos_embed must be frozen")
     pipeline.model.pos_embed.requires_grad_(False)
     pipeline.model.pos_embed.data[0, 3, 5] += 0.01
-    refuses(pipeline, r"^module\.pos_embed must be the authors' sine-cosine positions", "0.01 apart")
+    refuses(pipeline, r"^module\.pos_embed must be as the authors have it", "0.01 apart")
 
 
 def test_positions_that_averaging_has_moved_are_set_right(pipeline: Pipeline) -> None:

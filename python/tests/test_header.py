@@ -37,7 +37,7 @@ C_TYPES = {
     "speediff_sampler_options": c.SamplerOptions,
     "speediff_process": cp.Process,
     "speediff_sigma_sampler": cp.SigmaSampler,
-    "speediff_dit_config": ct.DiTConfig,
+    "speediff_network_config": ct.NetworkConfig,
     "speediff_trainer_options": ct.TrainerOptions,
     "speediff_trainer": ct.Trainer,
     "speediff_training_batch": ct.TrainingBatch,
@@ -127,7 +127,7 @@ GENERATION = {
 XL = speediff.DiT.named("DiT-XL/2")
 STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "speediff_sampler_options": (c.SamplerOptions, {"world_size": 1, "accumulation": 1}),
-    "speediff_dit_config": (ct.DiTConfig, {**TRAINER, **vars(XL)}),
+    "speediff_network_config": (ct.NetworkConfig, {**TRAINER, **vars(XL)}),
     "speediff_trainer_options": (
         ct.TrainerOptions,
         {

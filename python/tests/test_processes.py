@@ -107,6 +107,9 @@ assert (drawing.rank, drawing.world_size) == (accelerator.process_index, acceler
 mine = sampler.sample(sampler.local_batch(32), accelerator.device)[0]
 whole = TimestepSampler.speed(schedule, seed=1, rank=0, world_size=1).sample(32)[0]
 assert torch.equal(accelerator.gather(mine), whole)
+# Threads of gloo that are still there when the interpreter ends may abort it.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 

@@ -106,6 +106,17 @@ def test_every_target_trains(images: str, tmp_path: Path, prediction: str, flags
     assert np.isfinite(losses(tmp_path)).all()
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_mdt_trains_and_generates(images: str, tmp_path: Path, version: int) -> None:
+    flags = ("--mdt", str(version), "--depth", "4", "--decode-layer", "2", "--mask-ratio", "0.25")
+    train(images, tmp_path, "--steps", "6", "--samples", "2", "--sample-steps", "3", *flags)
+    assert (tmp_path / "samples.png").exists()
+    with speediff.Trainer.load(tmp_path / "run.safetensors") as trainer:
+        gamma = {1: None, 2: 5.0}[version]
+        masking = {"version": version, "decode_layer": 2, "mask_ratio": 0.25, "min_snr_gamma": gamma}
+        assert trainer.config == speediff.MDT(16, 4, 2, 2, **masking)
+
+
 def test_latents_train_without_a_picture(latents: str, tmp_path: Path) -> None:
     train(latents, tmp_path, "--steps", "3")
     assert not (tmp_path / "samples.png").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +17,7 @@ from reference_training import PREDICTIONS, Process, assert_arrays_agree
 import speediff
 from speediff import NoiseSchedule, TimestepSampler
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
 SHAPE = (4, 8, 8)
 CLASSES = 5
@@ -55,15 +54,6 @@ def reference_images(
         network, process, prediction, labels, seeds, SHAPE, null_label=CLASSES, **options
     )
     return images.numpy()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_of_pytorch() -> Iterator[None]:
-    """Its waiting threads would take the processors from the trainer's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 METHODS = {

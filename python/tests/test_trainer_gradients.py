@@ -9,6 +9,7 @@ import pytest
 import torch
 from reference_dit import DiT, randomize, twin
 from reference_training import Process, assert_arrays_agree, assert_tensors_agree, gradients, losses
+from training_batches import Batch, Run, random_batch, run_trainer
 
 import speediff
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from speediff import NoiseSchedule
+
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
 
 class Case(NamedTuple):
@@ -72,54 +75,9 @@ def dropout(name: str) -> dict[str, Any]:
     return {key: value for key, value in CASES[name].options.items() if key == "class_dropout_prob"}
 
 
-class Batch(NamedTuple):
-    x: torch.Tensor
-    y: torch.Tensor | None
-    t: torch.Tensor
-    noise: torch.Tensor
-    weights: torch.Tensor
-
-    @property
-    def arrays(self) -> dict[str, Any]:
-        """What `backward` is given."""
-        return {
-            "x": self.x.numpy(),
-            "y": None if self.y is None else self.y.numpy(),
-            "t": self.t.numpy(),
-            "noise": self.noise.numpy(),
-            "weights": self.weights.numpy(),
-        }
-
-
 def batch(name: str, seed: int = 0) -> Batch:
-    """Random data; of several entries the first has t = 0 and the null label, where there is one.
-
-    There is less noise there, and t is 1 where the target holds x₀: far from the data the likelihood
-    has no digits left in float32.
-    """
-    case, random = CASES[name], np.random.default_rng(seed)
-    side, channels = case.options.get("input_size", 32), case.options.get("in_channels", 4)
-    shape = (case.batch, channels, side, side)
-    x, noise = (torch.from_numpy(random.normal(size=shape).astype(np.float32)) for _ in range(2))
-    classes = case.options.get("num_classes", 1000)
-    y = None if classes is None else torch.from_numpy(random.integers(0, classes, case.batch))
-    t = torch.from_numpy(random.integers(1, 1000, case.batch))
-    weights = torch.from_numpy(random.uniform(0.2, 2, case.batch).astype(np.float32))
-    if case.batch > 1:
-        t[0], t[1] = case.prediction in ("sample", "flow"), 999
-        noise[0] *= 0.5
-        if y is not None and not dropout(name):
-            y[0] = classes
-    return Batch(x, y, t, noise, weights)
-
-
-class Run(NamedTuple):
-    """What one side has computed."""
-
-    loss: float
-    mse: Any
-    output: Any
-    gradients: dict[str, Any]
+    case = CASES[name]
+    return random_batch(case.batch, case.prediction, case.options, seed)
 
 
 def run_torch(model: DiT, process: Process, name: str, data: Batch) -> Run:
@@ -134,27 +92,10 @@ def run_torch(model: DiT, process: Process, name: str, data: Batch) -> Run:
     return Run(loss.item(), terms.mse.detach().numpy(), output.detach().numpy(), gradients(model))
 
 
-def run_trainer(trainer: speediff.Trainer, process: Process, name: str, data: Batch) -> Run:
-    x_t = process.noised(CASES[name].prediction, data.x.double(), data.t, data.noise.double())
-    loss = trainer.backward(**data.arrays)
-    mse, slopes = trainer.losses.copy(), {key: g.copy() for key, g in trainer.gradients.items()}
-    y = None if data.y is None else data.y.numpy()
-    return Run(loss, mse, trainer.forward(x_t.float().numpy(), data.t.numpy(), y), slopes)
-
-
 class Comparison(NamedTuple):
     trainer: Run
     float64: Run
     float32: Run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_of_pytorch() -> Iterator[None]:
-    """Its waiting threads would take the processors from the trainer's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -164,7 +105,7 @@ def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Iterato
     with create(linear, name) as trainer:
         twins = [twin(trainer, dtype, **dropout(name)) for dtype in (torch.float64, torch.float32)]
         yield Comparison(
-            run_trainer(trainer, process, name, data),
+            run_trainer(trainer, process, CASES[name].prediction, data),
             *(run_torch(model, process, name, data) for model in twins),
         )
 
@@ -190,7 +131,7 @@ def test_any_number_of_threads_gives_the_same_gradients(linear: NoiseSchedule, n
     runs = []
     for threads in (1, 2, 3):
         with create(linear, name, threads=threads) as trainer:
-            runs.append(run_trainer(trainer, Process(linear.betas), name, batch(name)))
+            runs.append(run_trainer(trainer, Process(linear.betas), CASES[name].prediction, batch(name)))
     for other in runs[1:]:
         assert other.loss == pytest.approx(runs[0].loss, rel=1e-5)
         assert_arrays_agree(other.output, runs[0].output, 1e-5, "output")
@@ -242,7 +183,7 @@ def test_layer_norms_divide_by_the_official_epsilon(linear: NoiseSchedule) -> No
                 [0, 0, 1e-3] * 2, hidden_size
             )
         found, wanted = (
-            run_trainer(trainer, process, name, data),
+            run_trainer(trainer, process, CASES[name].prediction, data),
             run_torch(twin(trainer), process, name, data),
         )
     assert_arrays_agree(found.output, wanted.output, 1e-4, "output")

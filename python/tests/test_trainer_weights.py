@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from initial_values import assert_no_two_alike, assert_official_start
 from reference_dit import DiT, random_weights, randomize, sincos_positions
 from reference_training import assert_arrays_agree
 from safetensors import safe_open
@@ -112,47 +112,15 @@ def test_a_file_is_read_by_safetensors_and_loads_into_the_official_network(
 # ---- The official initialization -----------------------------------------------------------------
 
 
-def xavier_bound(name: str, shape: tuple[int, ...]) -> float:
-    return math.sqrt(6 / (shape[0] + math.prod(shape[1:])))
-
-
-def is_zero(name: str) -> bool:
-    return name.endswith("bias") or "adaLN_modulation" in name or name == "final_layer.linear.weight"
-
-
-def is_normal(name: str) -> bool:
-    return "t_embedder" in name or "y_embedder" in name
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2**63 + 1])
 def test_the_start_is_the_official_initialization(linear: NoiseSchedule, seed: int) -> None:
-    """Zeros, bounds, and the first moments within 5 of their standard deviations."""
     with create(linear, "with classes", seed=seed) as trainer:
-        for name, value in trainer.parameters.items():
-            if is_zero(name):
-                assert not value.any(), name
-                continue
-            size, values = value.size, value.astype(np.float64)
-            if is_normal(name):
-                deviation, spread_of_square = 0.02, math.sqrt(2)
-                assert np.abs(values).max() < 0.02 * 6
-                assert np.abs(values).max() > 0.02 * 2
-            else:
-                bound = xavier_bound(name, value.shape)
-                deviation, spread_of_square = bound / math.sqrt(3), math.sqrt(0.8)
-                assert np.abs(values).max() <= bound * (1 + 1e-6), name
-                assert np.abs(values).max() > bound * (1 - 20 / size), name
-            assert abs(values.mean()) < 5 * deviation / math.sqrt(size), name
-            square = (values / deviation) ** 2
-            assert abs(square.mean() - 1) < 5 * spread_of_square / math.sqrt(size), name
+        assert_official_start(trainer.parameters)
 
 
 def test_no_two_tensors_start_alike(linear: NoiseSchedule) -> None:
     with create(linear, "with classes") as trainer:
-        starts = {
-            value.ravel()[:5].tobytes() for key, value in trainer.parameters.items() if not is_zero(key)
-        }
-        assert len(starts) == sum(not is_zero(key) for key in trainer.parameters)
+        assert_no_two_alike(trainer.parameters)
         rows = trainer.parameters["blocks.0.attn.qkv.weight"]
         assert len(np.unique(rows)) > 0.999 * rows.size
 

@@ -65,14 +65,14 @@ static void check(speediff_status status) {
 
 enum { SIZE = 8, CHANNELS = 2, LARGEST = 6 };
 
-/* threads, micro-batches of a step, then the batch of each step */
+/* The version of MDT or 0 for a DiT, threads, micro-batches of a step, then the batch of each step */
 int main(int count, char **arguments) {
-  speediff_dit_config config = {SIZE, 2, CHANNELS, 32, 2, 2, 4.0, 5, 0.1, 1};
+  speediff_network_config config = {SIZE, 2, CHANNELS, 32, 4, 2, 4.0, 5, 0.1, 1, atoi(arguments[1]), 2, 0.3, 5};
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   options.max_grad_norm = 1;
-  options.threads = atoi(arguments[1]);
+  options.threads = atoi(arguments[2]);
   speediff_sampler_options draw = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
-  draw.accumulation = atoi(arguments[2]);
+  draw.accumulation = atoi(arguments[3]);
   speediff_schedule *schedule = NULL;
   speediff_sampler *sampler = NULL;
   speediff_trainer *trainer = NULL;
@@ -85,7 +85,7 @@ int main(int count, char **arguments) {
   float losses[LARGEST];
   for (int i = 0; i < LARGEST * CHANNELS * SIZE * SIZE; i++) x[i] = (float)(i % 17) / 8 - 1;
   for (int i = 0; i < LARGEST; i++) y[i] = i % 5;
-  for (int step = 3; step < count; step++) {
+  for (int step = 4; step < count; step++) {
     int batch = atoi(arguments[step]);
     long before[] = {calls, mappings};
     double loss = 0, norm = 0;

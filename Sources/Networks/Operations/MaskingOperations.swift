@@ -11,7 +11,10 @@ public final class TokenOrder: @unchecked Sendable {
   /// The rows of the tokens that stay; their length is how many of them.
   public let kept: Rows
 
-  init(_ samples: Samples, length: Int) {
+  /// - Throws: `MemoryError` if the machine does not have the memory.
+  init(_ samples: Samples, length: Int) throws {
+    let (count, overflow) = samples.maximum.multipliedReportingOverflow(by: length)
+    try FloatMemory.check(count: overflow ? Int.max / 16 : count, for: "masks")
     self.length = length
     kept = Rows(samples, length: length)
     base = .allocate(capacity: samples.maximum * length)
@@ -19,6 +22,12 @@ public final class TokenOrder: @unchecked Sendable {
   }
 
   deinit { base.deallocate() }
+
+  /// Has a sample keep some tokens, `kept.length` different ones.
+  public func keep(_ tokens: [Int], sample: Int) {
+    let tokens = tokens + Set(0..<length).subtracting(tokens).sorted()
+    for (i, token) in tokens.enumerated() { base[sample * length + i] = Int32(token) }
+  }
 }
 
 /// The tokens that stay.
@@ -112,7 +121,9 @@ struct ChooseOperation: Operation {
 
 extension Recorder {
   /// Which of `length` tokens are kept; written before each run.
-  public func tokenOrder(length: Int) -> TokenOrder { TokenOrder(samples, length: length) }
+  ///
+  /// - Throws: `MemoryError` if the machine does not have the memory.
+  public func tokenOrder(length: Int) throws -> TokenOrder { try TokenOrder(samples, length: length) }
 
   /// The tokens of x that stay.
   public func keep(_ x: Tensor, _ order: TokenOrder) -> Tensor {

@@ -16,7 +16,7 @@ public enum RandomPurpose: UInt32, Sendable {
   case noise = 5
   /// Which labels the trainer drops for classifier-free guidance.
   case labelDropout = 6
-  /// Which tokens a masked network hides.
+  /// Which of an entry's tokens a masked network hides.
   case mask = 7
   /// Initial parameters.
   case initialization = 8
@@ -24,6 +24,11 @@ public enum RandomPurpose: UInt32, Sendable {
   case dataOrder = 9
   /// The noise of generated images; here the seed is the image's own, and the step that of the sampling.
   case generation = 10
+  /// `noise` and `labelDropout` of a masked network's second pass.
+  case maskedNoise = 11
+  case maskedLabelDropout = 12
+  /// The share of tokens that a masked network hides in a step.
+  case maskRatio = 13
 }
 
 /// The random words of one training step for one purpose: a pure function of (seed, purpose, step, index).

@@ -13,7 +13,7 @@ from ..schedules import NoiseSchedule
 from ..training import Trainer
 from . import _architectures, _probe
 from ._adoption import Adoption, Shared
-from ._architectures import POSITION_TOLERANCE, POSITIONS
+from ._architectures import POSITION_TOLERANCE
 from ._averages import Average
 from ._module_checks import check_equal, check_module, check_parameters
 from ._optimizers import MOMENTS, AdamW, Coefficients
@@ -23,9 +23,12 @@ from ._samplers import TimestepSampler
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from .._native_trainer import Floats
-    from ._architectures import Architecture, Shape
+    from ._architectures import Architecture
     from ._places import Part
+    from ._shapes import Shape
 
 
 def adopt(
@@ -44,7 +47,8 @@ def adopt(
     """Trains a module on the CPU with `speediff.Trainer`, from where it stands, in memory that both share.
 
     Args:
-        module: `DiT` of facebookresearch/DiT or `DiTTransformer2DModel` of diffusers; float32, on the CPU.
+        module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
+            of diffusers; float32, on the CPU.
         ema: Its average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, or a list of tensors
             in the order of `module.parameters()`. None: an average of the trainer's, which begins now.
         optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, of one group with the module's
@@ -74,7 +78,7 @@ def adopt(
     parameters = check_parameters(module, parts, architecture.fixed)
     shape = _shape(module, architecture, sizes, class_dropout_prob)
     average = None if ema is None else Average(ema, module, parameters, parts)
-    trained = {name: each for name, each in parameters.items() if parts[name].name not in architecture.fixed}
+    trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}
     adam = None if optimizer is None else _adam(optimizer, module, trained, parameters, parts)
     sampler = _sampler(sampler, seed, adam)
     coefficients = Coefficients() if adam is None else adam.coefficients
@@ -92,9 +96,9 @@ def adopt(
         seed=seed,
         threads=torch.get_num_threads() if threads is None else threads,
     )
-    memory = {**trainer.parameters, POSITIONS: trainer._positions()}
-    views = placed("module", parts, sizes, memory)
-    _check_positions(tensors, parts, views)
+    fixed = trainer._fixed_tensors()
+    views = placed("module", parts, sizes, {**trainer.parameters, **fixed})
+    _check_fixed({name: each for name, each in tensors.items() if architecture.fixed(parts[name])}, views)
     _probe.check_output(module, architecture, {name: views[name] for name in parameters}, trainer)
     trainer.global_step = sampler.step
     # From here on nothing can fail.
@@ -175,16 +179,13 @@ def _sampler(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) ->
     return sampler
 
 
-def _check_positions(
-    tensors: Mapping[str, torch.Tensor], parts: Mapping[str, Part], views: Mapping[str, Floats]
-) -> None:
-    for name, part in parts.items():
-        if part.name == POSITIONS:
-            error = float((tensors[name].detach() - torch.from_numpy(views[name])).abs().max())
-            if not error <= POSITION_TOLERANCE:
-                raise SpeeDiffValueError(
-                    f"module.{name} must be the authors' sine-cosine positions, got others, {error:.2g} apart"
-                )
+def _check_fixed(tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
+    for name, tensor in tensors.items():
+        error = float((tensor.detach() - torch.from_numpy(views[name])).abs().max())
+        if not error <= POSITION_TOLERANCE:
+            raise SpeeDiffValueError(
+                f"module.{name} must be as the authors have it, got another, {error:.2g} apart"
+            )
 
 
 def _fill(

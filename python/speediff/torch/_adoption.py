@@ -107,6 +107,8 @@ class Adoption:
         t: torch.Tensor | None = None,
         noise: torch.Tensor | None = None,
         weights: torch.Tensor | None = None,
+        masked_noise: torch.Tensor | None = None,
+        kept: torch.Tensor | None = None,
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
@@ -118,6 +120,8 @@ class Adoption:
             t=_optional("t", t, torch.int64),
             noise=_optional("noise", noise, torch.float32),
             weights=_optional("weights", weights, torch.float32),
+            masked_noise=_optional("masked_noise", masked_noise, torch.float32),
+            kept=_optional("kept", kept, torch.int64),
             offset=offset,
             total=total,
         )

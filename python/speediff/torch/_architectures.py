@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
-from ..networks import DiT
 from ._places import Part, some
+from ._shapes import POSITIONS, Hints, Shape, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,33 +17,8 @@ if TYPE_CHECKING:
 
     from ._places import Size
 
-POSITIONS = "pos_embed"
-"""The positions of a DiT, which are part of its state dict and not trained."""
-
-NULL_LABEL_PROBABILITY = 0.1
-"""How often the authors drop labels."""
-
-
 POSITION_TOLERANCE = 2e-3
 """Averaging a constant in float32, as update_ema of the authors' code does, moves it by as much."""
-
-
-class Hints(NamedTuple):
-    """What the shapes of tensors do not tell. None: not known."""
-
-    num_heads: int | None = None
-    num_classes: int | None = None
-    """Without the null label."""
-    class_dropout_prob: float | None = None
-    frequency_shift: float = 0.0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A network and its data, as `speediff.Trainer` takes them."""
-
-    model: DiT
-    data: dict[str, Any]
 
 
 class Architecture(ABC):
@@ -54,8 +27,10 @@ class Architecture(ABC):
     class_name: str
     origin: str
     """Whose class it is."""
-    fixed: frozenset[str] = frozenset({POSITIONS})
-    """Tensors that are not trained, and are the trainer's own."""
+
+    def fixed(self, part: Part) -> bool:
+        """Whether a tensor is not trained, and the trainer has it already."""
+        return part.name == POSITIONS
 
     @abstractmethod
     def part(self, name: str) -> Part | None:
@@ -89,14 +64,13 @@ class Architecture(ABC):
         for name, part in self.parts(what, sizes).items():
             size = sizes[name]
             whole[part.name] = (size[0] * part.pieces, *size[1:]) if size else ()
-        return _dit_shape(what, whole, hints)
+        return shape_of(what, whole, hints)
 
 
-_OFFICIAL = re.compile(
-    r"pos_embed|y_embedder\.embedding_table\.weight|(x_embedder\.proj|t_embedder\.mlp\.[02]"
-    r"|blocks\.\d+\.(attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2|adaLN_modulation\.1)"
-    r"|final_layer\.(linear|adaLN_modulation\.1))\.(weight|bias)"
-)
+_ENDS = r"pos_embed|y_embedder\.embedding_table\.weight"
+_LAYERS = r"x_embedder\.proj|t_embedder\.mlp\.[02]|final_layer\.(linear|adaLN_modulation\.1)"
+_OF_BLOCK = r"attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2|adaLN_modulation\.1"
+_DIT = re.compile(rf"{_ENDS}|({_LAYERS}|blocks\.\d+\.({_OF_BLOCK}))\.(weight|bias)")
 
 
 class OfficialDiT(Architecture):
@@ -104,17 +78,62 @@ class OfficialDiT(Architecture):
 
     class_name = "DiT"
     origin = "facebookresearch/DiT's"
+    names = _DIT
 
     def part(self, name: str) -> Part | None:
-        return Part(name) if _OFFICIAL.fullmatch(name) else None
+        return Part(name) if self.names.fullmatch(name) else None
 
     def hints(self, module: Any) -> Hints:
-        heads, labels = int(module.blocks[0].attn.num_heads), module.y_embedder
-        return Hints(heads, int(labels.num_classes), float(labels.dropout_prob)) if labels else Hints(heads)
+        labels = module.y_embedder
+        hints = Hints(int(module.blocks[0].attn.num_heads))
+        return hints if labels is None else hints._replace(**_label_hints(labels))
 
     def run(self, module: Any, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         output: torch.Tensor = module(x, t, y)
         return output
+
+
+_TRAINED = r"decoder_pos_embed|mask_token"
+_BIASES = r"attn\.rel_pos_bias\.relative_position_"
+_MDT = re.compile(
+    rf"{_ENDS}|{_TRAINED}|({_LAYERS}|(blocks|en_inblocks|en_outblocks|de_blocks|sideblocks)\.\d+"
+    rf"\.({_OF_BLOCK}|skip_linear))\.(weight|bias)|[a-z_]+\.\d+\.{_BIASES}(bias_table|index)"
+)
+
+
+class OfficialMDT(OfficialDiT):
+    """Names and shapes are the trainer's own; positions are trained."""
+
+    class_name = "MDT"
+    origin = "sail-sg/MDT's"
+    names = _MDT
+    version = 1
+
+    def fixed(self, part: Part) -> bool:
+        return part.name.endswith("relative_position_index")
+
+    def hints(self, module: Any) -> Hints:
+        if module.mask_ratio is None:
+            raise SpeeDiffValueError(
+                "module must have a mask_ratio, since MDT is trained with masks, got None"
+            )
+        masking = (self.version, int(module.decode_layer), float(module.mask_ratio))
+        labels = module.y_embedder
+        return Hints(None, None, None, 0.0, *masking)._replace(
+            **({} if labels is None else _label_hints(labels))
+        )
+
+
+class OfficialMDTv2(OfficialMDT):
+    """Its encoder has long skips."""
+
+    class_name = "MDTv2"
+    version = 2
+
+
+def _label_hints(embedder: Any) -> dict[str, Any]:
+    """What the authors' label embedder says, and that of diffusers."""
+    return {"num_classes": int(embedder.num_classes), "class_dropout_prob": float(embedder.dropout_prob)}
 
 
 _DIFFUSERS = {
@@ -165,19 +184,20 @@ class DiffusersDiT(Architecture):
                 "module must have one dropout_prob in the class_embedder of all blocks, "
                 f"got {sorted(dropouts)}"
             )
-        return Hints(
-            int(module.config.num_attention_heads),
-            int(embedders[0].class_embedder.num_classes),
-            dropouts.pop(),
-            float(embedders[0].time_proj.downscale_freq_shift),
-        )
+        labels = _label_hints(embedders[0].class_embedder)
+        shift = float(embedders[0].time_proj.downscale_freq_shift)
+        return Hints(int(module.config.num_attention_heads), frequency_shift=shift, **labels)
 
     def run(self, module: Any, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         output: torch.Tensor = module(x, timestep=t, class_labels=y, return_dict=False)[0]
         return output
 
 
-ARCHITECTURES: tuple[Architecture, ...] = (OfficialDiT(), DiffusersDiT())
+_BY_CLASS: dict[str, Architecture] = {
+    each.class_name: each for each in (OfficialDiT(), OfficialMDT(), OfficialMDTv2(), DiffusersDiT())
+}
+_BY_TENSOR = {"transformer_blocks.": "DiTTransformer2DModel", "de_blocks.": "MDTv2", "sideblocks.": "MDT"}
+"""What the name of a tensor begins with, and the class that this tells."""
 
 
 def of_module(module: torch.nn.Module) -> Architecture:
@@ -187,16 +207,18 @@ def of_module(module: torch.nn.Module) -> Architecture:
         SpeeDiffTypeError: If the trainer has no such network.
     """
     name = type(module).__name__
-    for architecture in ARCHITECTURES:
-        if architecture.class_name == name:
-            return architecture
-    known = ", ".join(f"{each.origin} {each.class_name}" for each in ARCHITECTURES)
+    if name in _BY_CLASS:
+        return _BY_CLASS[name]
+    known = ", ".join(f"{each.origin} {each.class_name}" for each in _BY_CLASS.values())
     raise SpeeDiffTypeError(f"module must be one of {known}, got a {name}")
 
 
 def of_names(names: Collection[str]) -> Architecture:
     """The architecture of a state dict."""
-    return ARCHITECTURES[any(name.startswith("transformer_blocks.") for name in names)]
+    for beginning, class_name in _BY_TENSOR.items():
+        if any(name.startswith(beginning) for name in names):
+            return _BY_CLASS[class_name]
+    return _BY_CLASS["DiT"]
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str | None:
@@ -206,57 +228,3 @@ def _renamed(name: str, table: Mapping[str, str]) -> str | None:
         if rest != name and (not rest or rest in ("weight", "bias")):
             return after + rest
     return None
-
-
-def _dit_shape(what: str, sizes: Mapping[str, Size], hints: Hints) -> Shape:
-    hidden, channels, patch, _ = _size(what, sizes, "x_embedder.proj.weight", 4)
-    tokens = _size(what, sizes, POSITIONS, 3)[1]
-    planes = _size(what, sizes, "final_layer.linear.weight", 2)[0] // (patch * patch)
-    mlp = _size(what, sizes, "blocks.0.mlp.fc1.weight", 2)[0]
-    depth = len({name.split(".")[1] for name in sizes if name.startswith("blocks.")})
-    table = "y_embedder.embedding_table.weight"
-    rows = _size(what, sizes, table, 2)[0] if table in sizes else 0
-    dropout = hints.class_dropout_prob
-    if dropout is None:
-        dropout = NULL_LABEL_PROBABILITY if rows else 0.0
-    if hidden == 0 or planes not in (channels, 2 * channels) or math.isqrt(tokens) ** 2 != tokens:
-        raise SpeeDiffValueError(
-            f"{what} must have a square of tokens and as many or twice as many planes as its {channels}, got "
-            f"{tokens} tokens and {planes} planes"
-        )
-    if rows and dropout > 0 and hints.num_classes == rows:
-        raise SpeeDiffValueError(
-            f"class_dropout_prob must be 0 where all {rows} labels of the {what} are classes, got {dropout}"
-        )
-    data = {
-        "input_size": math.isqrt(tokens) * patch,
-        "in_channels": channels,
-        "num_classes": rows - (dropout > 0) if rows else None,
-        "learn_sigma": planes == 2 * channels,
-        "class_dropout_prob": dropout if rows else 0.0,
-    }
-    heads = _official_heads(hidden, depth) if hints.num_heads is None else hints.num_heads
-    ratio = mlp / hidden
-    # The MLP's width is the integer part of the product.
-    ratio = ratio if int(hidden * ratio) == mlp else math.nextafter(ratio, math.inf)
-    return Shape(DiT(hidden, depth, heads, patch, ratio, hints.frequency_shift), data)
-
-
-def _size(what: str, sizes: Mapping[str, Size], name: str, rank: int) -> Size:
-    if name not in sizes or len(sizes[name]) != rank:
-        raise SpeeDiffValueError(
-            f"{what} must have {name} with {rank} dimensions, got {sizes.get(name, 'none')}"
-        )
-    return sizes[name]
-
-
-def _official_heads(hidden: int, depth: int) -> int:
-    """The heads of the official network of this width and depth; tensors do not tell them."""
-    for letter in ("S", "B", "L", "XL"):
-        config = DiT.named(f"DiT-{letter}/2")
-        if (config.hidden_size, config.depth) == (hidden, depth):
-            return config.num_heads
-    raise SpeeDiffValueError(
-        f"num_heads must be given for a network that is none of the official ones, got {depth} blocks of "
-        f"width {hidden}"
-    )

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from ._places import Part
 
@@ -72,21 +72,21 @@ def check_tensor(place: str, tensor: object, *, plain: bool = True) -> torch.Ten
 
 
 def check_parameters(
-    module: torch.nn.Module, parts: Mapping[str, Part], fixed: Collection[str]
+    module: torch.nn.Module, parts: Mapping[str, Part], fixed: Callable[[Part], bool]
 ) -> dict[str, torch.Tensor]:
     """The module's parameters by name, tied ones under each of their names.
 
     Args:
         module: The module.
         parts: Where each of its tensors lies.
-        fixed: The trainer's tensors that are not trained.
+        fixed: Whether a tensor is not trained.
     """
     parameters: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for name, parameter in parameters.items():
         check_tensor(f"module.{name}", parameter)
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             raise SpeeDiffValueError(f"module.{name} must have no hooks, which would not be called, got some")
-        is_fixed = parts[name].name in fixed
+        is_fixed = fixed(parts[name])
         if parameter.requires_grad == is_fixed:
             rule = "be frozen, as the authors' is" if is_fixed else "be trained"
             raise SpeeDiffValueError(

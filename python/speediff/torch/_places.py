@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from .._native_trainer import Floats
+    from numpy.typing import NDArray
 
     Size = tuple[int, ...]
 
@@ -23,7 +23,7 @@ class Part(NamedTuple):
     pieces: int = 1
     """Of as many equal parts."""
 
-    def of(self, tensors: Mapping[str, Floats]) -> Floats:
+    def of(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """The rows themselves."""
         whole = tensors[self.name]
         rows = len(whole) // self.pieces
@@ -31,14 +31,14 @@ class Part(NamedTuple):
 
 
 def placed(
-    what: str, parts: Mapping[str, Part], sizes: Mapping[str, Size], tensors: Mapping[str, Floats]
-) -> dict[str, Floats]:
+    what: str, parts: Mapping[str, Part], sizes: Mapping[str, Size], tensors: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
     """Where each tensor of PyTorch lies in some of the trainer's memory, which they must fill.
 
     Raises:
         SpeeDiffValueError: If a tensor is missing, has another shape, or is not in the network.
     """
-    views: dict[str, Floats] = {}
+    views: dict[str, NDArray[Any]] = {}
     pieces: dict[str, set[int]] = {name: set() for name in tensors}
     wanted = dict.fromkeys(tensors, 1)
     for name, part in parts.items():

@@ -1,8 +1,8 @@
 import ArgumentErrors
 import Kernels
 
-/// The shape of a DiT.
-public struct DiTConfiguration: Sendable, Equatable {
+/// The shape of a DiT or an MDT.
+public struct NetworkConfiguration: Sendable, Equatable {
   /// The pixels, or latents, along an image's side.
   public var inputSize: Int
   /// The pixels along a patch's side, which divides `inputSize`.
@@ -25,12 +25,14 @@ public struct DiTConfiguration: Sendable, Equatable {
   public var learnsSigma: Bool
   /// s in the frequencies 10000^(-i/(128-s)) of the time step's embedding: 0 in the authors' code, 1 in that of diffusers.
   public var frequencyShift: Double
+  /// What makes an MDT of it; nil for a DiT.
+  public var masking: MaskingConfiguration?
 
   /// Describes a network; `check` says whether it can be built.
   public init(
     inputSize: Int = 32, patchSize: Int = 2, channels: Int = 4, hiddenSize: Int = 1152, depth: Int = 28,
     heads: Int = 16, mlpRatio: Double = 4, classes: Int = 1000, classDropout: Double = 0.1, learnsSigma: Bool = true,
-    frequencyShift: Double = 0
+    frequencyShift: Double = 0, masking: MaskingConfiguration? = nil
   ) {
     self.inputSize = inputSize
     self.patchSize = patchSize
@@ -43,6 +45,7 @@ public struct DiTConfiguration: Sendable, Equatable {
     self.classDropout = classDropout
     self.learnsSigma = learnsSigma
     self.frequencyShift = frequencyShift
+    self.masking = masking
   }
 
   /// The planes of the network's output.
@@ -85,6 +88,7 @@ public struct DiTConfiguration: Sendable, Equatable {
     guard frequencyShift >= 0, frequencyShift <= 1 else {
       throw ArgumentError("frequency_shift", "must be in [0, 1]", got: frequencyShift)
     }
+    try masking?.check(for: self)
   }
 
   private func check(_ value: Int, _ name: String, in range: ClosedRange<Int>) throws {
@@ -94,25 +98,34 @@ public struct DiTConfiguration: Sendable, Equatable {
   }
 }
 
-extension DiTConfiguration {
-  /// Sets width, depth, heads and patch of an official network: S, B, L or XL with patches of 2, 4 or 8, as "DiT-S/2".
-  ///
-  /// Peebles and Xie 2023, Table 1.
+extension NetworkConfiguration {
+  /// Width, depth and heads by letter. Peebles and Xie 2023, Table 1; the MDTs have the same.
+  private static let sizes = [("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16)]
+  private static let families: [(String, MaskingConfiguration?)] = [
+    ("DiT", nil), ("MDT", .paper), ("MDTv2", .secondVersion),
+  ]
+
+  /// Takes on width, depth, heads, patch and masking of an official network: DiT, MDT or MDTv2 in the sizes S, B, L and XL
+  /// with patches of 2, 4 or 8, as "DiT-S/2".
   ///
   /// - Throws: `ArgumentError` that suggests the nearest name.
   public mutating func become(_ name: String) throws {
-    let sizes = [("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16)]
-    for (size, hiddenSize, depth, heads) in sizes {
-      for patchSize in [2, 4, 8] where name == "DiT-\(size)/\(patchSize)" {
-        (self.hiddenSize, self.depth, self.heads) = (hiddenSize, depth, heads)
-        self.patchSize = patchSize
-        return
+    var names: [String] = []
+    for (family, masking) in Self.families {
+      for (size, hiddenSize, depth, heads) in Self.sizes {
+        for patchSize in [2, 4, 8] {
+          names.append("\(family)-\(size)/\(patchSize)")
+          guard names.last == name else { continue }
+          (self.hiddenSize, self.depth, self.heads) = (hiddenSize, depth, heads)
+          (self.patchSize, self.masking) = (patchSize, masking)
+          return
+        }
       }
     }
-    let names = sizes.flatMap { size in [2, 4, 8].map { "DiT-\(size.0)/\($0)" } }
     let nearest = names.min { distance($0, name) < distance($1, name) } ?? names[0]
     throw ArgumentError(
-      "model", "must be DiT-S, DiT-B, DiT-L or DiT-XL with /2, /4 or /8 (did you mean \(nearest)?)", got: name)
+      "model", "must be DiT, MDT or MDTv2, then -S, -B, -L or -XL, then /2, /4 or /8 (did you mean \(nearest)?)",
+      got: name)
   }
 }
 

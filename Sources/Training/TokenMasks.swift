@@ -1,0 +1,60 @@
+import Kernels
+import Networks
+import TimestepSampling
+
+/// Which tokens the encoder of a masked network gets in one training step: a function of (seed, step, entry of the global
+/// batch).
+///
+/// The ratio is the whole step's; with version 2 it is word 0 of purpose `maskRatio`, in [r, r + 0.2). Token j of entry g
+/// has word g·L + j of purpose `mask`, where L is the tokens of an entry rounded up to a multiple of 4. The tokens of the
+/// smallest words stay, in the order of their words, and of equal ones in their own.
+struct TokenMasks {
+  /// How many tokens stay.
+  let kept: Int
+  private let tokens: Int
+  private let words: RandomStream
+
+  init(_ masking: MaskingConfiguration, tokens: Int, seed: UInt64, step: UInt64) {
+    let word = RandomStream(seed: seed, purpose: .maskRatio, step: step).word(at: 0)
+    kept = masking.keptTokens(of: tokens, ratio: masking.ratio(Double(word) * 0x1p-32))
+    self.tokens = tokens
+    words = RandomStream(seed: seed, purpose: .mask, step: step)
+  }
+
+  /// Whether entries of the global batch have words of their own: 2³² blocks are all there are.
+  static func canFill(entries: Int, tokens: Int) -> Bool { entries <= (1 << 32) / blocks(of: tokens) }
+
+  /// Writes all tokens of an entry, those that stay first.
+  func fill(_ order: UnsafeMutablePointer<Int32>, entry: Int) {
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: Self.blocks(of: tokens) * 4) { keys in
+      let first = entry &* Self.blocks(of: tokens)
+      for block in 0..<Self.blocks(of: tokens) {
+        let four = words.block(UInt32(truncatingIfNeeded: first &+ block))
+        for i in 0..<4 { keys[4 &* block &+ i] = UInt64(four[i]) &<< 32 | UInt64(4 &* block &+ i) }
+      }
+      sortInPlace(UnsafeMutableBufferPointer(rebasing: keys[..<tokens]))
+      for i in 0..<tokens { order[i] = Int32(truncatingIfNeeded: keys[i]) }
+    }
+  }
+
+  private static func blocks(of tokens: Int) -> Int { (tokens + 3) / 4 }
+}
+
+/// Heapsort: the library's own sort asks for memory, and a training step does not.
+private func sortInPlace(_ keys: UnsafeMutableBufferPointer<UInt64>) {
+  func sink(_ start: Int, below end: Int) {
+    var parent = start
+    while 2 &* parent &+ 1 < end {
+      var child = 2 &* parent &+ 1
+      if child &+ 1 < end, keys[child] < keys[child &+ 1] { child &+= 1 }
+      guard keys[parent] < keys[child] else { return }
+      keys.swapAt(parent, child)
+      parent = child
+    }
+  }
+  for start in (0..<keys.count / 2).reversed() { sink(start, below: keys.count) }
+  for end in (1..<max(keys.count, 1)).reversed() {
+    keys.swapAt(0, end)
+    sink(0, below: end)
+  }
+}

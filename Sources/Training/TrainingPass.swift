@@ -1,0 +1,110 @@
+import Kernels
+import Networks
+import TimestepSampling
+
+/// One way through the network and back: noise, forward, loss, backward.
+///
+/// A DiT's step has one pass. An MDT's has two, with the same time steps and weights but noise and dropped labels of their
+/// own: one with all tokens, one with some of them masked. They use the same memory, one after the other.
+final class TrainingPass {
+  /// What tells the passes of a step apart.
+  enum Kind {
+    case full, masked
+
+    var noise: RandomPurpose { self == .full ? .noise : .maskedNoise }
+    var labelDropout: RandomPurpose { self == .full ? .labelDropout : .maskedLabelDropout }
+  }
+
+  let kind: Kind
+  let labels: Labels?
+  /// Which tokens the encoder gets; nil in a full pass.
+  let order: TokenOrder?
+  private let plan: Plan
+  private let noise: Tensor
+  private let inputs: NetworkInputs
+  private let output: Tensor
+  /// Writes the noise and the network's inputs.
+  private var preparation: Program
+
+  /// Records the network, and lays out memory.
+  init(
+    _ network: any DiffusionNetwork, _ kind: Kind, samples: Samples, elements: Int, parameters: ParameterMemory,
+    fixedPositions: Matrix?, threads: Int
+  ) throws {
+    self.kind = kind
+    let tape = Recorder(samples: samples, threads: threads, isTraining: true)
+    noise = tape.input(Rows(samples, length: 1), columns: elements)
+    order = try kind == .masked ? tape.tokenOrder(length: network.configuration.tokens) : nil
+    (inputs, output) = network.record(tape, fixedPositions: fixedPositions, order: order)
+    plan = try Plan(tape, output: output, parameters: parameters)
+    labels = inputs.labels
+    preparation = Program(threads: threads)
+  }
+
+  /// The floats that it needs.
+  var activationCount: Int { plan.activationCount }
+
+  /// Takes up its memory, and appends itself to the program of a step.
+  ///
+  /// - Parameter begun: the parameters whose gradients earlier passes write, by their offsets; becomes those of this one too.
+  func append(
+    to program: inout Program, at base: UnsafeMutablePointer<Float>, _ batch: TrainingBatch, _ loss: DiffusionLoss,
+    seed: UInt64, begun: inout Set<Int>
+  ) {
+    plan.place(at: base)
+    // The memory may be another pass's.
+    program.cut()
+    appendPreparation(to: &program, batch, loss, seed: seed)
+    appendPreparation(to: &preparation, batch, loss, seed: seed)
+    plan.appendForward(to: &program)
+    appendLoss(to: &program, batch, loss)
+    begun.formUnion(plan.appendBackward(to: &program, begun: begun))
+  }
+
+  private func appendPreparation(to program: inout Program, _ batch: TrainingBatch, _ loss: DiffusionLoss, seed: UInt64)
+  {
+    let (noise, images, times) = (
+      plan.value(of: noise), plan.value(of: inputs.images), plan.value(of: inputs.timesteps)
+    )
+    program.rows(self.noise.rows) { [kind, order, elements = loss.elements] rows in
+      guard let x = batch.images else { return }
+      let source = Noise(seed: seed, purpose: kind.noise, step: batch.step)
+      let given = kind == .full ? batch.givenNoise : batch.givenMaskedNoise
+      for r in rows {
+        if let given {
+          noise.row(r).update(from: given + r * elements, count: elements)
+        } else {
+          source.fill(noise.row(r), entry: batch.firstEntry + r, elements: elements)
+        }
+        let t = Int(batch.timesteps[r])
+        loss.addNoise(x + r * elements, noise.row(r), t: t, into: images.row(r))
+        times.row(r)[0] = Float(t)
+        if let order, let masks = batch.masks {
+          masks.fill(order.base + r * order.length, entry: batch.firstEntry + r)
+        }
+      }
+    }
+  }
+
+  private func appendLoss(to program: inout Program, _ batch: TrainingBatch, _ loss: DiffusionLoss) {
+    let (noise, images) = (plan.value(of: noise), plan.value(of: inputs.images))
+    let (prediction, gradient) = (plan.value(of: output), plan.outputGradient)
+    program.rows(output.rows) { [isFirst = kind == .full, elements = loss.elements] rows in
+      guard let x = batch.images else { return }
+      for r in rows {
+        let (mse, variational) = loss.evaluate(
+          x + r * elements, noise.row(r), t: Int(batch.timesteps[r]), weight: Double(batch.weights[r]),
+          scale: batch.scale, input: images.row(r), output: prediction.row(r), gradient: gradient.row(r))
+        batch.losses[r] = Float(mse) + (isFirst ? 0 : batch.losses[r])
+        batch.variational[r] = Float(variational) + (isFirst ? 0 : batch.variational[r])
+      }
+    }
+  }
+
+  /// Goes through the pass of the last run again, up to its output, and names the first operation whose output is not
+  /// finite; nil if all are.
+  func firstNonFiniteOperation(_ pool: ThreadPool) -> String? {
+    pool.run(preparation)
+    return plan.firstNonFiniteOperation()
+  }
+}

@@ -1,0 +1,107 @@
+"""The network of a trainer at work: its predictions, and the images that it generates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _arguments, _buffers, _generation, errors
+from ._trainer_tensors import TrainerTensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._native_trainer import Floats, Integers
+
+
+class TrainerNetwork(TrainerTensors):
+    """What a trainer's network can do without training."""
+
+    in_channels: int
+    """Planes of an image."""
+    learn_sigma: bool
+    """Whether the network predicts a variance too."""
+
+    def forward(
+        self, x_t: Floats, t: Floats | Integers, y: Integers | None = None, *, ema: bool = False
+    ) -> Floats:
+        """The network alone.
+
+        Args:
+            x_t: What it is to see, float32 (n, in_channels, input_size, input_size).
+            t: Time steps, 0-based: int64 or float32 (n,).
+            y: Classes or the null label, int64 (n,); None without labels.
+            ema: Use the average of the parameters.
+
+        Returns:
+            The prediction, float32 (n, in_channels, input_size, input_size), with `learn_sigma` twice
+            as many planes, the second half for the variance.
+        """
+        native = self._open_handle()
+        self._check_images("x_t", x_t)
+        if isinstance(t, np.ndarray) and t.dtype == np.int64:
+            _buffers.check_shape("t", t, np.int64, (len(x_t),))
+            times = t.astype(np.float32)
+        else:
+            times = _buffers.check_shape("t", t, np.float32, (len(x_t),))
+        if y is not None:
+            _buffers.check_shape("y", y, np.int64, (len(x_t),))
+        planes = self.in_channels * (2 if self.learn_sigma else 1)
+        out = self._new_images(len(x_t), planes)
+        native.forward(x_t, times, y, _arguments.flag("ema", ema), out)
+        return out
+
+    def generate(
+        self,
+        labels: Integers | None = None,
+        *,
+        n: int | None = None,
+        steps: int = 250,
+        method: str = "ddpm",
+        eta: float = 0.0,
+        cfg_scale: float = 1.0,
+        seed: int | Sequence[int] | Integers = 0,
+        ema: bool = True,
+        clip: bool = False,
+        progress: bool = False,
+    ) -> Floats:
+        """Generates images. Each is a function of its seed, its label and the options, up to rounding.
+
+        Args:
+            labels: Classes, int64 (n,); None without labels.
+            n: How many, where there are no labels.
+            steps: How many of the schedule's steps to take, in [2, T], spread evenly.
+            method: "ddpm" (ancestral; Ho et al. 2020) or "ddim" (Song et al. 2021). A learned variance
+                is used by "ddpm"; without one it is β.
+            eta: DDIM's η, at least 0; 0 is deterministic.
+            cfg_scale: s in prediction(null) + s·(prediction(label) - prediction(null)), on all planes of
+                the prediction; 1: no guidance. The official code guides the first three planes alone.
+            seed: That of the first image, the next one's being one more; or one for each.
+            ema: Use the average of the parameters.
+            clip: Cut predictions of x₀ to [-1, 1].
+            progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            Float32 (n, in_channels, input_size, input_size).
+        """
+        native = self._open_handle()
+        how = _generation.options(steps, method, eta, cfg_scale, clip, ema)
+        total = _generation.count(labels, n)
+        seeds = _generation.seeds(seed, total)
+        out = self._new_images(total, self.in_channels)
+        _generation.run(native, labels, seeds, how, out, _arguments.flag("progress", progress))
+        return out
+
+    def _new_images(self, n: int, planes: int) -> Floats:
+        shape = (n, planes, self.input_size, self.input_size)
+        try:
+            return np.empty(shape, np.float32)
+        except (MemoryError, ValueError) as error:
+            raise errors.SpeeDiffMemoryError(
+                f"images must fit into memory, got {n} of {shape[1:]}"
+            ) from error
+
+    def _check_images(self, argument: str, x: object) -> None:
+        size = self.input_size
+        _buffers.check_shape(argument, x, np.float32, (None, self.in_channels, size, size))
