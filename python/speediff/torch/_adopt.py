@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import _arguments
-from .._sampler_base import SamplerBase
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
-from ..schedules import NoiseSchedule
-from ..training import Trainer
 from . import _architectures, _probe
 from ._adoption import Adoption, Shared
-from ._architectures import POSITION_TOLERANCE
 from ._averages import Average
+from ._making import Options, check_fixed, fill, make, sampler_at
 from ._module_checks import check_equal, check_module, check_parameters
-from ._optimizers import MOMENTS, AdamW, Coefficients
+from ._optimizers import MOMENTS, AdamW
 from ._places import placed
-from ._samplers import TimestepSampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from .._native_trainer import Floats
+    from .._sampler_base import SamplerBase
     from ._architectures import Architecture
     from ._places import Part
     from ._shapes import Shape
@@ -80,30 +74,17 @@ def adopt(
     average = None if ema is None else Average(ema, module, parameters, parts)
     trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}
     adam = None if optimizer is None else _adam(optimizer, module, trained, parameters, parts)
-    sampler = _sampler(sampler, seed, adam)
-    coefficients = Coefficients() if adam is None else adam.coefficients
-    trainer = Trainer(
-        shape.model,
-        sampler,
-        **shape.data,
-        learning_rate=1e-4 if adam is None else adam.learning_rate,
-        betas=coefficients.betas,
-        eps=coefficients.eps,
-        weight_decay=coefficients.weight_decay,
-        ema_decay=ema_decay,
-        ema_warmup=ema_warmup,
-        max_grad_norm=max_grad_norm,
-        seed=seed,
-        threads=torch.get_num_threads() if threads is None else threads,
-    )
+    sampler = sampler_at(sampler, seed, adam)
+    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
+    trainer = make(shape, sampler, adam, options)
     fixed = trainer._fixed_tensors()
     views = placed("module", parts, sizes, {**trainer.parameters, **fixed})
-    _check_fixed({name: each for name, each in tensors.items() if architecture.fixed(parts[name])}, views)
+    constants = {name: each for name, each in tensors.items() if architecture.fixed(parts[name])}
+    check_fixed("module.", constants, views)
     _probe.check_output(module, architecture, {name: views[name] for name in parameters}, trainer)
-    trainer.global_step = sampler.step
     # From here on nothing can fail.
     averages = parameters if average is None else average.tensors
-    moments = _fill(trainer, trained, averages, adam, parts)
+    moments = fill(trainer, trained, averages, adam, parts)
     shared = [
         Shared(f"module.{name}", tensor, torch.from_numpy(views[name])) for name, tensor in parameters.items()
     ]
@@ -156,59 +137,3 @@ def _adam(
             parts,
         )
     return adam
-
-
-def _sampler(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) -> SamplerBase[Any]:
-    """The sampler, at the step at which the optimizer is."""
-    if sampler is None:
-        uniform = TimestepSampler(NoiseSchedule.linear(1000), seed=seed)
-        uniform.step = 0 if adam is None else adam.steps
-        return uniform
-    if not isinstance(sampler, SamplerBase):
-        raise SpeeDiffTypeError(f"sampler must be a TimestepSampler, got a {type(sampler).__name__}")
-    if adam is not None and sampler.step != adam.steps:
-        raise SpeeDiffValueError(
-            f"sampler.step must be the optimizer's {adam.steps} steps, got {sampler.step}; load its state, "
-            f"or set sampler.step = {adam.steps}"
-        )
-    if sampler.state_dict()["micro_batch"]:
-        raise SpeeDiffValueError(
-            "sampler must be between two training steps, got one in the middle of its "
-            f"{sampler.recipe.drawing.accumulation} calls"
-        )
-    return sampler
-
-
-def _check_fixed(tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
-    for name, tensor in tensors.items():
-        error = float((tensor.detach() - torch.from_numpy(views[name])).abs().max())
-        if not error <= POSITION_TOLERANCE:
-            raise SpeeDiffValueError(
-                f"module.{name} must be as the authors have it, got another, {error:.2g} apart"
-            )
-
-
-def _fill(
-    trainer: Trainer,
-    trained: Mapping[str, torch.Tensor],
-    averages: Mapping[str, torch.Tensor],
-    adam: AdamW | None,
-    parts: Mapping[str, Part],
-) -> dict[str, dict[str, Floats]]:
-    """Copies all values into the trainer's memory.
-
-    Returns:
-        Where the moments of the optimizer's parameters lie.
-    """
-    for tensors, memory in ((trained, trainer.parameters), (averages, trainer.ema_parameters)):
-        for name in trained:
-            parts[name].of(memory)[...] = tensors[name].detach().numpy()
-    moments: dict[str, dict[str, Floats]] = {}
-    if adam is None:
-        return moments
-    kinds = {"exp_avg": trainer.exp_avg, "exp_avg_sq": trainer.exp_avg_sq}
-    for name in adam.trained:
-        moments[name] = {which: parts[name].of(memory) for which, memory in kinds.items()}
-        for which, moment in adam.moments(name).items():
-            moments[name][which][...] = moment.numpy()
-    return moments

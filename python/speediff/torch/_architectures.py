@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from ._places import Size
 
-POSITION_TOLERANCE = 2e-3
-"""Averaging a constant in float32, as update_ema of the authors' code does, moves it by as much."""
-
 
 class Architecture(ABC):
     """One of the classes."""
@@ -27,6 +24,8 @@ class Architecture(ABC):
     class_name: str
     origin: str
     """Whose class it is."""
+    version = 0
+    """That of an MDT; 0: a DiT."""
 
     def fixed(self, part: Part) -> bool:
         """Whether a tensor is not trained, and the trainer has it already."""
