@@ -10,6 +10,8 @@ import official_dit
 import reference_training as oracle
 import torch
 
+from speediff.torch import Adoption, adopt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -119,3 +121,15 @@ def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tol
         errors[name] = float((found[name] - value).double().norm()) / max(scale, 1e-20)
     worst = max(errors, key=errors.__getitem__)
     assert errors[worst] <= tolerance, f"{worst} is off by {errors[worst]:.1e}"
+
+
+def adopted(pipeline: Pipeline, **options: Any) -> Adoption:
+    options = {"ema_decay": EMA_DECAY, **options}
+    return adopt(pipeline.model, pipeline.ema, pipeline.optimizer, **options)
+
+
+def by_hand(adoption: Adoption, batch: Batch) -> float:
+    """A step of which everything is given."""
+    loss = adoption.backward(batch.x, batch.y, **batch.drawn)
+    adoption.apply()
+    return loss
