@@ -43,20 +43,28 @@ public struct AttentionHead {
   ///
   /// - Parameter grid: the side of the grid of a relative position bias; 0 without.
   public static func scratch(queries: Int, keys: Int, grid: Int = 0) -> Int {
-    let block = min(queries, queryBlock(keys: keys))
-    return 2 * block * keys + 2 * block + (grid > 0 ? RelativePositionBias.entries(grid: grid) : 0)
+    biasOffset(queries: queries, keys: keys)
+      + (grid > 0 ? RelativePositionBias.Tables.count(tokens: keys, grid: grid) : 0)
   }
 
-  /// Where scratch memory has room for the bias's entries.
-  fileprivate var biasOffset: Int {
-    let block = min(queries, queryBlock(keys: keys))
-    return 2 &* block &* keys &+ 2 &* block
+  /// Where scratch memory has room for the bias's tables: behind two blocks of scores and two numbers for each query.
+  ///
+  /// It grows with queries and keys, which a block does not: what is enough for many is enough for fewer.
+  private static func biasOffset(queries: Int, keys: Int) -> Int {
+    2 * min(queries * keys, max(blockSize, leastQueries * keys)) + 2 * min(queries, mostQueries)
   }
+
+  fileprivate var biasOffset: Int { Self.biasOffset(queries: queries, keys: keys) }
 }
 
 /// Queries are worked on in blocks, whose probabilities stay in the cache: 256 KB of them, if there are not very many
 /// keys.
-private func queryBlock(keys: Int) -> Int { max(32, min(256, 65536 / keys)) }
+private func queryBlock(keys: Int) -> Int { max(leastQueries, min(mostQueries, blockSize / keys)) }
+
+private let leastQueries = 32
+private let mostQueries = 256
+/// The floats of a block's probabilities.
+private let blockSize = 65536
 
 /// y for the queries of one head.
 ///
@@ -70,15 +78,14 @@ public func attentionForward(
   let block = min(head.queries, queryBlock(keys: head.keys))
   let weights = Matrix(scratch, columns: head.keys)
   let (maxima, reciprocals) = (scratch + block &* head.keys, scratch + block &* head.keys + block)
-  let entries = scratch + head.biasOffset
-  head.bias?.copyEntriesReversed(to: entries)
+  let bias = head.bias?.tables(tokens: head.keys, reversed: true, at: scratch + head.biasOffset)
   var first = 0
   while first < head.queries {
     let count = min(block, head.queries &- first)
     MatrixProduct.multiply(
       head.q.from(first), .plain, head.k, .transposed, into: weights, m: count, n: head.keys, k: head.q.columns,
       alpha: head.scale, base: .zero)
-    head.bias?.add(to: weights, rows: first..<first &+ count, columns: 0..<head.keys, entries: entries)
+    bias?.add(to: weights, rows: first..<first &+ count, columns: 0..<head.keys)
     for r in 0..<count { (maxima[r], reciprocals[r]) = exponentiate(weights.row(r), head.keys) }
     forEachVector(count) { i, n in
       let sums = load(reciprocals + i, n)
@@ -114,8 +121,7 @@ public func attentionBackward(
   let block = min(head.queries, queryBlock(keys: head.keys))
   let size = head.q.columns
   let ofQueries = (logSumExp: scratch + 2 &* block &* head.keys, mean: scratch + 2 &* block &* head.keys + block)
-  let entries = scratch + head.biasOffset
-  head.bias?.copyEntries(to: entries)
+  let bias = head.bias?.tables(tokens: head.keys, reversed: false, at: scratch + head.biasOffset)
   if let bias = head.bias, let dBias {
     dBias.update(repeating: 0, count: RelativePositionBias.entries(grid: bias.grid))
   }
@@ -128,7 +134,7 @@ public func attentionBackward(
     MatrixProduct.multiply(
       head.k, .plain, q, .transposed, into: probabilities, m: head.keys, n: count, k: size, alpha: head.scale,
       base: .zero)
-    head.bias?.add(to: probabilities, rows: 0..<head.keys, columns: first..<first &+ count, entries: entries)
+    bias?.add(to: probabilities, rows: 0..<head.keys, columns: first..<first &+ count)
     MatrixProduct.multiply(
       head.v, .plain, dyBlock, .transposed, into: gradients, m: head.keys, n: count, k: head.v.columns, base: .zero)
     for r in 0..<count {
@@ -144,7 +150,7 @@ public func attentionBackward(
       head.prefetchNext(key: key)
     }
     if let dBias {
-      head.bias?.addGradient(
+      bias?.addGradient(
         of: gradients, keys: 0..<head.keys, queries: first..<first &+ count, factor: 1 / head.scale, to: dBias)
     }
     MatrixProduct.multiply(

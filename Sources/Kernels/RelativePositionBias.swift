@@ -29,82 +29,96 @@ public struct RelativePositionBias {
 
   private var entries: Int { Self.entries(grid: grid) }
 
-  @inline(__always)
-  private func place(_ token: Int) -> Int { places.map { Int($0[token]) } ?? token }
+  /// The head's entries and its tokens' numbers, in scratch memory.
+  struct Tables {
+    /// By offset, of a key to the queries of a row; or backwards, of a query to the keys of a row.
+    let entries: UnsafeMutablePointer<Float>
+    let numbers: UnsafeMutablePointer<Int32>
+    private let grid: Int
+    /// Whether tokens are places, row by row, whose numbers follow each other within a row.
+    private let hasRuns: Bool
 
-  /// (g-1)·2g - the number of a token's place: where the entries of its row begin.
-  @inline(__always)
-  fileprivate func start(_ token: Int) -> Int {
-    let place = place(token)
-    return (grid &- 1) &* 2 &* grid &- (place / grid &* (2 &* grid &- 1) &+ place % grid)
-  }
+    /// The floats that tables need.
+    static func count(tokens: Int, grid: Int) -> Int { RelativePositionBias.entries(grid: grid) + tokens }
 
-  /// Calls `body` for the columns of a row of scores: the first column, and the numbers of the places from it on.
-  @inline(__always)
-  fileprivate func forEachRun(_ tokens: Range<Int>, _ body: (_ column: Int, _ number: Int, _ count: Int) -> Void) {
-    var token = tokens.lowerBound
-    while token < tokens.upperBound {
-      let place = place(token)
-      // Places that were chosen at random have no runs worth looking for.
-      let count = places == nil ? min(grid &- place % grid, tokens.upperBound &- token) : 1
-      body(token &- tokens.lowerBound, place / grid &* (2 &* grid &- 1) &+ place % grid, count)
-      token &+= count
-    }
-  }
-
-  /// The head's entries by offset, of a key to the queries of a row.
-  @inline(__always)
-  func copyEntries(to out: UnsafeMutablePointer<Float>) {
-    for i in 0..<entries { out[i] = table.row(i)[head] }
-  }
-
-  /// The same backwards: of a query to the keys of a row.
-  @inline(__always)
-  func copyEntriesReversed(to out: UnsafeMutablePointer<Float>) {
-    for i in 0..<entries { out[entries &- 1 &- i] = table.row(i)[head] }
-  }
-
-  /// Adds the bias to rows of scores.
-  ///
-  /// - Parameters:
-  ///   - scores: `rows.count` rows, one column for each of `columns`.
-  ///   - entries: as copied, reversed where queries are rows.
-  @inline(__always)
-  func add(to scores: Matrix, rows: Range<Int>, columns: Range<Int>, entries: UnsafePointer<Float>) {
-    for token in rows {
-      let row = scores.row(token &- rows.lowerBound)
-      let start = entries + start(token)
-      forEachRun(columns) { column, number, count in
-        if count == 1 {
-          row[column] += start[number]
-        } else {
-          forEachVector(count) { i, n in store(load(start + number + i, n), row + column + i, n, adding: true) }
-        }
+    @inline(__always)
+    fileprivate init(_ bias: RelativePositionBias, tokens: Int, reversed: Bool, at base: UnsafeMutablePointer<Float>) {
+      (grid, hasRuns) = (bias.grid, bias.places == nil)
+      let count = bias.entries
+      entries = base
+      // Both types have 32 bits.
+      numbers = UnsafeMutableRawPointer(base + count).assumingMemoryBound(to: Int32.self)
+      for i in 0..<count { entries[reversed ? count &- 1 &- i : i] = bias.table.row(i)[bias.head] }
+      for token in 0..<tokens {
+        let place = bias.places.map { Int($0[token]) } ?? token
+        numbers[token] = Int32(truncatingIfNeeded: place / grid &* (2 &* grid &- 1) &+ place % grid)
       }
     }
-  }
 
-  /// Adds the gradients of scores, of which keys are the rows, to those of the entries.
-  ///
-  /// - Parameter factor: what the gradients are multiplied by.
-  @inline(__always)
-  func addGradient(
-    of gradients: Matrix, keys: Range<Int>, queries: Range<Int>, factor: Float,
-    to entries: UnsafeMutablePointer<Float>
-  ) {
-    for token in keys {
-      let row = gradients.row(token &- keys.lowerBound)
-      let start = entries + start(token)
-      forEachRun(queries) { column, number, count in
-        if count == 1 {
-          start[number] += factor * row[column]
-        } else {
-          forEachVector(count) { i, n in
-            store(splat(factor) * load(row + column + i, n), start + number + i, n, adding: true)
+    /// (g-1)·2g - the number of a token's place: where the entries of its row begin.
+    @inline(__always)
+    private func start(_ token: Int) -> Int { (grid &- 1) &* 2 &* grid &- Int(numbers[token]) }
+
+    /// Calls `body` for runs of places in a row of the grid: the first column, its number, and how many there are.
+    @inline(__always)
+    private func forEachRun(_ tokens: Range<Int>, _ body: (_ column: Int, _ number: Int, _ count: Int) -> Void) {
+      var token = tokens.lowerBound
+      while token < tokens.upperBound {
+        let count = min(grid &- token % grid, tokens.upperBound &- token)
+        body(token &- tokens.lowerBound, Int(numbers[token]), count)
+        token &+= count
+      }
+    }
+
+    /// Adds the bias to rows of scores.
+    ///
+    /// - Parameter scores: `rows.count` rows, one column for each of `columns`.
+    @inline(__always)
+    func add(to scores: Matrix, rows: Range<Int>, columns: Range<Int>) {
+      let numbers = numbers + columns.lowerBound
+      for token in rows {
+        let row = scores.row(token &- rows.lowerBound)
+        let start = entries + start(token)
+        if hasRuns {
+          forEachRun(columns) { column, number, count in
+            forEachVector(count) { i, n in store(load(start + number + i, n), row + column + i, n, adding: true) }
           }
+        } else {
+          // Places that were chosen at random have no runs worth looking for.
+          for i in 0..<columns.count { row[i] += start[Int(numbers[i])] }
         }
       }
     }
+
+    /// Adds the gradients of scores, of which keys are the rows, to those of the entries.
+    ///
+    /// - Parameter factor: what the gradients are multiplied by.
+    @inline(__always)
+    func addGradient(
+      of gradients: Matrix, keys: Range<Int>, queries: Range<Int>, factor: Float,
+      to entries: UnsafeMutablePointer<Float>
+    ) {
+      let numbers = numbers + queries.lowerBound
+      for token in keys {
+        let row = gradients.row(token &- keys.lowerBound)
+        let start = entries + start(token)
+        if hasRuns {
+          forEachRun(queries) { column, number, count in
+            forEachVector(count) { i, n in
+              store(splat(factor) * load(row + column + i, n), start + number + i, n, adding: true)
+            }
+          }
+        } else {
+          for i in 0..<queries.count { start[Int(numbers[i])] += factor * row[i] }
+        }
+      }
+    }
+  }
+
+  /// The tables for rows of keys, or reversed for rows of queries.
+  @inline(__always)
+  func tables(tokens: Int, reversed: Bool, at base: UnsafeMutablePointer<Float>) -> Tables {
+    Tables(self, tokens: tokens, reversed: reversed, at: base)
   }
 }
 

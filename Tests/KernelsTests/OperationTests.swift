@@ -89,6 +89,12 @@ struct OperationTests {
     #expect(difference.relative < 1e-6, "\(difference)")
   }
 
+  @Test("Attention's scratch memory for many tokens is enough for fewer", arguments: [(0, 0), (1, 17), (40, 17)])
+  func scratch(queriesMissing: Int, grid: Int) {
+    let sizes = (41...700).map { AttentionHead.scratch(queries: $0 - queriesMissing, keys: $0, grid: grid) }
+    for (fewer, more) in zip(sizes, sizes.dropFirst()) { #expect(fewer <= more) }
+  }
+
   @Test("A modulated layer norm computes those gradients alone that are wanted")
   func wantedGradients() {
     let sizes = Sizes(samples: 2, length: 3, columns: 17)
