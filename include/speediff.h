@@ -572,7 +572,7 @@ speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int6
 typedef struct speediff_training_batch {
   const float *x;       /* images, n of them */
   const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL for a network without labels */
-  int64_t n;            /* the samples */
+  int64_t n;            /* the samples, at least 1; also 0 with `total` */
   const int64_t *t;     /* time steps in [0, T); if they are given no label is dropped */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
@@ -593,6 +593,9 @@ typedef struct speediff_training_batch {
  * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
 speediff_status speediff_trainer_backward(speediff_trainer *trainer, const speediff_training_batch *batch,
                                           double *loss);
+
+/* Gives up a step that was begun: the next backward is its first micro-batch. */
+speediff_status speediff_trainer_discard(speediff_trainer *trainer);
 
 /* Clips the gradient, updates the parameters and their average, and ends the step. *norm, which may be NULL, becomes the
  * gradient's global norm before clipping. */

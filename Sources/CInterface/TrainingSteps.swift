@@ -26,6 +26,12 @@ extension Trainer.Batch {
   }
 }
 
+/// Gives up a step.
+@_cdecl("speediff_trainer_discard") @implementation
+public func speediff_trainer_discard(_ trainer: OpaquePointer!) -> speediff_status {
+  reportingStatus { try TrainerHandle.value(trainer, "trainer").discard() }
+}
+
 /// Updates the parameters.
 @_cdecl("speediff_trainer_apply") @implementation
 public func speediff_trainer_apply(

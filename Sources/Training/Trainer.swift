@@ -44,8 +44,8 @@ public final class Trainer: @unchecked Sendable {
   var training: TrainingProgram?
   private var inference: (program: InferenceProgram, usesAverage: Bool)?
   private var workspace: FloatMemory?
-  /// The samples of the last backward; 0 if its losses are gone.
-  var lastCount = 0
+  /// The samples of the last backward; nil if there was none, or its losses are gone.
+  var lastCount: Int?
   private let isBusy = Atomic<Bool>(false)
   private let process = getpid()
 
@@ -206,7 +206,7 @@ public final class Trainer: @unchecked Sendable {
   private func reserve(_ count: Int) throws -> UnsafeMutablePointer<Float> {
     if let workspace, workspace.count >= count { return workspace.base }
     // What others have laid out there is gone with it.
-    (training, inference, workspace, lastCount) = (nil, nil, nil, 0)
+    (training, inference, workspace, lastCount) = (nil, nil, nil, nil)
     try FloatMemory.check(count: count + memory.total, for: "parameters and activations for a batch")
     let floats = try FloatMemory(count: count, for: "activations")
     workspace = floats

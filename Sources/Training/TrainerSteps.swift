@@ -66,6 +66,7 @@ extension Trainer {
         got: "another call")
     }
     let slice = try check(given)
+    guard given.count > 0 else { return addNothing() }
     let training = try trainingProgram(for: given.count)
     let batch = training.batch
     try draw(given, slice, training)
@@ -93,6 +94,20 @@ extension Trainer {
     return objective
   }
 
+  /// A part of the global batch without a sample: its gradient is 0, and counts as a micro-batch's.
+  private func addNothing() -> Double {
+    if !accumulation.hasBegun { memory.gradients.base.update(repeating: 0, count: memory.gradients.count) }
+    accumulation.hasBegun = true
+    microBatches += 1
+    (microBatchSize, lastCount) = (0, 0)
+    return 0
+  }
+
+  /// Gives up a step that was begun: the next `backward` is its first micro-batch.
+  public func discard() throws {
+    try exclusively { dropGradients() }
+  }
+
   /// Forgets the micro-batches of this step.
   private func dropGradients() {
     accumulation.hasBegun = false
@@ -101,8 +116,9 @@ extension Trainer {
 
   /// Checks a batch before anything changes.
   private func check(_ batch: Batch) throws -> BatchSlice {
-    guard batch.count >= 1, batch.count <= 1 << 20 else {
-      throw ArgumentError("n", "must be in [1, \(1 << 20)]", got: batch.count)
+    let least = batch.place == nil ? 1 : 0
+    guard batch.count >= least, batch.count <= 1 << 20 else {
+      throw ArgumentError("n", "must be in [\(least), \(1 << 20)]", got: batch.count)
     }
     let slice = try slice(of: batch)
     guard Noise.canFill(entries: slice.total, elements: loss.elements) else {
@@ -258,12 +274,12 @@ extension Trainer {
     _ body: (_ timesteps: UnsafeBufferPointer<Int64>, _ losses: UnsafeBufferPointer<Float>) throws -> Result
   ) throws -> Result {
     try exclusively {
-      guard let batch = training?.batch, lastCount > 0 else {
+      guard let lastCount else {
         throw ArgumentError("losses", "must be asked for after a backward", got: "none yet")
       }
       return try body(
-        UnsafeBufferPointer(start: batch.timesteps, count: lastCount),
-        UnsafeBufferPointer(start: batch.losses, count: lastCount))
+        UnsafeBufferPointer(start: training?.batch.timesteps, count: lastCount),
+        UnsafeBufferPointer(start: training?.batch.losses, count: lastCount))
     }
   }
 }

@@ -207,6 +207,25 @@ static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
   speediff_sampler_destroy(same);
 }
 
+/* A part without samples has a gradient of 0; and a step that is given up. */
+static void empty_part(speediff_trainer *trainer) {
+  double loss = -1;
+  double norm = -1;
+  int64_t count = -1;
+  float none = 0;
+  speediff_training_batch batch = whole();
+  CHECK_ERROR(speediff_trainer_set_global_step(trainer, 3), SPEEDIFF_ERROR_INVALID_ARGUMENT, "between steps");
+  CHECK(speediff_trainer_discard(trainer) == SPEEDIFF_OK && speediff_trainer_discard(trainer) == SPEEDIFF_OK);
+  batch.n = 0;
+  batch.offset = batch.total = 5;
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && loss == 0);
+  CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == 0);
+  CHECK(speediff_trainer_last_losses(trainer, &count, &none, 0) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_apply(trainer, &norm) == SPEEDIFF_OK && norm == 0);
+  batch = whole();
+  CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK);
+}
+
 /* Batches that are refused, and parts of a batch that together are the whole one. */
 static void batches(speediff_trainer *trainer) {
   double loss = -1;
@@ -250,6 +269,7 @@ static void batches(speediff_trainer *trainer) {
   batch = whole();
   CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK);
   CHECK(fabs(parts[0] + parts[1] - loss) <= 1e-5 * loss);
+  empty_part(trainer);
   CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
   CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_global_step(trainer, -1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "global_step");

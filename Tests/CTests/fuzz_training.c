@@ -161,10 +161,29 @@ void create_trainer(void) {
   created(TRAINER, status, (void **)out, info);
 }
 
-static void backward(const object *trainer) {
+/* A part of a global batch without samples. */
+static void backward_of_nothing(const object *trainer) {
   begin("speediff_trainer_backward");
+  float x = 0;
+  const int64_t y = -1;
+  double *loss = output(sizeof *loss);
+  const int64_t total = one_in(8) ? any_integer() : below(8);
+  const int64_t offset = one_in(8) ? any_integer() : below(8);
+  const speediff_training_batch batch = {&x, labels_of(trainer) > 0 ? &y : NULL, 0, NULL, NULL, NULL, offset, total};
+  arguments("%s, nothing, %" PRId64 ", %" PRId64, made(trainer), offset, total);
+  if (total < 1 || total > INT64_C(1) << 31 || offset < 0 || offset > total) expect_failure();
+  if (end(speediff_trainer_backward(required(trainer), &batch, loss))) CHECK(*loss == 0, "a loss of %g", *loss);
+  finish();
+}
+
+static void backward(const object *trainer) {
   bool is_bad = false;
   const int64_t n = any_batch(&is_bad);
+  if (n == 0) {
+    backward_of_nothing(trainer);
+    return;
+  }
+  begin("speediff_trainer_backward");
   const int64_t count = room(n) * elements(trainer);
   float *x = any_floats(count, &is_bad);
   int64_t *y = any_labels(trainer, room(n), &is_bad);
@@ -200,6 +219,13 @@ static void backward(const object *trainer) {
   if (is_bad) expect_failure();
   if (end(speediff_trainer_backward(required(trainer), &batch, loss)))
     CHECK(isfinite(*loss), "a loss of %g", *loss);
+  finish();
+}
+
+static void discard(const object *trainer) {
+  begin("speediff_trainer_discard");
+  arguments("%s", made(trainer));
+  end(speediff_trainer_discard(required(trainer)));
   finish();
 }
 
@@ -388,8 +414,8 @@ void use_trainer(void) {
     case 3: generate(trainer); break;
     case 4: last_losses(trainer); break;
     case 5: one_in(2) ? set_learning_rate(trainer) : set_global_step(trainer); break;
-    case 6:
-    case 7:
+    case 6: one_in(3) ? discard(trainer) : apply(trainer); break;
+    case 7: one_in(3) ? backward_of_nothing(trainer) : apply(trainer); break;
     case 8: apply(trainer); break;
     default: backward(trainer); break;
   }

@@ -7,7 +7,7 @@ sampler = speediff.TimestepSampler.speed(schedule, seed=0)
 t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
 """
 
-from . import processes, sampling, weighting
+from . import distributed, processes, sampling, weighting
 from ._library import library_path
 from ._method_list import MethodInfo, methods
 from .errors import (
@@ -16,6 +16,7 @@ from .errors import (
     SpeeDiffClosedError,
     SpeeDiffError,
     SpeeDiffFileError,
+    SpeeDiffGroupError,
     SpeeDiffInternalError,
     SpeeDiffLibraryError,
     SpeeDiffMemoryError,
@@ -44,6 +45,7 @@ __all__ = [
     "SpeeDiffClosedError",
     "SpeeDiffError",
     "SpeeDiffFileError",
+    "SpeeDiffGroupError",
     "SpeeDiffInternalError",
     "SpeeDiffLibraryError",
     "SpeeDiffMemoryError",
@@ -53,6 +55,7 @@ __all__ = [
     "TimestepSampler",
     "Trainer",
     "__version__",
+    "distributed",
     "library_path",
     "methods",
     "processes",

@@ -39,12 +39,12 @@ class Batches:
         self._flip = flip
         self._orders: dict[int, Indices] = {}
 
-    def batch(self, step: int) -> tuple[Floats, Labels | None]:
-        """The global batch of a step, counted from 0."""
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[Floats, Labels | None]:
+        """The global batch of a step, counted from 0, or a part of it."""
         flipped = None
         if self._flip:
-            flipped = random_bits(self._seed, step, FLIP, self._batch_size) >> 63 == 1
-        return self._data.batch(self.indices(step), flipped)
+            flipped = (random_bits(self._seed, step, FLIP, self._batch_size) >> 63 == 1)[part]
+        return self._data.batch(self.indices(step)[part], flipped)
 
     def indices(self, step: int) -> Indices:
         """Which entries of the data are the batch of a step, shape (batch_size,)."""

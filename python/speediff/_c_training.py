@@ -95,6 +95,7 @@ class TrainingBatch(ctypes.Structure):
 speediff_trainer_backward = fallible(
     "speediff_trainer_backward", trainer_p, POINTER(TrainingBatch), POINTER(c_double)
 )
+speediff_trainer_discard = fallible("speediff_trainer_discard", trainer_p)
 speediff_trainer_apply = fallible("speediff_trainer_apply", trainer_p, POINTER(c_double))
 speediff_trainer_last_count = fallible("speediff_trainer_last_count", trainer_p, POINTER(c_int64))
 speediff_trainer_last_losses = fallible(

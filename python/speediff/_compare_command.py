@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import (
     _arguments,
     _compare_report,
+    _launchers,
     _progress,
     _samples,
     _schedule_flags,
@@ -73,6 +74,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Trains with one method after another, then reports."""
+    _launchers.check_alone("speediff compare")
     _progress.check()
     _samples.check(options)
     _compare_report.check()

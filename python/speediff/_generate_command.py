@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _pictures, _progress, _run, _subcommand
+from . import _arguments, _launchers, _pictures, _progress, _run, _subcommand
 from ._samples import MAX_ROWS, label_name
 from .errors import SpeeDiffValueError, unknown_name
 
@@ -72,6 +72,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Generates, and writes what was generated."""
+    _launchers.check_alone("speediff generate")
     _progress.check()
     _arguments.integer("--n", options.n, least=1)
     _arguments.choice("--method", options.method, METHODS)

@@ -87,6 +87,10 @@ class NativeTrainer(Handle):
         """Sets the updates so far."""
         c.speediff_trainer_set_global_step(self.pointer, step)
 
+    def discard(self) -> None:
+        """Gives up a step that was begun."""
+        c.speediff_trainer_discard(self.pointer)
+
     def apply(self) -> float:
         """The update; the gradient's norm."""
         norm = ctypes.c_double()

@@ -12,15 +12,23 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+_shown = True
+
 LOG_SECONDS = 15.0
 """How often a bar is written where nobody watches it move."""
+
+
+def hide() -> None:
+    """Shows no more bars in this process: another one does."""
+    global _shown
+    _shown = False
 
 
 def bar(items: Sequence[Item] | None = None, label: str = "", **options: Any) -> Any:
     """A bar of tqdm, which counts and estimates the time left."""
     tqdm = _extras.load("tqdm", "a progress bar").tqdm
     interval = 0.1 if sys.stderr.isatty() else LOG_SECONDS
-    return tqdm(items, desc=label, mininterval=interval, dynamic_ncols=True, **options)
+    return tqdm(items, desc=label, mininterval=interval, dynamic_ncols=True, disable=not _shown, **options)
 
 
 def check() -> None:

@@ -13,7 +13,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _datasets, _training_settings
+from . import __version__, _datasets, _schedule_flags, _shared_step, _training_settings, distributed
 from ._batches import Batches
 from ._replacement import replace_text
 from ._step_log import StepLog
@@ -48,6 +48,8 @@ class Run:
         """The step of the checkpoint on the disk; None where there is none."""
         self.seconds = 0.0
         """How long the steps so far took together."""
+        self.is_stopping = False
+        """Whether a process of the run wanted its last step to be the last one."""
         self._batches = Batches(data, settings["batch_size"], seed=settings["seed"], flip=settings["flip"])
 
     @property
@@ -56,25 +58,41 @@ class Run:
         return self.trainer.global_step
 
     @property
+    def group(self) -> distributed.Group:
+        """The processes that share the run. Each of them makes one, and rank 0 alone writes."""
+        return self.trainer.group
+
+    @property
     def checkpoint(self) -> Path:
         """The file from which the run can go on."""
         return self.folder / CHECKPOINT
 
-    def advance(self) -> float:
-        """Does one optimizer step, and gives its loss."""
-        begun = time.perf_counter()
-        x, y = self._batches.batch(self.step)
-        loss = self.trainer.step(x, y)
+    def advance(self, stop: Callable[[], bool] = lambda: False) -> float:
+        """Does one optimizer step, and gives its loss.
+
+        Args:
+            stop: Whether this process wants it to be the last one; for `is_stopping`.
+        """
+        begun, total = time.perf_counter(), self.settings["batch_size"]
+        x, y = self._batches.batch(self.step, self.group.part(total))
+        if self.group.world_size == 1:
+            loss, self.is_stopping = self.trainer.step(x, y), stop()
+        else:
+            loss, self.is_stopping = _shared_step.step(self.trainer, x, y, total=total, stop=stop)
         self.seconds += time.perf_counter() - begun
         self.losses.append(self.step, loss, round(self.seconds, 3))
         return loss
 
     def save(self) -> None:
         """Writes the logs, then the checkpoint."""
-        for log in self.logs:
-            log.write()
+        self.group.together("logs", self._write_logs)
         self.trainer.save(self.checkpoint)
         self.saved_step = self.step
+
+    def _write_logs(self) -> None:
+        if self.group.rank == 0:
+            for log in self.logs:
+                log.write()
 
     def keep(self, log: StepLog) -> None:
         """Has another log written with each checkpoint; takes over what it holds up to this step."""
@@ -114,6 +132,7 @@ def open_run(
     threads: int | None,
     resume: bool,
     load: Callable[[str, Settings], Dataset] = load_data,
+    group: distributed.Group | None = None,
 ) -> Run:
     """Starts a run, or takes up the one that the folder holds.
 
@@ -124,18 +143,24 @@ def open_run(
         threads: Of the trainer; None: the processors that this process may use.
         resume: Continue the run in the folder, if there is one.
         load: What reads the data.
+        group: The processes that share the run, all of which open it within `Group.together`; None: this
+            one alone.
 
     Raises:
-        SpeeDiffError: If there is a run and it is not to be resumed, or has other settings or data.
+        SpeeDiffError: If there is a run and it is not to be resumed, or has other settings or data; if
+            processes differ.
         OSError: If a file cannot be read or written.
     """
+    group = group or distributed.one()
     settings, saved = check_run(folder, given, resume=resume)
     data = load(source, settings)
     if settings["flip"] and not data.is_images:
         raise SpeeDiffValueError(f"--flip must not be given with latents, got {source}")
+    flags = {_schedule_flags.flag(name): value for name, value in settings.items()}
+    group.agree({**flags, "data": data.fingerprint, "a run to resume": saved is not None})
     if saved is None:
-        run = Run(folder, settings, data, _training_settings.make_trainer(settings, data, threads=threads))
-        folder.mkdir(parents=True, exist_ok=True)
+        trainer = _training_settings.make_trainer(settings, data, threads=threads, group=group)
+        run = Run(folder, settings, data, trainer)
         _describe(run, source)
         return run
     if data.fingerprint != saved["data"]["fingerprint"]:
@@ -143,22 +168,31 @@ def open_run(
             f"--resume must have the data of the run: {saved['data']['source']} "
             f"({saved['data']['fingerprint']}), got {source} ({data.fingerprint})"
         )
-    run = _resume(folder, settings, data, threads)
+    run = _resume(folder, settings, data, threads, group)
     if settings != saved["settings"]:
         _describe(run, saved["data"]["source"])
     return run
 
 
-def load_trainer(checkpoint: Path, settings: Settings | None, *, threads: int | None) -> Trainer:
+def load_trainer(
+    checkpoint: Path,
+    settings: Settings | None,
+    *,
+    threads: int | None,
+    group: distributed.Group | None = None,
+) -> Trainer:
     """The trainer of a checkpoint; its settings help where its sampler cannot be made from it alone."""
     sampler = None
     if settings is not None and BY_SETTINGS in settings["method"]:
         sampler = _training_settings.make_sampler(settings, _training_settings.make_schedule(settings))
-    return Trainer.load(checkpoint, sampler=sampler, threads=threads)
+    return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
 
 
-def _resume(folder: Path, settings: Settings, data: Dataset, threads: int | None) -> Run:
-    run = Run(folder, settings, data, load_trainer(folder / CHECKPOINT, settings, threads=threads))
+def _resume(
+    folder: Path, settings: Settings, data: Dataset, threads: int | None, group: distributed.Group
+) -> Run:
+    trainer = load_trainer(folder / CHECKPOINT, settings, threads=threads, group=group)
+    run = Run(folder, settings, data, trainer)
     own = (run.trainer.seed, run.trainer.num_classes, run.trainer.in_channels, run.trainer.input_size)
     described = (settings["seed"], data.num_classes, *data.values.shape[1:3])
     if own != described:
@@ -171,6 +205,9 @@ def _resume(folder: Path, settings: Settings, data: Dataset, threads: int | None
 
 def _describe(run: Run, source: str) -> None:
     """Writes what must be the same for the run to go on, and what its pictures need."""
+    if run.group.rank > 0:
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
     data = {
         "source": source,
         "fingerprint": run.data.fingerprint,

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _arguments, _progress, _samples, _subcommand, _training_flags, _training_loop
+from . import (
+    _arguments,
+    _progress,
+    _samples,
+    _schedule_flags,
+    _subcommand,
+    _training_flags,
+    _training_loop,
+    distributed,
+)
 from ._run import open_run
+from .errors import SpeeDiffError, SpeeDiffValueError
 
 if TYPE_CHECKING:
     import argparse
 
     from ._run import Run
+    from .distributed import Group
 
 DESCRIPTION = """\
 Trains a DiT or an MDT on the CPU, and writes a folder: run.safetensors, a checkpoint with all that a
 bit-exact continuation and `speediff generate` need, whose weights are those of the official PyTorch code;
-run.json, its settings; loss.csv; and samples.png. Ctrl-C saves and stops; --resume continues.
+run.json, its settings; loss.csv; and samples.png. Ctrl-C saves and stops; --resume continues, also on
+another number of processes.
 """
 EPILOG = """\
 A resumed run has its own settings; a flag that contradicts them is an error. --steps may grow.
@@ -27,6 +41,10 @@ examples:
   speediff train fashion-mnist --out runs/fashion --steps 20000 --resume
   speediff train pictures/ --input-size 32 --flip --method 'speed(k=2)' --out runs/pictures
   speediff train latents.npz --model DiT-S/2 --learn-sigma --ema-decay 0.9999 --out runs/latents
+
+on several processes, which share each batch:
+  torchrun --nproc-per-node 2 -m speediff train fashion-mnist --out runs/fashion
+  mpirun -n 2 python -m speediff train fashion-mnist --out runs/fashion
 """
 
 
@@ -50,26 +68,56 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--sample-every", metavar="N", type=int, help="also write samples-STEP.png every N steps"
     )
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help=f"connects processes: {', '.join(distributed.ENGINES)} (default: as they were started)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Trains, then writes samples."""
-    _progress.check()
-    _samples.check(options)
-    _arguments.integer("--checkpoint-every", options.checkpoint_every, least=1)
-    if options.sample_every is not None:
-        _arguments.integer("--sample-every", options.sample_every, least=1)
-    run = open_run(
-        Path(options.out), options.data, vars(options), threads=options.threads, resume=options.resume
-    )
+    """Trains, then writes samples. What all processes have to say, rank 0 says."""
+    if options.engine is not None:
+        _arguments.choice("--engine", options.engine, distributed.ENGINES)
+    group = distributed.current(options.engine)
+    try:
+        with group:
+            _train(options, group)
+    except SpeeDiffError as error:
+        if error.on_all_ranks and group.rank > 0:
+            sys.exit(2)
+        if group.world_size > 1 and not error.on_all_ranks:
+            error.args = (f"rank {group.rank}: {error}",)
+        raise
+
+
+def refuse() -> None:
+    """Tells the other processes of a run that this one has said what is wrong with its flags, and ends."""
+
+    def fail() -> None:
+        raise SpeeDiffValueError("the flags must be those of `speediff train`, got others")
+
+    group = distributed.current()
+    if group.world_size > 1:
+        with group, contextlib.suppress(SpeeDiffError):
+            group.together("flags", fail)
+
+
+def _train(options: argparse.Namespace, group: Group) -> None:
+    if group.rank > 0:
+        _progress.hide()
+    run = group.together("the start", lambda: _open(options, group))
     with run.trainer:
 
         def after_step(run: Run) -> None:
             if options.sample_every and run.step % options.sample_every == 0:
-                _write_samples(run, options, f"samples-{run.step:07}.png")
+                name = f"samples-{run.step:07}.png"
+                group.together("samples", lambda: _write_samples(run, options, name))
 
         begun, seconds = run.step, run.seconds
         _training_loop.train(run, checkpoint_every=options.checkpoint_every, after_step=after_step)
+        if group.rank > 0:
+            return
         _report(run, run.step - begun, run.seconds - seconds)
         picture = _write_samples(run, options, "samples.png")
     for path in (run.checkpoint, run.losses.path, picture):
@@ -77,8 +125,22 @@ def run(options: argparse.Namespace) -> None:
             print(path)
 
 
+def _open(options: argparse.Namespace, group: Group) -> Run:
+    _progress.check()
+    _samples.check(options)
+    _arguments.integer("--checkpoint-every", options.checkpoint_every, least=1)
+    if options.sample_every is not None:
+        _arguments.integer("--sample-every", options.sample_every, least=1)
+    names = ("checkpoint_every", "sample_every", "samples", "sample_steps")
+    group.agree({_schedule_flags.flag(name): getattr(options, name) for name in names})
+    given, threads, resume = vars(options), options.threads, options.resume
+    return open_run(Path(options.out), options.data, given, threads=threads, resume=resume, group=group)
+
+
 def _write_samples(run: Run, options: argparse.Namespace, name: str) -> Path | None:
     """The picture that was written, if one was."""
+    if run.group.rank > 0:
+        return None
     title = f"{run.settings['method']}, {run.step} steps"
     picture = _samples.draw(run, options, title)
     if picture is None:

@@ -39,7 +39,7 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     group.add_argument("--resume", action="store_true", help="continue the run in --out, if there is one")
     group.add_argument("--seed", metavar="N", type=int, help="of all randomness (default: 0)")
     group.add_argument(
-        "--threads", metavar="N", type=int, help="default: the processors this process may use"
+        "--threads", metavar="N", type=int, help="default: a share of the processors this process may use"
     )
     group.add_argument(
         "--checkpoint-every", metavar="N", type=int, default=500, help="in steps (default: 500)"

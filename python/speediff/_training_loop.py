@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import _progress
-from ._interrupt import StopRequest
-from .errors import SpeeDiffNonFiniteError
+from ._interrupt import Stopped, StopRequest
+from .errors import SpeeDiffGroupError, SpeeDiffNonFiniteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,32 +34,38 @@ def train(
         after_step: Is called after each step, before its checkpoint.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C, after a checkpoint.
+        Stopped: On Ctrl-C, on any process of the run, after a checkpoint.
         SpeeDiffNonFiniteError: If the loss or a gradient is not finite; it names the last checkpoint.
+        SpeeDiffGroupError: If another process has ended or is silent; it names the last checkpoint, too.
     """
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
+    leads = run.group.rank == 0
     with (
-        StopRequest() as stop,
+        StopRequest(quiet=not leads) as stop,
         _progress.bar(label=label, total=steps, initial=min(run.step, steps), unit="step") as bar,
     ):
-        while run.step < steps and not stop.made:
+        while run.step < steps and not run.is_stopping:
             begun = run.seconds
             try:
-                loss.add(run.advance())
-            except SpeeDiffNonFiniteError as error:
-                raise type(error)(f"{error}; {_what_is_left(run)}; try a smaller --lr or --clip 1") from None
+                loss.add(run.advance(lambda: stop.made))
+            except (SpeeDiffNonFiniteError, SpeeDiffGroupError) as error:
+                is_number = isinstance(error, SpeeDiffNonFiniteError)
+                advice = "try a smaller --lr or --clip 1" if is_number else "--resume continues it"
+                error.args = (f"{error}; {_what_is_left(run)}; {advice}",)
+                raise
             seconds.add(run.seconds - begun)
             rate = batch / seconds.value
             bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
             bar.update()
             if after_step is not None:
                 after_step(run)
-            if run.step % checkpoint_every == 0 or run.step >= steps or stop.made:
+            if run.step % checkpoint_every == 0 or run.step >= steps or run.is_stopping:
                 run.save()
     if run.step < steps:
-        print(f"stopped at step {run.step}; --resume continues {run.checkpoint}", file=sys.stderr)
-        raise KeyboardInterrupt
+        if leads:
+            print(f"stopped at step {run.step}; --resume continues {run.checkpoint}", file=sys.stderr)
+        raise Stopped
 
 
 def _what_is_left(run: Run) -> str:

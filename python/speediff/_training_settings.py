@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._datasets import Dataset
+    from ._group import Group
     from ._recipe import Options
     from .schedules import NoiseSchedule
 
@@ -146,7 +147,9 @@ def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler
     return TimestepSampler(schedule, sampling, weighting, seed=seed, **shared)
 
 
-def make_trainer(settings: Settings, data: Dataset, *, threads: int | None) -> Trainer:
+def make_trainer(
+    settings: Settings, data: Dataset, *, threads: int | None, group: Group | None = None
+) -> Trainer:
     """A trainer for these data, with its weights as they begin."""
     channels, size = data.values.shape[1:3]
     return Trainer(
@@ -165,6 +168,7 @@ def make_trainer(settings: Settings, data: Dataset, *, threads: int | None) -> T
         warmup_steps=settings["warmup"],
         seed=settings["seed"],
         threads=threads,
+        group=group,
     )
 
 

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
-        options = _parser().parse_args(arguments)
+        options = _parse(arguments)
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # Whoever reads has gone, as `head` does.
@@ -94,6 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    try:
+        return _parser().parse_args(arguments)
+    except SystemExit as error:
+        if error.code and arguments[:1] == ["train"]:
+            _train_command.refuse()
+        raise
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:

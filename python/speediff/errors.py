@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 class SpeeDiffError(Exception):
     """Any error of this package."""
 
+    on_all_ranks = False
+    """Whether every process of a `speediff.distributed.Group` has raised it, and none waits for another."""
+
 
 class SpeeDiffValueError(SpeeDiffError, ValueError):
     """A value is outside its range, or does not fit another one."""
@@ -43,6 +46,10 @@ class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
 
 class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
     """Another thread is using the trainer, or another process made it."""
+
+
+class SpeeDiffGroupError(SpeeDiffError, RuntimeError):
+    """Another process of a `speediff.distributed.Group` has ended, is silent, or does something else."""
 
 
 class SpeeDiffCancelledError(SpeeDiffError, RuntimeError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _buffers, _checkpoint, errors
+from . import _arguments, _buffers, _checkpoint, _shared_step, _trainer_group, distributed, errors
 from . import _c_training as c
 from ._native_trainer import NativeTrainer
 from ._sampler_base import SamplerBase
@@ -29,6 +29,7 @@ class Trainer(TrainerNetwork):
     run: bit by bit on one machine with the same number of threads.
     """
 
+    @_trainer_group.agreed
     def __init__(
         self,
         model: str | Network,
@@ -49,6 +50,7 @@ class Trainer(TrainerNetwork):
         warmup_steps: int = 0,
         seed: int = 0,
         threads: int | None = None,
+        group: distributed.Group | None = None,
     ) -> None:
         """Builds and initializes a network.
 
@@ -73,10 +75,12 @@ class Trainer(TrainerNetwork):
             max_grad_norm: Clip gradients to this global norm.
             warmup_steps: Updates over which the learning rate rises linearly.
             seed: Of initial parameters, noise and label dropout, in [0, 2⁶⁴).
-            threads: None: as many as this process may use.
+            threads: None: as many as this process may use, divided among those of `group` on its machine.
+            group: The processes that share each step, all of which make this trainer; None: this one alone.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffValueError: If a value is out of range, or does not fit another one; if the ranks of the
+                group differ in anything but threads.
             SpeeDiffTypeError: If a value has the wrong type.
             SpeeDiffMemoryError: If the machine does not have the memory.
         """
@@ -98,10 +102,14 @@ class Trainer(TrainerNetwork):
             _threads(threads),
         )
         native = NativeTrainer(c.speediff_trainer_create, shape, options, sampler._open_handle().pointer)
-        self._set_up(native, sampler)
+        self._set_up(native, sampler, group)
 
-    def _set_up(self, native: NativeTrainer, sampler: SamplerBase[Any]) -> None:
+    def _set_up(
+        self, native: NativeTrainer, sampler: SamplerBase[Any], group: distributed.Group | None
+    ) -> None:
         super().__init__(native)
+        self.group = group or distributed.one()
+        """The processes that share each step. `step` and `save` are done by all of them together."""
         self.sampler = sampler
         """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
         self._native_sampler = sampler._open_handle()
@@ -119,6 +127,7 @@ class Trainer(TrainerNetwork):
         """The threads of a step."""
 
     @classmethod
+    @_trainer_group.agreed
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -127,6 +136,7 @@ class Trainer(TrainerNetwork):
         threads: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        group: distributed.Group | None = None,
     ) -> Self:
         """Makes the trainer that was saved; its steps go on bit by bit with the same number of threads.
 
@@ -134,9 +144,10 @@ class Trainer(TrainerNetwork):
             path: A file that `save` wrote.
             sampler: One like that of the run, into which goes what that had learned. None: made anew,
                 which all can be but those that weigh `to_emphasis` of another sampler.
-            threads: None: as many as this process may use.
+            threads: None: as many as this process may use, divided among those of `group` on its machine.
             rank: This process among `world_size`, for a sampler that is made anew.
             world_size: The number of processes that share each global batch.
+            group: The processes that share each step, however many the file was saved by. All load it.
 
         Raises:
             SpeeDiffFileError: If the file cannot be read, is torn or damaged, or is something else.
@@ -149,7 +160,7 @@ class Trainer(TrainerNetwork):
             _check_sampler(sampler)
             checkpoint.check(sampler)
         trainer = cls.__new__(cls)
-        trainer._set_up(checkpoint.trainer(sampler, _threads(threads)), sampler)
+        trainer._set_up(checkpoint.trainer(sampler, _threads(threads)), sampler, group)
         return trainer
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -157,13 +168,15 @@ class Trainer(TrainerNetwork):
 
         Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
         "exp_avg_sq." stand before those of their average and of AdamW's moments. The file is replaced as a
-        whole: a kill or a full disk leaves the old one.
+        whole: a kill or a full disk leaves the old one. With a group all ranks make this call, and rank 0
+        writes.
 
         Raises:
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffValueError: Between the micro-batches of a step.
         """
-        _checkpoint.save(self._open_handle(), path, self.sampler)
+        native = self._open_handle()
+        _trainer_group.save(self, lambda: _checkpoint.save(native, path, self.sampler))
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -200,16 +213,21 @@ class Trainer(TrainerNetwork):
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
-                multiple of A, and each A-th part is a micro-batch.
+                multiple of A, and each A-th part is a micro-batch. With a group, x is this rank's part of
+                the global batch, which is that of rank 0, then that of rank 1, …; parts may have any
+                sizes, also 0. The sampler's own rank and world size play no part.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
-            MDT's is the sum of both passes.
+            The mean over the samples, those of all ranks, of weight·mse, plus the variational term in bits
+            per dimension; an MDT's is the sum of both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
+            SpeeDiffGroupError: If another process has ended or does not answer.
         """
+        if self.group.world_size > 1:
+            return _shared_step.step(self, x, y)[0]
         native = self._open_handle()
         self._check_images("x", x)
         accumulation = self.sampler.recipe.drawing.accumulation
@@ -257,8 +275,9 @@ class Trainer(TrainerNetwork):
                 row by row of the grid of patches; None: drawn.
             offset: Given with `total`: the samples are the entries from this one on of the step's
                 global batch, whatever the sampler's rank; so parts need not be of one size.
-            total: The entries of that global batch, at most 2³¹. Loss and gradients are then sums over
-                the samples divided by it: their sums over all parts are the global batch's means.
+            total: The entries of that global batch, at most 2³¹, of which a part may have none. Loss and
+                gradients are then sums over the samples divided by it: their sums over all parts are the
+                global batch's means.
 
         Returns:
             The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
@@ -298,6 +317,10 @@ class Trainer(TrainerNetwork):
                 _arguments.integer("total", total, least=1, end=(1 << 31) + 1),
             )
         return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
+
+    def discard(self) -> None:
+        """Gives up a step that was begun: the next `backward` is its first micro-batch."""
+        self._open_handle().discard()
 
     def apply(self) -> float:
         """The second half of a step: clips the gradient, and updates the parameters and their average.

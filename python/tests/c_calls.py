@@ -176,6 +176,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "trainer_global_step": (TRAINER, "int"),
     "trainer_set_global_step": (TRAINER, 3),
     "trainer_backward": (TRAINER, BATCH, "double"),
+    "trainer_discard": (TRAINER,),
     "trainer_apply": (TRAINER, "double"),
     "trainer_last_count": (TRAINER, "int"),
     "trainer_last_losses": (TRAINER, "ints", "floats", 2),

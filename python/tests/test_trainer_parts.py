@@ -79,6 +79,37 @@ def test_a_place_that_cannot_be(place: dict[str, int], message: str) -> None:
         assert trainer.global_step == 1
 
 
+def test_a_part_may_be_empty() -> None:
+    """Its gradient is 0, first or last, and it has no losses."""
+    x, y = images(N), labels()
+    with create() as whole, create(sampler(accumulation=2)) as parted:
+        for trainer in (whole, parted):
+            trainer.step(images(4), labels(4))  # Gradients that are there from before count for nothing.
+        loss = whole.backward(x, y)
+        for empty_first in (True, False):
+            for n in (0, N) if empty_first else (N, 0):
+                part = parted.backward(x[:n], y[:n], offset=0 if n else 3, total=N)
+                assert part == (pytest.approx(loss, rel=1e-6) if n else 0)
+                assert (len(parted.losses), len(parted.timesteps)) == (n, n)
+            np.testing.assert_allclose(parted.flat_gradients, whole.flat_gradients, atol=1e-6)
+            parted.discard()
+        with pytest.raises(SpeeDiffValueError, match=r"n must be in \[1, 1048576\], got 0"):
+            parted.backward(x[:0], y[:0])
+
+
+def test_a_step_that_is_given_up_leaves_nothing() -> None:
+    with create(sampler(accumulation=2)) as whole, create(sampler(accumulation=2)) as again:
+        again.backward(images(2), labels(2))
+        again.discard()
+        again.discard()
+        again.global_step = 0
+        for trainer in (whole, again):
+            trainer.backward(images(4), labels(4))
+            trainer.backward(images(4), labels(4))
+        assert again.flat_gradients.tobytes() == whole.flat_gradients.tobytes()
+        assert again.apply() == whole.apply()
+
+
 def test_a_step_that_is_set_is_drawn_and_counted() -> None:
     with create() as one, create() as other:
         other.load_state_dict(one.state_dict())

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+    from numpy.typing import NDArray
+
+    import speediff
 
 TINY = ("--hidden", "16", "--depth", "1", "--heads", "2", "--batch-size", "8", "--warmup", "0")
 QUICK = ("--steps", "6", "--samples", "0")
@@ -46,6 +49,15 @@ def losses(out: Path) -> list[float]:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
     return [float(row["loss"]) for row in rows]
+
+
+def determined_weights(trainer: speediff.Trainer) -> NDArray[np.float32]:
+    """All but the keys' biases: their gradient is 0, and AdamW makes whole steps of its rounding."""
+    weights = {name: value.copy() for name, value in trainer.parameters.items()}
+    for name, value in weights.items():
+        if name.endswith("attn.qkv.bias"):
+            value.reshape(3, -1)[1] = 0
+    return np.concatenate([value.reshape(-1) for value in weights.values()])
 
 
 def fails(capsys: pytest.CaptureFixture[str], message: str, *command: str) -> None:

@@ -1,0 +1,110 @@
+"""A training step of one process among several."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _buffers, errors
+from ._group import on_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._native_trainer import Floats, Integers
+    from .training import Trainer
+
+COUNT = struct.Struct("<q")
+"""A rank's number of images, in a message."""
+OUTCOME = struct.Struct("<d?")
+"""A rank's part of the loss, and whether it wants to stop."""
+
+
+def step(
+    trainer: Trainer,
+    x: Floats,
+    y: Integers | None,
+    *,
+    total: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[float, bool]:
+    """`Trainer.step` of one rank's part of the global batch.
+
+    Three exchanges: how many images each rank has, which tells the place of each; losses; gradients. What
+    goes wrong on one rank is an error on all, and nothing was applied.
+
+    Args:
+        trainer: Its group has several ranks.
+        x: This rank's images, any number of them.
+        y: Their classes.
+        total: The images of all ranks, where each has `group.part(total)` of them: one exchange less.
+        stop: Whether this rank wants this step to be the last one; asked after its backward.
+
+    Returns:
+        The loss of the global batch; and whether any rank wants to stop.
+    """
+    group = trainer.group
+    counts = _counts(trainer, x, y) if total is None else group.parts(total)
+    offset = sum(counts[: group.rank])
+
+    try:
+        messages = group._exchange("losses", lambda: _backward(trainer, x, y, offset, sum(counts), stop))
+        group._sum(trainer.flat_gradients)
+    except errors.SpeeDiffError:
+        trainer.discard()
+        raise
+    try:
+        trainer.apply()
+    except errors.SpeeDiffNonFiniteError as error:
+        raise on_all(error) from None  # The gradient is the same on all.
+    if trainer._native_sampler.history_count:
+        trainer.sampler._learn(*_seen(messages, counts))
+    parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
+    return math.fsum(parts), any(stops)
+
+
+def _counts(trainer: Trainer, x: Floats, y: Integers | None) -> list[int]:
+    """The images of each rank."""
+
+    def count() -> bytes:
+        trainer._open_handle()
+        trainer._check_images("x", x)
+        if y is not None:
+            _buffers.check_shape("y", y, np.int64, (len(x),))
+        return COUNT.pack(len(x))
+
+    counts = [COUNT.unpack(message)[0] for message in trainer.group._exchange("a step", count)]
+    if not any(counts):
+        raise on_all(errors.SpeeDiffValueError("x must have an image on one rank at least, got none on any"))
+    return counts
+
+
+def _backward(
+    trainer: Trainer, x: Floats, y: Integers | None, offset: int, total: int, stop: Callable[[], bool]
+) -> bytes:
+    """Makes this rank's part of the gradients; its outcome, and what a sampler learns from."""
+    native, learns = trainer._open_handle(), trainer._native_sampler.history_count > 0
+    parts = trainer.sampler.recipe.drawing.accumulation
+    ends = [i * len(x) // parts for i in range(parts + 1)]
+    loss, seen = 0.0, []
+    for begin, end in itertools.pairwise(ends):
+        labels = None if y is None else y[begin:end]
+        loss += trainer.backward(x[begin:end], labels, offset=offset + begin, total=total)
+        if learns:
+            seen.append(native.last_losses())
+    return OUTCOME.pack(loss, stop()) + b"".join(
+        array.tobytes() for arrays in zip(*seen, strict=True) for array in arrays
+    )
+
+
+def _seen(messages: Sequence[bytes], counts: Sequence[int]) -> tuple[Integers, Floats]:
+    """Time steps and losses of the whole batch, in the order of its entries."""
+    steps, losses = [], []
+    for message, count in zip(messages, counts, strict=True):
+        steps.append(np.frombuffer(message, np.int64, count, OUTCOME.size))
+        losses.append(np.frombuffer(message, np.float32, count, OUTCOME.size + steps[-1].nbytes))
+    return np.concatenate(steps), np.concatenate(losses)
