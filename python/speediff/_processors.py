@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ def available() -> dict[str, Any]:
         processors = sorted(os.sched_getaffinity(0))
     else:
         processors = list(range(os.cpu_count() or 1))
-    return {"machine": platform.node(), "processors": processors}
+    return {"machine": os.uname().nodename, "processors": processors}
 
 
 def share(descriptions: Sequence[dict[str, Any]], rank: int) -> int:
