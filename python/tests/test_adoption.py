@@ -53,9 +53,12 @@ def test_a_run_handed_over_and_back_is_that_of_pytorch(
     assert {float(value) for name, value in found.items() if name.startswith("step.")} == {before + 40.0}
 
 
-def test_pytorch_may_take_steps_in_between(linear: NoiseSchedule) -> None:
+@pytest.mark.parametrize("implementation", [{}, {"foreach": True}, {"fused": True}])
+def test_pytorch_may_take_steps_in_between(linear: NoiseSchedule, implementation: dict[str, bool]) -> None:
     steps = batches(0, 9)
     alone, handed = (Pipeline(network(), linear) for _ in range(2))
+    options = {"lr": RATE, "weight_decay": DECAY, "eps": EPS}
+    handed.optimizer = torch.optim.AdamW(handed.model.parameters(), **options, **implementation)
     expected = [alone.step(batch) for batch in steps]
     with adopted(handed) as adoption:
         turns = (lambda batch: by_hand(adoption, batch), handed.step, handed.step)
