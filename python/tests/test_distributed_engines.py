@@ -73,9 +73,9 @@ def test_a_programs_own_process_group_stays() -> None:
 
 
 def test_an_mpirun_of_another_mpi_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its processes would all take themselves for the only one."""
+    """Its processes would all take themselves for the only one. That of MVAPICH sets this variable."""
     mpirun()
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("MV2_COMM_WORLD_SIZE", "2")
     (process,) = start("mpi", [[WORKER, "talk"]])
     ((code,), _, err) = ended([process])
     assert code

@@ -87,6 +87,7 @@ def test_three_processes_are_one(images: str, tmp_path: Path, engine: str, flags
 
 @pytest.mark.long
 def test_torchrun_starts_the_processes(images: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     train(images, tmp_path / "one", *QUICK)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = command(images, tmp_path / "two", *QUICK)
