@@ -46,7 +46,7 @@ extern "C" {
 /* ---- Version --------------------------------------------------------------------------------------------------- */
 
 /* Changes with every incompatible change of this header. Compare it with speediff_abi_version(). */
-#define SPEEDIFF_ABI_VERSION 2
+#define SPEEDIFF_ABI_VERSION 3
 
 /* The SPEEDIFF_ABI_VERSION that the library was built with. */
 uint32_t speediff_abi_version(void);
@@ -502,6 +502,8 @@ typedef struct speediff_network_config {
   int64_t num_classes;       /* 0: a network without labels */
   double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
   int32_t learn_sigma;       /* 0 or 1: predict a variance too, in as many planes again */
+  double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in the
+                              * authors' code, 1 in that of diffusers */
   int32_t mdt_version;       /* 0: a DiT; 1 or 2: that version of MDT, for which are the rest */
   int64_t decode_layer;      /* how many of the blocks decode; version 2 wants an even number of others */
   double mask_ratio;         /* in [0, 1): the share of tokens that the encoder does not get in the second pass; version
@@ -510,7 +512,7 @@ typedef struct speediff_network_config {
 } speediff_network_config;
 
 /* DiT-XL/2 on latents of 32 x 32 x 4. */
-#define SPEEDIFF_NETWORK_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0, 0, 0.0, 0.0}
+#define SPEEDIFF_NETWORK_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0, 0, 0, 0.0, 0.0}
 
 /* Sets patch_size, hidden_size, depth, num_heads and the last four of an official network: "DiT-S/2" ... "DiT-XL/8",
  * "MDT-S/2" ... (the paper's) and "MDTv2-S/2" ... (the authors' code, which has Min-SNR-5 in its loss). */

@@ -56,7 +56,8 @@ public func speediff_trainer_config(
       input_size: Int64(shape.inputSize), patch_size: Int64(shape.patchSize), in_channels: Int64(shape.channels),
       hidden_size: Int64(shape.hiddenSize), depth: Int64(shape.depth), num_heads: Int64(shape.heads),
       mlp_ratio: shape.mlpRatio, num_classes: Int64(shape.classes), class_dropout_prob: shape.classDropout,
-      learn_sigma: shape.learnsSigma ? 1 : 0, mdt_version: 0, decode_layer: 0, mask_ratio: 0, min_snr_gamma: 0)
+      learn_sigma: shape.learnsSigma ? 1 : 0, frequency_shift: shape.frequencyShift, mdt_version: 0, decode_layer: 0,
+      mask_ratio: 0, min_snr_gamma: 0)
     config.setMasking(shape.masking)
     try unwrap(out, "out").pointee = config
   }
@@ -144,7 +145,8 @@ extension NetworkConfiguration {
       hiddenSize: try integer(config.hidden_size, "hidden_size"), depth: try integer(config.depth, "depth"),
       heads: try integer(config.num_heads, "num_heads"), mlpRatio: config.mlp_ratio,
       classes: try integer(config.num_classes, "num_classes"), classDropout: config.class_dropout_prob,
-      learnsSigma: try flag(config.learn_sigma, "learn_sigma"), masking: try MaskingConfiguration(config))
+      learnsSigma: try flag(config.learn_sigma, "learn_sigma"), frequencyShift: config.frequency_shift,
+      masking: try MaskingConfiguration(config))
   }
 }
 

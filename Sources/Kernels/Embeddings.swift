@@ -6,16 +6,18 @@
   import Darwin
 #endif
 
-/// The sinusoidal embedding of time steps: cos(t·f), then sin(t·f), for f = 10000^(-i/half), i < half = columns/2.
+/// The sinusoidal embedding of time steps: cos(t·f), then sin(t·f), for f = 10000^(-i/(half-shift)), i < half = columns/2.
 ///
-/// t may be a fraction. An odd last column is 0. Ho et al. 2020; the order of DiT's `TimestepEmbedder`.
-public func timestepEmbedding(_ t: UnsafePointer<Float>, into y: Matrix, rows: Range<Int>) {
+/// t may be a fraction. An odd last column is 0. Ho et al. 2020; the order of DiT's `TimestepEmbedder`, whose shift is 0.
+public func timestepEmbedding(
+  _ t: UnsafePointer<Float>, into y: Matrix, frequencyShift: Double = 0, rows: Range<Int>
+) {
   let half = y.columns / 2
   for r in rows {
     let row = y.row(r)
     for i in 0..<half {
       // In float, as in PyTorch, where the frequency is rounded before it is multiplied.
-      let frequency = Float(exp(-log(10000.0) * Double(i) / Double(half)))
+      let frequency = Float(exp(-log(10000.0) * Double(i) / (Double(half) - frequencyShift)))
       let angle = Double(t[r] * frequency)
       row[i] = Float(cos(angle))
       row[half + i] = Float(sin(angle))

@@ -23,6 +23,8 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public var classDropout: Double
   /// Whether the network predicts a variance beside the mean.
   public var learnsSigma: Bool
+  /// s in the frequencies 10000^(-i/(128-s)) of the time step's embedding: 0 in the authors' code, 1 in that of diffusers.
+  public var frequencyShift: Double
   /// What makes an MDT of it; nil for a DiT.
   public var masking: MaskingConfiguration?
 
@@ -30,7 +32,7 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public init(
     inputSize: Int = 32, patchSize: Int = 2, channels: Int = 4, hiddenSize: Int = 1152, depth: Int = 28,
     heads: Int = 16, mlpRatio: Double = 4, classes: Int = 1000, classDropout: Double = 0.1, learnsSigma: Bool = true,
-    masking: MaskingConfiguration? = nil
+    frequencyShift: Double = 0, masking: MaskingConfiguration? = nil
   ) {
     self.inputSize = inputSize
     self.patchSize = patchSize
@@ -42,6 +44,7 @@ public struct NetworkConfiguration: Sendable, Equatable {
     self.classes = classes
     self.classDropout = classDropout
     self.learnsSigma = learnsSigma
+    self.frequencyShift = frequencyShift
     self.masking = masking
   }
 
@@ -81,6 +84,9 @@ public struct NetworkConfiguration: Sendable, Equatable {
     try check(classes, "num_classes", in: 0...1 << 24)
     guard classDropout >= 0, classDropout <= 1 else {
       throw ArgumentError("class_dropout_prob", "must be in [0, 1]", got: classDropout)
+    }
+    guard frequencyShift >= 0, frequencyShift <= 1 else {
+      throw ArgumentError("frequency_shift", "must be in [0, 1]", got: frequencyShift)
     }
     try masking?.check(for: self)
   }

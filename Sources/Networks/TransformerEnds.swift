@@ -45,8 +45,9 @@ struct Embedders: Sendable {
 
   /// SiLU of the conditioning, one row per sample.
   func recordConditioning(_ tape: Recorder, _ inputs: NetworkInputs) -> Tensor {
-    let embedded = tape.linear(tape.timestepEmbedding(inputs.timesteps, columns: Self.frequencies), t.0)
-    var c = tape.linear(tape.silu(embedded), t.1)
+    let waves = tape.timestepEmbedding(
+      inputs.timesteps, columns: Self.frequencies, frequencyShift: configuration.frequencyShift)
+    var c = tape.linear(tape.silu(tape.linear(waves, t.0)), t.1)
     if let labels = inputs.labels, let y { c = tape.sum(c, tape.lookup(labels, y)) }
     // Each block of the PyTorch code begins its modulation with this same SiLU.
     return tape.silu(c)

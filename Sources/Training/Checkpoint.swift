@@ -51,7 +51,7 @@ public final class Checkpoint: Sendable {
       depth: try values.integer("dit.depth"), heads: try values.integer("dit.num_heads"),
       mlpRatio: try values.real("dit.mlp_ratio"), classes: try values.integer("dit.num_classes"),
       classDropout: try values.real("dit.class_dropout_prob"), learnsSigma: try values.flag("dit.learn_sigma"),
-      masking: try Self.masking(values))
+      frequencyShift: try values.real("dit.frequency_shift"), masking: try Self.masking(values))
     var options = TrainerOptions()
     options.learningRate = try values.real("trainer.learning_rate")
     (options.beta1, options.beta2) = (try values.real("trainer.beta1"), try values.real("trainer.beta2"))
@@ -171,7 +171,8 @@ public final class Checkpoint: Sendable {
       "dit.in_channels": "\(shape.channels)", "dit.hidden_size": "\(shape.hiddenSize)",
       "dit.depth": "\(shape.depth)", "dit.num_heads": "\(shape.heads)", "dit.mlp_ratio": "\(shape.mlpRatio)",
       "dit.num_classes": "\(shape.classes)", "dit.class_dropout_prob": "\(shape.classDropout)",
-      "dit.learn_sigma": "\(shape.learnsSigma)", "trainer.learning_rate": "\(options.learningRate)",
+      "dit.learn_sigma": "\(shape.learnsSigma)", "dit.frequency_shift": "\(shape.frequencyShift)",
+      "trainer.learning_rate": "\(options.learningRate)",
       "trainer.beta1": "\(options.beta1)", "trainer.beta2": "\(options.beta2)", "trainer.eps": "\(options.epsilon)",
       "trainer.weight_decay": "\(options.weightDecay)", "trainer.ema_decay": "\(options.emaDecay)",
       "trainer.ema_warmup": "\(options.emaWarmsUp)", "trainer.max_grad_norm": "\(options.maximumGradientNorm)",

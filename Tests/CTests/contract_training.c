@@ -15,6 +15,7 @@ static speediff_network_config tiny(void) {
   config.depth = 1;
   config.num_heads = 2;
   config.num_classes = classes;
+  config.frequency_shift = 0.5;
   return config;
 }
 
@@ -334,6 +335,7 @@ void training(void) {
   options.seed = UINT64_MAX;
   CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
   CHECK(speediff_trainer_config(trainer, &shape) == SPEEDIFF_OK && shape.hidden_size == 8 && shape.learn_sigma == 1);
+  CHECK(shape.frequency_shift == 0.5);
   CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_learning_rate(trainer, NAN), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learning_rate");
   CHECK(speediff_trainer_get_options(trainer, &read) == SPEEDIFF_OK && read.learning_rate == 0.01);

@@ -20,6 +20,7 @@ static speediff_network_config any_config(void) {
   config.num_classes = below(5);
   config.class_dropout_prob = one_in(2) ? 0 : unit();
   config.learn_sigma = (int32_t)below(2);
+  config.frequency_shift = (double)below(2);
   config.mdt_version = (int32_t)below(3);
   if (config.mdt_version != 0) {
     config.depth = 2 + 2 * below(2);
@@ -38,6 +39,7 @@ static speediff_network_config any_config(void) {
   if (config.mlp_ratio > 4 && config.mlp_ratio <= 64) config.mlp_ratio = 64.5;
   if (one_in(4)) config.class_dropout_prob = any_double();
   if (one_in(4)) config.learn_sigma = (int32_t)any_integer();
+  if (one_in(4)) config.frequency_shift = any_double();
   if (one_in(8)) config.mdt_version = (int32_t)any_integer();
   if (one_in(4)) config.mask_ratio = any_double();
   if (one_in(4)) config.min_snr_gamma = any_double();
@@ -143,8 +145,9 @@ void create_trainer(void) {
   speediff_trainer **out = output(sizeof *out);
   arguments("%s, {%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, made(sampler), config.input_size,
             config.patch_size, config.in_channels, config.hidden_size);
-  arguments(", %" PRId64 ", %" PRId64 ", %g, %" PRId64 ", %g, %d}", config.depth, config.num_heads, config.mlp_ratio,
-            config.num_classes, config.class_dropout_prob, config.learn_sigma);
+  arguments(", %" PRId64 ", %" PRId64 ", %g, %" PRId64 ", %g, %d, %g}", config.depth, config.num_heads,
+            config.mlp_ratio, config.num_classes, config.class_dropout_prob, config.learn_sigma,
+            config.frequency_shift);
   arguments(", {%g, %g, %g, %g, %g, %g, %d, %g, %" PRId64 ", %" PRIu64 ", %d}", options.learning_rate, options.beta1,
             options.beta2, options.epsilon, options.weight_decay, options.ema_decay, options.ema_warmup,
             options.max_grad_norm, options.warmup_steps, options.seed, options.threads);

@@ -83,6 +83,15 @@ extension OperationCase {
         backward: { _ in },
         twin: { x, s in Twin.timestepEmbedding(x[0].values, columns: s.columns) }),
       OperationCase(
+        name: "time-step embedding of diffusers", inputs: { [[1, $0.rows]] }, fixed: [0],
+        output: { [$0.rows, $0.columns] }, sizes: [15, 17, 48].map { Sizes(columns: $0) }, bound: 999,
+        tolerance: 999 * 0x1p-24,
+        forward: { b in
+          for rows in b.rowParts { timestepEmbedding(b.x[0].base, into: b.y, frequencyShift: 1, rows: rows) }
+        },
+        backward: { _ in },
+        twin: { x, s in Twin.timestepEmbedding(x[0].values, columns: s.columns, frequencyShift: 1) }),
+      OperationCase(
         name: "lookup", inputs: { [[4, $0.columns]] }, output: { [$0.rows, $0.columns] },
         forward: { b in
           labels(b.sizes.rows).map { Int32($0) }.withUnsafeBufferPointer { labels in

@@ -132,6 +132,8 @@ struct DiTTests {
       Refusal("num_classes must be in [0, 16777216], got -1") { $0.classes = -1 },
       Refusal("class_dropout_prob must be in [0, 1], got nan") { $0.classDropout = .nan },
       Refusal("class_dropout_prob must be in [0, 1], got 1.5") { $0.classDropout = 1.5 },
+      Refusal("frequency_shift must be in [0, 1], got nan") { $0.frequencyShift = .nan },
+      Refusal("frequency_shift must be in [0, 1], got 1.5") { $0.frequencyShift = 1.5 },
     ])
   func refused(_ refusal: Refusal) {
     var configuration = Self.small

@@ -74,12 +74,12 @@ public enum Twin {
     return y
   }
 
-  /// cos(t·f), then sin(t·f), for f = 10000^(-i/half). An odd last column is 0.
-  public static func timestepEmbedding(_ t: [Double], columns: Int) -> Table {
+  /// cos(t·f), then sin(t·f), for f = 10000^(-i/(half-shift)). An odd last column is 0.
+  public static func timestepEmbedding(_ t: [Double], columns: Int, frequencyShift: Double = 0) -> Table {
     let half = columns / 2
     return Table(t.count, columns) { r, c in
       guard c < 2 * half else { return 0 }
-      let angle = t[r] * pow(10000, -Double(c % half) / Double(half))
+      let angle = t[r] * pow(10000, -Double(c % half) / (Double(half) - frequencyShift))
       return c < half ? cos(angle) : sin(angle)
     }
   }

@@ -74,6 +74,17 @@ class Case:
         return {name: getattr(self, name) for name in names}
 
 
+def network(case: Case) -> Any:
+    """Its `speediff.DiT` or `speediff.MDT`."""
+    import speediff
+
+    shape = case.hidden_size, case.depth, case.num_heads, case.patch_size
+    if not case.decode_layer:
+        return speediff.DiT(*shape)
+    masking = {"decode_layer": case.decode_layer, "mask_ratio": case.mask_ratio}
+    return speediff.MDT(*shape, version=1, **masking, min_snr_gamma=None)
+
+
 CASES = {
     case.name: case
     for case in (

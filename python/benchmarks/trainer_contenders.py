@@ -31,13 +31,8 @@ class SpeeDiff:
         self.import_seconds, self.import_bytes = time.perf_counter() - start, memory()["resident"]
         start = time.perf_counter()
         sampler = speediff.TimestepSampler.speed(speediff.NoiseSchedule.linear(cases.STEPS), seed=seed)
-        shape = case.hidden_size, case.depth, case.num_heads, case.patch_size
-        model: speediff.DiT | speediff.MDT = speediff.DiT(*shape)
-        if case.decode_layer:
-            masking = {"decode_layer": case.decode_layer, "mask_ratio": case.mask_ratio}
-            model = speediff.MDT(*shape, version=1, **masking, min_snr_gamma=None)
         self.trainer = speediff.Trainer(
-            model,
+            cases.network(case),
             sampler,
             learning_rate=cases.LEARNING_RATE,
             ema_decay=cases.EMA_DECAY,

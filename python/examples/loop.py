@@ -33,12 +33,13 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from speediff import SpeeDiffError
+from speediff.torch import adopt
 
 if TYPE_CHECKING:
     import argparse
     from types import TracebackType
 
-    from speediff.torch import SigmaSampler, TimestepSampler
+    from speediff.torch import Adoption, SigmaSampler, TimestepSampler
 
 WARM_UP_STEPS, FULL_LR_STEPS = 100, 300
 
@@ -46,6 +47,10 @@ MakeBatch = Callable[[int], Sequence[Tensor]]
 """The tensors of this process's part of the global batch of a step."""
 ComputeLoss = Callable[..., Tensor]
 """The mean weighted loss, of the network and the tensors of a batch, which are on its device."""
+SwiftLoss = Callable[..., float]
+"""The same of an adopted network, of which it also takes the gradient."""
+TakeStep = Callable[[Sequence[Tensor]], Tensor]
+"""One step with a batch; its loss."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Run:
         sampler: TimestepSampler | SigmaSampler,
         make_batch: MakeBatch,
         compute_loss: ComputeLoss,
+        swift_loss: SwiftLoss | None = None,
     ) -> Trained | None:
         """Train up to ``--steps``, from the checkpoint if there is one.
 
@@ -116,6 +122,8 @@ class Run:
             make_batch: Gives the tensors of this process's part of the global batch of a step.
             compute_loss: Takes the network (wrapped for several processes) and those tensors, and
                 gives the mean weighted loss.
+            swift_loss: Takes an adoption of the network instead; if it is given, SpeeDiff's CPU trainer
+                trains the network.
 
         Returns:
             In the main process what was trained; None in the others, and if asked to stop earlier.
@@ -128,7 +136,16 @@ class Run:
         args.out.mkdir(parents=True, exist_ok=True)
         state = _State(model, sampler, args)
         start = self._restore(state)
-        if not self._steps(state, start, make_batch, compute_loss):
+        if swift_loss is None:
+            finished = self._steps(state, start, make_batch, self._in_pytorch(state, compute_loss))
+        else:
+            # ==== SpeeDiff: the network, its average and its AdamW in the hands of the CPU trainer ====
+            ema = {"ema_decay": args.ema_decay, "ema_warmup": True}
+            with adopt(model, state.ema, state.optimizer, sampler, **ema) as adoption:
+                take_step = self._in_swift(state, adoption, swift_loss)
+                finished = self._steps(state, start, make_batch, take_step)
+            # ==========================================================================================
+        if not finished:
             if self.processes.is_main:
                 print(f"Stopped. The same command with --resume continues {args.out}.")
             return None
@@ -152,21 +169,37 @@ class Run:
         if self.processes.is_main:
             checkpoint.save(self._path, self.script, common.config(self.args), steps, saved)
 
-    def _steps(self, state: _State, start: int, make_batch: MakeBatch, compute_loss: ComputeLoss) -> bool:
+    def _in_pytorch(self, state: _State, compute_loss: ComputeLoss) -> TakeStep:
+        model = state.model
+        network = DistributedDataParallel(model) if self.processes.world_size > 1 else model
+
+        def take_step(batch: Sequence[Tensor]) -> Tensor:
+            loss = compute_loss(network, *batch)
+            state.optimizer.zero_grad()
+            loss.backward()
+            state.optimizer.step()
+            state.ema.update_parameters(model)
+            return loss
+
+        return take_step
+
+    def _in_swift(self, state: _State, adoption: Adoption, swift_loss: SwiftLoss) -> TakeStep:
+        def take_step(batch: Sequence[Tensor]) -> Tensor:
+            loss = swift_loss(adoption, *batch)
+            adoption.apply()
+            return torch.tensor(loss)
+
+        return take_step
+
+    def _steps(self, state: _State, start: int, make_batch: MakeBatch, take_step: TakeStep) -> bool:
         """The loop itself; False if asked to stop before the last step."""
-        args, processes, model = self.args, self.processes, state.model
-        network = DistributedDataParallel(model) if processes.world_size > 1 else model
+        args, processes = self.args, self.processes
         bar = tqdm(total=args.steps, initial=start, unit="step", disable=not processes.is_main)
         with bar:
             for step in range(start, args.steps):
                 batch = [tensor.to(self.device) for tensor in make_batch(step)]
-                loss = compute_loss(network, *batch)
                 _set_learning_rate(state.optimizer, args.lr, step)
-                state.optimizer.zero_grad()
-                loss.backward()
-                state.optimizer.step()
-                state.ema.update_parameters(model)
-
+                loss = take_step(batch)
                 mean_loss, stopping = processes.agree(loss, self._stop.made)
                 if not math.isfinite(mean_loss):
                     raise SystemExit(f"{self.script}: the loss is {mean_loss} at step {step + 1}; lower --lr")
@@ -238,7 +271,7 @@ def _average_model(model: torch.nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def update(averages: Any, weights: Any, updates: Tensor | int) -> None:
-        n = int(updates)
+        n = int(updates) + 1  # the number of this one
         torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(model, multi_avg_fn=update)

@@ -5,6 +5,7 @@
   python train_dit.py --method uniform          the baseline
   python train_dit.py --method laplace+min_snr  a sampling and a weighting
   python train_dit.py --resume                  continue after Ctrl-C or a crash
+  python train_dit.py --backend swift           the same steps on SpeeDiff's CPU trainer
   torchrun --nproc-per-node 2 train_dit.py      two processes, one global batch
   python train_dit.py --data imagenet --image-size 256 --vae sd-vae-ft-ema --patch 2 --device cuda
                                                 a folder of pictures for each class, as latents
@@ -25,6 +26,7 @@ same time steps and the same noise whatever the method.
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from loop import Run, Trained
     from torch import Tensor, nn
 
+    from speediff.torch import Adoption
+
 SCRIPT = Path(__file__).stem
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
@@ -52,6 +56,8 @@ TINY = {
 def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__)
+    backends = {"choices": ("torch", "swift"), "default": "torch"}
+    parser.add_argument("--backend", **backends, help="who trains: swift is SpeeDiff's CPU trainer")
     add = parser.add_argument_group("images").add_argument
     add("--image-size", type=common.integer(8), default=28, metavar="N", help="of a folder of pictures")
     add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL of diffusers: train on latents")
@@ -61,6 +67,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
     add("--patch", type=common.integer(1), default=4, metavar="N", help="pixels along a token's side")
     args = common.parse(parser, TINY, SCRIPT)
+    if args.backend == "swift":
+        args.device = "cpu"
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            parser.error("argument --backend: swift is for one process")
     if not common.has_pictures(args.data):
         common.check_fashion_mnist(parser, args.data)
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
@@ -99,6 +109,9 @@ def build_model(args: argparse.Namespace, shape: Sequence[int], classes: int) ->
         # the network as a whole would next to never be without its label, which is what guidance
         # needs. The training batch drops them instead, once per image.
         block.norm1.emb.class_embedder.dropout_prob = 0.0
+        if args.backend == "swift":
+            # SpeeDiff trains one embedder for all blocks, as DiT's paper has it.
+            block.norm1.emb = model.transformer_blocks[0].norm1.emb
     zeros_(model.proj_out_1.weight)
     zeros_(model.proj_out_2.weight)
     return model
@@ -126,6 +139,7 @@ def train(
     """Train; None if asked to stop, and in all processes but the main one."""
     import data
     import methods
+    import torch
 
     from speediff.torch import schedule_from
 
@@ -153,7 +167,18 @@ def train(
             sampler.update(t, losses.detach())
         return (weights * losses).mean()
 
-    return run.train(model, sampler, make_batch, compute_loss)
+    def swift_loss(adoption: Adoption, images: Tensor, labels: Tensor, noise: Tensor) -> float:
+        """The same, and its gradient, of the network that SpeeDiff has adopted."""
+        x = space.encode(images)
+        t, weights = sampler.sample(len(x))
+        loss = adoption.backward(x, labels, t=t, noise=noise, weights=weights)
+        if sampler.learns:
+            sampler.update(t, torch.from_numpy(adoption.trainer.losses))
+        return loss
+
+    return run.train(
+        model, sampler, make_batch, compute_loss, swift_loss if args.backend == "swift" else None
+    )
 
 
 def show(

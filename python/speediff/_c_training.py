@@ -24,6 +24,7 @@ class NetworkConfig(ctypes.Structure):
         ("num_classes", c_int64),
         ("class_dropout_prob", c_double),
         ("learn_sigma", c_int32),
+        ("frequency_shift", c_double),
         ("mdt_version", c_int32),
         ("decode_layer", c_int64),
         ("mask_ratio", c_double),

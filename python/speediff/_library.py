@@ -13,7 +13,7 @@ from os.path import dirname, isfile, join, realpath
 from . import _instruction_sets
 from .errors import SpeeDiffLibraryError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """The `SPEEDIFF_ABI_VERSION` of the header that `_c_api.py` transcribes."""
 
 _FILE_NAME = "libspeediff.dylib" if sys.platform == "darwin" else "libspeediff.so"

@@ -50,7 +50,11 @@ class DiT(Network):
         num_heads: Attention heads of a block.
         patch_size: Pixels, or latents, along a patch's side.
         mlp_ratio: Hidden floats of a block's MLP over `hidden_size`, in (0, 64].
+        frequency_shift: s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0
+            in the authors' code, 1 in that of diffusers.
     """
+
+    frequency_shift: float = 0.0
 
     @staticmethod
     def named(name: str) -> DiT:
@@ -63,6 +67,14 @@ class DiT(Network):
             SpeeDiffValueError: If there is no such network; the message names the nearest.
         """
         return _named(DiT, name)
+
+    def native(
+        self, input_size: int, in_channels: int, num_classes: int | None, learn_sigma: bool, dropout: float
+    ) -> c.NetworkConfig:
+        """The shape for some data, as the library takes it."""
+        config = super().native(input_size, in_channels, num_classes, learn_sigma, dropout)
+        config.frequency_shift = _arguments.real("frequency_shift", self.frequency_shift)
+        return config
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def network_of(config: c.NetworkConfig) -> DiT | MDT:
     """The shape that the library gives."""
     shape = (config.hidden_size, config.depth, config.num_heads, config.patch_size, config.mlp_ratio)
     if config.mdt_version == 0:
-        return DiT(*shape)
+        return DiT(*shape, config.frequency_shift)
     masking = (config.mdt_version, config.decode_layer, config.mask_ratio, config.min_snr_gamma or None)
     return MDT(*shape, *masking)
 

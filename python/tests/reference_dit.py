@@ -37,10 +37,10 @@ def sincos_positions(hidden_size: int, side: int) -> NDArray[np.float64]:
     return np.concatenate([part for wave in waves for part in (np.sin(wave), np.cos(wave))], axis=1)
 
 
-def timestep_frequencies(t: Tensor, dtype: torch.dtype) -> Tensor:
-    """The sinusoidal embedding of time steps, shape (n, 256): cosines first."""
+def timestep_frequencies(t: Tensor, dtype: torch.dtype, shift: float = 0.0) -> Tensor:
+    """The sinusoidal embedding of time steps, shape (n, 256): cosines first. diffusers has a shift of 1."""
     count = FREQUENCIES // 2
-    exponents = torch.arange(count, dtype=dtype, device=t.device) / count
+    exponents = torch.arange(count, dtype=dtype, device=t.device) / (count - shift)
     angles = t[:, None].to(dtype) * torch.exp(-math.log(10000) * exponents)
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
 
@@ -63,14 +63,15 @@ class PatchEmbedder(nn.Module):
 
 
 class TimestepEmbedder(nn.Module):
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, frequency_shift: float = 0.0) -> None:
         super().__init__()
+        self.frequency_shift = frequency_shift
         self.mlp = nn.Sequential(
             nn.Linear(FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
         )
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(timestep_frequencies(t, self.mlp[0].weight.dtype))
+        return self.mlp(timestep_frequencies(t, self.mlp[0].weight.dtype, self.frequency_shift))
 
 
 class LabelEmbedder(nn.Module):
@@ -147,6 +148,7 @@ class DiT(nn.Module):
         num_heads: int,
         patch_size: int,
         mlp_ratio: float = 4.0,
+        frequency_shift: float = 0.0,
         *,
         input_size: int = 32,
         in_channels: int = 4,
@@ -159,7 +161,7 @@ class DiT(nn.Module):
         self.side = input_size // patch_size
         self.out_channels = 2 * in_channels if learn_sigma else in_channels
         self.x_embedder = PatchEmbedder(in_channels, hidden_size, patch_size)
-        self.t_embedder = TimestepEmbedder(hidden_size)
+        self.t_embedder = TimestepEmbedder(hidden_size, frequency_shift)
         self.y_embedder = None
         if num_classes is not None:
             self.y_embedder = LabelEmbedder(num_classes + (class_dropout_prob > 0), hidden_size)
@@ -199,6 +201,7 @@ def twin(trainer: Any, dtype: torch.dtype = torch.float64, *, ema: bool = False,
         config.num_heads,
         config.patch_size,
         config.mlp_ratio,
+        config.frequency_shift,
         input_size=trainer.input_size,
         in_channels=trainer.in_channels,
         num_classes=trainer.num_classes,

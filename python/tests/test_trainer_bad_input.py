@@ -178,6 +178,7 @@ WRONG_MODELS: list[tuple[dict[str, Any], str]] = [
     *[({"depth": value}, "depth") for value in (0, -1, 4097)],
     *[({"patch_size": value}, "patch_size") for value in (0, -4, 3, 16)],
     *[({"mlp_ratio": value}, "mlp_ratio") for value in (0.0, -1.0, 1e-3, 65.0, NAN, INF)],
+    *[({"frequency_shift": value}, "frequency_shift") for value in (-0.5, 1.5, NAN)],
 ]
 
 

@@ -77,7 +77,13 @@ def test_a_loaded_run_goes_on_bit_by_bit(name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"num_classes": None}, {"learn_sigma": False}, {"class_dropout_prob": 0.0}]
+    "options",
+    [
+        {"num_classes": None},
+        {"learn_sigma": False},
+        {"class_dropout_prob": 0.0},
+        {"model": speediff.DiT(16, 2, 2, 4, frequency_shift=1.0)},
+    ],
 )
 def test_networks_of_all_kinds_come_back(options: dict[str, Any], path: Path) -> None:
     with create(**options) as trainer:

@@ -55,6 +55,7 @@ CASES = {
     "1 token": Case(small(48, 2, 3, 16), 3, FEW),
     "batch 1": Case(small(48, 2, 3, 4), 1, FEW),
     "no label dropout": Case(small(48, 2, 3, 4), 3, {**FEW, "class_dropout_prob": 0.0}),
+    "frequencies of diffusers": Case(small(48, 2, 3, 4, frequency_shift=1.0), 3, FEW),
     "1 block, 1 head, 5 channels": Case(small(32, 1, 1, 3), 3, {**FEW, "input_size": 15, "in_channels": 5}),
 }
 SMALL = [name for name, case in CASES.items() if isinstance(case.model, dict) and case.options]

@@ -3,13 +3,14 @@ import Kernels
 /// The sinusoidal embedding of time steps.
 struct TimestepEmbeddingOperation: Operation {
   let t: Tensor
+  let frequencyShift: Double
   let output: Tensor
 
   var inputs: [Tensor] { [t] }
 
   func forward(_ program: inout Program, _ memory: Memory) {
-    let (t, y) = (memory[t].base, memory[output])
-    program.rows(output.rows) { timestepEmbedding(t, into: y, rows: $0) }
+    let (t, y, shift) = (memory[t].base, memory[output], frequencyShift)
+    program.rows(output.rows) { timestepEmbedding(t, into: y, frequencyShift: shift, rows: $0) }
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {}
@@ -52,8 +53,9 @@ public final class Labels: @unchecked Sendable {
 
 extension Recorder {
   /// The sinusoidal embedding of one time step per sample.
-  public func timestepEmbedding(_ t: Tensor, columns: Int) -> Tensor {
-    record(TimestepEmbeddingOperation(t: t, output: output(t.rows, columns: columns, of: [t])))
+  public func timestepEmbedding(_ t: Tensor, columns: Int, frequencyShift: Double = 0) -> Tensor {
+    let output = output(t.rows, columns: columns, of: [t])
+    return record(TimestepEmbeddingOperation(t: t, frequencyShift: frequencyShift, output: output))
   }
 
   /// Labels that are written before each run.

@@ -1,0 +1,139 @@
+"""Hands a module of PyTorch to the trainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import _arguments
+from ..errors import SpeeDiffTypeError, SpeeDiffValueError
+from . import _architectures, _probe
+from ._adoption import Adoption, Shared
+from ._averages import Average
+from ._making import Options, check_fixed, fill, make, sampler_at
+from ._module_checks import check_equal, check_module, check_parameters
+from ._optimizers import MOMENTS, AdamW
+from ._places import placed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._sampler_base import SamplerBase
+    from ._architectures import Architecture
+    from ._places import Part
+    from ._shapes import Shape
+
+
+def adopt(
+    module: torch.nn.Module,
+    ema: object = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    sampler: SamplerBase[Any] | None = None,
+    *,
+    ema_decay: float = 0.9999,
+    ema_warmup: bool = False,
+    max_grad_norm: float | None = None,
+    class_dropout_prob: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Adoption:
+    """Trains a module on the CPU with `speediff.Trainer`, from where it stands, in memory that both share.
+
+    Args:
+        module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
+            of diffusers; float32, on the CPU.
+        ema: Its average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, or a list of tensors
+            in the order of `module.parameters()`. None: an average of the trainer's, which begins now.
+        optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, of one group with the module's
+            parameters. Its moments and its count of steps go on; its learning rate is read at each step.
+            None: AdamW as the authors of DiT have it; `trainer.learning_rate` is 1e-4.
+        sampler: Draws time steps and weights, `speediff.torch`'s or `speediff`'s `TimestepSampler`; its
+            `step` must be the optimizer's. None: uniform draws over the authors' linear schedule.
+        ema_decay: Of the average, in [0, 1].
+        ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+        max_grad_norm: Clip gradients to this global norm.
+        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says.
+        seed: Of noise and label dropout, in [0, 2⁶⁴).
+        threads: None: `torch.get_num_threads()`.
+
+    Raises:
+        SpeeDiffTypeError: If something is of another class or dtype.
+        SpeeDiffValueError: If the trainer cannot do what something does: hooks, frozen or tied parameters,
+            amsgrad. Nothing has changed then, whatever the error.
+        SpeeDiffMemoryError: If the machine does not have the memory for a second copy of all.
+    """
+    module = check_module("module", module)
+    architecture = _architectures.of_module(module)
+    tensors: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    tensors.update(module.named_buffers(remove_duplicate=False))
+    sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    parts = architecture.parts("module", sizes)
+    parameters = check_parameters(module, parts, architecture.fixed)
+    shape = _shape(module, architecture, sizes, class_dropout_prob)
+    average = None if ema is None else Average(ema, module, parameters, parts)
+    trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}
+    adam = None if optimizer is None else _adam(optimizer, module, trained, parameters, parts)
+    sampler = sampler_at(sampler, seed, adam)
+    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
+    trainer = make(shape, sampler, adam, options)
+    fixed = trainer._fixed_tensors()
+    views = placed("module", parts, sizes, {**trainer.parameters, **fixed})
+    constants = {name: each for name, each in tensors.items() if architecture.fixed(parts[name])}
+    check_fixed("module.", constants, views)
+    _probe.check_output(module, architecture, {name: views[name] for name in parameters}, trainer)
+    # From here on nothing can fail.
+    averages = parameters if average is None else average.tensors
+    moments = fill(trainer, trained, averages, adam, parts)
+    shared = [
+        Shared(f"module.{name}", tensor, torch.from_numpy(views[name])) for name, tensor in parameters.items()
+    ]
+    if average is not None:
+        of_averages = trainer.ema_parameters
+        shared += [
+            Shared(f"ema.{name}", averages[name], torch.from_numpy(parts[name].of(of_averages)))
+            for name in trained
+        ]
+    # A tied tensor has several names.
+    shared = list({id(each.tensor): each for each in shared}.values())
+    return Adoption(trainer, sampler, shared, average, adam, moments)
+
+
+def _shape(
+    module: torch.nn.Module,
+    architecture: Architecture,
+    sizes: Mapping[str, tuple[int, ...]],
+    class_dropout_prob: float | None,
+) -> Shape:
+    try:
+        hints = architecture.hints(module)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        if isinstance(error, SpeeDiffValueError):
+            raise
+        raise SpeeDiffTypeError(
+            f"module must be built as {architecture.origin} {architecture.class_name}, got one without "
+            f"something that this has: {error}"
+        ) from error
+    if class_dropout_prob is not None:
+        probability = _arguments.real("class_dropout_prob", class_dropout_prob)
+        hints = hints._replace(class_dropout_prob=probability)
+    return architecture.shape("module", sizes, hints)
+
+
+def _adam(
+    optimizer: object,
+    module: torch.nn.Module,
+    trained: Mapping[str, torch.Tensor],
+    parameters: Mapping[str, torch.Tensor],
+    parts: Mapping[str, Part],
+) -> AdamW:
+    own = {name: trained[name] for name, _ in module.named_parameters() if name in trained}
+    adam = AdamW(optimizer, own, [each for name, each in parameters.items() if name not in trained])
+    for which in MOMENTS:
+        found = {name: adam.moments(name).get(which) for name in own}
+        check_equal(
+            f"the optimizer's {which} of ",
+            {name: each for name, each in found.items() if each is not None},
+            parts,
+        )
+    return adam

@@ -1,0 +1,116 @@
+"""Makes trainers from the checkpoints of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import _arguments
+from ..errors import SpeeDiffFileError, SpeeDiffValueError
+from . import _architectures, _files
+from ._making import Options, check_fixed, fill, make, sampler_at
+from ._module_checks import check_equal, check_tensor
+from ._optimizers import AdamW
+from ._places import placed
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from .._sampler_base import SamplerBase
+    from ..training import Trainer
+
+
+def trainer_from(
+    path: str | os.PathLike[str],
+    sampler: SamplerBase[Any] | None = None,
+    *,
+    num_heads: int | None = None,
+    class_dropout_prob: float | None = None,
+    ema_decay: float = 0.9999,
+    ema_warmup: bool = False,
+    max_grad_norm: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Trainer:
+    """A `speediff.Trainer` with the weights of a checkpoint, and its average and AdamW if they are there.
+
+    Args:
+        path: A `.pt` file as `train.py` of facebookresearch/DiT saves it, with "model", "ema" and "opt", or a
+            state dict alone; a `.safetensors` file of a state dict; or a folder of diffusers'
+            `DiTTransformer2DModel`. Names are those of DiT, MDT or MDTv2; values float32.
+        sampler: As for `adopt`.
+        num_heads: Where a DiT is none of the official ones: its tensors do not tell it.
+        class_dropout_prob: How often `step` drops a label; 0 where the last label is a class like others.
+            None: 0.1, as the authors have it.
+        ema_decay: As for `adopt`, like what follows.
+        ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+        max_grad_norm: Clip gradients to this global norm.
+        seed: Of noise and label dropout, in [0, 2⁶⁴).
+        threads: None: `torch.get_num_threads()`.
+
+    Raises:
+        SpeeDiffFileError: If the file cannot be read, or is none of these.
+        SpeeDiffValueError: If its tensors are not those of such a network, or an argument is out of range.
+    """
+    contents = _files.read(path)
+    what, state = contents.path, contents.model
+    architecture = _architectures.of_names(state)
+    parts = architecture.parts(what, state)
+    sizes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    hints = contents.hints._replace(mdt_version=architecture.version)
+    if num_heads is not None:
+        hints = hints._replace(num_heads=_arguments.integer("num_heads", num_heads, least=1))
+    if class_dropout_prob is not None:
+        hints = hints._replace(class_dropout_prob=_arguments.real("class_dropout_prob", class_dropout_prob))
+    shape = architecture.shape(what, {**sizes, **contents.more_sizes}, hints)
+    constants = {name: tensor for name, tensor in state.items() if architecture.fixed(parts[name])}
+    trained = {name: tensor for name, tensor in state.items() if name not in constants}
+    averages = trained if contents.ema is None else _averages(what, contents.ema, trained)
+    for kind, tensors in (("", trained), ("the average of ", averages)):
+        for name, tensor in tensors.items():
+            check_tensor(f"{what}: {kind}{name}", tensor)
+        check_equal(f"{what}: {kind}", tensors, parts)
+    adam = None if contents.optimizer is None else _adam(what, contents.optimizer, state, trained)
+    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
+    trainer = make(shape, sampler_at(sampler, seed, adam), adam, options)
+    fixed = trainer._fixed_tensors()
+    # A state dict need not have what is the same in all networks of this shape; that of diffusers has not.
+    there = {name: fixed[name] for name in fixed if any(part.name == name for part in parts.values())}
+    views = placed(what, parts, sizes, {**trainer.parameters, **there})
+    check_fixed(f"{what}: ", constants, views)
+    fill(trainer, trained, averages, adam, parts)
+    return trainer
+
+
+def _averages(
+    what: str, ema: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    for name, tensor in trained.items():
+        if name not in ema or ema[name].shape != tensor.shape:
+            found = f"shape {tuple(ema[name].shape)}" if name in ema else "none"
+            raise SpeeDiffValueError(
+                f"{what} must have an average of {name} with shape {tuple(tensor.shape)}, got {found}"
+            )
+    return {name: ema[name] for name in trained}
+
+
+def _adam(
+    what: str, saved: object, state: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]
+) -> AdamW:
+    """The optimizer that was saved: it numbers parameters as the state dict has them, indices left out."""
+    parameters = {
+        name: torch.nn.Parameter(tensor, requires_grad=name in trained)
+        for name, tensor in state.items()
+        if tensor.is_floating_point()
+    }
+    own = {name: parameter for name, parameter in parameters.items() if name in trained}
+    group = _files.group(what, saved)
+    given = parameters if len(group["params"]) == len(parameters) else own
+    optimizer = torch.optim.AdamW(given.values())
+    try:
+        optimizer.load_state_dict(saved)  # type: ignore[arg-type]
+    except Exception as error:
+        raise SpeeDiffFileError(f'{what} must have the state of an AdamW as "opt", got {error}') from error
+    return AdamW(optimizer, own, [each for name, each in parameters.items() if name not in own])
