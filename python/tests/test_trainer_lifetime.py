@@ -325,6 +325,8 @@ FORKED_IN_A_STEP = """
     def work():
         while not over:
             trainer.step(x, y)
+    # In a first step Swift's runtime looks up types under locks of its own, which a fork does not wait for.
+    trainer.step(x, y)
     thread = threading.Thread(target=work)
     thread.start()
     statuses = []
