@@ -570,25 +570,26 @@ speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int6
 
 /* A micro-batch. What is NULL is drawn, or does not exist. */
 typedef struct speediff_training_batch {
-  const float *x;       /* images, n of them */
+  const float *x;       /* images, n of them; never NULL, as y of a network with labels */
   const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL for a network without labels */
   int64_t n;            /* the samples, at least 1; also 0 with `total` */
-  const int64_t *t;     /* time steps in [0, T); if they are given no label is dropped */
+  const int64_t *t;     /* time steps in [0, T); labels are dropped unless they are given */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
   const float *masked_noise; /* of an MDT's second pass */
   const int64_t *kept;  /* shape (n, kept_count): which tokens the encoder gets in it, different ones for a sample */
-  int64_t kept_count;
+  int64_t kept_count;   /* in [1, tokens] */
   int64_t offset;       /* total > 0: the samples are the entries from `offset` on of the step's global batch of */
-  int64_t total;        /* `total`, whatever the sampler's rank: for parts that are not of one size */
+  int64_t total;        /* `total`, whatever the sampler's rank: for parts that are not of one size; at most 2^32 over
+                         * a quarter of an image's floats */
 } speediff_training_batch;
 
 #define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
 
 /* Forward and backward of a micro-batch, whose gradient is added to that of the step's others. *loss becomes the mean
  * over its samples of weight * mse, plus the variational term of guided-diffusion in bits per dimension where the
- * variance is learned; an MDT's is the sum of both passes. With `total`, gradient and loss are sums over the samples divided by it, so that sums over all
- * parts of the global batch are its means.
+ * variance is learned; an MDT's is the sum of both passes. With `total`, gradient and loss are sums over the samples
+ * divided by it, so that sums over all parts of the global batch are its means.
  *
  * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
 speediff_status speediff_trainer_backward(speediff_trainer *trainer, const speediff_training_batch *batch,

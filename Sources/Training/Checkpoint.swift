@@ -51,7 +51,8 @@ public final class Checkpoint: Sendable {
       depth: try values.integer("dit.depth"), heads: try values.integer("dit.num_heads"),
       mlpRatio: try values.real("dit.mlp_ratio"), classes: try values.integer("dit.num_classes"),
       classDropout: try values.real("dit.class_dropout_prob"), learnsSigma: try values.flag("dit.learn_sigma"),
-      frequencyShift: try values.real("dit.frequency_shift"), masking: try Self.masking(values))
+      frequencyShift: values.has("dit.frequency_shift") ? try values.real("dit.frequency_shift") : 0,
+      masking: try Self.masking(values))
     var options = TrainerOptions()
     options.learningRate = try values.real("trainer.learning_rate")
     (options.beta1, options.beta2) = (try values.real("trainer.beta1"), try values.real("trainer.beta2"))

@@ -122,7 +122,9 @@ extension Trainer {
     }
     let slice = try slice(of: batch)
     guard Noise.canFill(entries: slice.total, elements: loss.elements) else {
-      throw ArgumentError("n", "must leave noise for each of the \(slice.total) entries of a step", got: batch.count)
+      throw ArgumentError(
+        batch.place == nil ? "n" : "total", "must leave noise for each of the \(slice.total) entries of a step",
+        got: batch.place?.total ?? batch.count)
     }
     let elements = batch.count * loss.elements
     try checkFinite(batch.images, elements, "x")
@@ -149,7 +151,9 @@ extension Trainer {
       return
     }
     guard TokenMasks.canFill(entries: entries, tokens: configuration.tokens) else {
-      throw ArgumentError("n", "must leave a mask for each of the \(entries) entries of a step", got: batch.count)
+      throw ArgumentError(
+        batch.place == nil ? "n" : "total", "must leave a mask for each of the \(entries) entries of a step",
+        got: batch.place?.total ?? batch.count)
     }
     if let noise = batch.maskedNoise { try checkFinite(noise, batch.count * loss.elements, "masked_noise") }
     guard let kept = batch.kept else { return }

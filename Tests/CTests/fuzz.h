@@ -171,6 +171,18 @@ void remove_files(void);
 /* What is known of a trainer of this sampler and shape. */
 object trainer_object(const object *sampler, const speediff_network_config *config);
 
+/* ---- Batches of trainers: fuzz_training.c, fuzz_generation.c ---------------------------------------------------- */
+
+/* A number of samples, sometimes an impossible one; then is_bad. */
+int64_t any_batch(bool *is_bad);
+/* What arrays of n samples have room for: n, or 1 where there are impossibly many. */
+int64_t room(int64_t n);
+/* The floats of an image. */
+int64_t elements(const object *trainer);
+/* Labels, or NULL where there are none; sometimes wrong ones. */
+int64_t *any_labels(const object *trainer, int64_t n, bool *is_bad);
+void generate(const object *trainer);
+
 /* Several threads on the same handles. */
 void run_threads(uint64_t seed, long calls);
 

@@ -67,7 +67,7 @@ static speediff_trainer_options any_training(bool *is_bad) {
   return options;
 }
 
-static int64_t elements(const object *trainer) {
+int64_t elements(const object *trainer) {
   return trainer->config.in_channels * trainer->config.input_size * trainer->config.input_size;
 }
 
@@ -77,14 +77,14 @@ static int64_t labels_of(const object *trainer) {
 }
 
 /* A number of images, of which there is room for few. */
-static int64_t any_batch(bool *is_bad) {
+int64_t any_batch(bool *is_bad) {
   int64_t n = one_in(12) ? any_integer() : 1 + below(5);
   if (n > 8 && n <= largest_batch) n = 1 + below(8);
   *is_bad = *is_bad || n < 1 || n > largest_batch;
   return n;
 }
 
-static int64_t room(int64_t n) { return n < 1 || n > 8 ? 1 : n; }
+int64_t room(int64_t n) { return n < 1 || n > 8 ? 1 : n; }
 
 static float *any_floats(int64_t count, bool *is_bad) {
   float *values = input((size_t)count * sizeof *values);
@@ -98,7 +98,7 @@ static float *any_floats(int64_t count, bool *is_bad) {
 }
 
 /* Labels, or NULL, as the network wants it. */
-static int64_t *any_labels(const object *trainer, int64_t n, bool *is_bad) {
+int64_t *any_labels(const object *trainer, int64_t n, bool *is_bad) {
   const int64_t entries = labels_of(trainer);
   if (trainer->handle != NULL && one_in(30)) {
     *is_bad = true;
@@ -357,49 +357,6 @@ static void set_learning_rate(const object *trainer) {
   arguments("%s, %.17g", made(trainer), value);
   if (!(value >= 0 && isfinite(value))) expect_failure();
   end(speediff_trainer_set_learning_rate(required(trainer), value));
-  finish();
-}
-
-/* ---- Generation ------------------------------------------------------------------------------------------------ */
-
-typedef struct watcher {
-  void *trainer;
-  int64_t stop_after;
-  int64_t last;
-} watcher;
-
-static int32_t watch(void *context, int64_t done, int64_t total) {
-  watcher *mine = context;
-  int64_t step = 0;
-  CHECK(done == mine->last + 1 && done <= total, "step %" PRId64 " of %" PRId64, done, total);
-  mine->last = done;
-  CHECK(speediff_trainer_global_step(mine->trainer, &step) == SPEEDIFF_ERROR_BUSY, "not busy while generating");
-  return done != mine->stop_after;
-}
-
-static void generate(const object *trainer) {
-  begin("speediff_trainer_generate");
-  bool is_bad = false;
-  int64_t n = one_in(10) ? 0 : any_batch(&is_bad);
-  int64_t *y = any_labels(trainer, room(n), &is_bad);
-  uint64_t *seeds = input((size_t)room(n) * sizeof *seeds);
-  for (int64_t i = 0; i < room(n); i++) seeds[i] = random_bits();
-  speediff_generation_options options = SPEEDIFF_GENERATION_OPTIONS_DEFAULT;
-  options.method = one_in(30) ? (int32_t)any_integer() : 1 + (int32_t)below(2);
-  options.steps = usually_integer(2, 5);
-  if (options.steps > 5 && options.steps <= trainer->steps) options.steps = 5;
-  options.eta = one_in(2) ? 0 : usually(0, 1);
-  options.cfg_scale = one_in(2) ? 1 : usually(0, 4);
-  options.clip = (int32_t)below(2);
-  options.ema = one_in(30) ? (int32_t)any_integer() : (int32_t)below(2);
-  watcher mine = {trainer->handle, one_in(4) ? 1 + below(4) : -1, 0};
-  float *out = n == 0 ? NULL : output((size_t)(room(n) * elements(trainer)) * sizeof *out);
-  arguments("%s, %s, seeds, %" PRId64 ", {%d, %" PRId64 ", %g, %g, %d, %d}, out", made(trainer), y ? "y" : "NULL", n,
-            options.method, options.steps, options.eta, options.cfg_scale, options.clip, options.ema);
-  if (n != 0 && is_bad) expect_failure();
-  const bool is_watched = one_in(2);
-  end(speediff_trainer_generate(required(trainer), y, seeds, n, &options, is_watched ? watch : NULL,
-                                is_watched ? &mine : NULL, out));
   finish();
 }
 

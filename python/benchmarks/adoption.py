@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rich
 import torch
 import trainer_cases as cases
+from rich.console import Console
 from trainer_report import table
 
 import speediff
@@ -104,7 +104,7 @@ def main() -> None:
             f"{added['min'] * 1e6:.0f} / {added['median'] * 1e6:.0f}",
             f"{found['share']:.3%}",
         )
-    rich.print(rows)
+    Console(width=200).print(rows)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rich
+from rich.console import Console
 import trainer_cases as cases
 from trainer_report import table
 
@@ -93,7 +93,7 @@ def report(results: dict[str, Any], processes: int) -> None:
             cells.append("{min:.0f} / {median:.0f}".format(**scaled(found, engine)))
             cells.append("{min:.2f} / {median:.2f}".format(**found["ratios"][engine]))
         rows.add_row(*cells)
-    rich.print(rows)
+    Console(width=200).print(rows)
 
 
 def scaled(found: dict[str, Any], engine: str) -> dict[str, float]:

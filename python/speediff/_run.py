@@ -226,11 +226,12 @@ def read_description(path: Path) -> dict[str, Any]:
         settings, data = description["settings"], description["data"]
         names, method = data["class_names"], settings["method"]
         if (
-            settings.keys() == _training_settings.DEFAULTS.keys()
+            # An earlier version may have had fewer.
+            settings.keys() <= _training_settings.DEFAULTS.keys()
             and {"source", "fingerprint", "kind"} <= data.keys()
             and all(isinstance(name, str) for name in (method, *(names or ())))
         ):
-            return dict(description)
+            return {**description, "settings": {**_training_settings.DEFAULTS, **settings}}
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise SpeeDiffValueError(f"{path} must be as `speediff train` wrote it")

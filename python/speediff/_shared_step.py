@@ -1,10 +1,11 @@
-"""A training step of one process among several."""
+"""A training step as a whole, of one process or among several."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from . import _buffers, errors
 from ._group import on_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ._native_trainer import Floats, Integers
     from .training import Trainer
@@ -51,20 +52,29 @@ def step(
     counts = _counts(trainer, x, y) if total is None else group.parts(total)
     offset = sum(counts[: group.rank])
 
-    try:
+    with whole(trainer):
         messages = group._exchange("losses", lambda: _backward(trainer, x, y, offset, sum(counts), stop))
         group._sum(trainer.flat_gradients)
-    except errors.SpeeDiffError:
-        trainer.discard()
-        raise
-    try:
-        trainer.apply()
-    except errors.SpeeDiffNonFiniteError as error:
-        raise on_all(error) from None  # The gradient is the same on all.
+        try:
+            trainer.apply()
+        except errors.SpeeDiffNonFiniteError as error:
+            raise on_all(error) from None  # The gradient is the same on all.
     if trainer._native_sampler.history_count:
         trainer.sampler._learn(*_seen(messages, counts))
     parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
     return math.fsum(parts), any(stops)
+
+
+@contextmanager
+def whole(trainer: Trainer) -> Iterator[None]:
+    """Gives up the step's micro-batches if they do not become a step, for an error or a Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        # Another thread may be at work, whose step is not this one's to give up.
+        with suppress(errors.SpeeDiffError):
+            trainer.discard()
+        raise
 
 
 def _counts(trainer: Trainer, x: Floats, y: Integers | None) -> list[int]:

@@ -38,7 +38,7 @@ def agreed(build: Build) -> Build:
             options["threads"] = share
         result = group.together("a trainer", lambda: build(*arguments, **options))
         # A constructor gives nothing back: it makes its first argument.
-        group.agree(facts(arguments[0] if result is None else result))
+        group._agree("a trainer", lambda: facts(arguments[0] if result is None else result))
         return result
 
     return build_together  # type: ignore[return-value]
@@ -82,7 +82,7 @@ def save(trainer: Trainer, write: Callable[[], None]) -> None:
     """Has rank 0 write, and the others wait for it, after a look at whether they are still the same."""
     group = trainer.group
     if group.world_size > 1:
-        group.agree(state(trainer))
+        group._agree("saving", lambda: state(trainer))
     group.together("saving", write if group.rank == 0 else lambda: None)
 
 

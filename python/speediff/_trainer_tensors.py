@@ -98,8 +98,8 @@ class TrainerTensors(Closable[NativeTrainer]):
         if not isinstance(state, Mapping):
             raise errors.SpeeDiffTypeError(f"state must be a dict of arrays, got a {type(state).__name__}")
         parameters, average = native.tensors(c.BUFFER_PARAMETERS), native.tensors(c.BUFFER_EMA_PARAMETERS)
-        fixed = self._fixed_tensors()
-        unknown, missing = set(state) - set(parameters) - set(fixed), set(parameters) - set(state)
+        unknown = set(state) - set(parameters) - self._fixed_names()
+        missing = set(parameters) - set(state)
         if unknown or missing:
             raise errors.SpeeDiffValueError(
                 f"state must have the parameters of this network, got unknown {sorted(map(str, unknown))}, "
@@ -109,12 +109,19 @@ class TrainerTensors(Closable[NativeTrainer]):
             value = _buffers.check_shape(f"state[{name!r}]", state[name], np.float32, target.shape)
             if not np.isfinite(value).all():
                 raise errors.SpeeDiffValueError(f"state[{name!r}] must be finite, got one that is not")
-        for name, expected in fixed.items():
-            if name in state:
-                _check_fixed(name, state[name], expected)
+        if not set(state) <= set(parameters):
+            for name, expected in self._fixed_tensors().items():
+                if name in state:
+                    _check_fixed(name, state[name], expected)
         for name, target in parameters.items():
             target[...] = state[name]
             average[name][...] = state[name]
+
+    def _fixed_names(self) -> set[str]:
+        native = self._open_handle()
+        if len(native.buffer(c.BUFFER_POS_EMBED)):
+            return {POS_EMBED}
+        return {place.name.replace(TABLE, INDEX) for place in native.places if TABLE in place.name}
 
     def _fixed_tensors(self) -> dict[str, NDArray[Any]]:
         """What the state dict has beside the parameters."""
@@ -123,7 +130,7 @@ class TrainerTensors(Closable[NativeTrainer]):
         if len(positions):
             return {POS_EMBED: positions.reshape(1, -1, self.config.hidden_size)}
         index = _relative_positions(self.input_size // self.config.patch_size)
-        return {place.name.replace(TABLE, INDEX): index for place in native.places if TABLE in place.name}
+        return dict.fromkeys(self._fixed_names(), index)
 
 
 def _check_fixed(name: str, value: object, expected: NDArray[Any]) -> None:
@@ -135,7 +142,12 @@ def _check_fixed(name: str, value: object, expected: NDArray[Any]) -> None:
 
 def _relative_positions(side: int) -> Integers:
     """The entry of the table of biases for each two tokens, int64 (side², side²)."""
-    rows, columns = np.divmod(np.arange(side * side, dtype=np.int64), side)
-    down, right = (place[:, None] - place + side - 1 for place in (rows, columns))
-    index: Integers = down * (2 * side - 1) + right
+    try:
+        rows, columns = np.divmod(np.arange(side * side, dtype=np.int64), side)
+        down, right = (place[:, None] - place + side - 1 for place in (rows, columns))
+        index: Integers = down * (2 * side - 1) + right
+    except MemoryError as error:
+        raise errors.SpeeDiffMemoryError(
+            f"relative positions must fit into memory, got those of {side * side} tokens"
+        ) from error
     return index

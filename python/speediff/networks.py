@@ -155,5 +155,5 @@ def _network_named(name: object) -> DiT | MDT:
 def _named(kind: type[_Kind], name: str) -> _Kind:
     found = _network_named(name)
     if not isinstance(found, kind):
-        raise SpeeDiffValueError(f"name must be one of {kind.__name__}, got {name!r}")
+        raise SpeeDiffValueError(f"model must be a {kind.__name__}, got {name!r}")
     return found

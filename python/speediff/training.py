@@ -175,8 +175,7 @@ class Trainer(TrainerNetwork):
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffValueError: Between the micro-batches of a step.
         """
-        native = self._open_handle()
-        _trainer_group.save(self, lambda: _checkpoint.save(native, path, self.sampler))
+        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -239,11 +238,12 @@ class Trainer(TrainerNetwork):
         if y is not None:
             _buffers.check_shape("y", y, np.int64, (len(x),))
         loss, seen = 0.0, []
-        for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
-            loss += self.backward(x[part], None if y is None else y[part]) / accumulation
-            if self._native_sampler.history_count:
-                seen.append(native.last_losses())
-        self.apply()
+        with _shared_step.whole(self):
+            for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
+                loss += self.backward(x[part], None if y is None else y[part]) / accumulation
+                if self._native_sampler.history_count:
+                    seen.append(native.last_losses())
+            self.apply()
         if seen:
             t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
             self.sampler._learn(t, losses)
@@ -275,9 +275,9 @@ class Trainer(TrainerNetwork):
                 row by row of the grid of patches; None: drawn.
             offset: Given with `total`: the samples are the entries from this one on of the step's
                 global batch, whatever the sampler's rank; so parts need not be of one size.
-            total: The entries of that global batch, at most 2³¹, of which a part may have none. Loss and
-                gradients are then sums over the samples divided by it: their sums over all parts are the
-                global batch's means.
+            total: The entries of that global batch, of which a part may have none: at most 2³¹, and 2³² over
+                a quarter of an image's floats. Loss and gradients are then sums over the samples divided
+                by it: their sums over all parts are the global batch's means.
 
         Returns:
             The mean over the samples of weight·mse, plus the variational term in bits per dimension; an

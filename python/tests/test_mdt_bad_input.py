@@ -52,9 +52,9 @@ def test_types_of_an_mdt() -> None:
 def test_the_official_names() -> None:
     assert MDT.named("MDT-S/2") == MDT(384, 12, 6, 2, version=1, decode_layer=2, min_snr_gamma=None)
     assert MDT.named("MDTv2-XL/4") == MDT(1152, 28, 16, 4)
-    with pytest.raises(SpeeDiffValueError, match="name must be one of MDT, got 'DiT-S/2'"):
+    with pytest.raises(SpeeDiffValueError, match="model must be a MDT, got 'DiT-S/2'"):
         MDT.named("DiT-S/2")
-    with pytest.raises(SpeeDiffValueError, match="name must be one of DiT, got 'MDT-S/2'"):
+    with pytest.raises(SpeeDiffValueError, match="model must be a DiT, got 'MDT-S/2'"):
         DiT.named("MDT-S/2")
     with pytest.raises(SpeeDiffValueError, match=r"did you mean MDTv2-S/2\?"):
         MDT.named("mdtv2-s2")

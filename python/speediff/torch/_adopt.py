@@ -53,7 +53,8 @@ def adopt(
         ema_decay: Of the average, in [0, 1].
         ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
-        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says.
+        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says. 0: the
+            null label, where there is one, is a class like others, and there is no guidance.
         seed: Of noise and label dropout, in [0, 2⁶⁴).
         threads: None: `torch.get_num_threads()`.
 

@@ -64,6 +64,7 @@ class Adoption:
             each.tensor.data = each.view
         self._tensors = [each.tensor for each in self._shared]
         self._addresses = [each.view.data_ptr() for each in self._shared]
+        self._counted = trainer.global_step
         # One tensor counts for all parameters.
         self._steps = torch.full((max(1, len(moments)),), float(trainer.global_step))
         self._state: Any = None
@@ -81,7 +82,8 @@ class Adoption:
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension.
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
+            MDT's is the sum of both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
@@ -146,7 +148,7 @@ class Adoption:
             for parameter in self._optimizer.trained.values():
                 state = self._state[parameter]
                 state.update({which: value.clone() for which, value in state.items()})
-        self._optimizer = None
+        self._optimizer = self._state = None
         self.trainer.close()
 
     def __enter__(self) -> Self:
@@ -163,6 +165,11 @@ class Adoption:
                 f"{name} must stay in the trainer's memory, got moved, as by `.to` or `assign=True`; "
                 "release the module and adopt it again"
             )
+        if self.trainer.global_step != self._counted:
+            raise SpeeDiffValueError(
+                f"trainer must be stepped by the adoption alone, got {self.trainer.global_step} steps where "
+                f"{self._counted} were counted; set trainer.global_step = {self._counted}"
+            )
         optimizer = self._optimizer
         if optimizer is None:
             return
@@ -177,11 +184,11 @@ class Adoption:
             self.trainer.learning_rate = rate
         if steps != self.trainer.global_step:
             # PyTorch has taken steps in between.
-            self.trainer.global_step = steps
+            self.trainer.global_step = self._counted = steps
 
     def _count(self) -> None:
         """Counts an update wherever the pipeline does."""
-        steps = self.trainer.global_step
+        steps = self._counted = self.trainer.global_step
         if self._sampler.step != steps:
             self._sampler.step = steps
         if self._average is not None and self._average.counter is not None:

@@ -119,7 +119,7 @@ def _read_folder(path: Path) -> Contents:
         )
         width = heads * int(config["attention_head_dim"])
         tokens = (size // patch) ** 2
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise SpeeDiffFileError(f"{path} must have a config.json of a DiT, got one with {error!r}") from error
     files = [path / f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
     file = next((each for each in files if each.is_file()), files[0])

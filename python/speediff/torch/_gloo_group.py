@@ -34,10 +34,11 @@ class GlooGroup(Group):
         if not 0 < seconds <= LONGEST_TIMEOUT:
             raise SpeeDiffValueError(f"timeout must be in (0, {LONGEST_TIMEOUT:g}], got {timeout!r}")
         self._began_all = not is_distributed()
+        limit = timedelta(seconds=seconds)
         with _telling():
             if self._began_all:
-                dist.init_process_group("gloo")
-            self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
+                dist.init_process_group("gloo", timeout=limit)
+            self._group: Any = dist.new_group(backend="gloo", timeout=limit)
         super().__init__(dist.get_rank(), dist.get_world_size(), "gloo")
 
     def _gather(self, message: bytes) -> list[bytes]:

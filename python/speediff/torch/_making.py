@@ -10,6 +10,7 @@ from .._sampler_base import SamplerBase
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..schedules import NoiseSchedule
 from ..training import Trainer
+from ._module_checks import check_tensor
 from ._optimizers import Coefficients
 from ._samplers import TimestepSampler
 
@@ -82,6 +83,7 @@ def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) 
 def check_fixed(what: str, tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
     """Raises unless what is not trained has the values that it always has."""
     for name, tensor in tensors.items():
+        check_tensor(f"{what}{name}", tensor)
         error = float((tensor.detach() - torch.from_numpy(views[name])).abs().max())
         if not error <= FIXED_TOLERANCE:
             raise SpeeDiffValueError(

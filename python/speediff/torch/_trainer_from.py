@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import _arguments
-from ..errors import SpeeDiffFileError, SpeeDiffValueError
+from ..errors import SpeeDiffError, SpeeDiffFileError, SpeeDiffValueError
 from . import _architectures, _files
 from ._making import Options, check_fixed, fill, make, sampler_at
 from ._module_checks import check_equal, check_tensor
@@ -28,6 +28,8 @@ def trainer_from(
     *,
     num_heads: int | None = None,
     class_dropout_prob: float | None = None,
+    decode_layer: int | None = None,
+    mask_ratio: float | None = None,
     ema_decay: float = 0.9999,
     ema_warmup: bool = False,
     max_grad_norm: float | None = None,
@@ -44,6 +46,8 @@ def trainer_from(
         num_heads: Where a DiT is none of the official ones: its tensors do not tell it.
         class_dropout_prob: How often `step` drops a label; 0 where the last label is a class like others.
             None: 0.1, as the authors have it.
+        decode_layer: How many blocks of an MDT of version 1 decode, which its tensors do not tell. None: 2.
+        mask_ratio: Of an MDT. None: 0.3.
         ema_decay: As for `adopt`, like what follows.
         ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
@@ -64,6 +68,16 @@ def trainer_from(
         hints = hints._replace(num_heads=_arguments.integer("num_heads", num_heads, least=1))
     if class_dropout_prob is not None:
         hints = hints._replace(class_dropout_prob=_arguments.real("class_dropout_prob", class_dropout_prob))
+    if decode_layer is not None:
+        if architecture.version != 1:
+            raise SpeeDiffValueError(
+                f"decode_layer must be given for an MDT of version 1 alone, got {decode_layer}"
+            )
+        hints = hints._replace(decode_layer=_arguments.integer("decode_layer", decode_layer, least=0))
+    if mask_ratio is not None:
+        if not architecture.version:
+            raise SpeeDiffValueError(f"mask_ratio must be given for an MDT alone, got {mask_ratio}")
+        hints = hints._replace(mask_ratio=_arguments.real("mask_ratio", mask_ratio))
     shape = architecture.shape(what, {**sizes, **contents.more_sizes}, hints)
     constants = {name: tensor for name, tensor in state.items() if architecture.fixed(parts[name])}
     trained = {name: tensor for name, tensor in state.items() if name not in constants}
@@ -107,10 +121,14 @@ def _adam(
     }
     own = {name: parameter for name, parameter in parameters.items() if name in trained}
     group = _files.group(what, saved)
-    given = parameters if len(group["params"]) == len(parameters) else own
-    optimizer = torch.optim.AdamW(given.values())
+    fixed: list[torch.Tensor] = [each for name, each in parameters.items() if name not in own]
     try:
+        given = parameters if len(group["params"]) == len(parameters) else own
+        optimizer = torch.optim.AdamW(given.values())
         optimizer.load_state_dict(saved)  # type: ignore[arg-type]
+        return AdamW(optimizer, own, fixed)
+    except SpeeDiffError:
+        raise
     except Exception as error:
-        raise SpeeDiffFileError(f'{what} must have the state of an AdamW as "opt", got {error}') from error
-    return AdamW(optimizer, own, [each for name, each in parameters.items() if name not in own])
+        # Whatever a file may have in place of numbers and tables.
+        raise SpeeDiffFileError(f'{what} must have the state of an AdamW as "opt", got {error!r}') from error
