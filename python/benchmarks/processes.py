@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 import trainer_cases as cases
+from rich.console import Console
 from trainer_report import table
 
 ENGINES = ("one", "gloo", "mpi")

@@ -311,6 +311,6 @@ def test_saving_on_one_rank_alone_is_told(tmp_path: Path) -> None:
 
     outcomes = outcomes_on_ranks(2, wrong)
     assert [type(outcome) for outcome in outcomes] == [speediff.SpeeDiffGroupError] * 2
-    assert "all ranks must do the same at a time, got 'agree' on rank 0; 'a step' on rank 1" in str(
+    assert "all ranks must do the same at a time, got 'saving' on rank 0; 'a step' on rank 1" in str(
         outcomes[0]
     )

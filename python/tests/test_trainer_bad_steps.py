@@ -264,3 +264,12 @@ def test_a_process_that_may_have_no_more_memory_gets_an_error_and_goes_on() -> N
     found = in_a_child(LIMITED, "1", "10", "40", "100000").split()
     assert found[:3] == ["error"] * 3
     assert found[-1] == "ok"
+
+
+def test_a_step_that_fails_in_a_later_micro_batch_begins_anew() -> None:
+    with create(sampler(accumulation=2)) as trainer, create(sampler(accumulation=2)) as undisturbed:
+        x, y = images(), labels()
+        with pytest.raises(speediff.SpeeDiffValueError, match=r"y\[1\] must be in"):
+            trainer.step(x, np.array([0, 1, 2, 99]))
+        assert trainer.step(x, y) == undisturbed.step(x, y)
+        assert trainer.global_step == 1

@@ -155,6 +155,23 @@ def test_an_mdt_is_read(version: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(trainer.forward(x.numpy(), t.numpy(), y.numpy()), expected, atol=1e-5)
 
 
+def test_what_the_tensors_of_an_mdt_do_not_tell_is_given(tmp_path: Path) -> None:
+    model, path = mdt(1, decode_layer=1), tmp_path / "mdt.safetensors"
+    save_file(model.state_dict(), path)
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    t, y = torch.tensor([3, 500]), torch.tensor([1, 10])
+    with trainer_from(path, decode_layer=1, mask_ratio=0.5) as trainer, torch.no_grad():
+        assert (trainer.config.decode_layer, trainer.config.mask_ratio) == (1, 0.5)
+        expected = model(x, t, y)
+        np.testing.assert_allclose(trainer.forward(x.numpy(), t.numpy(), y.numpy()), expected, atol=1e-5)
+    save_file(mdt(2).state_dict(), path)
+    with pytest.raises(SpeeDiffValueError, match="decode_layer must be given for an MDT of version 1 alone"):
+        trainer_from(path, decode_layer=1)
+    save_file(network().state_dict(), path)
+    with pytest.raises(SpeeDiffValueError, match="mask_ratio must be given for an MDT alone"):
+        trainer_from(path, num_heads=3, mask_ratio=0.3)
+
+
 def test_a_sampler_goes_on_at_the_step_of_the_optimizer(linear: NoiseSchedule, tmp_path: Path) -> None:
     pipeline, path = Pipeline(network(), linear), tmp_path / "run.pt"
     pipeline.step(batches(0, 1)[0])

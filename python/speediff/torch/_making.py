@@ -10,7 +10,6 @@ from .._sampler_base import SamplerBase
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..schedules import NoiseSchedule
 from ..training import Trainer
-from ._module_checks import check_tensor
 from ._optimizers import Coefficients
 from ._samplers import TimestepSampler
 
@@ -83,8 +82,10 @@ def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) 
 def check_fixed(what: str, tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
     """Raises unless what is not trained has the values that it always has."""
     for name, tensor in tensors.items():
-        check_tensor(f"{what}{name}", tensor)
-        error = float((tensor.detach() - torch.from_numpy(views[name])).abs().max())
+        view = torch.from_numpy(views[name])
+        if tensor.dtype != view.dtype or tensor.layout != torch.strided:
+            raise SpeeDiffTypeError(f"{what}{name} must be a dense {view.dtype} tensor, got {tensor.dtype}")
+        error = float((tensor.detach() - view).abs().max())
         if not error <= FIXED_TOLERANCE:
             raise SpeeDiffValueError(
                 f"{what}{name} must be as the authors have it, got another, {error:.2g} apart"
