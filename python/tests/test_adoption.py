@@ -199,6 +199,21 @@ def test_a_run_goes_on_at_the_samplers_step(linear: NoiseSchedule) -> None:
         np.testing.assert_array_equal(adoption.trainer.timesteps, sampler.sample(6, step=11)[0])
 
 
+def test_steps_of_the_trainer_alone_are_told(linear: NoiseSchedule) -> None:
+    """They would be drawn twice, and counted neither by the optimizer nor by the sampler."""
+    pipeline = Pipeline(network(), linear)
+    batch = batches(0, 1)[0]
+    with adopted(pipeline) as adoption:
+        adoption.step(batch.x, batch.y)
+        adoption.trainer.step(batch.x.numpy(), batch.y.numpy())
+        with pytest.raises(
+            speediff.SpeeDiffValueError, match="by the adoption alone, got 2 steps where 1 were counted"
+        ):
+            adoption.step(batch.x, batch.y)
+        adoption.trainer.global_step = 1
+        adoption.step(batch.x, batch.y)
+
+
 def test_micro_batches_make_one_step(linear: NoiseSchedule) -> None:
     results = []
     for accumulation in (1, 2):
