@@ -169,7 +169,8 @@ static void backward_of_nothing(const object *trainer) {
   double *loss = output(sizeof *loss);
   const int64_t total = one_in(8) ? any_integer() : below(8);
   const int64_t offset = one_in(8) ? any_integer() : below(8);
-  const speediff_training_batch batch = {&x, labels_of(trainer) > 0 ? &y : NULL, 0, NULL, NULL, NULL, offset, total};
+  const speediff_training_batch batch = {
+      .x = &x, .y = labels_of(trainer) > 0 ? &y : NULL, .offset = offset, .total = total};
   arguments("%s, nothing, %" PRId64 ", %" PRId64, made(trainer), offset, total);
   if (total < 1 || total > INT64_C(1) << 31 || offset < 0 || offset > total) expect_failure();
   if (end(speediff_trainer_backward(required(trainer), &batch, loss))) CHECK(*loss == 0, "a loss of %g", *loss);
