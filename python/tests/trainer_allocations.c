@@ -67,7 +67,19 @@ enum { SIZE = 8, CHANNELS = 2, LARGEST = 6 };
 
 /* The version of MDT or 0 for a DiT, threads, micro-batches of a step, then the batch of each step */
 int main(int count, char **arguments) {
-  speediff_network_config config = {SIZE, 2, CHANNELS, 32, 4, 2, 4.0, 5, 0.1, 1, atoi(arguments[1]), 2, 0.3, 5};
+  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
+  config.input_size = SIZE;
+  config.in_channels = CHANNELS;
+  config.hidden_size = 32;
+  config.depth = 4;
+  config.num_heads = 2;
+  config.num_classes = 5;
+  config.mdt_version = atoi(arguments[1]);
+  if (config.mdt_version != 0) {
+    config.decode_layer = 2;
+    config.mask_ratio = 0.3;
+    config.min_snr_gamma = 5;
+  }
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   options.max_grad_norm = 1;
   options.threads = atoi(arguments[2]);
