@@ -70,8 +70,7 @@ public final class Checkpoint: Sendable {
     do {
       try configuration.check()
       try options.check()
-      // With 2^31 micro-batches a step, calls are counted in 64 bits.
-      guard globalStep < 1 << 32 else { throw ArgumentError("global_step", "must be below 2^32", got: globalStep) }
+      try Trainer.checkGlobalStep(globalStep)
       let table = Self.tables.firstIndex { file.names.contains($0) }
       guard let table else { throw ArgumentError("schedule", "must be in the file", got: "none") }
       let numbers = try file.doubles(Self.tables[table])

@@ -139,14 +139,18 @@ public final class Trainer: @unchecked Sendable {
   /// - Throws: `ArgumentError` beyond 2³², or between the micro-batches of a step.
   public func setGlobalStep(_ value: UInt64) throws {
     try exclusively {
-      // With 2³¹ micro-batches a step, calls are counted in 64 bits.
-      guard value < 1 << 32 else { throw ArgumentError("global_step", "must be below 2^32", got: value) }
+      try Self.checkGlobalStep(value)
       guard microBatches == 0 else {
         throw ArgumentError(
           "global_step", "must be set between steps", got: "a call after \(microBatches) micro-batches of one")
       }
       globalStep = value
     }
+  }
+
+  static func checkGlobalStep(_ value: UInt64) throws {
+    // With 2³¹ micro-batches a step, calls are counted in 64 bits.
+    guard value < 1 << 32 else { throw ArgumentError("global_step", "must be below 2^32", got: value) }
   }
 
   /// The network alone.
