@@ -14,6 +14,7 @@ import speediff
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipelines import Pipeline
 
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
 
@@ -49,6 +50,16 @@ def one_thread_of_pytorch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pipeline(linear: speediff.NoiseSchedule) -> Pipeline:
+    """A training of PyTorch's after one step, to be adopted."""
+    import pipelines
+
+    pipeline = pipelines.Pipeline(pipelines.network(), linear)
+    pipeline.step(pipelines.batches(0, 1)[0])
+    return pipeline
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from pipelines import CLASSES, Pipeline, batches, network
+from pipelines import CLASSES, Pipeline, network
 from refused_adoptions import TYPE, VALUE, refuses
 from torch.nn.utils import parametrizations
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from speediff import NoiseSchedule
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
-
-
-@pytest.fixture
-def pipeline(linear: NoiseSchedule) -> Pipeline:
-    pipeline = Pipeline(network(), linear)
-    pipeline.step(batches(0, 1)[0])
-    return pipeline
 
 
 # ---- The module ----------------------------------------------------------------------------------

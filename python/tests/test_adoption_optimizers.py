@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
 
-@pytest.fixture
-def pipeline(linear: NoiseSchedule) -> Pipeline:
-    pipeline = Pipeline(network(), linear)
-    pipeline.step(batches(0, 1)[0])
-    return pipeline
-
-
 # ---- The optimizer -------------------------------------------------------------------------------
 
 
