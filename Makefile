@@ -5,7 +5,7 @@
 # make build      the native library alone, for this machine's instruction set
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
-# make readme     the README's tables of methods, from the methods
+# make methods    the tables of formulas in docs/methods/README.md, from the methods
 # make format     format Swift and Python
 #
 # Needs Swift 6.1 or later, Python 3.11 or later, and a C compiler. The rest is installed: Debian packages as root, Python
@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-.PHONY: demo test test-long bench build wheel test-wheel readme format check test-swift test-c test-python clean
+.PHONY: demo test test-long bench build wheel test-wheel methods format check test-swift test-c test-python clean
 
 demo: $(VENV)/.ready-for-demo build
 	scripts/demo.sh
@@ -62,8 +62,8 @@ wheel: $(VENV)/.ready-for-wheel
 test-wheel: wheel $(VENV)/.ready-for-test
 	PYTHON=$(PYTHON) scripts/test-wheel.sh
 
-readme: $(VENV)/.ready-for-demo build
-	$(BIN)/python scripts/update-readme.py
+methods: $(VENV)/.ready-for-demo build
+	$(BIN)/python scripts/update-methods-page.py
 
 format: $(VENV)/.ready-for-test
 	swift format --in-place --recursive Package.swift Sources Tests

@@ -95,26 +95,22 @@ _SHARED_PAGES = {
 """Methods that are described on another one's page."""
 
 
-def markdown(folder: str = "docs/methods") -> str:
-    """The methods as Markdown: README's tables.
-
-    Args:
-        folder: Where the pages of the methods are.
-    """
+def markdown() -> str:
+    """The methods as the Markdown tables of docs/methods/README.md, with links to the pages beside it."""
     tables = []
     for kind, value in (("sampling", "P"), ("weighting", "w")):
         rows = [f"| {kind} | {value} | source |", "|---|---|---|"]
         for method in methods():
             if method.kind == kind:
-                cells = [_title(method, folder), method.note or method.formula, method.source]
+                cells = [_title(method), method.note or method.formula, method.source]
                 rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         tables.append("\n".join(rows))
     return "\n\n".join(tables)
 
 
-def _title(method: MethodInfo, folder: str) -> str:
+def _title(method: MethodInfo) -> str:
     if not method.implemented:
         return f"`{method.name}`"
     page = _SHARED_PAGES.get(method.name, method.name)
-    link = f"[`{method.name}`]({folder}/{page}.md)"
+    link = f"[`{method.name}`]({page}.md)"
     return f"{link} ({method.signature})" if method.signature else link

@@ -23,7 +23,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.set_defaults(run=run)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print the tables of the README")
+    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
     form.add_argument("--json", action="store_true", help="print everything as JSON")
 
 

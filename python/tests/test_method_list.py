@@ -1,4 +1,4 @@
-"""The list of methods: `speediff.methods()`, `speediff methods` and the README's tables."""
+"""The list of methods: `speediff.methods()`, `speediff methods` and the tables of docs/methods."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import speediff
 from speediff.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "methods" / "README.md"
 
 SAMPLINGS = [
     "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts", "laplace",
@@ -48,10 +49,10 @@ def test_a_method_is_made_with_the_defaults_that_are_listed(method: Any) -> None
         assert re.search(rf"^ +{name}: ", method.cls.__doc__, re.MULTILINE), f"{name} is not documented"
 
 
-def test_the_tables_of_the_readme_are_up_to_date() -> None:
-    script = runpy.run_path(str(ROOT / "scripts" / "update-readme.py"))
-    text = (ROOT / "README.md").read_text()
-    assert script["updated"](text) == text, "run `make readme`"
+def test_the_tables_of_the_page_are_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "update-methods-page.py"))
+    text = PAGE.read_text()
+    assert script["updated"](text) == text, "run `make methods`"
     assert text.count(script["BEGIN"]) == text.count(script["END"]) == 1
 
 
@@ -65,7 +66,7 @@ def test_the_command_prints_every_method(capsys: pytest.CaptureFixture[str]) -> 
     assert [(m["kind"], m["name"]) for m in listed] == [(m.kind, m.name) for m in speediff.methods()]
     assert listed[1]["defaults"] == {"k": 5.0, "tau": None, "r": 143.5}
     assert main(["methods", "--markdown"]) == 0
-    assert capsys.readouterr().out.strip() in (ROOT / "README.md").read_text()
+    assert capsys.readouterr().out.strip() in PAGE.read_text()
 
 
 @pytest.mark.parametrize("columns", [80, 130])

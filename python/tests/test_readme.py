@@ -1,8 +1,9 @@
-"""Every snippet of the README runs."""
+"""Every snippet of the README, and of the page for C and Swift, runs."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,26 @@ import torch
 import speediff
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+C_AND_SWIFT = ROOT / "docs" / "c-and-swift.md"
+MOST_WORDS = 700
+"""A stranger reads no more before deciding."""
 
 
-def snippet(language: str) -> str:
+def snippet(page: Path, language: str) -> str:
     """The one block of this language."""
-    (block,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
     return str(block)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().split()) <= MOST_WORDS
+
+
+def test_the_commands_for_a_newcomer_stand_on_the_first_screen() -> None:
+    screen = "\n".join(README.read_text().splitlines()[:30])
+    assert "make demo" in screen
+    assert "make test" in screen
 
 
 def test_the_training_loop_trains() -> None:
@@ -40,18 +54,25 @@ def test_the_training_loop_trains() -> None:
         "model": lambda x_t, t, y: layer(x_t),
         "optimizer": torch.optim.AdamW(layer.parameters()),
     }
-    exec(snippet("python"), namespace)
+    exec(snippet(README, "python"), namespace)
     assert namespace["sampler"].step == 3
     assert torch.isfinite(namespace["loss"])
     assert not torch.equal(before, layer.weight)
 
 
 def test_the_c_program_compiles_and_prints_the_first_draw(tmp_path: Path) -> None:
-    source, program = tmp_path / "readme.c", tmp_path / "readme"
-    source.write_text(snippet("c"))
-    library = speediff.library_path()
-    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{ROOT / 'include'}"]
-    subprocess.run(["cc", *flags, source, "-o", program, library], check=True)
+    source, program = tmp_path / "main.c", tmp_path / "main"
+    source.write_text(snippet(C_AND_SWIFT, "c"))
+    library = Path(speediff.library_path())
+    (command,) = re.findall(r"^cc .*", C_AND_SWIFT.read_text(), flags=re.MULTILINE)
+    flags = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    words = [
+        word.replace("$PWD/.build/release", str(library.parent))
+        .replace("-L.build/release", f"-L{library.parent}")
+        .replace("-Iinclude", f"-I{ROOT / 'include'}")
+        for word in shlex.split(command)
+    ]
+    subprocess.run([*words, *flags], check=True, cwd=tmp_path)
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     sampler = speediff.TimestepSampler.speed(speediff.NoiseSchedule.linear(1000), seed=0)
     t, w = sampler.sample(256)
@@ -60,15 +81,13 @@ def test_the_c_program_compiles_and_prints_the_first_draw(tmp_path: Path) -> Non
 
 def test_the_swift_lines_are_part_of_the_swift_tests() -> None:
     tests = (ROOT / "Tests" / "TimestepSamplingTests" / "ReadmeTests.swift").read_text()
-    for line in snippet("swift").strip().splitlines():
+    for line in snippet(C_AND_SWIFT, "swift").strip().splitlines():
         assert line in tests
 
 
 PAGES = [
     "README.md",
     pytest.param("CONTRIBUTING.md", marks=pytest.mark.checkout),
-    "docs/draw.md",
-    "docs/plan.md",
 ]
 
 

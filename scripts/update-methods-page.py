@@ -1,4 +1,4 @@
-"""Writes the tables of methods into README.md, between their markers: `make readme`."""
+"""Writes the tables of formulas into docs/methods/README.md, between their markers: `make methods`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speediff._method_list import markdown
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "README.md"
 BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
 
 
@@ -17,4 +17,4 @@ def updated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
+    PAGE.write_text(updated(PAGE.read_text()))
