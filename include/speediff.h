@@ -342,10 +342,11 @@ speediff_status speediff_sampler_create(const speediff_schedule *schedule, const
 speediff_status speediff_sampler_create_speed(const speediff_schedule *schedule, double k, double r, double lam,
                                               const speediff_sampler_options *options, speediff_sampler **out);
 
-/* SpeeD as its code was released (NUS-HPC-AI-Lab/SpeeD at f5650f9): N / 2 + 1 entries of a global batch of N come from
- * `sampling`, which must be asymmetric, and the others are their duals |m - t|; weights are change-aware up to tau and
- * 1 beyond. The batch's distribution is speediff_sampler_marginal(), not Eq. 2. Strata must be none. A schedule whose
- * m is T is refused: the dual of step 0 would lie outside it. */
+/* SpeeD as its code was released (NUS-HPC-AI-Lab/SpeeD at f5650f9). Of the n entries of each call, n / 2 + 1 come from
+ * `sampling`, which must be asymmetric. The others are their duals |m - t|. Weights are change-aware up to tau, and 1
+ * beyond. Each rank and each micro-batch makes its own pairs, at its own indices, so these draws depend on how the
+ * global batch is divided. The distribution of a call's batch is speediff_sampler_marginal(), not Eq. 2. Strata must be
+ * none. A schedule whose m is T is refused: the dual of step 0 would lie outside it. */
 speediff_status speediff_sampler_create_official_speed(const speediff_schedule *schedule,
                                                        const speediff_sampling *sampling, double lam,
                                                        const speediff_sampler_options *options,
@@ -359,17 +360,16 @@ void speediff_sampler_destroy(speediff_sampler *sampler);
 speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, int64_t step, double *out,
                                                int64_t count);
 
-/* The exact distribution of an entry taken at random from a global batch of `total` entries, 1 ... 2^31. It differs from P
- * for official SpeeD alone. `count` must be T. */
-speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t step, int64_t total, double *out,
+/* The exact distribution of an entry taken at random from a call's batch of n entries, 1 ... 2^31. It differs from P for
+ * official SpeeD alone. `count` must be T. */
+speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t step, int64_t n, double *out,
                                           int64_t count);
 
 /* w, in double precision. With `normalize` the mean under P is 1. `count` must be T. */
 speediff_status speediff_sampler_weights(const speediff_sampler *sampler, int64_t step, double *out, int64_t count);
 
-/* The mean weight over a global batch of `total` entries, before normalization. 0 stands for entries of P. */
-speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t step, int64_t total,
-                                                 double *out);
+/* The mean weight over a call's batch of n entries, before normalization. n = 0 stands for entries of P. */
+speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t step, int64_t n, double *out);
 
 /* What the sampler asks the network to learn: P * w for the loss of epsilon, divided by |d lambda / di| and normalized,
  * over lambda = ln(SNR). A step with SNR = 0 is left out: `count` must be T, or T - 1 for zero terminal SNR. Without a
@@ -397,7 +397,7 @@ speediff_status speediff_sampler_draw(const speediff_sampler *sampler, int64_t f
                                       int64_t *timesteps, float *weights);
 
 /* Draws the n entries from `offset` on of a training step's global batch of `total`, whatever the sampler's rank: for
- * batches that are uneven. */
+ * batches that are uneven. Official SpeeD makes its pairs within them. */
 speediff_status speediff_sampler_draw_slice(const speediff_sampler *sampler, int64_t step, int64_t offset, int64_t n,
                                             int64_t total, int64_t *timesteps, float *weights);
 

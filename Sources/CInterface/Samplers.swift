@@ -69,14 +69,14 @@ public func speediff_sampler_probabilities(
   }
 }
 
-/// Copies the exact distribution of a global batch's entries.
+/// Copies the exact distribution of the entries of a call's batch.
 @_cdecl("speediff_sampler_marginal") @implementation
 public func speediff_sampler_marginal(
-  _ sampler: OpaquePointer!, _ step: Int64, _ total: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
+  _ sampler: OpaquePointer!, _ step: Int64, _ n: Int64, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    try copy(sampler.marginal(total: Int(total), at: counter(step, "step")), to: out, count: count)
+    try copy(sampler.marginal(count: Int(n), at: counter(step, "step")), to: out, count: count)
   }
 }
 
@@ -91,14 +91,14 @@ public func speediff_sampler_weights(
   }
 }
 
-/// Gives the mean weight over a global batch.
+/// Gives the mean weight over a call's batch.
 @_cdecl("speediff_sampler_expected_weight") @implementation
 public func speediff_sampler_expected_weight(
-  _ sampler: OpaquePointer!, _ step: Int64, _ total: Int64, _ out: UnsafeMutablePointer<Double>!
+  _ sampler: OpaquePointer!, _ step: Int64, _ n: Int64, _ out: UnsafeMutablePointer<Double>!
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    let weight = try sampler.expectedWeight(total: total == 0 ? nil : Int(total), at: counter(step, "step"))
+    let weight = try sampler.expectedWeight(count: n == 0 ? nil : Int(n), at: counter(step, "step"))
     try unwrap(out, "out").pointee = weight
   }
 }

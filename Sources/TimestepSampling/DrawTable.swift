@@ -44,23 +44,23 @@ final class DrawTable: Sendable {
     singleWeights = self.weights.map { Float(min($0, Double(Float.greatestFiniteMagnitude))) }
   }
 
-  /// The exact distribution of an entry of a global batch.
-  func marginal(total: Int) -> [Double] {
+  /// The exact distribution of an entry of a call's batch.
+  func marginal(count: Int) -> [Double] {
     guard let pairing else { return probabilities }
-    let share = pairing.dualShare(of: total)
+    let share = pairing.dualShare(of: count)
     return zip(probabilities, pairing.dualProbabilities(probabilities)).map { (1 - share) * $0 + share * $1 }
   }
 
-  /// The mean weight over a global batch, before normalization.
-  func meanWeight(total: Int) -> Double {
+  /// The mean weight over a call's batch, before normalization.
+  func meanWeight(count: Int) -> Double {
     guard let pairing else { return meanWeight }
-    let share = pairing.dualShare(of: total)
+    let share = pairing.dualShare(of: count)
     return (1 - share) * meanWeight + share * meanDualWeight
   }
 
-  /// What `weights` still lack to be normalized for one size of the global batch.
-  func batchScale(total: Int) -> Float {
-    normalize && pairing != nil ? Float(meanWeight / meanWeight(total: total)) : 1
+  /// What `weights` still lack to be normalized for one size of a call's batch, at least 1.
+  func batchScale(count: Int) -> Float {
+    normalize && pairing != nil ? Float(meanWeight / meanWeight(count: count)) : 1
   }
 
   private static func check(_ table: [Double], of argument: String, for schedule: NoiseSchedule) throws {

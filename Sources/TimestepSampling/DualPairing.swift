@@ -2,8 +2,12 @@ import NoiseSchedules
 
 /// The paired draws of the released SpeeD code.
 ///
-/// Of N entries the first N÷2+1 are drawn from P. The others are the duals |m-t| of the first ones, in order, cut to N.
-/// The dual map is not in the paper. It makes the marginal distribution of a batch differ from P, and depend on N.
+/// Of the n entries of a call, the first n÷2+1 are drawn from P. The others are the duals |m-t| of the first ones, in
+/// order, cut to n. The dual map is not in the paper. It makes the marginal distribution of a batch differ from P, and
+/// depend on n.
+///
+/// Pairs never leave a call: each rank and each micro-batch has its own, as each process of the released code has. Pairs
+/// over the global batch would give low ranks Eq. 2 and high ranks duals alone.
 ///
 /// Source: NUS-HPC-AI-Lab/SpeeD at f5650f9, `t_sample`.
 public struct DualPairing: Sendable, Equatable {
@@ -26,11 +30,11 @@ public struct DualPairing: Sendable, Equatable {
     }
   }
 
-  /// How many entries of a batch of `total` are drawn; the others are duals.
-  public func primaryCount(of total: Int) -> Int { min(total, total / 2 + 1) }
+  /// How many entries of a call's batch of `count` are drawn; the others are duals.
+  public func primaryCount(of count: Int) -> Int { min(count, count / 2 + 1) }
 
-  /// The part of a batch of `total` ≥ 1 entries that is duals.
-  func dualShare(of total: Int) -> Double { Double(total - primaryCount(of: total)) / Double(total) }
+  /// The part of a call's batch of `count` ≥ 1 entries that is duals.
+  func dualShare(of count: Int) -> Double { Double(count - primaryCount(of: count)) / Double(count) }
 
   /// |m-t|.
   public func dual(_ timestep: Int) -> Int { abs(center - timestep) }

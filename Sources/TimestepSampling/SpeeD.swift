@@ -22,8 +22,8 @@ extension TimestepSampler {
 
   /// `official`: what the released code really does, which is neither Eq. 2 nor independent of the batch size.
   ///
-  /// N÷2+1 entries of a global batch of N are drawn from Eq. 2 and the others are their duals (`DualPairing`); weights
-  /// are change-aware up to τ and 1 beyond. Nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for N = 1–2, 8, 32, 256.
+  /// n÷2+1 entries of each call's own batch of n are drawn from Eq. 2 and the others are their duals (`DualPairing`);
+  /// weights are change-aware up to τ and 1 beyond. Nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for n = 1–2, 8, 32, 256.
   /// Parameters and errors are those of `speed`, but for strata, which pairs exclude, and the default τ = 700.
   public static func officialSpeed(
     schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .step(700), lam: Double = 0.6,

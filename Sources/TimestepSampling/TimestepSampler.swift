@@ -3,7 +3,8 @@ import NoiseSchedules
 /// Draws the time steps of a training run, with their weights.
 ///
 /// A draw is a pure function of the seed, the training step, the entry's index in the global batch, the size of the
-/// global batch and, for methods that learn, the losses so far. A sampler may be used from any number of threads at once.
+/// global batch and, for methods that learn, the losses so far. Only the pairs of the `official` preset also depend on
+/// which entries a call takes. A sampler may be used from any number of threads at once.
 public final class TimestepSampler: Sendable {
   /// The schedule that the time steps index.
   public let schedule: NoiseSchedule
@@ -55,24 +56,24 @@ public final class TimestepSampler: Sendable {
   /// w at a training step, shape (T,): the factors of the loss. With `normalize` they are divided by their mean under P.
   public func weights(at step: UInt64 = 0) throws -> [Double] { try course.table(at: step).weights }
 
-  /// The exact distribution of an entry taken at random from a global batch of `total` entries, shape (T,).
+  /// The exact distribution of an entry taken at random from the batch of one call, `count` entries; shape (T,).
   ///
   /// It is P but for the `official` preset, where the duals shift it.
   ///
-  /// - Throws: `ArgumentError` unless total ≥ 1.
-  public func marginal(total: Int, at step: UInt64 = 0) throws -> [Double] {
-    try checkTotal(total)
-    return try course.table(at: step).marginal(total: total)
+  /// - Throws: `ArgumentError` unless 1 ≤ count ≤ 2³¹.
+  public func marginal(count: Int, at step: UInt64 = 0) throws -> [Double] {
+    try check(count)
+    return try course.table(at: step).marginal(count: count)
   }
 
-  /// E[w] over a global batch of `total` entries, before normalization; nil stands for independent entries of P.
+  /// E[w] over the batch of one call, `count` entries, before normalization; nil stands for independent entries of P.
   ///
-  /// - Throws: `ArgumentError` unless total ≥ 1.
-  public func expectedWeight(total: Int? = nil, at step: UInt64 = 0) throws -> Double {
+  /// - Throws: `ArgumentError` unless 1 ≤ count ≤ 2³¹.
+  public func expectedWeight(count: Int? = nil, at step: UInt64 = 0) throws -> Double {
     let table = try course.table(at: step)
-    guard let total else { return table.meanWeight }
-    try checkTotal(total)
-    return table.meanWeight(total: total)
+    guard let count else { return table.meanWeight }
+    try check(count)
+    return table.meanWeight(count: count)
   }
 
   /// What the sampler asks the network to learn at a training step: P·w for the ε loss, over λ.
@@ -139,7 +140,7 @@ public final class TimestepSampler: Sendable {
   /// Draws any entries of any step.
   ///
   /// - Parameters:
-  ///   - slice: which entries; the sampler's own layout plays no part.
+  ///   - slice: which entries; the sampler's own layout plays no part. The `official` preset makes its pairs within it.
   ///   - timesteps: room for `slice.count` indices; 0-based steps are written.
   ///   - weights: room for `slice.count` weights.
   public func draw(
@@ -152,19 +153,18 @@ public final class TimestepSampler: Sendable {
     _ slice: BatchSlice, by table: DrawTable, timesteps: UnsafeMutablePointer<Int64>,
     weights: UnsafeMutablePointer<Float>
   ) {
-    let scale = table.batchScale(total: slice.total)
+    let scale = table.batchScale(count: slice.count)
     table.singleWeights.withUnsafeBufferPointer { singleWeights in
       // The table has T ≥ 2 entries.
       let output = DrawOutput(
         timesteps: timesteps, weights: weights, table: singleWeights.baseAddress!, scale: scale, duals: nil)
       let end = slice.offset + slice.count
       guard let pairing else { return draw(slice, entries: slice.offset..<end, by: table.inverseCDF, to: output) }
-      // Duals are drawn as the entries they mirror.
-      let primaries = pairing.primaryCount(of: slice.total)
-      let split = min(max(slice.offset, primaries), end)
-      draw(slice, entries: slice.offset..<split, by: table.inverseCDF, to: output)
-      let duals = output.from(split - slice.offset, duals: pairing)
-      draw(slice, entries: (split - primaries)..<(end - primaries), by: table.inverseCDF, to: duals)
+      // Duals are drawn as the entries they mirror, which are the call's first ones.
+      let primaries = pairing.primaryCount(of: slice.count)
+      draw(slice, entries: slice.offset..<slice.offset + primaries, by: table.inverseCDF, to: output)
+      let duals = output.from(primaries, duals: pairing)
+      draw(slice, entries: slice.offset..<end - primaries, by: table.inverseCDF, to: duals)
     }
   }
 
@@ -211,9 +211,9 @@ public final class TimestepSampler: Sendable {
     }
   }
 
-  private func checkTotal(_ total: Int) throws {
-    guard total >= 1, total <= BatchSlice.maximumTotal else {
-      throw ArgumentError("total", "must be in [1, \(BatchSlice.maximumTotal)]", got: total)
+  private func check(_ count: Int) throws {
+    guard count >= 1, count <= BatchSlice.maximumTotal else {
+      throw ArgumentError("n", "must be in [1, \(BatchSlice.maximumTotal)]", got: count)
     }
   }
 }

@@ -142,7 +142,7 @@ static void draws(void) {
   CHECK_ERROR(speediff_sampler_draw_slice(sampler, 0, INT64_MAX, 1, 10, t, w), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "offset");
   CHECK_ERROR(speediff_sampler_draw_slice(sampler, 0, 5, 6, 10, t, w), SPEEDIFF_ERROR_INVALID_ARGUMENT, "offset");
-  CHECK_ERROR(speediff_sampler_marginal(sampler, 0, 0, p, 1000), SPEEDIFF_ERROR_INVALID_ARGUMENT, "total");
+  CHECK_ERROR(speediff_sampler_marginal(sampler, 0, 0, p, 1000), SPEEDIFF_ERROR_INVALID_ARGUMENT, "n must be in");
   CHECK_ERROR(speediff_sampler_weights(sampler, 0, p, -1), SPEEDIFF_ERROR_WRONG_COUNT, "count");
   speediff_sampler_destroy(sampler);
   speediff_sampler_destroy(NULL);

@@ -64,22 +64,22 @@ static void read_sampler_table(void) {
   begin(functions[which]);
   const object *sampler = pick(SAMPLER);
   const int64_t step = any_step();
-  const int64_t total = one_in(4) ? any_integer() : 1 + below(200);
+  const int64_t n = one_in(4) ? any_integer() : 1 + below(200);
   const int64_t count = any_count(sampler->steps, true);
   double *out = output_array(count, sampler->steps, sizeof *out);
-  const bool has_total = which != 1 || (total >= 1 && total <= INT64_C(1) << 31);
+  const bool has_batch = which != 1 || (n >= 1 && n <= INT64_C(1) << 31);
   speediff_status status;
   arguments("%s, %" PRId64, made(sampler), step);
-  if (which == 1) arguments(", %" PRId64, total);
+  if (which == 1) arguments(", %" PRId64, n);
   arguments(", %" PRId64, count);
-  if (step < 0 || count != sampler->steps || !has_total) {
+  if (step < 0 || count != sampler->steps || !has_batch) {
     expect_failure();
   } else {
     expect_success();
   }
   switch (which) {
     case 0: status = speediff_sampler_probabilities(required(sampler), step, out, count); break;
-    case 1: status = speediff_sampler_marginal(required(sampler), step, total, out, count); break;
+    case 1: status = speediff_sampler_marginal(required(sampler), step, n, out, count); break;
     default: status = speediff_sampler_weights(required(sampler), step, out, count); break;
   }
   if (end(status)) {
@@ -96,15 +96,15 @@ static void read_expected_weight(void) {
   begin("speediff_sampler_expected_weight");
   const object *sampler = pick(SAMPLER);
   const int64_t step = any_step();
-  const int64_t total = one_in(4) ? any_integer() : below(200);
+  const int64_t n = one_in(4) ? any_integer() : below(200);
   double *out = output(sizeof *out);
-  arguments("%s, %" PRId64 ", %" PRId64, made(sampler), step, total);
-  if (step < 0 || total < 0 || total > INT64_C(1) << 31) {
+  arguments("%s, %" PRId64 ", %" PRId64, made(sampler), step, n);
+  if (step < 0 || n < 0 || n > INT64_C(1) << 31) {
     expect_failure();
   } else {
     expect_success();
   }
-  if (end(speediff_sampler_expected_weight(required(sampler), step, total, out)))
+  if (end(speediff_sampler_expected_weight(required(sampler), step, n, out)))
     check_nonnegative("expected weight", out, 1);
   finish();
 }
@@ -137,7 +137,7 @@ static void check_against_tables(const object *sampler, const draw_numbers *slic
   double p[longest_checked];
   double weights[longest_checked];
   if (sampler->steps > longest_checked || slice->n == 0 || (pool_is_frozen() && sampler->history > 0)) return;
-  if (speediff_sampler_marginal(sampler->handle, slice->first, slice->total, p, sampler->steps) != SPEEDIFF_OK ||
+  if (speediff_sampler_marginal(sampler->handle, slice->first, slice->n, p, sampler->steps) != SPEEDIFF_OK ||
       speediff_sampler_weights(sampler->handle, slice->first, weights, sampler->steps) != SPEEDIFF_OK) {
     defect("a sampler that draws has no tables");
     return;

@@ -24,11 +24,11 @@ import Testing
     #expect(try DualPairing(for: .quadratic(steps: 1000)).center == 829)
     #expect(try DualPairing(for: .cosine(steps: 1000)).center == 959)
     #expect(abs(try sampler.expectedWeight() - 0.5437) < 5e-5)
-    #expect(abs(try sampler.expectedWeight(total: 32) - 0.529) < 5e-4)
-    for (total, k) in [(1, 5.0), (2, 5.0), (8, 8.3), (32, 9.8), (256, 10.3)] {
-      let marginal = try sampler.marginal(total: total)
+    #expect(abs(try sampler.expectedWeight(count: 32) - 0.529) < 5e-4)
+    for (count, k) in [(1, 5.0), (2, 5.0), (8, 8.3), (32, 9.8), (256, 10.3)] {
+      let marginal = try sampler.marginal(count: count)
       let ratio = marginal[..<700].reduce(0, +) / 700 / (marginal[700...].reduce(0, +) / 300)
-      #expect(abs(ratio - k) < 0.05, "N = \(total)")
+      #expect(abs(ratio - k) < 0.05, "n = \(count)")
       #expect(abs(marginal.reduce(0, +) - 1) < 1e-12)
     }
   }
@@ -44,6 +44,27 @@ import Testing
     let primaries = min(total, total / 2 + 1)
     for i in 0..<total {
       #expect(paired[i] == (i < primaries ? drawn[i] : abs(642 - drawn[i - primaries])))
+    }
+  }
+
+  @Test("Each call pairs its own entries", arguments: [(1, 1), (2, 1), (8, 1), (1, 2), (3, 4)])
+  func pairsOfCalls(worldSize: Int, accumulation: Int) throws {
+    let (count, step) = (11, 7)
+    let plain = try TimestepSampler(
+      schedule: Self.linear, density: AsymmetricDensity(threshold: .step(700)), weighting: UniformWeighting(),
+      options: SamplerOptions(seed: 3))
+    let drawn = try plain.sample(worldSize * accumulation * count, call: UInt64(step)).timesteps
+    for rank in 0..<worldSize {
+      let layout = try BatchLayout(rank: rank, worldSize: worldSize, accumulation: accumulation)
+      let sampler = try TimestepSampler.officialSpeed(
+        schedule: Self.linear, options: SamplerOptions(seed: 3, layout: layout))
+      for microBatch in 0..<accumulation {
+        let first = (microBatch * worldSize + rank) * count
+        let paired = try sampler.sample(count, call: UInt64(step * accumulation + microBatch)).timesteps
+        for i in 0..<count {
+          #expect(paired[i] == (i < 6 ? drawn[first + i] : abs(642 - drawn[first + i - 6])))
+        }
+      }
     }
   }
 

@@ -96,8 +96,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         """All that continues the draws in another process: method, schedule or process, seed and step.
 
         Plain numbers and strings. Rank and world size are not part of it: the global batch does not
-        depend on them. Accumulation may change between training steps. What was learned from losses is
-        part of it.
+        depend on them, except for the pairs of the "official" preset. Accumulation may change between
+        training steps. What was learned from losses is part of it.
         """
         history = self._history(self._open_handle())
         accumulation = self.recipe.drawing.accumulation

@@ -92,14 +92,14 @@ class NativeSampler(NativeDrawing):
         """The weights at a training step, shape (T,)."""
         return self._read(c.speediff_sampler_weights, self.steps, step)
 
-    def marginal(self, step: int, total: int) -> Table:
-        """The exact distribution of an entry of a global batch, shape (T,)."""
-        return self._read(c.speediff_sampler_marginal, self.steps, step, total)
+    def marginal(self, step: int, n: int) -> Table:
+        """The exact distribution of an entry of a call's batch, shape (T,)."""
+        return self._read(c.speediff_sampler_marginal, self.steps, step, n)
 
-    def expected_weight(self, step: int, total: int) -> float:
-        """E[w] over a global batch; 0 stands for entries of P."""
+    def expected_weight(self, step: int, n: int) -> float:
+        """E[w] over a call's batch; 0 stands for entries of P."""
         out = ctypes.c_double()
-        c.speediff_sampler_expected_weight(self.pointer, step, total, out)
+        c.speediff_sampler_expected_weight(self.pointer, step, n, out)
         return out.value
 
     def update(self, timesteps: Timesteps, losses: Weights) -> None:

@@ -81,7 +81,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         type=int,
         default=256,
-        help="global batch, for official's exact distribution (default: 256)",
+        help="batch of one rank and micro-batch, for official's exact distribution (default: 256)",
     )
     method.add_argument(
         "--at-step",

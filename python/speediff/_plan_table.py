@@ -125,7 +125,7 @@ def _ratio(ratio: float | None) -> str:
 def _notes(process: Process, method: MethodPlan) -> list[str]:
     notes = [f"E[w] = {method.expected_weight:.4f}"]
     if method.has_marginal:
-        notes[0] += f" with a global batch of {method.batch}"
+        notes[0] += f" with a batch of {method.batch} a call"
         acting = "" if method.acting_k is None else f", k acts as {method.acting_k:.1f}"
         notes.append(
             f"draws come in pairs: E[w] is {method.nominal_expected_weight:.4f} under the nominal P{acting}"

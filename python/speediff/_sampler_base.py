@@ -118,9 +118,11 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         The presets differ because the paper and its released code do:
 
         - "paper": P is Eq. 2 exactly; weights are in [1-λ, λ] for every step.
-        - "official": of N entries of a global batch N÷2+1 come from Eq. 2, and the others are their
+        - "official": of the n entries of each call, n÷2+1 come from Eq. 2, and the others are their
           duals abs(m-t); weights are change-aware up to τ and 1 beyond. The batch's distribution is
-          `marginal(N)`: nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for N = 1-2, 8, 32, 256.
+          `marginal(n)`: nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for n = 1-2, 8, 32, 256. Each rank
+          and each micro-batch makes its own pairs, as in the released code. So the draws depend on
+          how the global batch is divided.
 
         Args:
             schedule: The noise schedule.
@@ -156,22 +158,23 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         """w, float64, shape (T,): the factor of each step's loss, in the next batch.
 
         With `normalize` its mean under `probabilities` is 1. The "official" preset's draws are
-        normalized under `marginal(N)` instead, so that theirs is `weights` times a factor near 1.
+        normalized under `marginal(n)` instead, so that theirs is `weights` times a factor near 1.
         """
         return self._open_handle().weights(self.step)
 
     def marginal(self, n: int) -> Table:
-        """The exact distribution of an entry taken at random from a global batch of n, shape (T,).
+        """The exact distribution of an entry taken at random from a call's batch of n, shape (T,).
 
-        It differs from `probabilities` for the "official" preset alone, whose duals shift it.
+        It differs from `probabilities` for the "official" preset alone, whose duals shift it. n is the local
+        batch: what one call of `sample` asks for.
         """
-        total = _arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
-        return self._open_handle().marginal(self.step, total)
+        count = _arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
+        return self._open_handle().marginal(self.step, count)
 
     def expected_weight(self, n: int | None = None) -> float:
-        """E[w] over a global batch of n, before `normalize`; None: under `probabilities`."""
-        total = 0 if n is None else _arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
-        return self._open_handle().expected_weight(self.step, total)
+        """E[w] over a call's batch of n, before `normalize`; None: under `probabilities`."""
+        count = 0 if n is None else _arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
+        return self._open_handle().expected_weight(self.step, count)
 
     def emphasis(self) -> tuple[Table, Table]:
         """What the next batch asks the network to learn: P·w for the ε loss, as a density over λ = ln S.

@@ -68,13 +68,13 @@ class MethodPlan:
     tau: int | None
     """The last step that is not suppressed; None where the sampling has no such step."""
     batch: int
-    """N, the size of the global batch."""
+    """n, the entries of one call of `sample`: the batch of one rank and one micro-batch."""
     probabilities: Table
     """P, shape (T,); nominal for the official preset."""
     marginal: Table
-    """The exact distribution of an entry of a global batch of N, shape (T,)."""
+    """The exact distribution of an entry of a call's batch of n, shape (T,)."""
     weights: Table
-    """w, shape (T,), as drawn with a global batch of N."""
+    """w, shape (T,), as drawn with n entries a call."""
     normalized: bool
     """Whether `weights` are divided by `expected_weight`."""
     expected_weight: float
@@ -148,7 +148,8 @@ def make_plan(
         r: The magnitude beyond which the process counts as converged; None: 143.5. The areas are the
             schedule's: a sampler may suppress from another step on.
         tau: Where the convergence area begins, instead of r.
-        batch: N, the size of the global batch, in [1, 2³¹].
+        batch: n, the batch of one rank and one micro-batch, in [1, 2³¹]. It matters to the official preset
+            alone, which makes its pairs within it.
 
     Raises:
         SpeeDiffValueError: If a value is out of range, or a sampler is over another schedule.

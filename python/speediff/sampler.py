@@ -41,7 +41,7 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
             offset: For uneven batches, with total: draw the entries [offset, offset + n) of a
-                global batch of total.
+                global batch of total. The "official" preset makes its pairs within them.
             total: The size of the global batch.
             out: Arrays to write to: contiguous, writable, of shape (n,) and the dtypes that are returned.
 
@@ -77,8 +77,9 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
 
     A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and of the
     losses so far for methods that learn: a run is resumed with nothing but its step number, and rank r of W
-    draws its slice of the same global batch without communication. In a forked worker the sampler works, and
-    repeats what its parent draws: draw in the training process.
+    draws its slice of the same global batch without communication. Only the "official" preset makes its pairs
+    within each call's batch, so that its draws also depend on how the global batch is divided. In a forked
+    worker the sampler works, and repeats what its parent draws: draw in the training process.
     """
 
     def update(self, t: Timesteps, losses: Weights) -> None:

@@ -124,16 +124,16 @@ def dual_center(alphas_cumprod: Table) -> int:
     return int(np.argmax(np.gradient(np.sqrt(1 - alphas_cumprod)) < 1e-4)) + 1
 
 
-def primaries(total: int) -> int:
-    """How many entries of a global batch come from P itself."""
-    return min(total // 2 + 1, total)
+def primaries(n: int) -> int:
+    """How many of a call's n entries come from P itself."""
+    return min(n // 2 + 1, n)
 
 
-def official_marginal(p: Table, center: int, total: int) -> Table:
-    """The distribution of an entry taken at random from a global batch."""
+def official_marginal(p: Table, center: int, n: int) -> Table:
+    """The distribution of an entry taken at random from a call's batch of n."""
     duals = np.zeros_like(p)
     np.add.at(duals, abs(center - np.arange(len(p))), p)
-    return (primaries(total) * p + (total - primaries(total)) * duals) / total
+    return (primaries(n) * p + (n - primaries(n)) * duals) / n
 
 
 # ---- Philox4x32-10 (Salmon et al., SC 2011) ------------------------------------------------------
@@ -196,10 +196,12 @@ def draw(seed: int, step: int, total: int, inner: Sequence[int], first: int = 0)
     return invert(bits(seed, step, first, total), inner)
 
 
-def draw_official(seed: int, step: int, total: int, inner: Sequence[int], center: int) -> Timesteps:
-    """The released code's pairs."""
-    first = draw(seed, step, primaries(total), inner)
-    return np.concatenate([first, abs(center - first)])[:total]
+def draw_official(
+    seed: int, step: int, n: int, inner: Sequence[int], center: int, first: int = 0
+) -> Timesteps:
+    """The released code's pairs, within a call that takes n entries of a global batch from `first` on."""
+    drawn = draw(seed, step, primaries(n), inner, first)
+    return np.concatenate([drawn, abs(center - drawn)])[:n]
 
 
 def order(seed: int, step: int, total: int) -> list[int]:

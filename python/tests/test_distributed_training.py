@@ -77,7 +77,7 @@ def test_two_processes_over_mpi_are_one(images: str, tmp_path: Path) -> None:
     "flags",
     [
         ("--accumulation", "2", "--learn-sigma", "--prediction", "v"),
-        ("--method", "official", "--batch-size", "48"),  # More than there are data.
+        ("--method", "speed", "--batch-size", "48"),  # More than there are data.
         ("--batch-size", "2", "--label-dropout", "0.5"),  # Fewer images than processes.
     ],
 )

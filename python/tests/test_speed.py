@@ -169,11 +169,3 @@ def test_normalized_weights_have_mean_one_under_what_is_drawn(linear: NoiseSched
             expected = plain.weights[t] / plain.expected_weight(n)
             np.testing.assert_allclose(w, expected, rtol=1e-6)
             assert sampler.expected_weight(n) == plain.expected_weight(n)
-
-
-def test_normalization_is_over_the_global_batch(linear: NoiseSchedule) -> None:
-    options = {"preset": "official", "normalize": True}
-    whole = TimestepSampler.speed(linear, **options).sample(32, step=0)[1]
-    part = TimestepSampler.speed(linear, rank=1, world_size=2, accumulation=2, **options)
-    assert (part.sample(8, step=0, micro_batch=1)[1] == whole[24:]).all()
-    assert (part.sample(5, step=0, offset=3, total=32)[1] == whole[3:8]).all()

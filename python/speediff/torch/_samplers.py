@@ -79,7 +79,7 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
             offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
-                a global batch of total.
+                a global batch of total. The "official" preset makes its pairs within them.
             total: The size of the global batch.
 
         Returns:
