@@ -40,7 +40,8 @@ class Method(ABC):
             mean: float = 0.0
             scale: float = 0.5
 
-    Its name, from which the library makes it, is the class's in lower case with underscores.
+    The library makes it from its name: the class's in lower case with underscores, unless the body says
+    another one. (Not a class keyword: `ABCMeta` of Python 3.10 has an argument of that name.)
     """
 
     name: ClassVar[str]
@@ -52,9 +53,10 @@ class Method(ABC):
     corrects_for_draw: ClassVar[bool] = False
     """Whether w gets the factor 1/(T·P), so that the objective is that of uniform draws."""
 
-    def __init_subclass__(cls, *, formula: str = "", source: str = "", name: str = "") -> None:
+    def __init_subclass__(cls, *, formula: str = "", source: str = "") -> None:
         cls.formula, cls.source = formula, source
-        cls.name = name or re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if "name" not in vars(cls):
+            cls.name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         # The rest stands below: `dataclass` would compile it for each class, half the time of an import.
         dataclass(repr=False, eq=False)(cls)
 

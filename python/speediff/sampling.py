@@ -123,10 +123,10 @@ class Mode(
     scale: float = 1.29
 
 
-class CosMap(
-    Sampling, name="cosmap", formula="p(u) = 2/(π(1-2u+2u²))", source="SD3, Esser et al. 2024, Eq. 21"
-):
+class CosMap(Sampling, formula="p(u) = 2/(π(1-2u+2u²))", source="SD3, Esser et al. 2024, Eq. 21"):
     """SD3's CosMap: u = 1-1/(tan(πx/2)+1), x uniform; u grows with noise (Esser et al. 2024)."""
+
+    name: ClassVar[str] = "cosmap"
 
 
 class Beta(Sampling, formula="u ~ Beta(alpha, beta)", source="B-TTDM, Zheng et al., ECCV 2024"):

@@ -153,10 +153,10 @@ class SigmaSqrt(Weighting, formula="flow: σ⁻², σ = 1/(1+√S)", source="dif
     """diffusers' `sigma_sqrt`: σ⁻² on the flow loss, σ = 1/(1+√S)."""
 
 
-class CosMap(
-    Weighting, name="cosmap", formula="flow: 2/(π(1-2σ+2σ²))", source="SD3, Esser et al. 2024, Eq. 21"
-):
+class CosMap(Weighting, formula="flow: 2/(π(1-2σ+2σ²))", source="SD3, Esser et al. 2024, Eq. 21"):
     """Stable Diffusion 3's CosMap: 2/(π(1-2σ+2σ²)) on the flow loss, σ = 1/(1+√S) (Esser et al. 2024)."""
+
+    name: ClassVar[str] = "cosmap"
 
 
 class Importance(Weighting, formula="1/(T·P)", source="importance sampling"):
