@@ -169,6 +169,16 @@ def test_a_gaussian_diffusion_tells_schedule_and_target(mean_type: str, predicti
     assert torch.equal(sampler.sample(32)[0], torch.from_numpy(linear.sample(32)[0]))
 
 
+@pytest.mark.parametrize(
+    ("objective", "prediction"), [("pred_noise", "epsilon"), ("pred_x0", "sample"), ("pred_v", "v")]
+)
+def test_denoising_diffusion_pytorch_names_its_target_objective(objective: str, prediction: str) -> None:
+    diffusion = gaussian_diffusion(ModelMeanType.EPSILON)
+    del diffusion.model_mean_type
+    sampler = TimestepSampler.for_scheduler(SimpleNamespace(**vars(diffusion), objective=objective))
+    assert sampler.recipe.drawing.prediction == prediction
+
+
 def test_a_target_that_is_given_wins() -> None:
     sampler = TimestepSampler.for_scheduler(diffusers.DDPMScheduler(), weighting="min_snr", prediction="v")
     assert sampler.recipe.drawing.prediction == "v"
@@ -189,9 +199,9 @@ def test_a_schedule_that_is_not_the_pipelines_is_found_before_training(
 
 
 def test_what_is_no_scheduler_of_training_is_an_error() -> None:
-    with pytest.raises(TypeError, match=r"scheduler must be one of diffusers .* got a EDMEulerScheduler"):
+    with pytest.raises(TypeError, match=r"scheduler must be a GaussianDiffusion, .* got EDMEulerScheduler"):
         schedule_from(diffusers.EDMEulerScheduler())
-    with pytest.raises(TypeError, match="got a int"):
+    with pytest.raises(TypeError, match="got int"):
         TimestepSampler.for_scheduler(1000)
     spent = diffusers.FlowMatchEulerDiscreteScheduler()
     spent.set_timesteps(50)

@@ -9,51 +9,77 @@ import torch
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..schedules import NoiseSchedule
+from . import _scheduler_flags
 
 _TARGETS = {
     # diffusers' config.prediction_type
     "epsilon": "epsilon",
     "sample": "sample",
+    "original_sample": "sample",
     "v_prediction": "v",
-    "flow_prediction": "flow",
     # The names of guided-diffusion's and MDT's ModelMeanType
     "EPSILON": "epsilon",
     "START_X": "sample",
     "VELOCITY": "v",
+    # denoising-diffusion-pytorch's objective
+    "pred_noise": "epsilon",
+    "pred_x0": "sample",
+    "pred_v": "v",
 }
 
 
 class Reading(NamedTuple):
-    """What a scheduler says of the training."""
+    """What a scheduler says about the training."""
 
     schedule: NoiseSchedule
-    prediction: str | None
-    """The target; None where the scheduler does not say."""
+    target: object
+    """The scheduler's own name for what the network predicts; None where it has none."""
     timesteps: torch.Tensor | None
     """What the scheduler calls each step of the schedule, float32 (T,), rising; None: as here, 0 to T-1."""
 
+    @property
+    def prediction(self) -> str | None:
+        """The target, by SpeeDiff's name; None where the scheduler has none.
+
+        Raises:
+            SpeeDiffValueError: If the target is none that SpeeDiff knows.
+        """
+        if self.timesteps is not None:
+            return "flow"
+        if self.target in (None, "PREVIOUS_X"):
+            return None
+        if self.target not in _TARGETS:
+            raise SpeeDiffValueError(
+                f"the scheduler's target must be one of {', '.join(_TARGETS)}, got {self.target!r}; say what "
+                "the network predicts with prediction="
+            )
+        return _TARGETS[str(self.target)]
+
 
 def schedule_from(scheduler: object) -> NoiseSchedule:
-    """The noise schedule that a pipeline trains on, from the pipeline's own object.
+    """The noise schedule that a pipeline trains on, from the pipeline's own scheduler.
 
     Args:
-        scheduler: A scheduler of diffusers that has `alphas_cumprod` (DDPM, DDIM, Euler, …; rescaled to zero
-            terminal SNR or not) or is `FlowMatchEulerDiscreteScheduler` (shift included); or a
-            `GaussianDiffusion` of guided-diffusion, DiT or MDT. Of flow matching with T steps, step i
-            has σ = scheduler.sigmas[T-1-i], and ᾱ = (1-σ)²/((1-σ)²+σ²).
+        scheduler: A scheduler of diffusers, or the `GaussianDiffusion` of guided-diffusion, DiT, MDT or
+            denoising-diffusion-pytorch. Of diffusers: any with `alphas_cumprod` (DDPM, DDIM, Euler, …; with
+            or without zero terminal SNR), and those of flow matching (`FlowMatchEulerDiscreteScheduler`, …;
+            shift included). For flow matching with T steps, step i has σ = scheduler.sigmas[T-1-i] and
+            ᾱ = (1-σ)²/((1-σ)²+σ²).
 
     Returns:
-        The schedule, with the T of the scheduler.
+        The schedule, with the scheduler's T.
 
     Raises:
-        SpeeDiffTypeError: If the object is neither.
-        SpeeDiffValueError: If its table is not that of a training.
+        SpeeDiffTypeError: If the object is none of these.
+        SpeeDiffValueError: If its table is not one that is trained on, or its config has a flag that changes
+            the process (`use_flow_sigmas`, a continuous `timestep_type`, `invert_sigmas`, several `stages`),
+            or a flag that SpeeDiff does not know at another value than its default.
     """
     return read(scheduler).schedule
 
 
 def check_same(schedule: NoiseSchedule, scheduler: object) -> None:
-    """Raises unless a pipeline's schedule is this one, to the rounding of float32."""
+    """Raises unless a pipeline's schedule equals this one within the rounding of float32."""
     theirs = read(scheduler).schedule
     if theirs.steps != schedule.steps:
         raise SpeeDiffValueError(
@@ -70,16 +96,17 @@ def check_same(schedule: NoiseSchedule, scheduler: object) -> None:
 
 
 def read(scheduler: object) -> Reading:
-    """Schedule, target and names of the steps; errors as for `schedule_from`."""
+    """The schedule, the target and the names of the steps; errors as for `schedule_from`."""
     if getattr(scheduler, "alphas_cumprod", None) is not None:
+        _scheduler_flags.check(scheduler)
         return Reading(_diffusion_schedule(scheduler), _target(scheduler), None)
-    if hasattr(scheduler, "sigmas") and hasattr(scheduler, "timesteps"):
-        sigmas = _array("scheduler.sigmas", scheduler.sigmas)
-        if sigmas.size > 1 and 0 < sigmas[0] <= 1:
-            return _flow(scheduler, sigmas)
+    if _is_flow(scheduler):
+        _scheduler_flags.check(scheduler)
+        return _flow(scheduler)
     raise SpeeDiffTypeError(
-        "scheduler must be one of diffusers with alphas_cumprod or with the sigmas of flow matching, or a "
-        f"GaussianDiffusion, got a {type(scheduler).__name__}; continuous noise levels take a SigmaSampler"
+        "scheduler must be a GaussianDiffusion, or a scheduler of diffusers with alphas_cumprod or with the "
+        f"sigmas of flow matching, got {type(scheduler).__name__}; for continuous noise levels make a "
+        "SigmaSampler"
     )
 
 
@@ -105,26 +132,46 @@ def _diffusion_schedule(scheduler: Any) -> NoiseSchedule:
     return NoiseSchedule.from_alphas_cumprod(table)
 
 
-def _target(scheduler: Any) -> str | None:
-    config = getattr(scheduler, "config", None)
-    name = getattr(config, "prediction_type", None)
+def _target(scheduler: Any) -> object:
+    """The name that diffusers, guided-diffusion or denoising-diffusion-pytorch has for the target."""
+    name = getattr(getattr(scheduler, "config", None), "prediction_type", None)
+    if name == "flow_prediction":
+        raise SpeeDiffValueError(
+            "prediction_type must not be 'flow_prediction' for a scheduler with alphas_cumprod; pass the "
+            "scheduler of flow matching that the training uses"
+        )
     if name is None:
         name = getattr(getattr(scheduler, "model_mean_type", None), "name", None)
-    return None if name is None else _TARGETS.get(name)
+    return getattr(scheduler, "objective", None) if name is None else name
 
 
-def _flow(scheduler: Any, sigmas: np.ndarray[Any, np.dtype[np.float64]]) -> Reading:
+def _is_flow(scheduler: Any) -> bool:
+    """Whether the levels are σ in (0, 1] with time steps proportional to them, as flow matching has them."""
+    if not hasattr(scheduler, "sigmas") or not hasattr(scheduler, "timesteps"):
+        return False
+    sigmas, timesteps = scheduler.sigmas, scheduler.timesteps
+    if not all(isinstance(table, torch.Tensor) and table.ndim == 1 for table in (sigmas, timesteps)):
+        return False
+    count = min(len(sigmas), len(timesteps))
+    sigmas, timesteps = sigmas[:count].double().cpu(), timesteps[:count].double().cpu()
+    return bool(
+        count > 1 and 0 < sigmas[0] <= 1 and torch.allclose(timesteps, sigmas * (timesteps[0] / sigmas[0]))
+    )
+
+
+def _flow(scheduler: Any) -> Reading:
+    sigmas = _array("scheduler.sigmas", scheduler.sigmas)
     timesteps = torch.as_tensor(scheduler.timesteps).detach().cpu().to(torch.float32)
     steps = getattr(getattr(scheduler, "config", None), "num_train_timesteps", len(timesteps))
     sigmas = sigmas[: len(timesteps)]  # set_timesteps adds a last 0
     if len(timesteps) != steps:
         raise SpeeDiffValueError(
             f"scheduler must have the {steps} steps of training, got {len(timesteps)}, as set_timesteps "
-            "leaves them; take a fresh one, or a copy"
+            "leaves them; pass a fresh one, or a copy made before"
         )
     if not (np.diff(sigmas) < 0).all():
-        raise SpeeDiffValueError("scheduler.sigmas must fall, as they do where noise comes first")
+        raise SpeeDiffValueError("scheduler.sigmas must fall, noise first")
     sigmas = sigmas[::-1]
     data = (1 - sigmas) ** 2
     schedule = NoiseSchedule.from_alphas_cumprod(np.ascontiguousarray(data / (data + sigmas**2)))
-    return Reading(schedule, "flow", timesteps.flip(0))
+    return Reading(schedule, None, timesteps.flip(0))

@@ -1,0 +1,165 @@
+"""Which entries of a diffusers scheduler's config change the process that is trained."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ..errors import SpeeDiffValueError
+
+_EMPTY = inspect.Parameter.empty
+
+READ = frozenset(
+    {
+        # They made `alphas_cumprod`.
+        "beta_end",
+        "beta_schedule",
+        "beta_start",
+        "num_train_timesteps",
+        "rescale_betas_zero_snr",
+        "snr_shift_scale",
+        "trained_betas",
+        # They made `sigmas`. With dynamic shifting a scheduler has unshifted ones until `set_timesteps`, and
+        # scripts train on these.
+        "shift",
+        "use_dynamic_shifting",
+        # The target.
+        "prediction_type",
+    }
+)
+"""What the tables and the target hold."""
+
+HARMLESS = frozenset(
+    {
+        # The grid of a generation: `set_timesteps` reads them, training does not.
+        "base_image_seq_len",
+        "base_shift",
+        "final_sigmas_type",
+        "flow_shift",
+        "interpolation_type",
+        "max_image_seq_len",
+        "max_shift",
+        "original_inference_steps",
+        "rho",
+        "scale_factors",
+        "shift_terminal",
+        "sigma_max",
+        "sigma_min",
+        "sigma_schedule",
+        "steps_offset",
+        "time_shift_type",
+        "timestep_spacing",
+        "upscale_mode",
+        "use_beta_sigmas",
+        "use_exponential_sigmas",
+        "use_karras_sigmas",
+        "use_lu_lambdas",
+        # Its solver.
+        "algorithm_type",
+        "corrector_order",
+        "disable_corrector",
+        "eta",
+        "euler_at_final",
+        "lambda_min_clipped",
+        "lower_order_final",
+        "noise_sampler_seed",
+        "predict_x0",
+        "predictor_order",
+        "scheduler_type",
+        "set_alpha_to_one",
+        "skip_prk_steps",
+        "solver_order",
+        "solver_p",
+        "solver_type",
+        "stochastic_sampling",
+        "tau_func",
+        "timestep_scaling",
+        "variance_type",
+        # Stages, which are refused where there are several.
+        "gamma",
+        "stage_range",
+        # The clipping of what it predicts.
+        "clip_sample",
+        "clip_sample_range",
+        "dynamic_thresholding_ratio",
+        "sample_max_value",
+        "thresholding",
+    }
+)
+"""What only a generation reads."""
+
+REFUSED: dict[str, tuple[object, str]] = {
+    "use_flow_sigmas": (
+        False,
+        "it generates by flow matching, but has no table of it to train on; pass the scheduler that the "
+        "training adds noise with, such as FlowMatchEulerDiscreteScheduler(shift={flow_shift})",
+    ),
+    "timestep_type": (
+        "discrete",
+        "its time steps are ln(sigma)/4 of continuous noise levels; draw those with SigmaSampler.edm()",
+    ),
+    "invert_sigmas": (
+        False,
+        "its time steps run from noise to data; pass a copy without it, "
+        "FlowMatchEulerDiscreteScheduler.from_config(scheduler.config, invert_sigmas=False), and give the "
+        "network 1 - sigma",
+    ),
+    "stages": (
+        1,
+        "each stage is a process of its own; make a sampler for each, from its own NoiseSchedule",
+    ),
+}
+"""The only value that can be read, and what to do about another."""
+
+
+def check(scheduler: Any) -> None:
+    """Refuses a scheduler whose config changes the process in a way that its tables do not show.
+
+    A scheduler without a config has no flags. Entries that its class does not take are ignored, as the class
+    does: `from_config` carries them along from the config of another class.
+
+    Raises:
+        SpeeDiffValueError: If a flag has a value that cannot be read, or is unknown and not at its default.
+    """
+    config = getattr(scheduler, "config", None)
+    kind = type(scheduler).__name__
+    for name, default in _parameters(type(scheduler)).items() if config is not None else ():
+        value = getattr(config, name, default)
+        if name in REFUSED:
+            allowed, advice = REFUSED[name]
+            if not _same(value, allowed):
+                advice = advice.format(flow_shift=getattr(config, "flow_shift", 1.0))
+                raise SpeeDiffValueError(f"{kind}'s {name} must be {allowed!r}, got {value!r}: {advice}")
+        elif name not in READ | HARMLESS and not _same(value, default):
+            rule, advice = (
+                f"be the default {default!r}",
+                f"{kind}.from_config(scheduler.config, {name}={default!r})",
+            )
+            if default is _EMPTY:
+                rule, advice = "be known to SpeeDiff", "a scheduler of diffusers without it"
+            raise SpeeDiffValueError(
+                f"{kind}'s {name} must {rule}, got {value!r}: SpeeDiff does not know whether it changes the "
+                f"training. If it does not, pass {advice}"
+            )
+
+
+def _parameters(kind: type) -> dict[str, object]:
+    """What a scheduler's class, and those it derives from, take, with the defaults."""
+    found: dict[str, object] = {}
+    for base in reversed(kind.__mro__):
+        if "__init__" in vars(base) and base is not object:
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            found |= {
+                p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            }
+    return found
+
+
+def _same(value: object, expected: object) -> bool:
+    """Equality of two entries of a config; JSON turns tuples into lists."""
+    if isinstance(value, (tuple, list)) and isinstance(expected, (tuple, list)):
+        return list(value) == list(expected)
+    try:
+        return bool(value == expected)
+    except (TypeError, ValueError, RuntimeError):  # arrays
+        return False
