@@ -17,7 +17,7 @@ let package = Package(
     .target(name: "Safetensors"),
     .target(name: "TimestepSampling", dependencies: ["NoiseSchedules"]),
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
-    .target(name: "Kernels", dependencies: ["COpenBLAS"]),
+    .target(name: "Kernels", dependencies: ["ArgumentErrors", "COpenBLAS"]),
     .target(name: "Networks", dependencies: ["ArgumentErrors", "Kernels"]),
     .target(
       name: "Training",
@@ -30,7 +30,7 @@ let package = Package(
       ]),
     .executableTarget(name: "DrawBenchmark", dependencies: ["NoiseSchedules", "TimestepSampling"]),
     .target(name: "Oracles", path: "Tests/Oracles"),
-    .testTarget(name: "KernelsTests", dependencies: ["COpenBLAS", "Kernels", "Oracles"]),
+    .testTarget(name: "KernelsTests", dependencies: ["ArgumentErrors", "COpenBLAS", "Kernels", "Oracles"]),
     .testTarget(name: "NetworksTests", dependencies: ["ArgumentErrors", "Kernels", "Networks", "Oracles"]),
     .testTarget(name: "NoiseSchedulesTests", dependencies: ["NoiseSchedules"]),
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"], exclude: ["Fixtures"]),

@@ -67,7 +67,8 @@ typedef enum speediff_status {
   SPEEDIFF_ERROR_FILE = 6,             /* a file cannot be read or written, or holds something else */
   SPEEDIFF_ERROR_NOT_FINITE = 7,       /* a loss or a gradient is not finite */
   SPEEDIFF_ERROR_BUSY = 8,             /* another thread is using the handle, or another process made it */
-  SPEEDIFF_ERROR_CANCELLED = 9         /* a callback asked to stop */
+  SPEEDIFF_ERROR_CANCELLED = 9,        /* a callback asked to stop */
+  SPEEDIFF_ERROR_THREADS = 10          /* the system starts no more threads */
 } speediff_status;
 
 /* What the last failed call on this thread did wrong, as one sentence: "k must be at least 1, got 0.5". Never NULL;
@@ -520,6 +521,11 @@ speediff_status speediff_network_config_set_name(speediff_network_config *config
 
 /* ---- Trainers -------------------------------------------------------------------------------------------------- */
 
+/* What limits the threads of this process; each must not be NULL. processors: what the affinity mask allows. quota: the
+ * processor time that control groups allow, in whole processors, at least 1; 0 stands for any. requested:
+ * OMP_NUM_THREADS, or 0 where it is not set; an error where it is no number. */
+speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
+
 /* How a network is trained. */
 typedef struct speediff_trainer_options {
   double learning_rate; /* after the warm-up; at least 0 */
@@ -532,7 +538,7 @@ typedef struct speediff_trainer_options {
   double max_grad_norm; /* the largest global norm of a gradient, positive; 0: no clipping */
   int64_t warmup_steps; /* updates over which the learning rate rises linearly; 0: none */
   uint64_t seed;        /* of initial parameters, noise and label dropout */
-  int32_t threads;      /* at most 1024; 0: as many as this process may use */
+  int32_t threads;      /* at most 1024; 0: the smallest of speediff_thread_limits */
 } speediff_trainer_options;
 
 #define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}

@@ -81,7 +81,7 @@ public func speediff_checkpoint_trainer(
   reportingStatus {
     try TrainerHandle.create(out) {
       try CheckpointHandle.value(checkpoint, "checkpoint").checkpoint.trainer(
-        sampler: SamplerHandle.value(sampler, "sampler"), threads: threadCount(threads))
+        sampler: SamplerHandle.value(sampler, "sampler"), threads: try threadCount(threads))
     }
   }
 }

@@ -33,6 +33,9 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
   } catch let error as MemoryError {
     LastError.set(error.description)
     return SPEEDIFF_ERROR_OUT_OF_MEMORY
+  } catch let error as ThreadError {
+    LastError.set(error.description)
+    return SPEEDIFF_ERROR_THREADS
   } catch let error as SafetensorsError {
     LastError.set(error.description)
     return SPEEDIFF_ERROR_FILE

@@ -161,7 +161,7 @@ extension TrainerOptions {
     maximumGradientNorm = options.max_grad_norm == 0 ? .infinity : options.max_grad_norm
     warmUpSteps = Int(options.warmup_steps)
     seed = options.seed
-    threads = threadCount(options.threads)
+    threads = try threadCount(options.threads)
   }
 }
 
@@ -171,5 +171,19 @@ func flag(_ value: Int32, _ argument: String) throws -> Bool {
   return value == 1
 }
 
-/// A number of threads, of which 0 stands for as many as there are processors.
-func threadCount(_ threads: Int32) -> Int { threads == 0 ? ThreadPool.availableProcessors : Int(threads) }
+/// A number of threads, of which 0 stands for as many as make sense in this process.
+func threadCount(_ threads: Int32) throws -> Int { threads == 0 ? try ThreadLimits().threads : Int(threads) }
+
+/// Writes what limits the threads of this process.
+@_cdecl("speediff_thread_limits") @implementation
+public func speediff_thread_limits(
+  _ processors: UnsafeMutablePointer<Int64>!, _ quota: UnsafeMutablePointer<Int64>!,
+  _ requested: UnsafeMutablePointer<Int64>!
+) -> speediff_status {
+  reportingStatus {
+    let outputs = try (unwrap(processors, "processors"), unwrap(quota, "quota"), unwrap(requested, "requested"))
+    let limits = try ThreadLimits()
+    (outputs.0.pointee, outputs.1.pointee) = (Int64(limits.processors), Int64(limits.quota ?? 0))
+    outputs.2.pointee = Int64(limits.requested ?? 0)
+  }
+}

@@ -5,6 +5,10 @@
 #ifndef SPEEDIFF_OPENBLAS_SHIM_H
 #define SPEEDIFF_OPENBLAS_SHIM_H
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
+
 /* cblas.h */
 enum { SPEEDIFF_ROW_MAJOR = 101, SPEEDIFF_NO_TRANSPOSE = 111, SPEEDIFF_TRANSPOSE = 112 };
 void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
@@ -97,6 +101,17 @@ static inline int speediff_available_processors(void) {
 }
 #else
 static inline int speediff_available_processors(void) { return 0; }
+#endif
+
+/* The processes and threads that this user may have; -1: any number. */
+#if defined(__linux__)
+static inline long speediff_process_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NPROC, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return -1;
+  return (long)limit.rlim_cur;
+}
+#else
+static inline long speediff_process_limit(void) { return -1; }
 #endif
 
 /* Tells the processor that this thread waits for another. */

@@ -6,25 +6,6 @@
   import Darwin
 #endif
 
-/// Memory that was asked for cannot be had.
-public struct MemoryError: Error, CustomStringConvertible {
-  /// How much was asked for, and for what.
-  public let bytes: Int
-  let purpose: String
-
-  /// Describes a need.
-  package init(bytes: Int, purpose: String) {
-    self.bytes = bytes
-    self.purpose = purpose
-  }
-
-  /// What is wanted, how much of it, and what the machine has.
-  public var description: String {
-    let (needed, present) = (inGigabytes(bytes), inGigabytes(availableMemory()))
-    return "\(purpose) must fit into memory, got a need of \(needed) GB on a machine of \(present) GB"
-  }
-}
-
 /// Floats in memory of their own, aligned to pages and zero at first.
 public final class FloatMemory: @unchecked Sendable {
   /// The first float.
@@ -36,7 +17,7 @@ public final class FloatMemory: @unchecked Sendable {
   /// Asks the system for memory, of which a page takes room when it is first written to.
   ///
   /// - Parameter purpose: what an error calls it.
-  /// - Throws: `MemoryError` if the machine does not have it.
+  /// - Throws: `MemoryError` if this process cannot have it.
   public init(count: Int, for purpose: String) throws {
     try Self.check(count: count, for: purpose)
     let bytes = max(count, 1) * MemoryLayout<Float>.stride
@@ -53,32 +34,12 @@ public final class FloatMemory: @unchecked Sendable {
 
   deinit { munmap(base, bytes) }
 
-  /// Throws `MemoryError` if the machine does not have memory for so many floats. What is promised in excess of it would
+  /// Throws `MemoryError` if this process may not have memory for so many floats. What is promised in excess of it would
   /// end the process later, when it is written to.
   public static func check(count: Int, for purpose: String) throws {
     let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-    guard !overflow, bytes <= availableMemory() else {
+    guard !overflow, bytes <= MemoryLimit.current.bytes else {
       throw MemoryError(bytes: overflow ? .max : bytes, purpose: purpose)
     }
   }
-}
-
-/// The machine's memory, or the part of it that a container may use.
-private func availableMemory() -> Int {
-  let physical = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-  // Of Linux's control groups, version 2 and 1. Without a limit the file says "max", or a number beyond the machine.
-  for path in ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"] {
-    guard let file = fopen(path, "r") else { continue }
-    defer { fclose(file) }
-    var line = [CChar](repeating: 0, count: 32)
-    guard fgets(&line, Int32(line.count), file) != nil else { continue }
-    let limit = Int(strtoll(line, nil, 10))
-    if limit > 0 { return min(limit, physical) }
-  }
-  return physical
-}
-
-private func inGigabytes(_ bytes: Int) -> String {
-  let tenths = bytes / 100_000_000
-  return "\(tenths / 10).\(tenths % 10)"
 }

@@ -17,21 +17,16 @@ public final class ThreadPool: @unchecked Sendable {
   /// The number of threads, the caller's included.
   public let threads: Int
 
-  /// The processors that this process may use.
-  public static var availableProcessors: Int {
-    let allowed = Int(speediff_available_processors())
-    if allowed > 0 { return min(allowed, 1024) }
-    return max(1, min(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1024))
-  }
-
   private let team: Team
   private var workers: [pthread_t] = []
 
   /// Starts threads - 1 workers.
   ///
   /// - Parameter threads: at least 1.
-  /// - Throws: `MemoryError` if the system starts no more threads.
+  /// - Throws: `ThreadError` if the system starts no more threads; `MemoryError`; `ArgumentError` if the environment
+  ///   names an unknown matrix product.
   public init(threads: Int) throws {
+    try MatrixProduct.checkChoice()
     self.threads = threads
     team = Team(threads: threads)
     // Signals are for the threads of the program, which may handle them in an interpreter.
@@ -45,7 +40,9 @@ public final class ThreadPool: @unchecked Sendable {
       guard pthread_create(&worker, nil, { work($0) }, seat) == 0 else {
         Unmanaged<Seat>.fromOpaque(seat).release()
         stop()
-        throw MemoryError(bytes: 8 << 20, purpose: "thread \(index + 1) of \(threads)")
+        // The C library has one code for either reason.
+        try Self.checkStack(of: index + 1, threads)
+        throw ThreadError(threads: threads, refused: index + 1)
       }
       workers.append(worker)
     }
@@ -53,6 +50,19 @@ public final class ThreadPool: @unchecked Sendable {
       stop()
       throw error
     }
+  }
+
+  /// Throws `MemoryError` unless there is memory for a thread's stack.
+  private static func checkStack(of thread: Int, _ threads: Int) throws {
+    var (attributes, bytes) = (pthread_attr_t(), 0)
+    pthread_attr_init(&attributes)
+    pthread_attr_getstacksize(&attributes, &bytes)
+    pthread_attr_destroy(&attributes)
+    let stack = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let stack, stack != MAP_FAILED else {
+      throw MemoryError(bytes: bytes, purpose: "the stack of thread \(thread) of \(threads)")
+    }
+    munmap(stack, bytes)
   }
 
   /// Has each thread take the memory that products need, while an error can still be told.

@@ -12,7 +12,7 @@
 #include "fuzz.h"
 
 static const unsigned char pattern = 0xA5;
-enum { outcomes = 10, text_size = 4096, arrays_per_call = 8, shown_entries = 12, longest_output = 1 << 16 };
+enum { outcomes = 11, text_size = 4096, arrays_per_call = 8, shown_entries = 12, longest_output = 1 << 16 };
 
 /* Every function of the header; `fails` says that it can. */
 static struct {
@@ -42,8 +42,8 @@ static struct {
     FAILS(process_create_edm), FAILS(process_create_flow), NEVER_FAILS(process_destroy), FAILS(process_evaluate),
     FAILS(sigma_sampler_create), NEVER_FAILS(sigma_sampler_destroy), FAILS(sigma_sampler_emphasis),
     FAILS(sigma_sampler_draw), FAILS(sigma_sampler_draw_slice), FAILS(fdm_input_scale),
-    FAILS(network_config_set_name), FAILS(trainer_create), NEVER_FAILS(trainer_destroy), FAILS(trainer_config),
-    FAILS(trainer_get_options), FAILS(trainer_set_learning_rate), FAILS(trainer_global_step),
+    FAILS(network_config_set_name), FAILS(thread_limits), FAILS(trainer_create), NEVER_FAILS(trainer_destroy),
+    FAILS(trainer_config), FAILS(trainer_get_options), FAILS(trainer_set_learning_rate), FAILS(trainer_global_step),
     FAILS(trainer_set_global_step), FAILS(trainer_backward), FAILS(trainer_discard), FAILS(trainer_apply),
     FAILS(trainer_last_count), FAILS(trainer_last_losses), FAILS(trainer_forward),
     FAILS(trainer_parameter_count), FAILS(trainer_parameter), FAILS(trainer_buffer), FAILS(trainer_generate),

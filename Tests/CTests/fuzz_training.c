@@ -125,6 +125,16 @@ static void name_config(void) {
   finish();
 }
 
+static void read_thread_limits(void) {
+  begin("speediff_thread_limits");
+  int64_t *processors = output(sizeof *processors);
+  int64_t *quota = output(sizeof *quota);
+  int64_t *requested = output(sizeof *requested);
+  if (end(speediff_thread_limits(processors, quota, requested)))
+    CHECK(*processors >= 1 && *quota >= 0 && *requested >= 0, "limits that no process has");
+  finish();
+}
+
 object trainer_object(const object *sampler, const speediff_network_config *config) {
   object info = {.depth = sampler->depth + 1, .steps = sampler->steps, .history = sampler->history};
   info.options = sampler->options;
@@ -135,6 +145,10 @@ object trainer_object(const object *sampler, const speediff_network_config *conf
 void create_trainer(void) {
   if (one_in(8)) {
     name_config();
+    return;
+  }
+  if (one_in(20)) {
+    read_thread_limits();
     return;
   }
   begin("speediff_trainer_create");

@@ -21,6 +21,7 @@ from .errors import (
     SpeeDiffLibraryError,
     SpeeDiffMemoryError,
     SpeeDiffNonFiniteError,
+    SpeeDiffThreadError,
     SpeeDiffTypeError,
     SpeeDiffValueError,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "SpeeDiffLibraryError",
     "SpeeDiffMemoryError",
     "SpeeDiffNonFiniteError",
+    "SpeeDiffThreadError",
     "SpeeDiffTypeError",
     "SpeeDiffValueError",
     "TimestepSampler",

@@ -73,6 +73,7 @@ ERROR_FILE = 6
 ERROR_NOT_FINITE = 7
 ERROR_BUSY = 8
 ERROR_CANCELLED = 9
+ERROR_THREADS = 10
 
 _EXCEPTIONS: dict[int, type[errors.SpeeDiffError]] = {
     ERROR_NULL_POINTER: errors.SpeeDiffValueError,
@@ -83,6 +84,7 @@ _EXCEPTIONS: dict[int, type[errors.SpeeDiffError]] = {
     ERROR_NOT_FINITE: errors.SpeeDiffNonFiniteError,
     ERROR_BUSY: errors.SpeeDiffBusyError,
     ERROR_CANCELLED: errors.SpeeDiffCancelledError,
+    ERROR_THREADS: errors.SpeeDiffThreadError,
 }
 
 speediff_last_error = plain("speediff_last_error", c_char_p)

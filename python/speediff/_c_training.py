@@ -38,6 +38,10 @@ speediff_network_config_set_name = fallible(
 
 # ---- Trainers ------------------------------------------------------------------------------------
 
+speediff_thread_limits = fallible(
+    "speediff_thread_limits", POINTER(c_int64), POINTER(c_int64), POINTER(c_int64)
+)
+
 
 class TrainerOptions(ctypes.Structure):
     """A `speediff_trainer_options`."""

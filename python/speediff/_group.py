@@ -137,16 +137,14 @@ class Group(ABC):
         return results[0]
 
     def threads(self) -> int | None:
-        """How many processors fall to this process: those that others may use, too, are divided.
+        """How many threads this process is to have: processors that others may use, too, are divided.
 
         None where there is one process, which may take all.
         """
         if self.world_size == 1:
             return None
-        own = json.dumps(_processors.available()).encode()
-        return _processors.share(
-            [json.loads(message) for message in self._exchange("threads", lambda: own)], self.rank
-        )
+        messages = self._exchange("threads", lambda: json.dumps(_processors.available()).encode())
+        return _processors.share([json.loads(message) for message in messages], self.rank)
 
     @abstractmethod
     def close(self) -> None:

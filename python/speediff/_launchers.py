@@ -23,6 +23,11 @@ def engine() -> str:
     return "mpi" if mpi_size() > 1 else "one"
 
 
+def by_torchrun() -> bool:
+    """Whether torchrun has started several processes on this machine."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and _number("LOCAL_WORLD_SIZE") > 1
+
+
 def mpi_size() -> int:
     """How many processes an mpirun, or Slurm's srun, started together; 1 where none did."""
     sizes = [_number(name) for name in MPI_SIZES]

@@ -10,7 +10,7 @@ import os
 import sys
 from os.path import dirname, isfile, join, realpath
 
-from . import _instruction_sets
+from . import _instruction_sets, _loading_errors
 from .errors import SpeeDiffLibraryError
 
 ABI_VERSION = 3
@@ -35,6 +35,11 @@ def _candidates() -> list[str]:
 def _load() -> tuple[ctypes.CDLL, str]:
     candidates = _candidates()
     path = next((candidate for candidate in candidates if isfile(candidate)), None)
+    if path is None and (chosen := os.environ.get("SPEEDIFF_LIBRARY")):
+        raise SpeeDiffLibraryError(
+            f"SPEEDIFF_LIBRARY must be the path of the native library, got {chosen!r}, where no file is; "
+            "correct or unset it"
+        )
     if path is None:
         places = "\n".join(f"  {candidate}" for candidate in candidates)
         raise SpeeDiffLibraryError(
@@ -57,6 +62,7 @@ def _load() -> tuple[ctypes.CDLL, str]:
     return library, path
 
 
+_loading_errors.catch()
 library, path = _load()
 
 

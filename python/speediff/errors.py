@@ -33,7 +33,11 @@ class SpeeDiffLibraryError(SpeeDiffError, ImportError):
 
 
 class SpeeDiffMemoryError(SpeeDiffError, MemoryError):
-    """The machine does not have the memory that is asked for."""
+    """This process cannot have the memory that is asked for."""
+
+
+class SpeeDiffThreadError(SpeeDiffError, RuntimeError):
+    """The system starts no more threads: a limit of processes and threads is reached."""
 
 
 class SpeeDiffFileError(SpeeDiffError, OSError):

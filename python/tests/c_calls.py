@@ -169,6 +169,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),
     "network_config_set_name": ("config", b"DiT-S/2"),
+    "thread_limits": ("int", "int", "int"),
     "trainer_create": (CONFIG, HOW_TO_TRAIN, SAMPLER, "trainer"),
     "trainer_config": (TRAINER, "config"),
     "trainer_get_options": (TRAINER, "trainer_options"),

@@ -330,12 +330,55 @@ def test_gloo_without_a_launcher_says_what_is_missing() -> None:
 def test_processors_are_divided_among_those_that_may_use_them(
     processors: list[list[int]], shares: list[int]
 ) -> None:
-    machine = [{"machine": "a", "processors": each} for each in processors]
-    other = [{"machine": "b", "processors": [0, 1, 2, 3, 4]}]
+    machine = [description(each) for each in processors]
+    other = [description([0, 1, 2, 3, 4], machine="b")]
     assert [_processors.share(machine + other, rank) for rank in range(len(machine))] == shares
     assert _processors.share(machine + other, len(machine)) == 5
 
 
+def description(processors: list[int], **others: Any) -> dict[str, Any]:
+    """What a process tells of its machine."""
+    return {
+        "machine": "a", "processors": processors, "quota": 0, "groups": "0::/a", "requested": 0, **others
+    }  # fmt: skip
+
+
+def test_a_quota_is_divided_among_the_processes_in_its_group() -> None:
+    eight = list(range(8))
+    shared = [description(eight, quota=3)] * 2
+    assert [_processors.share(shared, rank) for rank in (0, 1)] == [1, 1]
+    own = [description(eight, quota=3, groups=f"0::/{rank}") for rank in (0, 1)]
+    assert [_processors.share(own, rank) for rank in (0, 1)] == [3, 3]
+    generous = [description(eight, quota=100)] * 2
+    assert [_processors.share(generous, rank) for rank in (0, 1)] == [4, 4]
+    assert _processors.share([description(eight, quota=1)] * 3, 2) == 1
+    elsewhere = [description(eight, quota=3), description(eight, quota=3, machine="b")]
+    assert [_processors.share(elsewhere, rank) for rank in (0, 1)] == [3, 3]
+
+
+def test_a_rank_has_no_more_threads_than_openmp_is_told() -> None:
+    ranks = [description(list(range(8)), requested=requested) for requested in (1, 3, 100, 0)]
+    assert [_processors.share(ranks[rank : rank + 1], 0) for rank in range(4)] == [1, 3, 8, 8]
+    assert [_processors.share(ranks, rank) for rank in range(4)] == [1, 2, 2, 2]
+
+
+def test_the_one_thread_that_torchrun_asks_for_by_itself_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert _processors.available()["requested"] == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert _processors.available()["requested"] == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert _processors.available()["requested"] == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert _processors.available()["requested"] == 2
+
+
 def test_threads_are_a_share_of_this_machine() -> None:
-    available = len(_processors.available()["processors"])
-    assert on_ranks(2, lambda group: group.threads()) == [max(1, available // 2)] * 2
+    own = _processors.available()
+    expected = _processors.share([own, own], 0)
+    assert expected <= max(1, len(own["processors"]) // 2)
+    assert on_ranks(2, lambda group: group.threads()) == [expected] * 2

@@ -1,3 +1,4 @@
+import ArgumentErrors
 import COpenBLAS
 
 #if canImport(Glibc)
@@ -19,7 +20,7 @@ package enum MatrixProduct {
   }
 
   /// What computes the product.
-  package enum Backend: String {
+  package enum Backend: String, CaseIterable {
     /// OpenBLAS, for any processor.
     case openBLAS = "openblas"
     /// `NativeProduct`, where the library is built for AVX-512.
@@ -27,10 +28,22 @@ package enum MatrixProduct {
   }
 
   /// SPEEDIFF_MATRIX_PRODUCT ("openblas" or "native") when the library is first used, else the faster one.
-  package static let backend: Backend = {
-    let chosen = getenv("SPEEDIFF_MATRIX_PRODUCT").flatMap { Backend(rawValue: String(cString: $0)) }
-    return chosen ?? (speediff_has_wide_vectors() != 0 ? .native : .openBLAS)
-  }()
+  package static let backend = (try? choice.get()) ?? (speediff_has_wide_vectors() != 0 ? .native : .openBLAS)
+
+  /// What the environment names; nil where it names nothing.
+  private static let choice = Result<Backend?, any Error> { try choice(environment("SPEEDIFF_MATRIX_PRODUCT")) }
+
+  static func choice(_ name: String?) throws -> Backend? {
+    guard let name else { return nil }
+    guard let backend = Backend(rawValue: name) else {
+      let names = Backend.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ArgumentError("SPEEDIFF_MATRIX_PRODUCT", "must be one of \(names), or not set", got: "\"\(name)\"")
+    }
+    return backend
+  }
+
+  /// Throws `ArgumentError` if the environment names a product that there is not.
+  static func checkChoice() throws { _ = try choice.get() }
 
   /// Takes the memory that the calling thread's products need.
   ///
