@@ -1,4 +1,4 @@
-"""Checks of what users pass, for what ctypes would convert in silence."""
+"""Checks of arguments that ctypes would otherwise convert silently."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 def integer(argument: str, value: object, *, least: int = _INT64.start, end: int = _INT64.stop) -> int:
-    """The value as an int in [least, end), int64_t's range unless told otherwise.
+    """The value as an int in [least, end); the default is the range of int64_t.
 
-    ctypes would cut what the C type does not hold to size without a word.
+    ctypes would silently truncate a value that the C type cannot hold.
     """
     try:
         if isinstance(value, bool):
@@ -35,7 +35,7 @@ def integer(argument: str, value: object, *, least: int = _INT64.start, end: int
 
 
 def real(argument: str, value: object) -> float:
-    """The value as a float. Its range is the library's to check."""
+    """The value as a float. The library checks its range."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise SpeeDiffTypeError(f"{argument} must be a real number, got {value!r}")
     try:
@@ -45,7 +45,7 @@ def real(argument: str, value: object) -> float:
 
 
 def positive_or_none(argument: str, value: object) -> float:
-    """A positive number; None is 0 for the library."""
+    """A positive number; None becomes 0, which the library takes for none."""
     if value is None:
         return 0.0
     number = real(argument, value)

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from ._training_settings import Settings
 
 DESCRIPTION = """\
-Trains the same network once per method, with the same initial weights, the same data in the same order and
-the same seed, and measures all of them on the same questions: the error in the noise, unweighted, of the
-averaged weights on test images, for an even spread of time steps, over all of them and in each area of the
-process. Writes curves.png, samples.png, results.csv, results.json, and a folder as of `speediff train` for
-each method. Ctrl-C saves and stops; --resume continues.
+Trains the same network once per method, with the same initial weights, data, data order and seed. Measures
+all of them in the same way: the unweighted noise-prediction error of the EMA weights on test images, at
+evenly spaced timesteps, over all of them and in each area of the process. Writes curves.png, samples.png,
+results.csv, results.json, and per method a folder like that of `speediff train`. Ctrl-C saves and stops;
+--resume continues.
 """
 EPILOG = """\
-Test images are the data's own, where fashion-mnist, idx files and CIFAR-10 have them; of other data a tenth
-is kept back from training. One seed says little: seeds can differ by more than methods do.
+Test images are the data's own where it has some (fashion-mnist, idx files, CIFAR-10). Of other data a tenth
+is held out from training. One seed says little: seeds can differ by more than methods do.
 
 examples:
   speediff compare fashion-mnist --methods uniform,speed --out runs/compare
@@ -61,13 +61,15 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--methods",
         metavar="METHOD,…",
         default="uniform,speed",
-        help="as for `speediff plan` (default: uniform,speed)",
+        help="methods as in `speediff plan` (default: uniform,speed)",
     )
     _training_flags.add_to(parser, out="runs/compare")
     group = parser.add_argument_group("validation")
-    group.add_argument("--validate-every", metavar="N", type=int, default=250, help="in steps (default: 250)")
     group.add_argument(
-        "--validation-images", metavar="N", type=int, default=2000, help="at most (default: 2000)"
+        "--validate-every", metavar="N", type=int, default=250, help="validate every N steps (default: 250)"
+    )
+    group.add_argument(
+        "--validation-images", metavar="N", type=int, default=2000, help="at most N images (default: 2000)"
     )
     _samples.add_to(parser)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 METHODS = ("ddpm", "ddim")
 PICTURE_CHANNELS = (1, 3)
 DESCRIPTION = """\
-Generates images from a checkpoint of `speediff train`, from the averaged (EMA) weights. Image i has the
-seed --seed + i, and is the same in whatever company it is generated.
+Generates images from a checkpoint of `speediff train`, with the EMA weights. Image i has the seed --seed + i
+and is the same whatever else is in the batch.
 """
 EPILOG = """\
 examples:
@@ -43,30 +43,36 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    parser.add_argument("checkpoint", metavar="RUN.safetensors", help="what `speediff train` wrote")
+    parser.add_argument("checkpoint", metavar="RUN.safetensors", help="a checkpoint of `speediff train`")
     what = parser.add_argument_group("what")
     labels = what.add_mutually_exclusive_group()
     labels.add_argument("--labels", metavar="0,1,…", help="labels by number (default: all)")
-    labels.add_argument("--classes", metavar="NAME,…", help="labels by the names in the run's run.json")
+    labels.add_argument("--classes", metavar="NAME,…", help="labels by name, as in the run's run.json")
     what.add_argument(
-        "--n", metavar="N", type=int, default=8, help="images of each label, or in all (default: 8)"
+        "--n",
+        metavar="N",
+        type=int,
+        default=8,
+        help="images per label, or in all without labels (default: 8)",
     )
-    what.add_argument("--seed", metavar="N", type=int, default=0, help="of the first image (default: 0)")
+    what.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the first image (default: 0)")
     how = parser.add_argument_group("how")
     how.add_argument("--method", metavar="NAME", default="ddpm", help="ddpm or ddim (default: ddpm)")
-    how.add_argument("--steps", metavar="N", type=int, help="default: 250, or T where that is less")
+    how.add_argument("--steps", metavar="N", type=int, help="denoising steps (default: 250, or T if less)")
     how.add_argument("--eta", metavar="X", type=float, default=0.0, help="noise of ddim (default: 0)")
     how.add_argument(
-        "--cfg-scale", metavar="X", type=float, default=1.0, help="guidance; 1 is none (default: 1)"
+        "--cfg-scale", metavar="X", type=float, default=1.0, help="guidance scale; 1 is none (default: 1)"
     )
-    how.add_argument("--clip", action="store_true", help="clip each step's estimate of the image to [-1, 1]")
-    how.add_argument("--no-ema", action="store_true", help="from the weights themselves, not their average")
-    how.add_argument("--threads", metavar="N", type=int, help="default: the processors this process may use")
+    how.add_argument("--clip", action="store_true", help="clip each step's prediction of x₀ to [-1, 1]")
+    how.add_argument("--no-ema", action="store_true", help="use the raw weights instead of the EMA weights")
+    how.add_argument(
+        "--threads", metavar="N", type=int, help="threads (default: the processors available to this process)"
+    )
     parser.add_argument(
         "--out",
         metavar="PATH",
         default="samples.png",
-        help="a grid (.png), an array (.npy), or a folder for a PNG each (default: samples.png)",
+        help="a grid (.png), an array (.npy), or a folder of one PNG per image (default: samples.png)",
     )
 
 

@@ -1,7 +1,7 @@
-"""Reads the methods that `--method` names: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
+"""Parses `--method`: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
 
-The text is a Python expression of names, calls with parameters by name, `+` between a sampling and a
-weighting, and `*` between weightings. Nothing of it is evaluated by Python.
+The text has the syntax of a Python expression: names, calls with keyword parameters, `+` between a sampling
+and a weighting, and `*` between weightings. It is parsed, never evaluated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound=Method)
 
 PRESETS = {"speed": "paper", "official": "official"}
-"""SpeeD, a sampling with its weighting, by name: the preset of `TimestepSampler.speed`."""
+"""The names for SpeeD's sampling with its weighting, and their presets of `TimestepSampler.speed`."""
 PRESET_PARAMETERS = ("k", "lam", "tau", "r")
 
 
@@ -41,16 +41,16 @@ class MethodReader:
         normalize: bool = False,
         preset_parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        """Takes what all methods share.
+        """Takes the options that all methods share.
 
         Args:
             schedule: The noise schedule.
             prediction: What the network predicts.
-            normalize: Divide the weights by their mean.
-            preset_parameters: Those of SpeeD's presets, where the text does not give them.
+            normalize: Whether to divide the weights by their mean.
+            preset_parameters: Parameters of SpeeD's presets, for those that the text does not give.
         """
         self.used: set[str] = set()
-        """The `preset_parameters` that some method took."""
+        """The `preset_parameters` that at least one method used."""
         self._schedule = schedule
         self._options: dict[str, Any] = {"prediction": prediction, "normalize": normalize}
         self._preset_parameters = dict(preset_parameters or {})
@@ -59,7 +59,7 @@ class MethodReader:
         """The sampler that a text describes.
 
         Raises:
-            SpeeDiffError: If the text is wrong, or the method does not fit the schedule; it names the text.
+            SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
         """
         try:
             return self._sampler(_parse(text))
@@ -115,9 +115,11 @@ class MethodReader:
     ) -> Kind:
         name, nodes = _split(node)
         if name in PRESETS:
-            raise SpeeDiffValueError(f"{name} is a sampling with its weighting, and stands alone")
+            raise SpeeDiffValueError(f"{name} is a sampling with its own weighting and cannot be combined")
         if name in others and name not in by_name:
-            raise SpeeDiffValueError(f"{name} is not {what}; a pair is sampling+weighting")
+            raise SpeeDiffValueError(
+                f"{name} is not {what}; write sampling+weighting, such as laplace+min_snr"
+            )
         if name not in by_name:
             raise _unknown(what, name, by_name)
         cls = by_name[name]
@@ -126,7 +128,7 @@ class MethodReader:
         return cls(**{key: self._value(key, types[key], value) for key, value in nodes.items()})
 
     def _value(self, parameter: str, kind: str, node: ast.expr) -> Any:
-        """A number or None, or where the parameter is none a sampling or a sampler."""
+        """A number or None; for parameters of another type, a sampling or a sampler."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
@@ -150,7 +152,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _split(node: ast.expr) -> tuple[str, dict[str, ast.expr]]:
-    """Name and parameters of `name` or of `name(parameter=value, …)`."""
+    """The name and parameters of `name` or `name(parameter=value, …)`."""
     if isinstance(node, ast.Name):
         return node.id, {}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:

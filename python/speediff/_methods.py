@@ -1,4 +1,4 @@
-"""What samplings and weightings have in common."""
+"""The base class of samplings and weightings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CONVERTERS: dict[str, Callable[[str, object], Any]] = {
 class Method(ABC):
     """A named method with parameters, for any schedule.
 
-    A subclass is a frozen dataclass with a line for each parameter, in the library's order, and its default:
+    A subclass is a frozen dataclass. It lists each parameter with its default, in the library's order:
 
         class Laplace(Sampling, formula="…", source="…"):
             mean: float = 0.0
@@ -45,13 +45,13 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
-    """The string that stands for the method with its default parameters."""
+    """The string that users can pass for the method with its default parameters."""
     formula: ClassVar[str]
     """P or w, in one line."""
     source: ClassVar[str]
     """Paper and year."""
     corrects_for_draw: ClassVar[bool] = False
-    """Whether w gets the factor 1/(T·P), so that the objective is that of uniform draws."""
+    """Whether w has the importance weight 1/(T·P) as a factor, so that the objective is that of uniform draws."""
 
     def __init_subclass__(cls, *, formula: str = "", source: str = "") -> None:
         cls.formula, cls.source = formula, source
@@ -82,7 +82,7 @@ class Method(ABC):
         raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __post_init__(self) -> None:
-        """Fixes the types, and lets the library check the parameters."""
+        """Converts the parameters, and lets the library check them."""
         for field in fields(self):  # type: ignore[arg-type]
             kind, _, optional = str(field.type).partition(" | ")
             value = getattr(self, field.name)
@@ -94,7 +94,7 @@ class Method(ABC):
         self._create()
 
     def describe(self) -> dict[str, Any]:
-        """Name and parameters, as plain values for a state dict."""
+        """The name and the parameters, as plain values for a state dict."""
         values = self._values().items()
         return {
             "name": self.name,
@@ -112,7 +112,7 @@ class Method(ABC):
         """Makes the native object."""
 
     def _arguments(self) -> tuple[bytes, Any, int]:
-        """Name and parameters as the library takes them; None is NaN there."""
+        """The name and the parameters in the library's form, where None is NaN."""
         numbers = [math.nan if value is None else float(value) for value in self._values().values()]
         return self.name.encode(), _buffers.doubles(numbers), len(numbers)
 
@@ -121,7 +121,7 @@ class Method(ABC):
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     def _set(self, field: str, value: object) -> None:
-        """Replaces a field while the frozen dataclass is being made."""
+        """Replaces a field while the frozen dataclass is being initialized."""
         object.__setattr__(self, field, value)
 
 
@@ -129,17 +129,17 @@ Kind = TypeVar("Kind", bound=Method)
 
 
 def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]], kind: type[Kind]) -> Kind:
-    """The method itself, or the one that the name stands for, with its defaults."""
+    """The method itself, or the one that the name stands for, with default parameters."""
     if isinstance(method, kind):
         return method
     return by_name[_arguments.choice(argument, method, by_name)]()
 
 
 def from_description(kind: type[Kind], description: object) -> Kind:
-    """The method that `describe` told of.
+    """The method that `describe` described.
 
     Raises:
-        SpeeDiffValueError: If there is none, or its parameters are not all told of.
+        SpeeDiffValueError: If the name is unknown, or the parameters are not exactly the method's.
     """
     if isinstance(description, dict):
         parameters = {key: value for key, value in description.items() if key != "name"}
@@ -151,5 +151,5 @@ def from_description(kind: type[Kind], description: object) -> Kind:
             if method.name == description.get("name") and names == set(parameters):
                 return method(**parameters)
     raise SpeeDiffValueError(
-        f"a {kind.__name__.lower()} must be one that can be made anew, got {description!r}"
+        f"a saved {kind.__name__.lower()} must have a known name and all its parameters, got {description!r}"
     )

@@ -17,7 +17,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
     parser = subparsers.add_parser(
         "methods",
-        help="all samplings and weightings, with formula and source",
+        help="list all samplings and weightings, with formula and source",
         description="Lists every sampling and weighting with its formula, parameters, defaults and source.",
         allow_abbrev=False,
     )

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule
 
 DESCRIPTION = """\
-Shows what a noise schedule and a training method do to each other: the three areas of the process
-(acceleration, deceleration, convergence), which share of the draws and of the objective each area
-gets, P, w, E[w] and the emphasis over log-SNR. Without flags it shows SpeeD with the paper's setting.
+Shows how a noise schedule and a training method interact, before you train. Prints the three areas of the
+process (acceleration, deceleration, convergence), each area's share of the draws and of the objective, and
+P, w, E[w] and the emphasis over log-SNR. The default is SpeeD with the paper's settings.
 """
 EPILOG = """\
 methods:
-  speed and official, SpeeD as in the paper and as in its released code; a sampling, which goes with
-  uniform weights; a weighting, which goes with uniform draws; or a pair of them, sampling+weighting.
-  Parameters stand in parentheses, and * multiplies weightings. `speediff methods` lists all names.
+  speed                SpeeD as in the paper
+  official             SpeeD as in its released code
+  SAMPLING             with uniform weights
+  WEIGHTING            with uniform sampling
+  SAMPLING+WEIGHTING   both
+  Parameters go in parentheses, and * multiplies weightings. `speediff methods` lists all names.
 
 examples:
   speediff plan
@@ -47,7 +50,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         subparsers,
         "plan",
         run,
-        summary="areas, P, w and emphasis of a schedule and a method",
+        summary="show the areas, P, w and emphasis of a schedule and a method",
         description=DESCRIPTION,
         epilog=EPILOG,
     )
@@ -57,7 +60,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--method",
         metavar="METHOD",
         action="append",
-        help="speed, official, a sampling, a weighting or a pair (default: speed); repeat it to compare",
+        help="see below (default: speed); repeat the flag to compare methods",
     )
     method.add_argument(
         "--prediction",
@@ -66,11 +69,11 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         help=f"what the network predicts: {', '.join(PREDICTIONS)} (default: epsilon)",
     )
     method.add_argument(
-        "--k", type=float, help="speed, official: how many times as often to draw a step up to τ (default: 5)"
+        "--k", type=float, help="for speed, official: steps up to τ are drawn K times as often (default: 5)"
     )
-    method.add_argument("--lam", type=float, help="speed, official: λ, weights span [1-λ, λ] (default: 0.6)")
+    method.add_argument("--lam", type=float, help="for speed, official: weights span [1-λ, λ] (default: 0.6)")
     method.add_argument(
-        "--tau", type=int, help="τ: the step at which convergence begins, also for speed and official"
+        "--tau", type=int, help="τ, the last step before convergence, also for speed and official"
     )
     method.add_argument(
         "--r", type=float, help="τ is the first step with 1/ᾱ > r (default: 143.5; official has τ = 700)"
@@ -87,11 +90,11 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--at-step",
         metavar="N",
         type=int,
-        help="show blend and clts as they are at this training step (default: 0)",
+        help="show blend and clts at this training step (default: 0)",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--plot", metavar="FILE", help="draw a picture: .png, .svg or .pdf")
-    output.add_argument("--json", action="store_true", help="print everything, tables included, as JSON")
+    output.add_argument("--json", action="store_true", help="print everything as JSON, with the tables")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def _convergence(process: Process) -> tuple[str, str, str]:
     if start is None:
         return name, "none", "1/ᾱ stays below r: no convergence area"
     if start == process.steps:
-        return name, str(start), "1/ᾱ > r at the last step alone: none beyond"
+        return name, str(start), "1/ᾱ > r only at the last step: no convergence area"
     note = f"first t with 1/ᾱ > {process.r:g}"
     if closed and closed.convergence_start is not None:
         note += f"; closed form {closed.convergence_start:.2f}"
@@ -134,24 +134,24 @@ def _notes(process: Process, method: MethodPlan) -> list[str]:
         notes[0] += "; the weights above are divided by it"
     notes.extend(_emphasis(method))
     if method.changes:
-        notes.append(f"P follows training: shown is step {method.step} (--at-step)")
+        notes.append(f"P changes during training: this is step {method.step} (--at-step)")
     if method.learns:
-        notes.append("learns from losses: shown is the start of training")
+        notes.append("learns from losses: this is the start of training")
     if method.tau is not None and method.tau != process.convergence_start:
-        notes.append(f"τ = {method.tau}: draws are suppressed beyond it, wherever convergence begins")
+        notes.append(f"τ = {method.tau}: this method suppresses the steps beyond it")
     return notes
 
 
 def _emphasis(method: MethodPlan) -> list[str]:
-    """Where in log-SNR the emphasis is, and which share the areas get, if the table does not tell."""
+    """The quartiles of the emphasis in log-SNR, and the areas' shares where the table does not give them."""
     if method.log_snr_quartiles is None:
-        return ["no emphasis: all weight is where the signal-to-noise ratio is 0"]
+        return ["no emphasis: only steps with a signal-to-noise ratio of 0 have weight"]
     first, median, third = method.log_snr_quartiles
-    lines = [f"emphasis: half of it at log-SNR {first:.2f} to {third:.2f}, median {median:.2f}"]
+    lines = [f"emphasis: half of it lies at log-SNR {first:.2f} to {third:.2f}, median {median:.2f}"]
     if method.prediction != "epsilon":
         shares = ", ".join(_percent(area.emphasis or 0) for area in method.areas)
         lines.append(
-            f"weights of the {method.prediction} loss; as an ε loss the areas have {shares} % of P·w"
+            f"weights for the {method.prediction} loss; on the ε loss the areas get {shares} % of P·w"
         )
     return lines
 

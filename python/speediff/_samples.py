@@ -27,9 +27,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--samples", metavar="N", type=int, default=8, help="images per class, 0 for none (default: 8)"
     )
-    group.add_argument("--sample-steps", metavar="N", type=int, default=50, help="ancestral (default: 50)")
     group.add_argument(
-        "--cfg-scale", metavar="X", type=float, default=2.0, help="guidance, 1 for none (default: 2)"
+        "--sample-steps", metavar="N", type=int, default=50, help="denoising steps, ancestral (default: 50)"
+    )
+    group.add_argument(
+        "--cfg-scale", metavar="X", type=float, default=2.0, help="guidance scale, 1 for none (default: 2)"
     )
 
 

@@ -34,7 +34,7 @@ SCHEDULE_FLAGS: dict[str, tuple[str, ...]] = {
     "warmup": ("beta_start", "beta_end", "fraction"),
     "jsd": (),
 }
-"""The flags that a schedule takes, where the user gives them."""
+"""The flags that apply to each schedule."""
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +42,37 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("schedule")
     group.add_argument("--schedule", metavar="NAME", help=f"{', '.join(SCHEDULES)} (default: linear)")
     group.add_argument("--steps", metavar="T", type=int, help="number of steps (default: 1000)")
+    add_tables_to(group, unset=False)
     group.add_argument(
-        "--beta-start", metavar="B", type=float, help="first β; not of constant, cosine and jsd"
+        "--respacing", metavar="SPEC", help="then keep only these steps: 250, 10,20,30 or ddim50"
     )
-    group.add_argument("--beta-end", metavar="B", type=float, help="last β; the β of constant")
-    group.add_argument("--fraction", metavar="F", type=float, help="warmup's share of T (default: 0.1)")
-    group.add_argument("--betas", metavar="FILE.npy", help="instead of a name: a table of β")
-    group.add_argument("--alphas-cumprod", metavar="FILE.npy", help="instead of a name: a table of ᾱ")
+
+
+def add_tables_to(group: argparse._ArgumentGroup, *, unset: bool | None) -> None:
+    """Adds the flags that shape or replace a named schedule.
+
+    Args:
+        group: The group of flags.
+        unset: The value of --zero-terminal-snr if it is not given.
+    """
     group.add_argument(
-        "--zero-terminal-snr", action="store_true", help="rescale it so that ᾱ is 0 at the last step"
+        "--beta-start", metavar="B", type=float, help="first β (not for constant, cosine and jsd)"
     )
     group.add_argument(
-        "--respacing", metavar="SPEC", help="then keep these steps alone: 250, 10,20,30 or ddim50"
+        "--beta-end", metavar="B", type=float, help="last β; for constant, every β (not for cosine and jsd)"
+    )
+    group.add_argument(
+        "--fraction", metavar="F", type=float, help="for warmup: share of T over which β rises (default: 0.1)"
+    )
+    group.add_argument("--betas", metavar="FILE.npy", help="read β from a file instead of --schedule")
+    group.add_argument(
+        "--alphas-cumprod", metavar="FILE.npy", help="read ᾱ from a file instead of --schedule"
+    )
+    group.add_argument(
+        "--zero-terminal-snr",
+        action="store_true",
+        default=unset,
+        help="rescale the schedule so that ᾱ is 0 at the last step",
     )
 
 

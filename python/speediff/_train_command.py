@@ -27,14 +27,19 @@ if TYPE_CHECKING:
     from .distributed import Group
 
 DESCRIPTION = """\
-Trains a DiT or an MDT on the CPU, and writes a folder: run.safetensors, a checkpoint with all that a
-bit-exact continuation and `speediff generate` need, whose weights are those of the official PyTorch code;
-run.json, its settings; loss.csv; and samples.png. Ctrl-C saves and stops; --resume continues, also on
-another number of processes.
+Trains a DiT or an MDT on the CPU and writes a folder:
+
+  run.safetensors  the checkpoint, for --resume (bit for bit) and `speediff generate`; its weights have the
+                   names and shapes of the official PyTorch code
+  run.json         the settings
+  loss.csv         the loss of every step
+  samples.png      generated images
+
+Ctrl-C saves and stops; --resume continues. The process count may change on resume.
 """
 EPILOG = """\
-A resumed run has its own settings; a flag that contradicts them is an error. --steps may grow.
---method is as for `speediff plan`: speed, official, a sampling, a weighting, or sampling+weighting.
+A resumed run keeps its settings: a flag that contradicts them is an error, but --steps may grow.
+--method is as in `speediff plan`: speed, official, a sampling, a weighting, or sampling+weighting.
 
 examples:
   speediff train fashion-mnist --out runs/fashion
@@ -61,7 +66,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--method",
         metavar="METHOD",
-        help="chooses time steps and weights: speed, official, … (default: speed)",
+        help="how to choose timesteps and weights: speed, official, … (default: speed)",
     )
     _training_flags.add_to(parser, out="runs/train")
     _samples.add_to(parser)
@@ -71,7 +76,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help=f"connects processes: {', '.join(distributed.ENGINES)} (default: as they were started)",
+        help=f"how processes communicate: {', '.join(distributed.ENGINES)} (default: as they were started)",
     )
 
 

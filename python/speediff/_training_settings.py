@@ -1,4 +1,4 @@
-"""What decides the outcome of a training run: its settings, from flags or from the run that is resumed."""
+"""The settings that determine a training run, from the flags or from the run that is resumed."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ DEFAULTS: Settings = {
     "steps": 8000, "batch_size": 64, "accumulation": 1, "lr": None, "warmup": 100, "weight_decay": 0.0,
     "ema_decay": 0.999, "clip": None, "label_dropout": 0.1, "seed": 0,
 }  # fmt: skip
-"""Every setting by its flag's name, with what holds where the user gives none."""
+"""Every setting by its flag's name, with its default."""
 NETWORK = {"hidden": 96, "depth": 4, "heads": 3}
-"""The DiT where --model names none: some minutes of two cores teach it Fashion-MNIST."""
+"""The DiT without --model: it learns Fashion-MNIST in a few minutes on two cores."""
 SMALL, SMALL_PATCH, PATCH = 16, 2, 4
 """Its patch: 2 for sizes up to 16, 4 beyond."""
 MASKING = {"decode_layer": 2, "mask_ratio": 0.3}
-"""What --mdt makes of it; version 2 has Min-SNR-5 in its loss, as its authors' code."""
+"""The masking with --mdt. Version 2 has Min-SNR-5 in its loss, like its authors' code."""
 OFFICIAL_RATE, SMALL_RATE = 1e-4, 1.5e-3
-"""The learning rate where none is given: DiT's own for --model, and one for small networks."""
+"""The default learning rate: DiT's own with --model, and one for small networks."""
 MAX_BATCH = 1 << 20
-"""More is a mistake, and would be a batch of gigabytes."""
+"""A larger batch is a mistake, and would take gigabytes."""
 CHANGEABLE = ("steps",)
-"""What a resumed run may have otherwise: how long it goes on."""
+"""The settings that may change on resume."""
 
 
 def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
@@ -55,10 +55,10 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
 
     Args:
         given: Values by name; None where the user gave none.
-        saved: The settings of the run that is resumed, which hold where nothing is given; None: a new run.
+        saved: The settings of the run that is resumed, which are the defaults; None: a new run.
 
     Raises:
-        SpeeDiffValueError: If something given differs from the resumed run; it names every difference.
+        SpeeDiffValueError: If a given value differs from the resumed run. The message names every difference.
     """
     result = DEFAULTS if saved is None else saved
     chosen = {name: given[name] for name in DEFAULTS if given.get(name) is not None}
@@ -80,7 +80,7 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
 
 
 def _check(settings: Settings) -> None:
-    """Checks what the library does not."""
+    """Checks the settings that the library does not check."""
     for name in ("steps", "accumulation"):
         _arguments.integer(_schedule_flags.flag(name), settings[name], least=1)
     _arguments.integer("--batch-size", settings["batch_size"], least=1, end=MAX_BATCH + 1)
@@ -150,7 +150,7 @@ def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler
 def make_trainer(
     settings: Settings, data: Dataset, *, threads: int | None, group: Group | None = None
 ) -> Trainer:
-    """A trainer for these data, with its weights as they begin."""
+    """A trainer for these data, with initial weights."""
     channels, size = data.values.shape[1:3]
     return Trainer(
         settings["model"] or _network(settings, size),

@@ -1,4 +1,4 @@
-"""The processes that share each training step: who they are, and what they tell each other.
+"""Groups of processes that share each training step, and how they communicate.
 
 group = speediff.distributed.current()          # as torchrun or mpirun started them; else one process
 trainer = speediff.Trainer("DiT-S/2", sampler, group=group)
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "Group", "current", "gloo", "mpi", "one"]
 
 ENGINES = ("one", "gloo", "mpi")
-"""What carries messages between processes: nothing, `torch.distributed`, or mpi4py."""
+"""How processes communicate: not at all, by `torch.distributed`, or by mpi4py."""
 TIMEOUT = 1800.0
-"""How long gloo waits for another process, in seconds, unless told otherwise: as long as in PyTorch."""
+"""gloo's default timeout in seconds, the same as PyTorch's."""
 
 
 def current(engine: str | None = None) -> Group:
-    """The processes that were started together; each of them makes this call.
+    """The group of processes that were started together. Every one of them must call this.
 
     Args:
-        engine: "one", "gloo" or "mpi". None: "gloo" where `torch.distributed` is initialized, or `torchrun`
-            (whoever sets RANK, WORLD_SIZE and MASTER_ADDR) started several; "mpi" where an `mpirun` did;
-            else "one".
+        engine: "one", "gloo" or "mpi". None chooses "gloo" if `torch.distributed` is initialized, or if
+            `torchrun` (anything that sets RANK, WORLD_SIZE and MASTER_ADDR) started several processes;
+            "mpi" if an `mpirun` did; otherwise "one".
 
     Raises:
-        SpeeDiffError: If a package is missing; it tells how to install it.
+        SpeeDiffError: If a package is missing. The message says how to install it.
         SpeeDiffGroupError: If the processes do not find each other.
-        SpeeDiffValueError: If mpi4py is of another MPI than the `mpirun`.
+        SpeeDiffValueError: If mpi4py was built for another MPI than that of the `mpirun`.
     """
     if engine is not None:
         _arguments.choice("engine", engine, ENGINES)
@@ -42,19 +42,19 @@ def current(engine: str | None = None) -> Group:
 
 
 def one() -> Group:
-    """This process alone."""
+    """A group of this process alone."""
     return _Alone(0, 1, "one")
 
 
 def gloo(*, timeout: float = TIMEOUT) -> Group:
-    """The processes of `torch.distributed`, which talk by its engine gloo.
+    """The processes of `torch.distributed`, with its gloo backend.
 
-    If it is not initialized it becomes so, for the environment that `torchrun` sets, until `close()`.
-    Otherwise messages have a process group of their own beside those of the program.
+    If `torch.distributed` is not initialized, this initializes it from the environment that `torchrun` sets,
+    until `close()`. Otherwise it makes a process group of its own, beside those of the program.
 
     Args:
-        timeout: Seconds, positive. A process that hangs for longer is an error on the others; one that ends
-            is so at once.
+        timeout: In seconds, positive. If a process hangs for longer, the others raise an error. If one ends,
+            they raise it at once.
     """
     from . import _extras
 
@@ -65,10 +65,10 @@ def gloo(*, timeout: float = TIMEOUT) -> Group:
 
 
 def mpi(communicator: Intracomm | None = None) -> Group:
-    """The processes of an `mpirun`, which talk by mpi4py.
+    """The processes of an `mpirun`, with mpi4py.
 
     Args:
-        communicator: mpi4py's, for a part of them; None: COMM_WORLD. It is duplicated.
+        communicator: An mpi4py communicator, for some of the processes. None: COMM_WORLD. It is duplicated.
     """
     from ._mpi_group import MPIGroup
 
@@ -76,7 +76,7 @@ def mpi(communicator: Intracomm | None = None) -> Group:
 
 
 class _Alone(Group):
-    """One process, which has nobody to talk to."""
+    """A single process, which has no others to communicate with."""
 
     def _gather(self, message: bytes) -> list[bytes]:
         return [message]
@@ -85,7 +85,7 @@ class _Alone(Group):
         """The sum of one array is the array."""
 
     def close(self) -> None:
-        """Nothing."""
+        """There is nothing to close."""
 
     def _leave_with_error(self) -> None:
         """Nobody waits."""

@@ -1,4 +1,4 @@
-"""What SpeeDiff raises: each class is a `SpeeDiffError` and also the built-in that fits."""
+"""The exceptions of SpeeDiff. Each is a `SpeeDiffError` and also the built-in exception that fits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class SpeeDiffError(Exception):
     """Any error of this package."""
 
     on_all_ranks = False
-    """Whether every process of a `speediff.distributed.Group` has raised it, and none waits for another."""
+    """Whether every process of a `speediff.distributed.Group` raised it, so that none waits for another."""
 
 
 class SpeeDiffValueError(SpeeDiffError, ValueError):
-    """A value is outside its range, or does not fit another one."""
+    """A value is out of range, or contradicts another one."""
 
 
 class SpeeDiffTypeError(SpeeDiffError, TypeError):
@@ -25,23 +25,23 @@ class SpeeDiffTypeError(SpeeDiffError, TypeError):
 
 
 class SpeeDiffClosedError(SpeeDiffValueError):
-    """An object is used after its `close()`."""
+    """An object was used after its `close()`."""
 
 
 class SpeeDiffLibraryError(SpeeDiffError, ImportError):
-    """The native library is missing, or does not fit this package."""
+    """The native library is missing, or its version does not match this package."""
 
 
 class SpeeDiffMemoryError(SpeeDiffError, MemoryError):
-    """This process cannot have the memory that is asked for."""
+    """The machine, or a limit of this process, does not allow the requested memory."""
 
 
 class SpeeDiffThreadError(SpeeDiffError, RuntimeError):
-    """The system starts no more threads: a limit of processes and threads is reached."""
+    """The system refuses more threads: a limit on processes or threads is reached."""
 
 
 class SpeeDiffFileError(SpeeDiffError, OSError):
-    """A file cannot be read or written, or holds something else than it should."""
+    """A file cannot be read or written, or has unexpected contents."""
 
 
 class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
@@ -53,23 +53,23 @@ class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
 
 
 class SpeeDiffGroupError(SpeeDiffError, RuntimeError):
-    """Another process of a `speediff.distributed.Group` has ended, is silent, or does something else."""
+    """Another process of a `speediff.distributed.Group` ended, does not respond, or made a different call."""
 
 
 class SpeeDiffCancelledError(SpeeDiffError, RuntimeError):
-    """A generation was stopped by its own progress callback."""
+    """The progress callback of a generation stopped it."""
 
 
 class SpeeDiffInternalError(SpeeDiffError, RuntimeError):
-    """A defect of SpeeDiff."""
+    """A bug in SpeeDiff."""
 
 
 def unknown_name(argument: str, name: object, known: Iterable[str]) -> SpeeDiffValueError:
-    """Describes a name that is none of the known ones, and the nearest of those.
+    """The error for an unknown name, which suggests the nearest known one.
 
     Args:
         argument: The argument that the name was given for.
-        name: What was given.
+        name: The unknown name.
         known: The names that exist.
     """
     names = sorted(known)

@@ -1,4 +1,4 @@
-"""The process increment of a schedule, and the three areas that it gives (SpeeD, Theorem 1)."""
+"""The process increment of a schedule, and the three areas that follow from it (SpeeD, Theorem 1)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule, Table
 
 DEFAULT_R = 143.5
-"""The magnitude at which convergence begins: it puts τ at the paper's 700 for its linear schedule."""
+"""The magnitude 1/ᾱ at which convergence begins. It gives the paper's τ = 700 on its linear schedule."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ProcessIncrements:
     """The process increment δ_t = x_{t+1} - x_t, exact for any schedule (SpeeD, Theorem 1).
 
-    Three areas follow: acceleration up to `acceleration_end`, deceleration up to `convergence_start(r)`,
-    and convergence. Steps are 1-based, as in the paper, and a boundary counts with the area before it, as in
+    It defines three areas: acceleration up to `acceleration_end`, deceleration up to `convergence_start(r)`,
+    and convergence. Steps are 1-based, as in the paper. A boundary step belongs to the area before it, as in
     its Eq. 2.
 
-    The paper's variance is that of independent draws of x_t and x_{t+1}, not of the Markov chain,
-    for which it would be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t) and never converge.
+    The paper's variance is that of independent draws of x_t and x_{t+1}. Along the Markov chain it would
+    be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t), which never converges.
     """
 
     schedule: NoiseSchedule
@@ -46,7 +46,7 @@ class ProcessIncrements:
             r: The magnitude; finite, above 1, and below 1/ᾱ_T.
 
         Raises:
-            SpeeDiffValueError: If r is out of range; where no step qualifies, it tells 1/ᾱ_T.
+            SpeeDiffValueError: If r is out of range. If no step qualifies, the message gives 1/ᾱ_T.
         """
         value = _arguments.real("r", r)
         return int(self.schedule._number(c.speediff_schedule_convergence_start, "int64", value))
@@ -54,9 +54,9 @@ class ProcessIncrements:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ClosedFormIncrements:
-    """The paper's closed forms for equally spaced β, with t = 1…T as a real number.
+    """The paper's closed forms for equally spaced β, in which t = 1…T is a real number.
 
-    With Δ = β_T-β_1, β₀ = β_1-Δ/T (Section A.6.1) and r̂_t = exp((β₀+Δt/2T)·t). All shape (T,).
+    Δ = β_T-β_1, β₀ = β_1-Δ/T (Section A.6.1) and r̂_t = exp((β₀+Δt/2T)·t). All tables have shape (T,).
     """
 
     schedule: NoiseSchedule

@@ -14,7 +14,7 @@ _Kind = TypeVar("_Kind", bound="Network")
 
 @dataclass(frozen=True)
 class Network:
-    """What the shapes of a `DiT` and an `MDT` have in common."""
+    """The fields that `DiT` and `MDT` share."""
 
     hidden_size: int = 1152
     depth: int = 28
@@ -42,16 +42,16 @@ class Network:
 
 @dataclass(frozen=True)
 class DiT(Network):
-    """The shape of a Diffusion Transformer (Peebles and Xie 2023), apart from its data.
+    """The shape of a Diffusion Transformer (Peebles and Xie 2023), without its data's shape.
 
     Args:
-        hidden_size: Floats of a token: a multiple of 4 and of `num_heads`, at most 2¹⁶.
-        depth: Blocks, in [1, 4096].
-        num_heads: Attention heads of a block.
-        patch_size: Pixels, or latents, along a patch's side.
-        mlp_ratio: Hidden floats of a block's MLP over `hidden_size`, in (0, 64].
-        frequency_shift: s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0
-            in the authors' code, 1 in that of diffusers.
+        hidden_size: The width of a token: a multiple of 4 and of `num_heads`, at most 2¹⁶.
+        depth: The number of blocks, in [1, 4096].
+        num_heads: Attention heads per block.
+        patch_size: The side of a patch, in pixels or latents.
+        mlp_ratio: The hidden width of a block's MLP over `hidden_size`, in (0, 64].
+        frequency_shift: s in the frequencies 10000^(-i/(128-s)) of the timestep embedding, in [0, 1]. The
+            authors' code has 0, diffusers has 1.
     """
 
     frequency_shift: float = 0.0
@@ -79,24 +79,25 @@ class DiT(Network):
 
 @dataclass(frozen=True)
 class MDT(Network):
-    """The shape and the masking of a Masked Diffusion Transformer (Gao et al. 2023), apart from its data.
+    """The shape and masking of a Masked Diffusion Transformer (Gao et al. 2023), without its data's shape.
 
-    A training step has two passes with the same time steps and weights: one with all tokens, and one
-    whose encoder gets some of them, the others being guessed by one more block, the side-interpolater.
+    A training step has two passes with the same timesteps and weights. The first has all tokens. In the
+    second the encoder gets some of them, and one more block, the side-interpolater, predicts the others.
 
     Args:
-        hidden_size: Floats of a token: a multiple of 4 and of `num_heads`, at most 2¹⁶.
-        depth: Blocks of encoder and decoder, in [1, 4096].
-        num_heads: Attention heads of a block.
-        patch_size: Pixels, or latents, along a patch's side.
-        mlp_ratio: Hidden floats of a block's MLP over `hidden_size`, in (0, 64].
-        version: 1: a row of blocks, of which the last decode (Gao et al. 2023). 2: MDTv2, with long skips
+        hidden_size: The width of a token: a multiple of 4 and of `num_heads`, at most 2¹⁶.
+        depth: The number of blocks in encoder and decoder together, in [1, 4096].
+        num_heads: Attention heads per block.
+        patch_size: The side of a patch, in pixels or latents.
+        mlp_ratio: The hidden width of a block's MLP over `hidden_size`, in (0, 64].
+        version: 1: a row of blocks, the last of which decode (Gao et al. 2023). 2: MDTv2, with long skips
             within the encoder and from its input to the decoder (Gao et al. 2024).
-        decode_layer: How many of the blocks decode, in [0, depth]; version 2 has an even number of others.
-        mask_ratio: The share of tokens that the encoder does not get in the second pass, in [0, 1).
+        decode_layer: How many of the blocks decode, in [0, depth]. In version 2 the number of other blocks
+            must be even.
+        mask_ratio: The share of tokens that are masked from the encoder in the second pass, in [0, 1).
             Version 2 draws it for each step from [mask_ratio, mask_ratio + 0.2].
-        min_snr_gamma: γ of the Min-SNR factor that both passes' squared errors have beside the sampler's
-            weights, in the form of the sampler's prediction; None: no such factor.
+        min_snr_gamma: γ of a Min-SNR factor, in the form of the sampler's prediction. It multiplies the
+            squared errors of both passes, along with the sampler's weights. None: no such factor.
     """
 
     version: int = 2
@@ -109,8 +110,9 @@ class MDT(Network):
         """The shape of an official network.
 
         Args:
-            name: "MDT-S/2" … "MDT-XL/8", the paper's, with 2 blocks that decode and without Min-SNR; or
-                "MDTv2-S/2" … "MDTv2-XL/8", those of the authors' code, with 4 and Min-SNR-5.
+            name: "MDT-S/2" … "MDT-XL/8" are the paper's, with 2 decoding blocks and no Min-SNR.
+                "MDTv2-S/2" … "MDTv2-XL/8" are those of the authors' code, with 4 decoding blocks and
+                Min-SNR-5.
 
         Raises:
             SpeeDiffValueError: If there is no such network; the message names the nearest.
@@ -130,7 +132,7 @@ class MDT(Network):
 
 
 def network(model: str | Network) -> Network:
-    """The network that a name stands for, or the one that is given."""
+    """The network itself, or the one that the name stands for."""
     return model if isinstance(model, Network) else _network_named(model)
 
 

@@ -1,12 +1,12 @@
-"""What a schedule and a method mean for training: the three areas, P, w and emphasis, as plain data.
+"""How a schedule and a method act on training: the three areas, P, w and emphasis, as plain data.
 
 from speediff.plan import make_plan
 
 schedule = speediff.NoiseSchedule.linear(1000)
 plan = make_plan(schedule, {"speed": speediff.TimestepSampler.speed(schedule)})
-plan.methods[0].areas[2].drawn          # the share of draws that the convergence area gets
+plan.methods[0].areas[2].drawn          # the convergence area's share of the draws
 
-Nothing here prints or draws; `speediff.plots` makes the picture of a plan, `speediff plan` both.
+This module only computes. `speediff.plots` draws a plan, and `speediff plan` prints and draws it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_BATCH = 1 << 31
 
 @dataclass(frozen=True)
 class AreaShare:
-    """What a method makes of one area. None where the area has no draws."""
+    """How a method treats one area. Values are None where the area has no draws."""
 
     name: str
     nominal: float
@@ -47,26 +47,26 @@ class AreaShare:
     drawn: float
     """The share of draws under `marginal`."""
     drawn_ratio: float | None
-    """`drawn` over the area's share of steps."""
+    """`drawn` divided by the area's share of the steps."""
     mean_weight: float | None
     """The mean of w over the area's draws."""
     objective: float
     """The area's share of E[w], the sum of P·w."""
     objective_ratio: float | None
-    """`objective` over the area's share of steps, which is uniform training's share."""
+    """`objective` divided by the area's share of the steps, which is its share in uniform training."""
     emphasis: float | None
-    """The area's share of the objective as one of ε. None where the method has no emphasis."""
+    """The area's share of the objective, expressed on the ε loss. None where the method has no emphasis."""
 
 
 @dataclass(frozen=True, eq=False)
 class MethodPlan:
-    """P and w of one method, and what they give the areas."""
+    """P and w of one method, and its share of each area."""
 
     name: str
     recipe: dict[str, Any]
-    """Sampling and weighting with their parameters, and the options."""
+    """The sampling and the weighting with their parameters, and the options."""
     tau: int | None
-    """The last step that is not suppressed; None where the sampling has no such step."""
+    """The last step that is not suppressed; None if the sampling has no such step."""
     batch: int
     """n, the entries of one call of `sample`: the batch of one rank and one micro-batch."""
     probabilities: Table
@@ -85,23 +85,23 @@ class MethodPlan:
     """How many times as often `marginal` draws a step up to τ as one beyond it, on average."""
     areas: tuple[AreaShare, ...]
     prediction: str
-    """The target that the weights are for; "epsilon" where the sampler was not told."""
+    """The target whose loss the weights apply to; "epsilon" if the sampler has none."""
     log_snr: Table
-    """λ = ln S of the steps with S > 0, falling."""
+    """λ = ln S of the steps with S > 0, in decreasing order."""
     emphasis: Table | None
     """P·w for the ε loss as a density over `log_snr`; Σ emphasis·abs(dλ/di) = 1.
 
-    It is `sampler.emphasis()`; for the official preset, under `marginal` instead of the nominal P. None where
+    It is `sampler.emphasis()`, but under `marginal` instead of the nominal P for the official preset. None if
     fewer than two steps have S > 0, or none of them has weight.
     """
     log_snr_quartiles: tuple[float, float, float] | None
     """The λ below which a quarter, a half and three quarters of the emphasis lie; larger is less noise."""
     step: int
-    """The training step whose P and w these are."""
+    """The training step at which P and w are evaluated."""
     changes: bool
-    """Whether P follows the training step."""
+    """Whether P depends on the training step."""
     learns: bool
-    """Whether P or w learn from losses; shown is what was learned so far."""
+    """Whether P or w learn from losses. The tables show what the sampler has learned so far."""
 
     @property
     def summary(self) -> str:
@@ -113,7 +113,7 @@ class MethodPlan:
 
     @property
     def has_marginal(self) -> bool:
-        """Whether what is drawn differs from the nominal P."""
+        """Whether `marginal` differs from the nominal P."""
         return not np.array_equal(self.marginal, self.probabilities)
 
 
@@ -139,17 +139,17 @@ def make_plan(
     tau: int | None = None,
     batch: int = 256,
 ) -> Plan:
-    """Computes the plan of some samplers, by name, over one schedule.
+    """Computes the plan of several samplers over one schedule.
 
     Args:
         schedule: The noise schedule.
-        samplers: Samplers over that schedule.
-        label: What to call the schedule; None: its repr.
-        r: The magnitude beyond which the process counts as converged; None: 143.5. The areas are the
-            schedule's: a sampler may suppress from another step on.
-        tau: Where the convergence area begins, instead of r.
-        batch: n, the batch of one rank and one micro-batch, in [1, 2³¹]. It matters to the official preset
-            alone, which makes its pairs within it.
+        samplers: Samplers over that schedule, by name.
+        label: A name for the schedule; None: its repr.
+        r: The magnitude beyond which the process counts as converged; None: 143.5. The areas belong to the
+            schedule; a sampler may suppress other steps.
+        tau: The last step before the convergence area, instead of r.
+        batch: n, the batch of one rank and one micro-batch, in [1, 2³¹]. It matters only to the official
+            preset, which makes its pairs within it.
 
     Raises:
         SpeeDiffValueError: If a value is out of range, or a sampler is over another schedule.
@@ -204,7 +204,7 @@ def _method(name: str, sampler: TimestepSampler, process: Process, batch: int) -
 def _emphasis(
     sampler: TimestepSampler, log_snr: Table, probabilities: Table, marginal: Table
 ) -> Table | None:
-    """The emphasis of what is drawn, which is not the sampler's own where draws come in pairs."""
+    """The emphasis under `marginal`, which differs from the sampler's own if draws come in pairs."""
     emphasis = emphasis_of(sampler)
     if emphasis is None or np.array_equal(marginal, probabilities):
         return emphasis
@@ -215,7 +215,7 @@ def _emphasis(
 
 
 def _quartiles(log_snr: Table, masses: Table) -> tuple[float, float, float]:
-    """Where the emphasis from the smallest λ up reaches a quarter, a half and three quarters."""
+    """The λ at which the emphasis, summed from the smallest λ up, reaches 1/4, 1/2 and 3/4."""
     masses = masses[::-1]
     reached = np.cumsum(masses)
     first, second, third = np.interp([0.25, 0.5, 0.75], reached - masses / 2, log_snr[::-1])

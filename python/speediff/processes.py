@@ -1,8 +1,8 @@
-"""Continuous processes, x = s(t)·x₀ + s(t)·σ(t)·ε, with the draw and the weight of their authors.
+"""Continuous processes, x = s(t)·x₀ + s(t)·σ(t)·ε, with the sampling and weighting of their authors.
 
 σ is the noise-to-signal ratio: S = 1/σ² and λ = ln S = -2·ln σ. Source: Karras et al., "Elucidating the
 Design Space of Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt
-for the derivative of σ in VE and EDM.)
+instead of dσ/dt for VE and EDM.)
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Process:
     _constructor: ClassVar[Any]
 
     def __post_init__(self) -> None:
-        """Fixes the types, and lets the library check the parameters."""
+        """Converts the parameters to float, and lets the library check them."""
         for field in fields(self):  # type: ignore[arg-type]
             object.__setattr__(self, field.name, _arguments.real(field.name, getattr(self, field.name)))
         self._create()
 
     def sigma(self, t: Table) -> Table:
-        """σ at the process's own times t, float64 (n,), above 0 (and below 1 for rectified flow)."""
+        """σ at times t of this process; t is float64 (n,), above 0 (and below 1 for rectified flow)."""
         return self._evaluate(c.PROCESS_SIGMA, t)
 
     def sigma_derivative(self, t: Table) -> Table:
@@ -45,7 +45,7 @@ class Process:
         return self._evaluate(c.PROCESS_SCALE, t)
 
     def describe(self) -> dict[str, Any]:
-        """Name and parameters, as plain values."""
+        """The name and the parameters, as plain values."""
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
 
     def _create(self) -> Handle:
@@ -118,7 +118,7 @@ class EDM(Process):
 
 @dataclass(frozen=True)
 class Flow(Process):
-    """Rectified flow: s = 1-t, σ = t/(1-t), 1 being noise; t uniform in [0, 1], weight 1 on the flow loss.
+    """Rectified flow: s = 1-t, σ = t/(1-t); t uniform in [0, 1], where 1 is noise; weight 1 on the flow loss.
 
     Args:
         sigma_data: The standard deviation of the data, above 0.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 Native = TypeVar("Native", bound=NativeDrawing)
 First = TypeVar("First")
-"""The array of time steps, or of noise levels."""
+"""The array of timesteps, or of noise levels."""
 
 
 class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, First]):
-    """What a sampler on arrays does in its own way."""
+    """What the samplers on NumPy arrays share."""
 
     def sample(
         self,
@@ -33,22 +33,22 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
         total: int | None = None,
         out: tuple[First, Weights] | None = None,
     ) -> tuple[First, Weights]:
-        """Draws the next batch of this rank, or that of any step.
+        """Draws this rank's next batch, or its batch of any step.
 
         Args:
-            n: The local batch, at least 0. The global batch has n·world_size·accumulation entries,
+            n: The local batch size, at least 0. The global batch has n·world_size·accumulation entries,
                 at most 2³¹.
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
             offset: For uneven batches, with total: draw the entries [offset, offset + n) of a
                 global batch of total. The "official" preset makes its pairs within them.
             total: The size of the global batch.
-            out: Arrays to write to: contiguous, writable, of shape (n,) and the dtypes that are returned.
+            out: Arrays to write to: contiguous, writable, with shape (n,) and the dtypes of the result.
 
         Returns:
-            The time steps, int64 (n,), 0-based, or the noise levels, float32 (n,): σ, or t in (0, 1) for
-            rectified flow, where 1 is noise; and their weights, float32 (n,). Fresh arrays that the caller
-            may change.
+            The timesteps, int64 (n,), 0-based, or the noise levels, float32 (n,): σ, or for rectified flow t
+            in (0, 1), where 1 is noise. Then their weights, float32 (n,). The arrays are new; the caller may
+            change them.
         """
         if (
             step is None
@@ -73,27 +73,27 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
 
 
 class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[Timesteps, Weights]"]):
-    """Draws the time steps of a training run with their weights, once per batch.
+    """Draws the timesteps of a training run with their weights, once per batch.
 
-    A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and of the
-    losses so far for methods that learn: a run is resumed with nothing but its step number, and rank r of W
+    A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and for
+    methods that learn also of the losses so far. To resume a run you only need its step number. Rank r of W
     draws its slice of the same global batch without communication. Only the "official" preset makes its pairs
-    within each call's batch, so that its draws also depend on how the global batch is divided. In a forked
-    worker the sampler works, and repeats what its parent draws: draw in the training process.
+    within each call's batch, so its draws also depend on how the global batch is divided. A forked worker can
+    draw too, but repeats what its parent draws: draw in the training process.
     """
 
     def update(self, t: Timesteps, losses: Weights) -> None:
-        """Tells a method that learns the losses of a batch; the next draw follows.
+        """Updates a method that learns with the losses of a batch; the next draw uses them.
 
-        With several ranks, give each the losses of the whole global batch in the order of the ranks, so that
-        all learn the same (`speediff.torch` gathers them by itself).
+        With several ranks, pass each rank the losses of the whole global batch in rank order, so that all
+        learn the same (`speediff.torch` gathers them itself).
 
         Args:
-            t: Time steps in [0, T), int64 (n,).
-            losses: Their losses before any weight, float32 (n,), finite and at least 0.
+            t: Timesteps in [0, T), int64 (n,).
+            losses: Their unweighted losses, float32 (n,), finite and at least 0.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or nothing here learns; then nothing has changed.
+            SpeeDiffValueError: If a value is out of range, or the method does not learn. Nothing has changed.
             SpeeDiffTypeError: If an array has another dtype or layout.
         """
         timesteps = _buffers.check("t", t, np.int64)
@@ -103,6 +103,6 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
 class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["tuple[Weights, Weights]"]):
     """Draws the noise levels of a continuous process with their weights, once per batch.
 
-    The draw is the same pure function as `TimestepSampler`'s, of (seed, step, index in the global batch, size
-    of the global batch).
+    As with `TimestepSampler`, a draw is a pure function of (seed, step, index in the global batch, size of
+    the global batch).
     """

@@ -1,8 +1,8 @@
-"""Samplings: which time steps to draw. Each goes with any schedule and any weighting.
+"""Samplings: which timesteps to draw. Each combines with any schedule and any weighting.
 
-Densities in u = t/T, which grows with noise, give step i the mass of [i/T, (i+1)/T). Densities in λ = ln S,
-the log of the signal-to-noise ratio, are cut midway between neighbouring steps, from the first λ to the last
-finite one.
+Densities in u = t/T, which grows with noise, give step i the mass of [i/T, (i+1)/T). For densities in
+λ = ln S, the log of the signal-to-noise ratio, the bins' edges are midway between neighbouring steps. They
+are truncated to the range from the first λ to the last finite one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .increments import DEFAULT_R
 
 
 class Sampling(Method):
-    """A probability for each time step of whatever schedule it is combined with."""
+    """A probability for each timestep of the schedule that it is combined with."""
 
     by_name: ClassVar[dict[str, type[Sampling]]] = {}
-    """Every sampling, by the name that stands for it."""
+    """Every sampling, by its name."""
 
     def __init_subclass__(cls, **description: str) -> None:
         super().__init_subclass__(**description)
@@ -28,7 +28,7 @@ class Sampling(Method):
 
     @property
     def follows_training(self) -> bool:
-        """Whether P follows the training step: blends do, and what contains one."""
+        """Whether P depends on the training step, as for a blend and whatever contains one."""
         return any(isinstance(value, Sampling) and value.follows_training for value in vars(self).values())
 
     def _create(self) -> Handle:
@@ -44,22 +44,22 @@ def _resolve(argument: str, sampling: str | Sampling) -> Sampling:
 
 
 class Uniform(Sampling, formula="1/T", source="Ho et al. 2020"):
-    """Every time step alike: P = 1/T (Ho et al. 2020)."""
+    """Every timestep with the same probability: P = 1/T (Ho et al. 2020)."""
 
 
 class Asymmetric(
     Sampling, formula="k/(T+τ(k-1)) for t ≤ τ, 1/(T+τ(k-1)) beyond", source="SpeeD, CVPR 2025, Eq. 2"
 ):
-    """SpeeD's Eq. 2: the first τ steps come k times as often as the others.
+    """SpeeD's Eq. 2: the first τ steps are drawn k times as often as the others.
 
     P_i = k/(T+τ(k-1)) for i < τ, and 1/(T+τ(k-1)) beyond. The paper uses k = 5 (Table 5b), and k = 2
     for DiT-S/8 with batch 16 (Table 12).
 
     Args:
         k: The suppression intensity, finite and at least 1.
-        tau: τ itself, 0 < τ < T. None: from r.
+        tau: τ itself, 0 < τ < T. None: τ follows from r.
         r: τ is the first step t with 1/ᾱ_t > r. 143.5 gives the paper's τ = 700 for its linear schedule of
-            1000 steps. Not together with tau, where it becomes None.
+            1000 steps. Cannot be combined with tau; if tau is given, r becomes None.
     """
 
     k: float = 5.0
@@ -67,7 +67,7 @@ class Asymmetric(
     r: float | None = DEFAULT_R
 
     def __post_init__(self) -> None:
-        """Settles between τ and r, and lets the library check the parameters."""
+        """Chooses τ or r, and lets the library check the parameters."""
         if self.tau is None:
             self._set("r", DEFAULT_R if self.r is None else self.r)
         elif self.r is None or self.r is DEFAULT_R:
@@ -88,7 +88,7 @@ class Asymmetric(
 
 
 class LogNormal(Sampling, formula="ln σ ~ N(p_mean, p_std²)", source="EDM, Karras et al. 2022"):
-    """EDM's training draw: ln σ ~ N(p_mean, p_std²), with σ = √((1-ᾱ)/ᾱ) on a schedule (Karras et al. 2022).
+    """EDM's training density: ln σ ~ N(p_mean, p_std²), σ = √((1-ᾱ)/ᾱ) on a schedule (Karras et al. 2022).
 
     Args:
         p_mean: The mean of ln σ; larger means more noise.
@@ -100,11 +100,11 @@ class LogNormal(Sampling, formula="ln σ ~ N(p_mean, p_std²)", source="EDM, Kar
 
 
 class LogitNormal(Sampling, formula="u = sigmoid(N(mean, std²))", source="SD3, Esser et al. 2024, Eq. 19"):
-    """Stable Diffusion 3's draw: u = sigmoid(x), x ~ N(mean, std²); u grows with noise (Esser et al. 2024).
+    """SD3's density: u = sigmoid(x), x ~ N(mean, std²); u grows with noise (Esser et al. 2024).
 
     Args:
-        mean: Above 0 means more noise, as in the paper. diffusers' index runs the other way.
-        std: Above 0.
+        mean: Above 0 means more noise, as in the paper. In diffusers it means less.
+        std: The standard deviation of the logit, above 0.
     """
 
     mean: float = 0.0
@@ -117,7 +117,7 @@ class Mode(
     """Stable Diffusion 3's mode sampling with heavy tails, u growing with noise (Esser et al. 2024).
 
     Args:
-        scale: In [-1, 2/(π-2) = 1.7519]; above 0 the middle comes more often, below 0 both ends.
+        scale: In [-1, 2/(π-2) = 1.7519]. Above 0 favours the middle, below 0 both ends.
     """
 
     scale: float = 1.29
@@ -130,11 +130,11 @@ class CosMap(Sampling, formula="p(u) = 2/(π(1-2u+2u²))", source="SD3, Esser et
 
 
 class Beta(Sampling, formula="u ~ Beta(alpha, beta)", source="B-TTDM, Zheng et al., ECCV 2024"):
-    """B-TTDM's draw, t = T·Beta(alpha, beta). The defaults give T·x^(1/0.8), x uniform: a little less noise.
+    """B-TTDM's density, t = T·Beta(alpha, beta). The defaults, T·x^(1/0.8) with x uniform, favour less noise.
 
     Args:
-        alpha: In (0, 10⁴].
-        beta: In (0, 10⁴].
+        alpha: In (0, 10⁴]; below 1 gives more draws near the data.
+        beta: In (0, 10⁴]; below 1 gives more draws near pure noise.
     """
 
     alpha: float = 0.8
@@ -142,13 +142,13 @@ class Beta(Sampling, formula="u ~ Beta(alpha, beta)", source="B-TTDM, Zheng et a
 
 
 class CLTS(Sampling, formula="(1-s)·U + s·N(mean, std²), s = step/end_step", source="CLTS, Xu et al. 2024"):
-    """Curriculum learning for time steps: uniform turning into a Gaussian over t as training progresses.
+    """Curriculum learning for timesteps: from uniform to a Gaussian over t as training progresses.
 
-    A `Blend` of uniform and the Gaussian, which is cut to [0, T). Its table is rebuilt a thousand times.
+    It is a `Blend` of uniform and the Gaussian, truncated to [0, T). Its table is rebuilt a thousand times.
 
     Args:
-        mean: Of the Gaussian, in steps. None: 0.3·T, from SpeeD's copy.
-        std: Of the Gaussian, in steps, above 0. None: 0.2·T, SpeeDiff's own choice.
+        mean: The mean of the Gaussian, in steps. None: 0.3·T, from SpeeD's copy.
+        std: The standard deviation of the Gaussian, in steps, above 0. None: 0.2·T, SpeeDiff's own choice.
         end_step: The training step from which the Gaussian alone is drawn, in [1, 2⁵³].
     """
 
@@ -166,8 +166,8 @@ class Laplace(Sampling, formula="p(λ) = exp(-|λ-mean|/scale)/(2·scale)", sour
     """A Laplace density in λ = ln S (Hang et al., ICCV 2025).
 
     Args:
-        mean: Where it is largest; above 0 means less noise.
-        scale: Above 0. 0.5 is narrow: steps with |λ| > 5 hardly come at all.
+        mean: The λ of its peak; above 0 means less noise.
+        scale: Above 0. 0.5 is narrow: steps with |λ| > 5 are hardly ever drawn.
     """
 
     mean: float = 0.0
@@ -178,8 +178,8 @@ class Cauchy(Sampling, formula="p(λ) = scale/(π((λ-mean)²+scale²))", source
     """A Cauchy density in λ = ln S (Hang et al., ICCV 2025).
 
     Args:
-        mean: Where it is largest; above 0 means less noise.
-        scale: Half its width at half its height, above 0.
+        mean: The λ of its peak; above 0 means less noise.
+        scale: The half width at half maximum, above 0.
     """
 
     mean: float = 0.0
@@ -191,13 +191,13 @@ class LossSecondMoment(
     formula="∝ √mean(L²) of each step's last losses; w gets 1/(T·P)",
     source="Nichol and Dhariwal 2021",
 ):
-    """Importance sampling by the losses' second moment, as in guided-diffusion. Learns: see `update`.
+    """Importance sampling by the losses' second moment, as in guided-diffusion. It learns: call `update`.
 
-    Uniform until every step that can be drawn has its full history. The weights get the factor 1/(T·P), so
-    that the objective stays as it is.
+    P is uniform until every step that can be drawn has its full history. The weights are multiplied by the
+    importance weight 1/(T·P), so the objective is unchanged.
 
     Args:
-        history: How many losses of each step count, at least 1; history·T is at most 2²⁷.
+        history: How many recent losses of each step count, at least 1; history·T is at most 2²⁷.
         uniform_prob: The share of the uniform density, in [0, 1].
     """
 
@@ -211,14 +211,15 @@ class Adaptive(
     formula="∝ running mean of w·loss per bin of t; w gets 1/(T·P)",
     source="Kingma and Gao 2023",
 ):
-    """P follows the loss: every bin of t contributes alike (Kingma and Gao 2023). Learns: see `update`.
+    """P in proportion to the loss of each bin of t (Kingma and Gao 2023). It learns: call `update`.
 
-    Uniform until every bin that can be drawn has had a loss; a bin's mean counts as at least a thousandth of
-    the average. The weights get the factor 1/(T·P), so that the objective stays as it is.
+    P is uniform until every bin that can be drawn has had a loss. A bin's mean counts as at least a
+    thousandth of the average. The weights are multiplied by the importance weight 1/(T·P), so the objective
+    is unchanged.
 
     Args:
-        bins: Of equal width in t, from 1 to T.
-        decay: How much of the old mean is kept at each entry, in [0, 1).
+        bins: The number of bins of equal width in t, from 1 to T.
+        decay: The share of the old mean that each loss keeps, in [0, 1).
     """
 
     bins: int = 100
@@ -227,14 +228,14 @@ class Adaptive(
 
 
 class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Esser et al. 2024, Section 5.3.2"):
-    """A sampling moved towards more noise: σ' = shift·σ/(1+(shift-1)σ), σ = 1/(1+√S) (Esser et al. 2024).
+    """A sampling shifted towards more noise: σ' = shift·σ/(1+(shift-1)σ), σ = 1/(1+√S) (Esser et al. 2024).
 
-    A base in λ is moved exactly; any other one counts as constant within each step's bin of λ. What leaves
-    the schedule's range is cut off.
+    A base in λ is shifted exactly. Any other base is treated as constant within each step's bin of λ. Mass
+    that leaves the schedule's range is dropped.
 
     Args:
         base: A sampling or its name.
-        shift: Above 0. Stable Diffusion 3 has 3 at 1024²; Flux e^μ, μ from 0.5 (256 tokens) to 1.15 (4096).
+        shift: Above 0. SD3 uses 3 at 1024²; Flux uses e^μ, μ from 0.5 (256 tokens) to 1.15 (4096).
     """
 
     base: str | Sampling = "uniform"
@@ -253,12 +254,12 @@ class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Es
 class Truncated(
     Sampling, formula="base within [start, end), renormalized", source="diffusers' time-step bias"
 ):
-    """A sampling restricted to the steps [start, end). In a `Mixture` it favours a range.
+    """A sampling restricted to the steps [start, end). Use it in a `Mixture` to favour a range.
 
     Args:
         base: A sampling or its name.
         start: The first step, 0-based, at least 0.
-        end: The step after the last, above start. None: T.
+        end: One past the last step, above start. None: T.
     """
 
     base: str | Sampling = "uniform"
@@ -277,12 +278,12 @@ class Truncated(
 
 
 class Mixture(Sampling, formula="share·a + (1-share)·b", source="SpeeDiff"):
-    """Two samplings at once: share·a + (1-share)·b.
+    """A mixture of two samplings: share·a + (1-share)·b.
 
     Args:
         a: A sampling or its name.
-        b: Another one.
-        share: Of a, in [0, 1].
+        b: Another sampling or its name.
+        share: The share of a, in [0, 1].
     """
 
     a: str | Sampling = "uniform"
@@ -301,14 +302,14 @@ class Mixture(Sampling, formula="share·a + (1-share)·b", source="SpeeDiff"):
 
 
 class Blend(Sampling, formula="(1-s)·first + s·second, s from start_step to end_step", source="SpeeDiff"):
-    """One sampling that turns into another, linearly in training progress, in thousandths.
+    """Interpolates from one sampling to another, linearly in training progress, in thousandths.
 
-    `probabilities` are those of the next batch. Training progress is the optimizer step that the sampler
-    counts.
+    `probabilities` are those of the next batch. Progress is measured by the sampler's count of optimizer
+    steps.
 
     Args:
-        first: The sampling up to start_step: one or its name.
-        second: The sampling from end_step on.
+        first: The sampling up to start_step, or its name.
+        second: The sampling from end_step on, or its name.
         start_step: At least 0.
         end_step: Above start_step, at most 2⁵³.
     """

@@ -1,4 +1,4 @@
-"""Noise schedules: β, ᾱ and what follows from them, and the three areas of the process."""
+"""Noise schedules: β, ᾱ, the tables derived from them, and the three areas of the process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _table(code: int, documentation: str) -> functools.cached_property[Table]:
-    """A property that reads one of a schedule's tables, once."""
+    """A property that reads one of a schedule's tables and caches it."""
 
     def read(schedule: NoiseSchedule) -> Table:
         return schedule._read_table(code, schedule.steps)
@@ -37,9 +37,9 @@ def _describe(name: str, steps: int, beta_start: float, beta_end: float) -> str:
 class NoiseSchedule(Closable[Handle]):
     """How a variance-preserving process adds noise: x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε over T steps.
 
-    Made by a class method. Tables are read-only float64 arrays of shape (T,), 0-based: entry i
-    belongs to the paper's time step t = i + 1. β is in (0, 1], 1 only at the last step; ᾱ decreases
-    strictly from below 1, and is 0 only at the last step (zero terminal SNR). 2 ≤ T ≤ 2²⁴.
+    Use a class method to make one. Tables are read-only float64 arrays of shape (T,), 0-based: entry i
+    belongs to the paper's time step t = i + 1. β is in (0, 1], and 1 only at the last step. ᾱ starts
+    below 1, decreases strictly, and is 0 only at the last step (zero terminal SNR). 2 ≤ T ≤ 2²⁴.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020.
     """
@@ -61,8 +61,8 @@ class NoiseSchedule(Closable[Handle]):
     def linear(cls, steps: int, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Self:
         """β = linspace(beta_start, beta_end)·(1000/T), as in guided-diffusion and DiT.
 
-        The factor keeps the whole process the same for any T. `diffusers` has none: for its
-        schedules with T ≠ 1000 use `from_betas`. Source: Ho et al. 2020.
+        The factor 1000/T keeps the whole process the same for any T. `diffusers` does not have it: for
+        its schedules with T ≠ 1000 use `from_betas`. Source: Ho et al. 2020.
 
         Args:
             steps: T; above 1000·beta_end (20 by default), so that β stays below 1.
@@ -96,7 +96,7 @@ class NoiseSchedule(Closable[Handle]):
 
     @classmethod
     def scaled_linear(cls, steps: int, *, beta_start: float = 0.00085, beta_end: float = 0.012) -> Self:
-        """Stable Diffusion's schedule (Rombach et al. 2022): `quadratic` with its end points."""
+        """Stable Diffusion's schedule (Rombach et al. 2022): `quadratic` with its own end points."""
         schedule = cls.quadratic(steps, beta_start=beta_start, beta_end=beta_end)
         schedule._description = _describe("scaled_linear", steps, beta_start, beta_end)
         return schedule
@@ -128,8 +128,8 @@ class NoiseSchedule(Closable[Handle]):
 
         Args:
             steps: T.
-            beta_start: What the first β is near, in (0, 1].
-            beta_end: What the last β is near, in (0, 1].
+            beta_start: The value that the curve starts near, in (0, 1].
+            beta_end: The value that it ends near, in (0, 1].
         """
         return cls._create(
             c.speediff_schedule_create_sigmoid,
@@ -149,7 +149,7 @@ class NoiseSchedule(Closable[Handle]):
 
         Args:
             steps: T.
-            fraction: In (0, 1].
+            fraction: The share of steps over which β rises, in (0, 1].
             beta_start: The first β, in (0, 1].
             beta_end: The last β, in (0, 1).
         """
@@ -170,11 +170,11 @@ class NoiseSchedule(Closable[Handle]):
 
     @classmethod
     def from_betas(cls, betas: Table | list[float] | tuple[float, ...]) -> Self:
-        """From any table of β.
+        """A schedule from any table of β.
 
         Args:
-            betas: Shape (T,); a contiguous float64 array, or a list of numbers. A `diffusers`
-                scheduler's is `scheduler.betas.double().numpy()`.
+            betas: Shape (T,); a contiguous float64 array, or a list of numbers. For a `diffusers`
+                scheduler pass `scheduler.betas.double().numpy()`.
         """
         table = _buffers.table_input("betas", betas)
         return cls._create(
@@ -186,7 +186,7 @@ class NoiseSchedule(Closable[Handle]):
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: Table | list[float] | tuple[float, ...]) -> Self:
-        """From any table of ᾱ, which is kept as given.
+        """A schedule from any table of ᾱ, which is kept exactly as given.
 
         Args:
             alphas_cumprod: Shape (T,); a contiguous float64 array, or a list of numbers.
@@ -202,8 +202,8 @@ class NoiseSchedule(Closable[Handle]):
     def zero_terminal_snr(self) -> NoiseSchedule:
         """This schedule shifted and scaled so that its last step has no signal left.
 
-        √ᾱ falls from the same first value to 0. ε has no loss worth training there: predict v. Source: Lin et
-        al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1.
+        √ᾱ falls from the same first value to 0. At the last step ε prediction learns nothing: predict v.
+        Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1.
         """
         handle = self._open_handle()
         return NoiseSchedule._create(
@@ -213,22 +213,23 @@ class NoiseSchedule(Closable[Handle]):
         )
 
     def respacing(self, spec: str | int | list[int] | tuple[int, ...]) -> Steps:
-        """Which steps to sample with, where T are too many: guided-diffusion's `space_timesteps`.
+        """A subset of the steps for generation: guided-diffusion's `space_timesteps`.
 
         Args:
-            spec: "250" or 250: as many, spread evenly. "10,20,30" or a list: the counts of sections of equal
-                length. "ddim50": 0, s, 2s, … with the smallest whole stride s that gives 50.
+            spec: "250" or 250: that many steps, evenly spaced. "10,20,30" or a list: one number per section,
+                all sections being of equal length. "ddim50": 0, s, 2s, … with the smallest integer stride s
+                that gives 50 steps.
 
         Returns:
             The steps, int64, 0-based and increasing.
 
         Raises:
-            SpeeDiffValueError: If a section has fewer steps than are wanted, or no stride fits.
+            SpeeDiffValueError: If a section has fewer steps than requested, or no stride fits.
         """
         return _respacing.parse(spec).timesteps(self.steps)
 
     def respaced(self, spec: str | int | list[int] | tuple[int, ...]) -> NoiseSchedule:
-        """The schedule of the steps that `respacing` gives: ᾱ at these, two or more."""
+        """The schedule restricted to the steps of `respacing`: ᾱ at these steps, at least two."""
         timesteps = self.respacing(spec)
         handle = self._open_handle()
         return NoiseSchedule._create(
@@ -251,7 +252,7 @@ class NoiseSchedule(Closable[Handle]):
     sigmas = _table(c.TABLE_SIGMAS, "σ = √((1-ᾱ)/ᾱ) (Karras et al. 2022); inf where ᾱ is 0.")
 
     def process_increments(self) -> ProcessIncrements:
-        """The increment x_{t+1} - x_t in its exact forms, and the areas that it gives."""
+        """The exact statistics of the increment x_{t+1} - x_t, and the areas that follow from them."""
         steps = self.steps
         return ProcessIncrements(
             schedule=self,
@@ -263,7 +264,7 @@ class NoiseSchedule(Closable[Handle]):
         )
 
     def closed_form_increments(self) -> ClosedFormIncrements:
-        """The paper's closed forms (Theorem 1), which exist for equally spaced β alone.
+        """The paper's closed forms (Theorem 1), which exist only for equally spaced β.
 
         Raises:
             SpeeDiffValueError: If the β do not increase in equal steps.

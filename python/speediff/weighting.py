@@ -1,8 +1,8 @@
-"""Weightings: how much the loss of each time step counts. Each goes with any schedule and sampling.
+"""Weightings: how much the loss of each timestep counts. Each combines with any schedule and sampling.
 
-A weighting that depends on the signal-to-noise ratio S has a form for each prediction target. Where that for
-the loss of x₀ is given, the form for ε is divided by S, that for v by S+1, and that for flow by (1+√S)²: the
-same objective.
+A weighting that depends on the signal-to-noise ratio S has a form for each prediction target. Where the form
+for the x₀ loss is given, divide it by S for ε, by S+1 for v, and by (1+√S)² for flow. All four train the same
+objective.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Weighting(Method):
-    """A factor for the loss of each time step of whatever schedule it is combined with.
+    """A factor for the loss of each timestep of the schedule that it is combined with.
 
     The factor multiplies the mean squared error alone, not the variational term of a model with
-    learned variance. `a * b` is the product of two, and `a / b` takes back a `b` that the pipeline's loss
-    has already.
+    learned variance. `a * b` is the product of two weightings. `a / b` divides out a `b` that the pipeline's
+    loss already applies.
     """
 
     by_name: ClassVar[dict[str, type[Weighting]]] = {}
-    """Every weighting that a name stands for."""
+    """Every weighting that has a name."""
 
     def __init_subclass__(cls, **description: str) -> None:
         super().__init_subclass__(**description)
@@ -57,8 +57,8 @@ class ChangeAware(
 ):
     """SpeeD's Section 2.4: the rate of the process, rescaled to [1-λ, λ] over all T steps.
 
-    w = (1-λ) + (2λ-1)·(g-g_min)/(g_max-g_min) with g the gradient of 1-ᾱ; T ≥ 3. The same for every
-    prediction target. The paper's clamps would be inactive, and none is applied.
+    w = (1-λ) + (2λ-1)·(g-g_min)/(g_max-g_min), where g is the gradient of 1-ᾱ; T ≥ 3. It is the same for
+    every prediction target. The paper's clamps would never act, so none is applied.
 
     Args:
         lam: λ in [0.5, 1].
@@ -93,14 +93,14 @@ class SoftMinSNR(Weighting, formula="x₀: gamma·S/(S+gamma)", source="Crowson 
     """A smooth Min-SNR: gamma·S/(S+gamma) on the x₀ loss (Crowson et al., ICML 2024).
 
     Args:
-        gamma: Above 0. k-diffusion's own is σ_data⁻².
+        gamma: Above 0. k-diffusion uses σ_data⁻².
     """
 
     gamma: float = 5.0
 
 
 class Debiased(Weighting, formula="x₀: √S", source="Yu et al. 2023"):
-    """√S on the x₀ loss, 1/√S on the ε loss, which has no value at S = 0 (Yu et al. 2023)."""
+    """√S on the x₀ loss, 1/√S on the ε loss, which is infinite at S = 0 (Yu et al. 2023)."""
 
 
 class SNR(Weighting, formula="x₀: S", source="Ho et al. 2020"):
@@ -130,10 +130,10 @@ class Sigmoid(
 ):
     """sigmoid(bias-λ)·|dλ/du| on the ε loss, λ = ln S, u = t/T (Kingma and Gao 2023; SiD2).
 
-    dλ/du is the discrete gradient times T; a schedule with S = 0 has none.
+    dλ/du is the discrete gradient times T. A schedule with S = 0 is an error.
 
     Args:
-        bias: Larger gives more weight to less noise.
+        bias: Larger values give more weight to low noise.
     """
 
     bias: float = 2.0
@@ -160,9 +160,9 @@ class CosMap(Weighting, formula="flow: 2/(π(1-2σ+2σ²))", source="SD3, Esser 
 
 
 class Importance(Weighting, formula="1/(T·P)", source="importance sampling"):
-    """1/(T·P), for any target: whatever is drawn, the objective is that of uniform draws.
+    """The importance weight 1/(T·P), for any target: the objective is that of uniform draws, whatever P is.
 
-    SpeeD leaves it out on purpose. A sampling that learns has it already, and does not get it twice.
+    SpeeD omits it on purpose. A sampling that learns already has it, and does not get it twice.
     """
 
     corrects_for_draw: ClassVar[bool] = True
@@ -173,14 +173,14 @@ class Uncertainty(
     formula="1/(running mean of w·mse per bin of t)",
     source="EDM2, Karras et al., CVPR 2024",
 ):
-    """EDM2's weighting by uncertainty with u* = ln E[w·mse] instead of a network. Learns: see `update`.
+    """EDM2's uncertainty weighting, with u* = ln E[w·mse] instead of a network. It learns: call `update`.
 
-    w are the other factors of a product: `EDM(0.5) * Uncertainty()`. 1 until every bin that can be drawn
-    has had a loss; a bin's mean counts as at least a millionth of the average.
+    w is the product of the other factors, as in `EDM(0.5) * Uncertainty()`. The weight is 1 until every bin
+    that can be drawn has had a loss. A bin's mean counts as at least a millionth of the average.
 
     Args:
-        bins: Of equal width in t, from 1 to T.
-        decay: How much of the old mean is kept at each entry, in [0, 1).
+        bins: The number of bins of equal width in t, from 1 to T.
+        decay: The share of the old mean that each loss keeps, in [0, 1).
     """
 
     bins: int = 100
@@ -190,12 +190,12 @@ class Uncertainty(
 class ToEmphasis(Weighting, formula="ε: E(λ)·|dλ/di|/P", source="SpeeDiff"):
     """Weights with which any sampling trains the objective of another sampler.
 
-    E is `of.emphasis()` as it is when this weighting is made; E[w_eps] is 1. A step that E needs and P
-    never draws is an error.
+    E is `of.emphasis()` at the moment when this weighting is made; E[w_eps] is 1. It is an error if P never
+    draws a step where E is positive.
 
     Args:
-        of: A `TimestepSampler` or `SigmaSampler`, on this schedule or another. None: uniform draws with
-            uniform ε weights on the sampler's own schedule.
+        of: A `TimestepSampler` or `SigmaSampler`, on this schedule or another. None: uniform sampling with
+            the plain ε loss on the sampler's own schedule.
     """
 
     of: DrawingBase[Any, Any] | None = None
@@ -227,11 +227,11 @@ class ToEmphasis(Weighting, formula="ε: E(λ)·|dλ/di|/P", source="SpeeDiff"):
 
 
 class Product(Weighting, formula="a·b", source="SpeeDiff"):
-    """Two weightings at once, each in the form of the sampler's target; `a * b` makes it.
+    """The product `a * b` of two weightings, each in the form of the sampler's target.
 
     Args:
         a: A weighting.
-        b: Another one.
+        b: Another weighting.
     """
 
     a: Weighting
@@ -252,11 +252,11 @@ class Product(Weighting, formula="a·b", source="SpeeDiff"):
 class Reciprocal(Weighting, formula="1/w", source="SpeeDiff"):
     """1/w of another weighting, in the form of the sampler's target; `a / b` is `a * Reciprocal(b)`.
 
-    For a pipeline whose loss is weighted already: with MDT's, which has Min-SNR built in, `ChangeAware() /
-    MinSNR()` leaves `ChangeAware()` alone.
+    Use it in a pipeline whose loss is already weighted. MDT's loss applies Min-SNR, so with
+    `ChangeAware() / MinSNR()` only `ChangeAware()` remains.
 
     Args:
-        of: A weighting that follows neither P nor losses, and is nowhere 0 on the sampler's schedule.
+        of: A weighting that depends on neither P nor losses, and is nowhere 0 on the sampler's schedule.
     """
 
     of: Weighting
@@ -272,5 +272,5 @@ class Reciprocal(Weighting, formula="1/w", source="SpeeDiff"):
         return _handle(c.speediff_weighting_create_reciprocal, of.pointer)
 
 
-for _combination in (Product, Reciprocal):  # They have no defaults for a name to stand for.
+for _combination in (Product, Reciprocal):  # They have no defaults, so no name can stand for them.
     del Weighting.by_name[_combination.name]

@@ -92,10 +92,10 @@ def test_the_presets_take_their_own_parameters_before_the_flags() -> None:
         ("learned+p2", "learned is not implemented: needs a network of its own"),
         ("laplac", "got 'laplac'; did you mean 'laplace'?"),
         ("laplace+min_snrr", "a weighting must be one of"),
-        ("min_snr+laplace", "min_snr is not a sampling; a pair is sampling+weighting"),
-        ("laplace+beta", "beta is not a weighting; a pair is sampling+weighting"),
+        ("min_snr+laplace", "min_snr is not a sampling; write sampling+weighting, such as laplace+min_snr"),
+        ("laplace+beta", "beta is not a weighting; write sampling+weighting, such as laplace+min_snr"),
         ("laplace*min_snr", "laplace is not a weighting"),
-        ("speed+p2", "speed is a sampling with its weighting, and stands alone"),
+        ("speed+p2", "speed is a sampling with its own weighting and cannot be combined"),
         ("laplace(scal=1)", "a parameter of laplace must be one of mean, scale, got 'scal'; did you mean"),
         ("cosmap(k=1)+uniform", "cosmap has no parameters, got k"),
         ("speed(gamma=1)", "a parameter of speed must be one of k, lam, r, tau, got 'gamma'"),
@@ -194,7 +194,7 @@ def test_a_blend_is_shown_at_the_step_that_is_asked_for(run: Callable[..., str])
     np.testing.assert_allclose(blend["probabilities"], expected, rtol=1e-13)
     assert (blend["step"], blend["changes"], laplace["changes"]) == (250, True, False)
     pytest.importorskip("rich")
-    assert "shown is step 7 (--at-step)" in run("--at-step", "7", "--method", "mixture(a=clts)")
+    assert "this is step 7 (--at-step)" in run("--at-step", "7", "--method", "mixture(a=clts)")
 
 
 def test_the_prediction_is_epsilon_unless_told_otherwise(run: Callable[..., str]) -> None:
@@ -212,8 +212,8 @@ def test_the_table_stays_within_80_columns_and_says_what_is_shown(run: Callable[
     long = "shifted(base=mixture(a=laplace(scale=1),b=log_normal),shift=3)+min_snr(gamma=5)*p2*uncertainty"
     out = run("--method", long, "--method", "adaptive", "--prediction", "v")
     assert max(map(len, out.splitlines())) <= 80
-    assert out.count("learns from losses: shown is the start of training") == 2
-    assert "weights of the v loss; as an ε loss the areas have" in out
+    assert out.count("learns from losses: this is the start of training") == 2
+    assert "weights for the v loss; on the ε loss the areas get" in out
 
 
 # ---- Emphasis ------------------------------------------------------------------------------------
