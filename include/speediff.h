@@ -567,6 +567,9 @@ speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, sp
 /* Sets the learning rate of the updates to come. */
 speediff_status speediff_trainer_set_learning_rate(speediff_trainer *trainer, double learning_rate);
 
+/* Sets the decay of the moving average, in [0, 1], for the updates to come. ema_warmup still bounds it. */
+speediff_status speediff_trainer_set_ema_decay(speediff_trainer *trainer, double ema_decay);
+
 /* Writes the number of updates so far. */
 speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
 

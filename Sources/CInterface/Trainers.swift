@@ -85,6 +85,12 @@ public func speediff_trainer_set_learning_rate(_ trainer: OpaquePointer!, _ lear
   reportingStatus { try TrainerHandle.value(trainer, "trainer").setLearningRate(learning_rate) }
 }
 
+/// Sets the decay of the moving average.
+@_cdecl("speediff_trainer_set_ema_decay") @implementation
+public func speediff_trainer_set_ema_decay(_ trainer: OpaquePointer!, _ ema_decay: Double) -> speediff_status {
+  reportingStatus { try TrainerHandle.value(trainer, "trainer").setEMADecay(ema_decay) }
+}
+
 /// Writes the number of updates.
 @_cdecl("speediff_trainer_global_step") @implementation
 public func speediff_trainer_global_step(

@@ -134,6 +134,14 @@ public final class Trainer: @unchecked Sendable {
     }
   }
 
+  /// Sets the decay of the moving average for the updates to come.
+  public func setEMADecay(_ value: Double) throws {
+    try exclusively {
+      try TrainerOptions.checkEMADecay(value)
+      options.emaDecay = value
+    }
+  }
+
   /// Sets the number of updates so far, which is the step of the draws to come and of AdamW's bias correction.
   ///
   /// - Throws: `ArgumentError` beyond 2³², or between the micro-batches of a step.

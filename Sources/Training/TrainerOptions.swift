@@ -38,7 +38,7 @@ public struct TrainerOptions: Sendable, Equatable {
     guard weightDecay >= 0, weightDecay.isFinite else {
       throw ArgumentError("weight_decay", "must be at least 0 and finite", got: weightDecay)
     }
-    guard emaDecay >= 0, emaDecay <= 1 else { throw ArgumentError("ema_decay", "must be in [0, 1]", got: emaDecay) }
+    try Self.checkEMADecay(emaDecay)
     guard maximumGradientNorm > 0 else {
       throw ArgumentError("max_grad_norm", "must be positive", got: maximumGradientNorm)
     }
@@ -50,5 +50,9 @@ public struct TrainerOptions: Sendable, Equatable {
     guard value >= 0, value.isFinite else {
       throw ArgumentError("learning_rate", "must be at least 0 and finite", got: value)
     }
+  }
+
+  static func checkEMADecay(_ value: Double) throws {
+    guard value >= 0, value <= 1 else { throw ArgumentError("ema_decay", "must be in [0, 1]", got: value) }
   }
 }

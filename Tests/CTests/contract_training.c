@@ -338,7 +338,10 @@ void training(void) {
   CHECK(shape.frequency_shift == 0.5);
   CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_learning_rate(trainer, NAN), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learning_rate");
+  CHECK(speediff_trainer_set_ema_decay(trainer, 0.75) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_set_ema_decay(trainer, 1.5), SPEEDIFF_ERROR_INVALID_ARGUMENT, "ema_decay");
   CHECK(speediff_trainer_get_options(trainer, &read) == SPEEDIFF_OK && read.learning_rate == 0.01);
+  CHECK(read.ema_decay == 0.75);
   CHECK(read.threads == 2 && read.seed == UINT64_MAX && read.max_grad_norm == 0);
   CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == 0);
   CHECK_ERROR(speediff_trainer_apply(trainer, NULL), SPEEDIFF_ERROR_INVALID_ARGUMENT, "apply");

@@ -375,6 +375,15 @@ static void set_learning_rate(const object *trainer) {
   finish();
 }
 
+static void set_ema_decay(const object *trainer) {
+  begin("speediff_trainer_set_ema_decay");
+  const double value = one_in(6) ? any_double() : unit();
+  arguments("%s, %.17g", made(trainer), value);
+  if (!(value >= 0 && value <= 1)) expect_failure();
+  end(speediff_trainer_set_ema_decay(required(trainer), value));
+  finish();
+}
+
 /* ---- One call -------------------------------------------------------------------------------------------------- */
 
 void use_trainer(void) {
@@ -387,7 +396,7 @@ void use_trainer(void) {
     case 4: last_losses(trainer); break;
     case 5: one_in(2) ? set_learning_rate(trainer) : set_global_step(trainer); break;
     case 6: one_in(3) ? discard(trainer) : apply(trainer); break;
-    case 7: one_in(3) ? backward_of_nothing(trainer) : apply(trainer); break;
+    case 7: one_in(3) ? backward_of_nothing(trainer) : set_ema_decay(trainer); break;
     case 8: apply(trainer); break;
     default: backward(trainer); break;
   }

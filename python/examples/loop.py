@@ -140,8 +140,7 @@ class Run:
             finished = self._steps(state, start, make_batch, self._in_pytorch(state, compute_loss))
         else:
             # ==== SpeeDiff: the network, its average and its AdamW in the hands of the CPU trainer ====
-            ema = {"ema_decay": args.ema_decay, "ema_warmup": True}
-            with adopt(model, state.ema, state.optimizer, sampler, **ema) as adoption:
+            with adopt(model, state.ema, state.optimizer, sampler) as adoption:
                 take_step = self._in_swift(state, adoption, swift_loss)
                 finished = self._steps(state, start, make_batch, take_step)
             # ==========================================================================================

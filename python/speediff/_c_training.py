@@ -74,6 +74,7 @@ speediff_trainer_destroy = plain("speediff_trainer_destroy", None, trainer_p)
 speediff_trainer_config = fallible("speediff_trainer_config", trainer_p, POINTER(NetworkConfig))
 speediff_trainer_get_options = fallible("speediff_trainer_get_options", trainer_p, POINTER(TrainerOptions))
 speediff_trainer_set_learning_rate = fallible("speediff_trainer_set_learning_rate", trainer_p, c_double)
+speediff_trainer_set_ema_decay = fallible("speediff_trainer_set_ema_decay", trainer_p, c_double)
 speediff_trainer_global_step = fallible("speediff_trainer_global_step", trainer_p, POINTER(c_int64))
 speediff_trainer_set_global_step = fallible("speediff_trainer_set_global_step", trainer_p, c_int64)
 

@@ -207,6 +207,16 @@ class Trainer(TrainerNetwork):
             self._open_handle().pointer, _arguments.real("learning_rate", value)
         )
 
+    @property
+    def ema_decay(self) -> float:
+        """The decay of the moving average, in [0, 1]; setting it changes the updates to come."""
+        value: float = self._open_handle().options().ema_decay
+        return value
+
+    @ema_decay.setter
+    def ema_decay(self, value: float) -> None:
+        c.speediff_trainer_set_ema_decay(self._open_handle().pointer, _arguments.real("ema_decay", value))
+
     def step(self, x: Floats, y: Integers | None = None) -> float:
         """One training step: draw, noise, forward, backward, update; a sampler that learns learns from it.
 

@@ -174,6 +174,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "trainer_config": (TRAINER, "config"),
     "trainer_get_options": (TRAINER, "trainer_options"),
     "trainer_set_learning_rate": (TRAINER, 0.0),
+    "trainer_set_ema_decay": (TRAINER, 0.5),
     "trainer_global_step": (TRAINER, "int"),
     "trainer_set_global_step": (TRAINER, 3),
     "trainer_backward": (TRAINER, BATCH, "double"),

@@ -1,4 +1,4 @@
-"""Whose memory an adopted module has: shared, given back, and valid ever after; and the forms of averages."""
+"""Whose memory an adopted module has: shared, given back, and valid ever after."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from pipelines import EMA_DECAY, Pipeline, adopted, assert_same, batches, by_hand, network
-from torch.optim.swa_utils import AveragedModel
+from pipelines import Pipeline, adopted, assert_same, batches, by_hand, network
 
 import speediff
 from speediff.torch import adopt
@@ -150,41 +149,3 @@ def test_a_module_can_be_adopted_again_without_a_release(linear: NoiseSchedule) 
         for batch in part:
             by_hand(adoption, batch)
     assert_same(twice.tensors(), once.tensors(), 0)
-
-
-# ---- The average ---------------------------------------------------------------------------------
-
-
-def test_an_averaged_model_is_an_average(linear: NoiseSchedule) -> None:
-    """Its first update copies, and it counts."""
-    steps, averages = batches(0, 8), []
-    for in_swift in (0, 5):
-        pipeline = Pipeline(network(), linear)
-        average = AveragedModel(
-            pipeline.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA_DECAY)
-        )
-        for batch in batches(50, 2):
-            pipeline.step(batch)
-        with adopt(pipeline.model, average, pipeline.optimizer, ema_decay=EMA_DECAY) as adoption:
-            for batch in steps[:in_swift]:
-                by_hand(adoption, batch)
-        for batch in steps[in_swift:]:
-            pipeline.step(batch)
-            average.update_parameters(pipeline.model)
-        averages.append(average.state_dict())
-    assert int(averages[1]["n_averaged"]) == 8
-    assert_same(averages[1], averages[0], 1e-4)
-
-
-def test_a_list_of_tensors_is_an_average(linear: NoiseSchedule) -> None:
-    steps, first, second = batches(0, 3), *(Pipeline(network(), linear) for _ in range(2))
-    shadow = [parameter.detach().clone() for parameter in second.model.parameters()]
-    with (
-        adopted(first) as adoption,
-        adopt(second.model, shadow, second.optimizer, ema_decay=EMA_DECAY) as other,
-    ):
-        for batch in steps:
-            by_hand(adoption, batch)
-            by_hand(other, batch)
-    for found, expected in zip(shadow, first.ema.parameters(), strict=True):
-        assert torch.equal(found, expected)

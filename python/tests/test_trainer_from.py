@@ -226,7 +226,7 @@ def test_a_file_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "evil",)
 
     torch.save({"model": network().state_dict(), "args": Evil()}, tmp_path / "x.pt")
-    refuses(tmp_path / "x.pt", "must be a checkpoint that PyTorch can load")
+    refuses(tmp_path / "x.pt", r"must hold tensors, .* alone, got .*, which is not loaded")
     assert not (tmp_path / "evil").exists()
 
 
@@ -258,9 +258,9 @@ def test_tensors_that_are_not_those_of_a_network(tmp_path: Path) -> None:
     changed(r"got no or not all of blocks\.1\.mlp\.fc1\.bias", **{bias: None})
     changed("fc1.bias must be finite", **{bias: torch.full((192,), float("inf"))})
     changed(
-        "must be a dense torch.float32 tensor, got torch.float16",
+        "must be a dense torch.float32 tensor, got torch.float64",
         SpeeDiffTypeError,
-        **{bias: torch.ones(192).half()},
+        **{bias: torch.ones(192).double()},
     )
     changed("pos_embed must be as the authors have it, got another", pos_embed=good["pos_embed"] + 0.1)
     torch.save(good, path)
@@ -304,7 +304,7 @@ def test_an_average_or_a_state_that_does_not_fit(linear: NoiseSchedule, tmp_path
 
 
 def test_folders_that_are_no_dit_of_diffusers(tmp_path: Path) -> None:
-    refuses(tmp_path, "folder of diffusers with a config.json, got")
+    refuses(tmp_path, "folder of diffusers with a config.json, .*got: No such file")
     model = converted(network())
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -314,13 +314,13 @@ def test_folders_that_are_no_dit_of_diffusers(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps(kept))
         refuses(tmp_path, words)
 
-    changed("must hold a DiTTransformer2DModel, got 'UNet2DModel'", _class_name="UNet2DModel")
+    changed("must hold a DiTTransformer2DModel, .*, got 'UNet2DModel'", _class_name="UNet2DModel")
     changed("must have activation_fn = 'gelu-approximate', got 'geglu'", activation_fn="geglu")
     changed("must have dropout = 0.0, got 0.1", dropout=0.1)
     changed("must have a config.json of a DiT", sample_size=None)
     changed("must have a config.json of a DiT", patch_size=0)
     (tmp_path / "config.json").write_text("{")
-    refuses(tmp_path, "folder of diffusers with a config.json, got")
+    refuses(tmp_path, "folder of diffusers with a config.json, .*got: Expecting")
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
-    refuses(tmp_path, "diffusion_pytorch_model.safetensors must be a safetensors file")
+    refuses(tmp_path, "must have diffusion_pytorch_model.safetensors or .bin, .*, got no weights")

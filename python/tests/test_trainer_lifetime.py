@@ -34,6 +34,8 @@ USES: dict[str, Callable[[Trainer], Any]] = {
     "global_step": lambda trainer: trainer.global_step,
     "learning_rate": lambda trainer: trainer.learning_rate,
     "setting the learning rate": lambda trainer: setattr(trainer, "learning_rate", 0.1),
+    "ema_decay": lambda trainer: trainer.ema_decay,
+    "setting the decay of the average": lambda trainer: setattr(trainer, "ema_decay", 0.9),
 }
 VIEWS: dict[str, Callable[[Trainer], Any]] = {
     "parameters": lambda trainer: trainer.parameters,

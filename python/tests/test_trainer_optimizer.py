@@ -145,6 +145,25 @@ def test_the_learning_rate_can_be_set() -> None:
         assert_tensors_agree(trainer.parameters, other.arrays(), 1e-5)
 
 
+def test_the_decay_of_the_average_can_be_set() -> None:
+    with create(learning_rate=0.5, ema_decay=0.5) as trainer:
+        assert trainer.ema_decay == 0.5
+        for decay in (0.75, 0.0, 1.0, 0.25):
+            trainer.ema_decay = decay
+            before = trainer.state_dict(ema=True)
+            trainer.backward(*data(0))
+            trainer.apply()
+            assert trainer.ema_decay == decay
+            for name, parameter in trainer.parameters.items():
+                expected = decay * before[name] + (1 - decay) * parameter
+                np.testing.assert_allclose(trainer.ema_parameters[name], expected, rtol=1e-6, atol=1e-7)
+        with pytest.raises(speediff.SpeeDiffValueError, match=r"ema_decay must be in \[0, 1\], got 1\.5"):
+            trainer.ema_decay = 1.5
+        with pytest.raises(speediff.SpeeDiffTypeError, match="ema_decay must be a real"):
+            trainer.ema_decay = "0.9"
+        assert trainer.ema_decay == 0.25
+
+
 def test_the_norm_is_that_before_clipping() -> None:
     with create(max_grad_norm=0.1) as trainer:
         trainer.backward(*data(0))

@@ -9,18 +9,23 @@ import torch
 from .. import _arguments
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import _architectures, _probe
-from ._adoption import Adoption, Shared
+from ._adoption import Adoption
 from ._averages import Average
 from ._making import Options, check_fixed, fill, make, sampler_at
 from ._module_checks import check_equal, check_module, check_parameters
+from ._optimizer_state import OptimizerState
 from ._optimizers import MOMENTS, AdamW
 from ._places import placed
+from ._shared_memory import Shared, SharedMemory
+from ._state_dicts import keep_apart
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._sampler_base import SamplerBase
     from ._architectures import Architecture
+    from ._decays import Decay
     from ._places import Part
     from ._shapes import Shape
 
@@ -31,7 +36,7 @@ def adopt(
     optimizer: torch.optim.Optimizer | None = None,
     sampler: SamplerBase[Any] | None = None,
     *,
-    ema_decay: float = 0.9999,
+    ema_decay: float | None = None,
     ema_warmup: bool = False,
     max_grad_norm: float | None = None,
     class_dropout_prob: float | None = None,
@@ -43,14 +48,15 @@ def adopt(
     Args:
         module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
             of diffusers; float32, on the CPU.
-        ema: Its average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, or a list of tensors
-            in the order of `module.parameters()`. None: an average of the trainer's, which begins now.
+        ema: Its average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an `EMAModel` of
+            diffusers, or a list of tensors in the order of `module.parameters()`. None: an average of the
+            trainer's, which begins now.
         optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, of one group with the module's
             parameters. Its moments and its count of steps go on; its learning rate is read at each step.
             None: AdamW as the authors of DiT have it; `trainer.learning_rate` is 1e-4.
         sampler: Draws time steps and weights, `speediff.torch`'s or `speediff`'s `TimestepSampler`; its
             `step` must be the optimizer's. None: uniform draws over the authors' linear schedule.
-        ema_decay: Of the average, in [0, 1].
+        ema_decay: Of the average, in [0, 1]; None: 0.9999. `AveragedModel` and `EMAModel` have their own.
         ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
         class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says. 0: the
@@ -73,10 +79,11 @@ def adopt(
     parameters = check_parameters(module, parts, architecture.fixed)
     shape = _shape(module, architecture, sizes, class_dropout_prob)
     average = None if ema is None else Average(ema, module, parameters, parts)
+    decay = None if average is None else average.decay
     trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}
     adam = None if optimizer is None else _adam(optimizer, module, trained, parameters, parts)
     sampler = sampler_at(sampler, seed, adam)
-    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
+    options = Options(_first_decay(decay, ema_decay, ema_warmup), ema_warmup, max_grad_norm, seed, threads)
     trainer = make(shape, sampler, adam, options)
     fixed = trainer._fixed_tensors()
     views = placed("module", parts, sizes, {**trainer.parameters, **fixed})
@@ -89,15 +96,23 @@ def adopt(
     shared = [
         Shared(f"module.{name}", tensor, torch.from_numpy(views[name])) for name, tensor in parameters.items()
     ]
+    holders = [module]
     if average is not None:
         of_averages = trainer.ema_parameters
         shared += [
             Shared(f"ema.{name}", averages[name], torch.from_numpy(parts[name].of(of_averages)))
             for name in trained
         ]
-    # A tied tensor has several names.
-    shared = list({id(each.tensor): each for each in shared}.values())
-    return Adoption(trainer, sampler, shared, average, adam, moments)
+        holders += [] if average.module is None else [average.module]
+    return Adoption(
+        trainer,
+        sampler,
+        SharedMemory(shared),
+        Watch(module, architecture, parameters, average),
+        decay,
+        None if adam is None else OptimizerState(adam, moments, trainer.global_step),
+        [keep_apart(each) for each in holders] if len(set(parts.values())) < len(parts) else [],
+    )
 
 
 def _shape(
@@ -119,6 +134,18 @@ def _shape(
         probability = _arguments.real("class_dropout_prob", class_dropout_prob)
         hints = hints._replace(class_dropout_prob=probability)
     return architecture.shape("module", sizes, hints)
+
+
+def _first_decay(own: Decay | None, ema_decay: float | None, ema_warmup: bool) -> float:
+    """That of the next update; an average that has its own follows none that is given."""
+    if own is None:
+        return 0.9999 if ema_decay is None else ema_decay
+    if ema_decay is not None or ema_warmup:
+        given = f"ema_decay = {ema_decay}" if ema_decay is not None else f"ema_warmup = {ema_warmup}"
+        raise SpeeDiffValueError(
+            f"ema_decay and ema_warmup must be left out for an average that has its own, got {given}"
+        )
+    return own.next()
 
 
 def _adam(

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import _c_training as c
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
-from ._optimizers import MOMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
+    from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
 
-    from .._native_trainer import Floats
     from .._sampler_base import SamplerBase
     from ..training import Trainer
-    from ._averages import Average
-    from ._optimizers import AdamW
-
-
-class Shared(NamedTuple):
-    """A tensor of PyTorch whose values live in the trainer's memory."""
-
-    name: str
-    tensor: torch.Tensor
-    view: torch.Tensor
+    from ._decays import Decay
+    from ._optimizer_state import OptimizerState
+    from ._shared_memory import SharedMemory
+    from ._watch import Watch
 
 
 class Adoption:
@@ -41,38 +33,29 @@ class Adoption:
         self,
         trainer: Trainer,
         sampler: SamplerBase[Any],
-        shared: Sequence[Shared],
-        average: Average | None,
-        optimizer: AdamW | None,
-        moments: Mapping[str, Mapping[str, Floats]],
+        memory: SharedMemory,
+        watch: Watch,
+        decay: Decay | None,
+        optimizer: OptimizerState | None,
+        state_dicts: Iterable[RemovableHandle],
     ) -> None:
-        """Puts the tensors into the trainer's memory, where their values are; `adopt` has checked all.
+        """Takes what `adopt` has made.
 
         Args:
             trainer: The trainer.
             sampler: Whose counter follows.
-            shared: Parameters and their averages.
-            average: Whose counter follows.
+            memory: That of the parameters and their averages.
+            watch: Over the module.
+            decay: Of an average that has its own, and whose counter follows.
             optimizer: Whose state follows.
-            moments: Where its moments lie, by parameter and by kind.
+            state_dicts: What is taken from the modules on release.
         """
         self.trainer = trainer
         """The trainer, for `generate`, `forward` and `save`."""
-        self._sampler, self._average, self._optimizer = sampler, average, optimizer
-        self._shared = list(shared)
-        for each in self._shared:
-            each.tensor.data = each.view
-        self._tensors = [each.tensor for each in self._shared]
-        self._addresses = [each.view.data_ptr() for each in self._shared]
+        self._sampler, self._decay, self._optimizer = sampler, decay, optimizer
+        self._memory, self._watch, self._state_dicts = memory, watch, list(state_dicts)
         self._counted = trainer.global_step
-        # One tensor counts for all parameters.
-        self._steps = torch.full((max(1, len(moments)),), float(trainer.global_step))
-        self._state: Any = None
-        if optimizer is not None:
-            self._state = optimizer.optimizer.state
-            for count, (name, views) in zip(self._steps, moments.items(), strict=True):
-                kept = {which: torch.from_numpy(views[which]) for which in MOMENTS}
-                self._state[optimizer.trained[name]] = {"step": count, **kept}
+        self._averaged = 0 if decay is None else decay.updates
 
     def step(self, x: torch.Tensor, y: torch.Tensor | None = None) -> float:
         """One training step, as `Trainer.step`: draw, noise, forward, backward, update.
@@ -87,7 +70,8 @@ class Adoption:
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
-            SpeeDiffValueError: If a tensor is no longer where it was, or the sampler is one of several ranks.
+            SpeeDiffValueError: If the module, its average or the optimizer has changed in a way that the
+                trainer would not follow, or the sampler is one of several ranks.
         """
         world_size = self._sampler.recipe.drawing.world_size
         if world_size > 1:
@@ -141,14 +125,12 @@ class Adoption:
 
     def release(self) -> None:
         """Gives every tensor memory of PyTorch's own, and closes the trainer; again, it does nothing."""
-        for each in self._shared:
-            each.tensor.data = each.tensor.data.clone()
-        self._shared, self._tensors, self._addresses = [], [], []
-        if self._optimizer is not None and self._optimizer.optimizer.state is self._state:
-            for parameter in self._optimizer.trained.values():
-                state = self._state[parameter]
-                state.update({which: value.clone() for which, value in state.items()})
-        self._optimizer = self._state = None
+        self._memory.release()
+        if self._optimizer is not None:
+            self._optimizer.release()
+        for each in self._state_dicts:
+            each.remove()
+        self._optimizer, self._state_dicts = None, []
         self.trainer.close()
 
     def __enter__(self) -> Self:
@@ -159,48 +141,46 @@ class Adoption:
 
     def _begin(self) -> None:
         """Takes over what the pipeline has changed since the last step."""
-        if [*map(torch.Tensor.data_ptr, self._tensors)] != self._addresses:
-            name = next(each.name for each in self._shared if each.tensor.data_ptr() != each.view.data_ptr())
+        self._memory.check()
+        self._watch.check()
+        trainer, counted = self.trainer, self._counted
+        if trainer.global_step != counted:
             raise SpeeDiffValueError(
-                f"{name} must stay in the trainer's memory, got moved, as by `.to` or `assign=True`; "
-                "release the module and adopt it again"
+                f"trainer must be stepped by the adoption alone, got {trainer.global_step} steps where "
+                f"{counted} were counted; set trainer.global_step = {counted}"
             )
-        if self.trainer.global_step != self._counted:
+        if self._optimizer is not None:
+            steps = self._optimizer.check()
+            if self._optimizer.learning_rate != trainer.learning_rate:
+                trainer.learning_rate = self._optimizer.learning_rate
+            if steps != counted:
+                # PyTorch has taken steps in between.
+                trainer.global_step = self._counted = steps
+        if self._decay is not None:
+            self._begin_average(self._decay, self._counted - counted)
+
+    def _begin_average(self, decay: Decay, steps: int) -> None:
+        """Takes the decay of the next update from the average itself, after some steps of PyTorch's."""
+        updates = decay.updates
+        if updates > self._averaged and steps == 0:
             raise SpeeDiffValueError(
-                f"trainer must be stepped by the adoption alone, got {self.trainer.global_step} steps where "
-                f"{self._counted} were counted; set trainer.global_step = {self._counted}"
+                "ema must not be updated after a step of the adoption, which has updated it, got "
+                f"{updates - self._averaged} more; leave the pipeline's own update out"
             )
-        optimizer = self._optimizer
-        if optimizer is None:
-            return
-        if optimizer.optimizer.state is not self._state:
-            raise SpeeDiffValueError(
-                "optimizer must keep its state while the module is adopted, got another one, as by "
-                "load_state_dict; load it first, or release the module and adopt it again"
-            )
-        optimizer.check_unchanged()
-        rate, steps = optimizer.learning_rate, int(self._steps[0])
-        if rate != self.trainer.learning_rate:
-            self.trainer.learning_rate = rate
-        if steps != self.trainer.global_step:
-            # PyTorch has taken steps in between.
-            self.trainer.global_step = self._counted = steps
+        self._averaged = updates
+        if (following := decay.next()) != self.trainer.ema_decay:
+            self.trainer.ema_decay = following
 
     def _count(self) -> None:
         """Counts an update wherever the pipeline does."""
         steps = self._counted = self.trainer.global_step
         if self._sampler.step != steps:
             self._sampler.step = steps
-        if self._average is not None and self._average.counter is not None:
-            if int(self._average.counter) == 0:
-                # The first update of an AveragedModel copies.
-                average = self.trainer._open_handle().buffer(c.BUFFER_EMA_PARAMETERS)
-                average[...] = self.trainer.flat_parameters
-            self._average.counter.add_(1)
+        if self._decay is not None:
+            self._decay.count(self.trainer.ema_decay)
+            self._averaged = self._decay.updates
         if self._optimizer is not None:
-            self._steps.fill_(steps)
-            # What a scheduler of learning rates asks before it warns of steps in the wrong order.
-            self._optimizer.optimizer._opt_called = True  # type: ignore[attr-defined]
+            self._optimizer.count(steps)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.trainer.config!r})"

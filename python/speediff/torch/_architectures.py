@@ -114,7 +114,8 @@ class OfficialMDT(OfficialDiT):
     def hints(self, module: Any) -> Hints:
         if module.mask_ratio is None:
             raise SpeeDiffValueError(
-                "module must have a mask_ratio, since MDT is trained with masks, got None"
+                "module must have a mask_ratio, since MDT is trained with masks, got None; set "
+                "module.mask_ratio = 0.3 and module.mask_token.requires_grad_(True) first"
             )
         masking = (self.version, int(module.decode_layer), float(module.mask_ratio))
         labels = module.y_embedder

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
 from .. import _extras
-from ..errors import SpeeDiffFileError, SpeeDiffTypeError
+from ..errors import SpeeDiffFileError, SpeeDiffTypeError, SpeeDiffValueError
+from ._folders import open_folder
+from ._pickles import check_beginning, load_pickle
+from ._places import some
+from ._run_arguments import check_arguments
 from ._shapes import Hints
+from ._unwrapping import networks, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from ._places import Size
 
     State = dict[str, torch.Tensor]
 
-_WRAPPERS = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before names."""
-
-_DIFFUSERS = {
-    "activation_fn": "gelu-approximate",
-    "attention_bias": True,
-    "dropout": 0.0,
-    "norm_elementwise_affine": False,
-    "norm_eps": 1e-5,
-    "norm_type": "ada_norm_zero",
-    "upcast_attention": False,
-}
-"""What a DiT of diffusers has, unless its configuration says otherwise, and what the trainer has."""
+_MODELS = ("model", "state_dict", "model_state_dict")
+_AVERAGES = ("ema", "ema_state_dict", "model_ema", "ema_model")
+_OPTIMIZERS = ("opt", "optimizer", "optimizer_state_dict")
+"""What programs call the parts of a checkpoint."""
 
 
 class Contents(NamedTuple):
@@ -48,20 +42,26 @@ class Contents(NamedTuple):
     """Of tensors that are not saved."""
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
+def read(path: str | os.PathLike[str], variant: str | None = None) -> Contents:
     """Reads a file or a folder.
 
     Raises:
         SpeeDiffFileError: If it cannot be read, or is no checkpoint.
+        SpeeDiffValueError: If a variant is given for a file.
     """
     try:
         place = Path(os.fspath(path))
     except TypeError:
         raise SpeeDiffTypeError(f"path must be a string or a path, got {path!r}") from None
+    if variant is not None and not isinstance(variant, str):
+        raise SpeeDiffTypeError(f"variant must be a string, got {variant!r}")
     if place.is_dir():
-        return _read_folder(place)
+        return _read_folder(place, variant)
+    if variant is not None:
+        raise SpeeDiffValueError(f"variant must be given for a folder of diffusers alone, got {variant!r}")
     if place.suffix == ".safetensors":
-        return Contents(str(place), _state(place, _load_safetensors(place)))
+        model, ema = networks(place, unwrapped(place, _load_safetensors(place)))
+        return Contents(str(place), model, ema)
     return _read_pickle(place)
 
 
@@ -82,81 +82,66 @@ def group(path: str, saved: object) -> dict[str, Any]:
 
 
 def _read_pickle(path: Path) -> Contents:
-    try:
-        # DiT's train.py saves its arguments, too.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise SpeeDiffFileError(
-            f"{path} must be a checkpoint that PyTorch can load, got: {reason}"
-        ) from error
+    loaded = load_pickle(path)
     if not isinstance(loaded, dict):
         raise SpeeDiffFileError(f"{path} must hold a state dict, got a {type(loaded).__name__}")
-    if not {"model", "ema"} & loaded.keys():
-        return Contents(str(path), _state(path, loaded))
-    model = _state(path, loaded.get("model", loaded.get("ema")))
-    ema = _state(path, loaded["ema"]) if {"model", "ema"} <= loaded.keys() else None
-    return Contents(str(path), model, ema, loaded.get("opt") if "model" in loaded else None)
+    check_arguments(path, loaded.get("args"))
+    own, averaged, optimizer = (_first(loaded, names) for names in (_MODELS, _AVERAGES, _OPTIMIZERS))
+    if own is None and averaged is None:
+        model, ema = networks(path, unwrapped(path, loaded))
+        return Contents(str(path), model, ema)
+    if own is None:
+        return Contents(str(path), networks(path, unwrapped(path, averaged))[0])
+    model, ema = networks(path, unwrapped(path, own))
+    if averaged is not None:
+        ema = networks(path, _by_name(path, averaged, model))[0]
+    return Contents(str(path), model, ema, optimizer)
 
 
-def _read_folder(path: Path) -> Contents:
-    try:
-        config = json.loads((path / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+def _first(loaded: Mapping[str, object], names: tuple[str, ...]) -> object:
+    return next((loaded[name] for name in names if name in loaded), None)
+
+
+def _by_name(path: Path, average: object, model: State) -> State:
+    """A state dict of the average; diffusers' `EMAModel` saves a list in the order of the parameters."""
+    shadow = average.get("shadow_params") if isinstance(average, dict) else None
+    if not isinstance(shadow, list):
+        return unwrapped(path, average)
+    names = [name for name, tensor in model.items() if tensor.is_floating_point()]
+    if len(names) != len(shadow):
         raise SpeeDiffFileError(
-            f"{path} must be a folder of diffusers with a config.json, got: {error}"
-        ) from error
-    name = config.get("_class_name") if isinstance(config, dict) else None
-    if name != "DiTTransformer2DModel":
-        raise SpeeDiffFileError(f"{path} must hold a DiTTransformer2DModel, got {name!r}")
-    for option, value in _DIFFUSERS.items():
-        if config.get(option, value) != value:
-            raise SpeeDiffFileError(f"{path} must have {option} = {value!r}, got {config[option]!r}")
-    try:
-        heads, size, patch = (
-            int(config[key]) for key in ("num_attention_heads", "sample_size", "patch_size")
+            f"{path} must have an average of each of the model's {len(names)} parameters, got {len(shadow)}"
         )
-        width = heads * int(config["attention_head_dim"])
-        tokens = (size // patch) ** 2
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise SpeeDiffFileError(f"{path} must have a config.json of a DiT, got one with {error!r}") from error
-    files = [path / f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
-    file = next((each for each in files if each.is_file()), files[0])
-    model = (
-        _state(file, _load_safetensors(file)) if file.suffix == ".safetensors" else _read_pickle(file).model
-    )
+    return unwrapped(path, dict(zip(names, shadow, strict=True)))
+
+
+def _read_folder(path: Path, variant: str | None) -> Contents:
+    folder = open_folder(path, variant)
+    model: State = {}
+    for file in folder.files:
+        loaded = _load_safetensors(file) if file.suffix == ".safetensors" else load_pickle(file)
+        model.update(unwrapped(file, loaded))
+    if missing := folder.names - model.keys():
+        raise SpeeDiffFileError(
+            f"{folder.path} must have all tensors of its index, got none of {some(missing)}"
+        )
+    hints = Hints(folder.num_heads, frequency_shift=1.0)
     return Contents(
-        str(path),
-        model,
-        hints=Hints(heads, frequency_shift=1.0),
-        more_sizes={"pos_embed.pos_embed": (1, tokens, width)},
+        str(folder.path), model, hints=hints, more_sizes={"pos_embed.pos_embed": folder.positions}
     )
 
 
 def _load_safetensors(path: Path) -> State:
+    check_beginning(path, "a safetensors file")
     loader = _extras.load("safetensors.torch", f"reading {path.name}", install="safetensors")
     try:
         state: State = loader.load_file(path)
     except Exception as error:
-        raise SpeeDiffFileError(f"{path} must be a safetensors file, got: {error}") from error
+        raise SpeeDiffFileError(
+            f"{path} must be a safetensors file, got one that is cut short or damaged: {error}"
+        ) from error
     if any(name.startswith("exp_avg.") for name in state):
         raise SpeeDiffFileError(
             f"{path} must be a state dict, got a checkpoint of SpeeDiff; speediff.Trainer.load reads it"
         )
-    return state
-
-
-def _state(path: Path, state: object) -> State:
-    """A state dict, without what wrappers put before its names."""
-    if not isinstance(state, dict) or not state:
-        raise SpeeDiffFileError(f"{path} must hold a state dict, got a {type(state).__name__}")
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise SpeeDiffFileError(
-                f"{path} must hold tensors by name, got a {type(tensor).__name__} as {name!r}"
-            )
-    for wrapper in (*_WRAPPERS, *_WRAPPERS):
-        if all(name.startswith(wrapper) for name in state):
-            state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     return state

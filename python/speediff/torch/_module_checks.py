@@ -39,8 +39,8 @@ def check_module(what: str, module: object) -> torch.nn.Module:
         raise SpeeDiffTypeError(f"{what} must be a module of PyTorch, got a {name}")
     for path, part in module.named_modules():
         place = f"{what}.{path}" if path else what
-        hooks = [hook for hook in _HOOKS if getattr(part, hook)]
-        if hooks or "forward" in vars(part):
+        if has_hooks(part):
+            hooks = [hook for hook in _HOOKS if getattr(part, hook)]
             found = hooks[0].strip("_") if hooks else "a forward of its own"
             raise SpeeDiffValueError(f"{place} must have no hooks, which would not be called, got {found}")
         if parametrize.is_parametrized(part):
@@ -48,6 +48,41 @@ def check_module(what: str, module: object) -> torch.nn.Module:
         if isinstance(part, torch.nn.Dropout) and part.p > 0:
             raise SpeeDiffValueError(f"{place} must not drop anything but labels, got p = {part.p}")
     return module
+
+
+def has_hooks(part: torch.nn.Module) -> bool:
+    """Whether calling a module runs anything but its class's forward."""
+    return bool(
+        part._forward_hooks
+        or part._forward_pre_hooks
+        or part._backward_hooks
+        or part._backward_pre_hooks
+        or "forward" in part.__dict__
+    )
+
+
+def identities(layers: list[torch.nn.Module]) -> list[int]:
+    """Those of all that modules hold: layers, parameters, buffers."""
+    return [
+        id(each)
+        for layer in layers
+        for table in (layer._modules, layer._parameters, layer._buffers)
+        for each in table.values()
+    ]
+
+
+def parameter_hooks(parameter: torch.Tensor) -> tuple[bool, bool]:
+    """Whether a parameter has hooks for its gradient, of either kind."""
+    return bool(parameter._backward_hooks), bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
+
+
+def check_trained(name: str, parameter: torch.Tensor, is_fixed: bool) -> None:
+    """Raises unless PyTorch trains the parameter where the trainer does, and as the trainer does."""
+    if any(parameter_hooks(parameter)):
+        raise SpeeDiffValueError(f"module.{name} must have no hooks, which would not be called, got some")
+    if parameter.requires_grad == is_fixed:
+        rule = "be frozen, as the authors' is" if is_fixed else "be trained"
+        raise SpeeDiffValueError(f"module.{name} must {rule}, got requires_grad = {parameter.requires_grad}")
 
 
 def check_tensor(place: str, tensor: object, *, plain: bool = True) -> torch.Tensor:
@@ -84,14 +119,7 @@ def check_parameters(
     parameters: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for name, parameter in parameters.items():
         check_tensor(f"module.{name}", parameter)
-        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise SpeeDiffValueError(f"module.{name} must have no hooks, which would not be called, got some")
-        is_fixed = fixed(parts[name])
-        if parameter.requires_grad == is_fixed:
-            rule = "be frozen, as the authors' is" if is_fixed else "be trained"
-            raise SpeeDiffValueError(
-                f"module.{name} must {rule}, got requires_grad = {parameter.requires_grad}"
-            )
+        check_trained(name, parameter, fixed(parts[name]))
     check_apart({f"module.{name}": (parameter, parts[name]) for name, parameter in parameters.items()})
     check_equal("module.", parameters, parts)
     return parameters

@@ -52,16 +52,13 @@ class AdamW:
                 f"got a {type(optimizer).__module__}.{type(optimizer).__name__}"
             )
         assert isinstance(optimizer, torch.optim.Optimizer)
-        if len(optimizer.param_groups) != 1:
-            raise SpeeDiffValueError(
-                "optimizer must have one parameter group, since the trainer has one learning rate and one "
-                f"weight decay, got {len(optimizer.param_groups)}"
-            )
         self.optimizer = optimizer
         self.trained = trained
         """The parameters that it updates, by name."""
+        self._fixed = fixed
         self._check_options()
-        self._check_parameters(fixed)
+        self._check_parameters()
+        self._given = [*map(id, self.group["params"])]
         self.coefficients = self._read_coefficients()
         self.steps = self._read_steps()
         """The updates so far."""
@@ -83,7 +80,12 @@ class AdamW:
         return {which: state[which] for which in MOMENTS if which in state}
 
     def check_unchanged(self) -> None:
-        """Raises if what the trainer was made with has changed."""
+        """Raises if anything that the trainer was made with has changed. The learning rate may."""
+        self._check_options()
+        given = [*map(id, self.group["params"])]
+        if given != self._given:
+            self._check_parameters()
+            self._given = given
         now = self._read_coefficients()
         if now != self.coefficients:
             raise SpeeDiffValueError(
@@ -92,6 +94,12 @@ class AdamW:
             )
 
     def _check_options(self) -> None:
+        groups = self.optimizer.param_groups
+        if len(groups) != 1:
+            raise SpeeDiffValueError(
+                "optimizer must have one parameter group, since the trainer has one learning rate and one "
+                f"weight decay, got {len(groups)}"
+            )
         group = self.group
         for name in _REFUSED:
             if group.get(name):
@@ -108,14 +116,14 @@ class AdamW:
             if getattr(self.optimizer, name, None):
                 raise SpeeDiffValueError("optimizer must have no hooks, which would not be called, got some")
 
-    def _check_parameters(self, fixed: list[torch.Tensor]) -> None:
+    def _check_parameters(self) -> None:
         given = {id(parameter) for parameter in self.group["params"]}
         missing = [name for name, parameter in self.trained.items() if id(parameter) not in given]
         if missing:
             raise SpeeDiffValueError(
                 f"optimizer must have all trained parameters of the module, got none of {some(missing)}"
             )
-        known = {id(parameter) for parameter in (*self.trained.values(), *fixed)}
+        known = {id(parameter) for parameter in (*self.trained.values(), *self._fixed)}
         others = [tuple(each.shape) for each in self.group["params"] if id(each) not in known]
         if others:
             raise SpeeDiffValueError(

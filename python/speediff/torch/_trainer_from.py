@@ -26,6 +26,7 @@ def trainer_from(
     path: str | os.PathLike[str],
     sampler: SamplerBase[Any] | None = None,
     *,
+    variant: str | None = None,
     num_heads: int | None = None,
     class_dropout_prob: float | None = None,
     decode_layer: int | None = None,
@@ -41,8 +42,10 @@ def trainer_from(
     Args:
         path: A `.pt` file as `train.py` of facebookresearch/DiT saves it, with "model", "ema" and "opt", or a
             state dict alone; a `.safetensors` file of a state dict; or a folder of diffusers'
-            `DiTTransformer2DModel`. Names are those of DiT, MDT or MDTv2; values float32.
+            `DiTTransformer2DModel`, or of a pipeline with one. Names are those of DiT, MDT or MDTv2, with or
+            without what wrappers add; values float32, or float16 and bfloat16, which are widened.
         sampler: As for `adopt`.
+        variant: Which weights of a folder are meant, such as "fp16". None: the plain ones, or the only ones.
         num_heads: Where a DiT is none of the official ones: its tensors do not tell it.
         class_dropout_prob: How often `step` drops a label; 0 where the last label is a class like others.
             None: 0.1, as the authors have it.
@@ -58,7 +61,7 @@ def trainer_from(
         SpeeDiffFileError: If the file cannot be read, or is none of these.
         SpeeDiffValueError: If its tensors are not those of such a network, or an argument is out of range.
     """
-    contents = _files.read(path)
+    contents = _files.read(path, variant)
     what, state = contents.path, contents.model
     architecture = _architectures.of_names(state)
     parts = architecture.parts(what, state)

@@ -1,0 +1,103 @@
+"""Notices what a pipeline does to an adopted module that the trainer would not follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import SpeeDiffError, SpeeDiffValueError
+from ._module_checks import check_module, check_trained, has_hooks, identities, parameter_hooks
+from ._places import some
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._architectures import Architecture
+    from ._averages import Average
+
+_UNDO = "undo this, or release the module first"
+
+
+class Watch:
+    """What the adopted module was like, and whether it still is.
+
+    A look compares identities and costs about a microsecond per layer. Values may change at any time.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        architecture: Architecture,
+        parameters: Mapping[str, torch.Tensor],
+        average: Average | None,
+    ) -> None:
+        """Remembers the module.
+
+        Args:
+            module: The module.
+            architecture: Its architecture.
+            parameters: Its parameters by name, tied ones under each name.
+            average: Its average.
+        """
+        self._module, self._architecture, self._average = module, architecture, average
+        self._parameters = dict(parameters)
+        # These references keep the identities from being used again.
+        self._layers, self._buffers = [*module.modules()], [*module.buffers()]
+        self._dropouts = [each for each in self._layers if isinstance(each, torch.nn.Dropout)]
+        self._made_of = self._look()
+        self._settings = self._read_settings()
+
+    def check(self) -> None:
+        """Raises if the module, or its average, is no longer made of what was adopted."""
+        if self._look() != self._made_of or any(map(has_hooks, self._layers)):
+            self._explain()
+            raise SpeeDiffValueError(
+                f"module must stay as it was when it was adopted, got other layers or buffers; {_UNDO}"
+            )
+        settings = self._read_settings()
+        if settings != self._settings:
+            raise SpeeDiffValueError(
+                f"module must keep the settings with which it was adopted, {self._settings}, got {settings}; "
+                f"{_UNDO}"
+            )
+        if self._average is not None and not self._average.is_kept():
+            raise SpeeDiffValueError(
+                "ema must keep the tensors that were adopted, got others, as by load_state_dict; load first "
+                "and adopt afterwards, or release the module and adopt it again"
+            )
+
+    def _look(self) -> tuple[list[int], list[tuple[bool, bool, bool]]]:
+        parameters = self._parameters.values()
+        return identities(self._layers), [(each.requires_grad, *parameter_hooks(each)) for each in parameters]
+
+    def _read_settings(self) -> tuple[object, ...]:
+        try:
+            hints: object = self._architecture.hints(self._module)
+        except Exception as error:
+            hints = error
+        return hints, *(each.p for each in self._dropouts)
+
+    def _explain(self) -> None:
+        """Raises with what has changed, if it is one of the usual things."""
+        now: dict[str, torch.Tensor] = dict(self._module.named_parameters(remove_duplicate=False))
+        for name, parameter in self._parameters.items():
+            if name in now and now[name] is not parameter:
+                raise SpeeDiffValueError(
+                    f"module.{name} must stay the parameter that was adopted, got another one, as by "
+                    "load_state_dict(assign=True) or a new layer; load without assign, or release the "
+                    "module, make a new optimizer of its parameters, and adopt it again"
+                )
+        flags = self._made_of[1]
+        try:
+            check_module("module", self._module)
+            for (name, parameter), (was_trained, *_) in zip(self._parameters.items(), flags, strict=True):
+                check_trained(name, parameter, not was_trained)
+        except SpeeDiffError as error:
+            raise type(error)(f"{error}; {_UNDO}") from None
+        others = self._parameters.keys() ^ now.keys()
+        if others:
+            raise SpeeDiffValueError(
+                f"module must keep the parameters that were adopted, got one that differs in having "
+                f"{some(others)}; {_UNDO}"
+            )
