@@ -65,7 +65,7 @@ typedef enum speediff_status {
   SPEEDIFF_ERROR_INTERNAL = 4,         /* a defect of the library */
   SPEEDIFF_ERROR_OUT_OF_MEMORY = 5,    /* the machine does not have the memory */
   SPEEDIFF_ERROR_FILE = 6,             /* a file cannot be read or written, or holds something else */
-  SPEEDIFF_ERROR_NOT_FINITE = 7,       /* a loss or a gradient is not finite */
+  SPEEDIFF_ERROR_NOT_FINITE = 7,       /* a loss, a gradient, or a number to save is not finite */
   SPEEDIFF_ERROR_BUSY = 8,             /* another thread is using the handle, or another process made it */
   SPEEDIFF_ERROR_CANCELLED = 9,        /* a callback asked to stop */
   SPEEDIFF_ERROR_THREADS = 10          /* the system starts no more threads */
@@ -573,8 +573,8 @@ speediff_status speediff_trainer_set_ema_decay(speediff_trainer *trainer, double
 /* Writes the number of updates so far. */
 speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
 
-/* Sets the number of updates so far, in [0, 2^32), between steps: it is the step of the draws to come, and that of AdamW's
- * bias correction. */
+/* Sets the number of updates so far, in [0, 2^32], between steps: it is the step of the draws to come, and that of AdamW's
+ * bias correction. At 2^32 no further step can be taken. */
 speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int64_t step);
 
 /* A micro-batch. What is NULL is drawn, or does not exist. */
@@ -681,13 +681,21 @@ speediff_status speediff_trainer_generate(speediff_trainer *trainer, const int64
 
 /* ---- Checkpoints ----------------------------------------------------------------------------------------------- */
 
-/* Writes the safetensors file `path`, in UTF-8, or replaces it as a whole: parameters and pos_embed under the names of the
- * official state dict; the average and AdamW's moments with "ema.", "exp_avg." and "exp_avg_sq." before the name; the
- * sampler's schedule and what it learned; options, step and `note`, any UTF-8 text, as metadata. A kill at any time leaves the old file or
- * the new one. Between the micro-batches of a step this is an error. */
+/* Writes the safetensors file `path`, in UTF-8. It has the parameters and pos_embed under the names of the official state
+ * dict; their average and AdamW's moments under the same names after "ema.", "exp_avg." and "exp_avg_sq."; the sampler's
+ * schedule and history; and options, step and `note`, any UTF-8 text, as metadata.
+ *
+ * A file that exists is replaced as a whole: a temporary file beside it is written, flushed to the device, and renamed. So a
+ * kill, a full disk or a power cut leaves the old file or the new one. Symbolic links are followed, and the mode is kept.
+ * A killed call may leave a file named ".NAME.speediff-PID-N.tmp", which the next call for the same path removes.
+ *
+ * What speediff_checkpoint_trainer would refuse is refused here, before anything is written: a parameter, average or moment
+ * that is not finite fails with SPEEDIFF_ERROR_NOT_FINITE. Between the micro-batches of a step the call is an error. After
+ * an error the trainer can be used as before. */
 speediff_status speediff_trainer_save(speediff_trainer *trainer, const char *path, const char *note);
 
-/* A file that speediff_trainer_save wrote, checked against its checksums. Immutable. */
+/* An open file that speediff_trainer_save wrote. Immutable. Whatever is taken from it is checked against the file's checksums
+ * as it is read, so a file that is written over meanwhile is an error, and never a mixture. */
 typedef struct speediff_checkpoint speediff_checkpoint;
 
 /* Opens a file. One that is torn, damaged, or of something else fails with SPEEDIFF_ERROR_FILE. */
@@ -702,8 +710,9 @@ speediff_status speediff_checkpoint_note(const speediff_checkpoint *checkpoint, 
 /* Makes the schedule of the sampler that was used. */
 speediff_status speediff_checkpoint_schedule(const speediff_checkpoint *checkpoint, speediff_schedule **out);
 
-/* Makes the trainer that was saved: its steps go on bit by bit. The sampler must be one of the same method, seed, schedule and
- * prediction; what the saved one had learned is put into it. threads: as in speediff_trainer_options. */
+/* Makes the trainer that was saved: its steps go on bit by bit. The sampler must have the same method, seed, schedule and
+ * prediction; the saved history is restored into it once all else has succeeded. threads: as in
+ * speediff_trainer_options. */
 speediff_status speediff_checkpoint_trainer(const speediff_checkpoint *checkpoint, const speediff_sampler *sampler,
                                             int32_t threads, speediff_trainer **out);
 

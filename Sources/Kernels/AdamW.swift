@@ -43,6 +43,11 @@ public struct AdamWState: @unchecked Sendable {
   let secondMoment: UnsafeMutablePointer<Float>
   let average: UnsafeMutablePointer<Float>
 
+  /// The largest gradient whose square, and every mean of such squares, is finite in a float.
+  ///
+  /// With an infinite mean a parameter would never move again, and nothing would say so.
+  public static let largestGradient = 1e19
+
   /// Describes memory.
   public init(
     parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>,

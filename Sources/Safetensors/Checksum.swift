@@ -19,10 +19,13 @@ enum Checksum {
     return hash.hexadecimal()
   }
 
-  /// The error of damaged bytes. A program that rewrites a file and copies its metadata also gets here.
+  /// The error of bytes that are not those that were written. Damage is the likely cause; a program that rewrites a file and
+  /// copies its metadata also gets here, and so does one that writes while the file is being read.
   static func mismatch(_ part: String, path: String, found: String, recorded: String) -> SafetensorsError {
     .contents(
-      path: path, rule: "must be undamaged, and not rewritten by a program that copies its checksums",
-      got: "a \(part) with XXH64 \(found) where \(quoted(recorded)) is recorded")
+      path: path, rule: "must match its checksums",
+      got:
+        "\(part) with XXH64 \(found) where \(quoted(recorded)) is recorded; it is damaged, was edited by another program, or "
+        + "was written while it was read")
   }
 }

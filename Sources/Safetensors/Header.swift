@@ -164,7 +164,7 @@ struct Header {
     guard let headerChecksum, let headerChecksumRange else { return }
     let found = Checksum.ofHeader(bytes, blanking: headerChecksumRange)
     guard ExactName(found) == ExactName(headerChecksum) else {
-      throw Checksum.mismatch("header", path: path, found: found, recorded: headerChecksum)
+      throw Checksum.mismatch("a header", path: path, found: found, recorded: headerChecksum)
     }
   }
 }

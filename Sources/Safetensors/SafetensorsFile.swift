@@ -8,8 +8,9 @@
 
 /// A safetensors file that is open for reading.
 ///
-/// The header is read and checked at once; tensors are read when asked for, with `pread`, on any number of threads. No file,
-/// damaged or hostile, is a trap or takes memory beyond a small multiple of its header.
+/// The header is read and checked at once. Tensors are read when asked for, on any number of threads, with `pread`: a mapped
+/// file that another program cuts would end the process. No file, damaged or hostile, is a trap or takes memory beyond a
+/// small multiple of its header.
 public final class SafetensorsFile: Sendable {
   /// The metadata of the file, without the checksums of this module.
   public let metadata: SafetensorsMetadata
@@ -58,21 +59,18 @@ public final class SafetensorsFile: Sendable {
   /// The names of the tensors, in the order of their data.
   public var names: [String] { tensors.map(\.name) }
 
+  /// Whether it has a tensor of this name.
+  public func contains(_ name: String) -> Bool { places[ExactName(name)] != nil }
+
   /// Whether the file has checksums. Files by other programs have none.
   public var hasChecksums: Bool { dataChecksum != nil }
 
   /// The dtype, shape and size of a tensor.
   ///
   /// - Throws: `SafetensorsError.contents` if there is none of this name.
-  public func tensor(_ name: String) throws -> TensorInfo {
-    guard let place = places[ExactName(name)] else {
-      throw SafetensorsError.contents(
-        path: path, rule: "must have a tensor \(quoted(name))", got: "\(tensors.count) other tensors")
-    }
-    return tensors[place]
-  }
+  public func tensor(_ name: String) throws -> TensorInfo { tensors[try place(of: name)] }
 
-  /// Reads a tensor.
+  /// Reads a tensor, without a look at its checksum.
   ///
   /// - Parameters:
   ///   - name: the name of the tensor.
@@ -80,33 +78,66 @@ public final class SafetensorsFile: Sendable {
   /// - Throws: `SafetensorsError` if there is none of this name, if the buffer has another size, or if the file cannot be read
   ///   or has become shorter.
   public func read(_ name: String, into buffer: UnsafeMutableRawBufferPointer) throws {
-    let tensor = try tensor(name)
-    guard buffer.count == tensor.byteCount else {
-      throw SafetensorsError.argument(
-        "buffer", rule: "must have the \(tensor.byteCount) bytes of tensor \(quoted(name))", got: "\(buffer.count)")
-    }
+    let tensor = tensors[try place(of: name, for: buffer)]
     try descriptor.read(into: buffer, at: dataStart + tensor.range.lowerBound)
+  }
+
+  /// Reads all data once, and compares the checksum of the bytes that were read with the file's.
+  ///
+  /// The checksum is that of the buffers themselves, so a file that another program writes over meanwhile is an error, and
+  /// never a mixture.
+  ///
+  /// - Parameter destinations: tensors to keep, each with a buffer of as many bytes as it has. Undefined after an error.
+  /// - Throws: `SafetensorsError` as `read(_:into:)`; `.contents` if the checksums differ, or if the file has none
+  ///   (`hasChecksums`).
+  public func readVerified(_ destinations: [(name: String, buffer: UnsafeMutableRawBufferPointer)]) throws {
+    guard let dataChecksum else {
+      throw SafetensorsError.contents(path: path, rule: "must have checksums in its metadata", got: "none")
+    }
+    var buffers: [Int: UnsafeMutableRawBufferPointer] = [:]
+    for (name, buffer) in destinations { buffers[try place(of: name, for: buffer)] = buffer }
+    // What is hashed is still in the cache.
+    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
+    defer { scratch.deallocate() }
+    var hash = XXH64()
+    for (place, tensor) in tensors.enumerated() {
+      for start in stride(from: 0, to: tensor.byteCount, by: scratch.count) {
+        let count = min(scratch.count, tensor.byteCount - start)
+        let kept = buffers[place].map { UnsafeMutableRawBufferPointer(rebasing: $0[start..<start + count]) }
+        let part = kept ?? UnsafeMutableRawBufferPointer(rebasing: scratch[..<count])
+        try descriptor.read(into: part, at: dataStart + tensor.range.lowerBound + start)
+        hash.update(UnsafeRawBufferPointer(part))
+      }
+    }
+    guard ExactName(hash.hexadecimal()) == ExactName(dataChecksum) else {
+      throw Checksum.mismatch("data", path: path, found: hash.hexadecimal(), recorded: dataChecksum)
+    }
   }
 
   /// Reads all data, and compares their checksum.
   ///
-  /// - Throws: `SafetensorsError.contents` if the data are damaged, or if the file has no checksums (`hasChecksums`).
-  public func verify() throws {
-    guard let dataChecksum else {
-      throw SafetensorsError.contents(path: path, rule: "must have checksums in its metadata", got: "none")
+  /// - Throws: as `readVerified`.
+  public func verify() throws { try readVerified([]) }
+
+  /// Where the tensor of this name is among `tensors`.
+  ///
+  /// - Throws: `SafetensorsError.contents` if there is none of this name.
+  private func place(of name: String) throws -> Int {
+    guard let place = places[ExactName(name)] else {
+      throw SafetensorsError.contents(
+        path: path, rule: "must have a tensor \(quoted(name))", got: "\(tensors.count) other tensors")
     }
-    let end = tensors.last?.range.upperBound ?? 0
-    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, min(end, 1 << 20)), alignment: 64)
-    defer { chunk.deallocate() }
-    var (hash, place) = (XXH64(), 0)
-    while place < end {
-      let part = UnsafeMutableRawBufferPointer(rebasing: chunk.prefix(end - place))
-      try descriptor.read(into: part, at: dataStart + place)
-      hash.update(UnsafeRawBufferPointer(part))
-      place += part.count
+    return place
+  }
+
+  /// The same, if the buffer has its size.
+  private func place(of name: String, for buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+    let place = try place(of: name)
+    guard buffer.count == tensors[place].byteCount else {
+      throw SafetensorsError.argument(
+        "buffer", rule: "must have the \(tensors[place].byteCount) bytes of tensor \(quoted(name))",
+        got: "\(buffer.count)")
     }
-    guard ExactName(hash.hexadecimal()) == ExactName(dataChecksum) else {
-      throw Checksum.mismatch("data block", path: path, found: hash.hexadecimal(), recorded: dataChecksum)
-    }
+    return place
   }
 }

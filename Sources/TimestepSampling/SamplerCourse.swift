@@ -103,20 +103,23 @@ final class SamplerCourse: Sendable {
   var history: [Double] { state.withLock { $0.density.history + $0.weighting.history } }
 
   /// Takes over a history; on an error nothing has changed.
-  func restore(_ history: [Double]) throws {
-    try state.withLock { state in
-      var next = state
-      var reader = HistoryReader(history)
-      try next.density.restore(&reader)
-      try next.weighting.restore(&reader)
-      try reader.finish()
-      do {
-        next.table = try table(at: state.table.trainingSteps.lowerBound, next)
-      } catch let error as ArgumentError {
-        throw ArgumentError("history", "must be one that the sampler can have", got: "one with which \(error)")
-      }
-      state = next
+  func restore(_ history: [Double]) throws { try state.withLock { $0 = try restored($0, history) } }
+
+  /// Throws where `restore` would.
+  func check(_ history: [Double]) throws { _ = try restored(state.withLock { $0 }, history) }
+
+  private func restored(_ state: State, _ history: [Double]) throws -> State {
+    var next = state
+    var reader = HistoryReader(history)
+    try next.density.restore(&reader)
+    try next.weighting.restore(&reader)
+    try reader.finish()
+    do {
+      next.table = try table(at: state.table.trainingSteps.lowerBound, next)
+    } catch let error as ArgumentError {
+      throw ArgumentError("history", "must be one that the sampler can have", got: "one with which \(error)")
     }
+    return next
   }
 
   private func table(at step: UInt64, _ state: State) throws -> DrawTable {

@@ -112,6 +112,9 @@ public final class TimestepSampler: Sendable {
   /// - Throws: `ArgumentError` unless `history` can give these numbers; then nothing has changed.
   public func restore(history: [Double]) throws { try course.restore(history) }
 
+  /// Throws where `restore` would, and changes nothing.
+  public func check(history: [Double]) throws { try course.check(history) }
+
   /// Draws consecutive calls of this rank with `count` entries each; row-major (calls, count).
   ///
   /// - Parameters:

@@ -129,8 +129,10 @@ public final class Trainer: @unchecked Sendable {
   /// Sets the learning rate of the updates to come.
   public func setLearningRate(_ value: Double) throws {
     try exclusively {
-      try TrainerOptions.checkLearningRate(value)
-      options.learningRate = value
+      var changed = options
+      changed.learningRate = value
+      try changed.check()
+      options = changed
     }
   }
 
@@ -144,7 +146,7 @@ public final class Trainer: @unchecked Sendable {
 
   /// Sets the number of updates so far, which is the step of the draws to come and of AdamW's bias correction.
   ///
-  /// - Throws: `ArgumentError` beyond 2³², or between the micro-batches of a step.
+  /// - Throws: `ArgumentError` above `maximumSteps`, or between the micro-batches of a step.
   public func setGlobalStep(_ value: UInt64) throws {
     try exclusively {
       try Self.checkGlobalStep(value)
@@ -156,9 +158,13 @@ public final class Trainer: @unchecked Sendable {
     }
   }
 
+  /// The most updates of a run: with 2³¹ micro-batches a step, calls are counted in 63 bits.
+  public static let maximumSteps: UInt64 = 1 << 32
+
   static func checkGlobalStep(_ value: UInt64) throws {
-    // With 2³¹ micro-batches a step, calls are counted in 64 bits.
-    guard value < 1 << 32 else { throw ArgumentError("global_step", "must be below 2^32", got: value) }
+    guard value <= maximumSteps else {
+      throw ArgumentError("global_step", "must be at most \(maximumSteps)", got: value)
+    }
   }
 
   /// The network alone.

@@ -52,9 +52,6 @@ final class TrainerMemory {
 
   deinit { partialSums.deallocate() }
 
-  /// What a checkpoint holds for each parameter: its value, average and moments.
-  var saved: [FloatMemory] { [parameters, average, firstMoment, secondMoment] }
-
   /// The floats that are kept whatever the batch.
   var total: Int { 5 * parameters.count + fixedPositions.count }
 
@@ -92,18 +89,4 @@ final class TrainerMemory {
 /// What the program of an update reads.
 private final class NextUpdate: @unchecked Sendable {
   var coefficients: AdamWCoefficients?
-}
-
-extension TrainerOptions {
-  /// The numbers of the update after `step` others, for a gradient of some norm.
-  func coefficients(at step: UInt64, norm: Double) -> AdamWCoefficients {
-    let update = Double(step) + 1
-    let warmth = warmUpSteps > 0 ? min(1, update / Double(warmUpSteps)) : 1
-    return AdamWCoefficients(
-      learningRate: learningRate * warmth, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay,
-      beta1Power: .pow(beta1, update), beta2Power: .pow(beta2, update),
-      emaDecay: emaWarmsUp ? min(emaDecay, (1 + update) / (10 + update)) : emaDecay,
-      // As torch.nn.utils.clip_grad_norm_.
-      gradientScale: min(1, maximumGradientNorm / (norm + 1e-6)))
-  }
 }

@@ -28,15 +28,29 @@ public struct TrainerOptions: Sendable, Equatable {
   /// The defaults.
   public init() {}
 
-  /// - Throws: `ArgumentError` for the first value that is out of range.
+  /// - Throws: `ArgumentError` for the first value that is out of range. The update computes in float32, where its numbers must
+  ///   be finite, and ε not 0.
   public func check() throws {
-    try Self.checkLearningRate(learningRate)
     for (name, value) in [("betas[0]", beta1), ("betas[1]", beta2)] where !(value >= 0 && value < 1) {
       throw ArgumentError(name, "must be in [0, 1)", got: value)
     }
-    guard epsilon > 0, epsilon.isFinite else { throw ArgumentError("eps", "must be positive and finite", got: epsilon) }
-    guard weightDecay >= 0, weightDecay.isFinite else {
-      throw ArgumentError("weight_decay", "must be at least 0 and finite", got: weightDecay)
+    guard learningRate >= 0, isFinite(learningRate) else {
+      throw ArgumentError("learning_rate", "must be at least 0 and finite in float32", got: learningRate)
+    }
+    guard isFinite(learningRate / (1 - beta1)) else {
+      throw ArgumentError(
+        "learning_rate", "must be finite in float32 when divided by 1 - betas[0] = \(1 - beta1)", got: learningRate)
+    }
+    guard Float(epsilon) > 0, isFinite(epsilon) else {
+      throw ArgumentError("eps", "must be positive and finite in float32", got: epsilon)
+    }
+    guard weightDecay >= 0, isFinite(weightDecay) else {
+      throw ArgumentError("weight_decay", "must be at least 0 and finite in float32", got: weightDecay)
+    }
+    guard isFinite(learningRate * weightDecay) else {
+      throw ArgumentError(
+        "weight_decay", "must be finite in float32 when multiplied by learning_rate = \(learningRate)",
+        got: weightDecay)
     }
     try Self.checkEMADecay(emaDecay)
     guard maximumGradientNorm > 0 else {
@@ -46,13 +60,9 @@ public struct TrainerOptions: Sendable, Equatable {
     guard threads >= 1, threads <= 1024 else { throw ArgumentError("threads", "must be in [1, 1024]", got: threads) }
   }
 
-  static func checkLearningRate(_ value: Double) throws {
-    guard value >= 0, value.isFinite else {
-      throw ArgumentError("learning_rate", "must be at least 0 and finite", got: value)
-    }
-  }
-
   static func checkEMADecay(_ value: Double) throws {
     guard value >= 0, value <= 1 else { throw ArgumentError("ema_decay", "must be in [0, 1]", got: value) }
   }
+
+  private func isFinite(_ value: Double) -> Bool { Float(value).isFinite }
 }

@@ -65,6 +65,9 @@ extension Trainer {
         "backward", "must be called once for each of the \(layout.accumulation) micro-batches before apply",
         got: "another call")
     }
+    guard globalStep < Self.maximumSteps else {
+      throw ArgumentError("global_step", "must be below \(Self.maximumSteps) for another step", got: globalStep)
+    }
     let slice = try check(given)
     guard given.count > 0 else { return addNothing() }
     let training = try trainingProgram(for: given.count)
@@ -109,7 +112,7 @@ extension Trainer {
   }
 
   /// Forgets the micro-batches of this step.
-  private func dropGradients() {
+  func dropGradients() {
     accumulation.hasBegun = false
     microBatches = 0
   }
@@ -242,32 +245,6 @@ extension Trainer {
     order.kept.length = given.keptCount
     for i in 0..<given.count {
       order.keep((0..<given.keptCount).map { Int(kept[i * given.keptCount + $0]) }, sample: i)
-    }
-  }
-
-  /// Clips, updates parameters and their average, and ends the step.
-  ///
-  /// - Returns: the global norm of the gradient before clipping.
-  /// - Throws: `ArgumentError` unless all micro-batches of the step are there; `TrainingError.notFinite` for the
-  ///   gradient, after which nothing was applied and the step begins anew.
-  public func apply() throws -> Double {
-    try exclusively {
-      let needed = sampler.options.layout.accumulation
-      guard microBatches == needed else {
-        throw ArgumentError("apply", "must follow \(needed) calls of backward", got: "\(microBatches)")
-      }
-      let norm = memory.gradientNorm(pool)
-      guard norm.isFinite else {
-        dropGradients()
-        let name = memory.lastNonFiniteGradient(of: network.parameters) ?? "a sum"
-        throw TrainingError.notFinite(
-          "gradient must be finite, got norm \(norm) at step \(globalStep); on the way back the first that is not finite is that of \(name). The step was not applied"
-        )
-      }
-      memory.update(options.coefficients(at: globalStep, norm: norm), pool)
-      dropGradients()
-      globalStep += 1
-      return norm
     }
   }
 

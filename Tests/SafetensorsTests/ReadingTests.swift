@@ -30,8 +30,47 @@ struct ReadingTests {
     create(directory / "a", bytes)
     let file = try SafetensorsFile(path: directory / "a")
     let text = message(in: directory) { try file.verify() }
-    #expect(
-      text.hasPrefix("a must be undamaged, and not rewritten by a program that copies its checksums, got a data block"))
+    #expect(text.hasPrefix("a must match its checksums, got data with XXH64 "))
+    #expect(text.hasSuffix("it is damaged, was edited by another program, or was written while it was read"))
+  }
+
+  @Test("What is read verified is what was written, whichever tensors are kept")
+  func verifiedTensors() throws {
+    let tensors = RoundTripTests.tensors()
+    try write(tensors, to: directory / "a")
+    let file = try SafetensorsFile(path: directory / "a")
+    for kept in [tensors, tensors.filter { $0.dtype == .f32 }, []] {
+      var storage = [UInt8](repeating: 0xAA, count: kept.map(\.bytes.count).reduce(0, +))
+      try storage.withUnsafeMutableBytes { storage in
+        var end = 0
+        try file.readVerified(
+          kept.map { tensor in
+            end += tensor.bytes.count
+            let range = end - tensor.bytes.count..<end
+            return (tensor.name, UnsafeMutableRawBufferPointer(rebasing: storage[range]))
+          })
+      }
+      #expect(storage == kept.flatMap(\.bytes))
+    }
+  }
+
+  @Test(
+    "A file that is written over after it was opened is an error, and no mixture", arguments: [0, 300_000, 599_999])
+  func overwritten(from place: Int) throws {
+    let files = ([1, 2] as [UInt8]).map {
+      Tensor(name: "w", dtype: .u8, shape: [600_000], bytes: [UInt8](repeating: $0, count: 600_000))
+    }
+    try write([files[1]], to: directory / "b")
+    try write([files[0]], to: directory / "a")
+    let file = try SafetensorsFile(path: directory / "a")
+    let (other, stream) = (contents(directory / "b"), fopen(directory / "a", "r+")!)
+    let start = other.count - 600_000 + place
+    fseek(stream, start, SEEK_SET)
+    #expect(fwrite([UInt8](other[start...]), 1, other.count - start, stream) == other.count - start)
+    fclose(stream)
+    var bytes = [UInt8](repeating: 0, count: 600_000)
+    let text = message(in: directory) { try bytes.withUnsafeMutableBytes { try file.readVerified([("w", $0)]) } }
+    #expect(text.hasPrefix("a must match its checksums, got data"))
   }
 
   @Test("A file without checksums cannot be verified, and says so")
@@ -51,6 +90,9 @@ struct ReadingTests {
     let wanted = "a must have 9000 bytes from byte \(size - 9000) on, got 8999 before its end"
     #expect(message(in: directory) { _ = try file.load("w") } == wanted)
     #expect(message(in: directory) { try file.verify() } == wanted)
+    var bytes = [UInt8](repeating: 0, count: 9000)
+    #expect(
+      message(in: directory) { try bytes.withUnsafeMutableBytes { try file.readVerified([("w", $0)]) } } == wanted)
   }
 
   @Test("What is asked for must be there, and have room")
@@ -59,9 +101,12 @@ struct ReadingTests {
     let file = try SafetensorsFile(path: directory / "a")
     #expect(message(in: directory) { _ = try file.load("v") } == "a must have a tensor \"v\", got 1 other tensors")
     var bytes = [UInt8](repeating: 0, count: 5)
-    #expect(
-      message(in: directory) { try bytes.withUnsafeMutableBytes { try file.read("w", into: $0) } }
-        == "buffer must have the 4 bytes of tensor \"w\", got 5")
+    bytes.withUnsafeMutableBytes { buffer in
+      let uses = [{ try file.read("w", into: buffer) }, { try file.readVerified([("w", buffer)]) }]
+      for use in uses {
+        #expect(message(in: directory, use) == "buffer must have the 4 bytes of tensor \"w\", got 5")
+      }
+    }
   }
 
   @Test("What is not a regular file is refused at once")

@@ -79,11 +79,7 @@ struct TrainerTests {
 
   @Test("A run that was saved and loaded continues bit by bit", arguments: [1, 2])
   func continues(threads: Int) throws {
-    var path = Array("/tmp/trainer-XXXXXX".utf8CString)
-    let file = mkstemp(&path)
-    #expect(file >= 0)
-    close(file)
-    let name = path.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    let name = temporaryFile()
     defer { unlink(name) }
 
     let trainer = try Self.trainer(threads: threads)
@@ -112,4 +108,13 @@ struct TrainerTests {
     #expect(areSame)
     #expect(runs[0].0 != runs[2].0)
   }
+}
+
+/// The path of a new file.
+func temporaryFile() -> String {
+  var path = Array("/tmp/trainer-XXXXXX".utf8CString)
+  let file = mkstemp(&path)
+  precondition(file >= 0)
+  close(file)
+  return path.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
 }

@@ -168,11 +168,13 @@ class Trainer(TrainerNetwork):
 
         Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
         "exp_avg_sq." stand before those of their average and of AdamW's moments. The file is replaced as a
-        whole: a kill or a full disk leaves the old one. With a group all ranks make this call, and rank 0
-        writes.
+        whole: a kill or a full disk leaves the old one. After an error the trainer can be used as before.
+        With a group all ranks make this call, and rank 0 writes.
 
         Raises:
             SpeeDiffFileError: If the file cannot be written.
+            SpeeDiffNonFiniteError: If a parameter, its average or a moment is not finite: `load` would
+                refuse the file, so none is written.
             SpeeDiffValueError: Between the micro-batches of a step.
         """
         _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
@@ -186,13 +188,14 @@ class Trainer(TrainerNetwork):
     def global_step(self) -> int:
         """The updates so far: the step of the next draws, and of AdamW's bias correction.
 
-        Between steps it can be set, as where a run of another trainer goes on here.
+        It can be set between steps, to at most 2³², where a run ends: for example to continue a run of
+        another trainer.
         """
         return self._open_handle().global_step()
 
     @global_step.setter
     def global_step(self, value: int) -> None:
-        step = _arguments.integer("global_step", value, least=0, end=1 << 32)
+        step = _arguments.integer("global_step", value, least=0)
         self._open_handle().set_global_step(step)
 
     @property
@@ -339,7 +342,8 @@ class Trainer(TrainerNetwork):
             The gradient's global norm before clipping.
 
         Raises:
-            SpeeDiffNonFiniteError: If the gradient is not finite; nothing was applied.
+            SpeeDiffNonFiniteError: If the gradient, or its square in float32, is not finite; nothing was
+                applied.
             SpeeDiffValueError: If micro-batches of the step are missing.
         """
         return self._open_handle().apply()

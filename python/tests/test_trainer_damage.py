@@ -87,11 +87,12 @@ def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Pa
         "dit.num_classes": ["7", "0", "16777216", "-1"],
         "dit.learn_sigma": ["false", "True", "1"],
         "trainer.beta1": ["1", "nan", "-0.1"],
-        "trainer.learning_rate": ["nan", "-1", "inf", ""],
+        "trainer.learning_rate": ["nan", "-1", "inf", "1e39", ""],
+        "trainer.eps": ["0", "1e-46", "inf"],
         "trainer.max_grad_norm": ["0", "nan", "-inf"],
         "trainer.warmup_steps": ["-1", "1.5"],
         "trainer.seed": ["-1", "18446744073709551616"],
-        "trainer.global_step": ["-1", "4294967296", "18446744073709551615"],
+        "trainer.global_step": ["-1", "4294967297", "18446744073709551615"],
         "sampler.prediction": ["4", "x"],
         "note": ["", "[]", "{}", "null", "[" * 100_000, '{"version": 2}', None],
     }
@@ -129,7 +130,15 @@ def test_numbers_that_no_run_has_are_errors(file: bytes, path: Path) -> None:
             Trainer.load(path)
 
 
-def test_the_last_step_that_a_file_can_have_can_be_taken(file: bytes, path: Path) -> None:
+def test_a_negative_mean_of_squares_is_an_error(file: bytes, path: Path) -> None:
+    header, data = files.split(file)
+    begin, _ = header["exp_avg_sq.blocks.0.mlp.fc1.weight"]["data_offsets"]
+    path.write_bytes(files.joined(header, data[: begin + 8] + np.float32(-1).tobytes() + data[begin + 12 :]))
+    wanted = r"valid run: exp_avg_sq\.blocks\.0\.mlp\.fc1\.weight\[2\] must be finite and at least 0, got -1"
+    refuses(lambda: Trainer.load(path), wanted, kind=SpeeDiffFileError)
+
+
+def test_the_last_step_that_a_run_can_have_can_be_taken(file: bytes, path: Path) -> None:
     rewritten(file, path, **{"trainer.global_step": str(2**32 - 1)})
     drawn_by = sampler(sampling=ADAPTIVE, accumulation=2**20)
     with Trainer.load(path, sampler=drawn_by, threads=1) as trainer:
@@ -137,6 +146,14 @@ def test_the_last_step_that_a_file_can_have_can_be_taken(file: bytes, path: Path
     with Trainer.load(path, threads=1) as trainer:
         trainer.step(images(), labels())
         assert trainer.global_step == 2**32
+        trainer.save(path)
+        refuses(lambda: trainer.step(images(), labels()), "^global_step must be below 4294967296", "another")
+    with Trainer.load(path, threads=1) as trainer:
+        assert trainer.global_step == 2**32
+        refuses(lambda: trainer.step(images(), labels()), "^global_step")
+        refuses(lambda: setattr(trainer, "global_step", 2**32 + 1), "^global_step must be at most 4294967296")
+        trainer.global_step = 0
+        trainer.step(images(), labels())
 
 
 MUTATIONS = """

@@ -1,0 +1,94 @@
+import ArgumentErrors
+import Networks
+import NoiseSchedules
+import Safetensors
+import TimestepSampling
+
+extension Trainer {
+  /// Writes all that `Checkpoint` continues from, or replaces a file as a whole.
+  ///
+  /// What `Checkpoint` would refuse is refused here, before anything is written. After an error a file that was there is as
+  /// it was, and the trainer can go on.
+  ///
+  /// - Parameter note: any text, which the checkpoint gives back.
+  /// - Throws: `ArgumentError` between the micro-batches of a step; `TrainingError.notFinite` that names a number that is
+  ///   not; `SafetensorsError` if the file cannot be written.
+  public func save(to path: String, note: String = "") throws {
+    try exclusively {
+      let history = sampler.history
+      try checkForSaving(history)
+      try Checkpoint.write(self, history: history, to: path, note: note)
+    }
+  }
+
+  private func checkForSaving(_ history: [Double]) throws {
+    guard microBatches == 0 else {
+      throw ArgumentError(
+        "save", "must be called between steps", got: "a call after \(microBatches) micro-batches of one")
+    }
+    try Checkpoint.check(network.configuration, options, globalStep: globalStep)
+    if !history.isEmpty { try sampler.check(history: history) }
+    do {
+      for tensor in SavedTensor.all(of: network) { try tensor.check(in: self) }
+    } catch let error as ArgumentError {
+      throw TrainingError.notFinite(
+        "\(error); no file was written. Go on from the last one, with a lower learning_rate or with max_grad_norm")
+    }
+  }
+}
+
+extension Checkpoint {
+  /// Writes the file of a trainer that has been checked.
+  fileprivate static func write(
+    _ trainer: Trainer, history: [Double], to path: String, note: String
+  ) throws {
+    var tensors = SavedTensor.all(of: trainer.network).map {
+      TensorSource(
+        name: $0.name, dtype: .f32, shape: $0.shape, bytes: UnsafeRawBufferPointer($0.floats(of: trainer)))
+    }
+    let schedule = trainer.sampler.schedule
+    let isFromBetas = (try? NoiseSchedule(betas: schedule.betas)) == schedule
+    try (isFromBetas ? schedule.betas : schedule.alphasCumprod).withUnsafeBytes { table in
+      try history.withUnsafeBytes { history in
+        let shape = [table.count / MemoryLayout<Double>.stride]
+        tensors.append(
+          TensorSource(name: isFromBetas ? betas : alphasCumprod, dtype: .f64, shape: shape, bytes: table))
+        if !history.isEmpty {
+          let shape = [history.count / MemoryLayout<Double>.stride]
+          tensors.append(TensorSource(name: Self.history, dtype: .f64, shape: shape, bytes: history))
+        }
+        try Safetensors.write(to: path, metadata: metadata(of: trainer, note: note), tensors: tensors)
+      }
+    }
+  }
+
+  private static func metadata(of trainer: Trainer, note: String) -> [String: String] {
+    let (shape, options, sampler) = (trainer.network.configuration, trainer.options, trainer.sampler)
+    var metadata: [String: String] = [
+      "format": "pt", "speediff.version": "\(version)", "note": note,
+      "dit.input_size": "\(shape.inputSize)", "dit.patch_size": "\(shape.patchSize)",
+      "dit.in_channels": "\(shape.channels)", "dit.hidden_size": "\(shape.hiddenSize)",
+      "dit.depth": "\(shape.depth)", "dit.num_heads": "\(shape.heads)", "dit.mlp_ratio": "\(shape.mlpRatio)",
+      "dit.num_classes": "\(shape.classes)", "dit.class_dropout_prob": "\(shape.classDropout)",
+      "dit.learn_sigma": "\(shape.learnsSigma)", "dit.frequency_shift": "\(shape.frequencyShift)",
+      "trainer.learning_rate": "\(options.learningRate)",
+      "trainer.beta1": "\(options.beta1)", "trainer.beta2": "\(options.beta2)", "trainer.eps": "\(options.epsilon)",
+      "trainer.weight_decay": "\(options.weightDecay)", "trainer.ema_decay": "\(options.emaDecay)",
+      "trainer.ema_warmup": "\(options.emaWarmsUp)", "trainer.max_grad_norm": "\(options.maximumGradientNorm)",
+      "trainer.warmup_steps": "\(options.warmUpSteps)", "trainer.seed": "\(options.seed)",
+      "trainer.global_step": "\(trainer.globalStep)", "sampler.prediction": "\(sampler.predictionTarget.rawValue)",
+    ]
+    if let masking = shape.masking {
+      metadata["mdt.version"] = "\(masking.version.rawValue)"
+      metadata["mdt.decode_layer"] = "\(masking.decoderDepth)"
+      metadata["mdt.mask_ratio"] = "\(masking.maskRatio)"
+      metadata["mdt.min_snr_gamma"] = masking.minSNRGamma.map { "\($0)" }
+    }
+    return metadata
+  }
+}
+
+extension TimestepSampler {
+  /// The target, epsilon where none was told.
+  var predictionTarget: PredictionTarget { options.prediction ?? .epsilon }
+}

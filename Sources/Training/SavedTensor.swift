@@ -1,0 +1,48 @@
+import ArgumentErrors
+import Networks
+
+/// A tensor of floats that every checkpoint has: its name there, and its place in the memory of a trainer.
+struct SavedTensor {
+  let name: String
+  let shape: [Int]
+  private let buffer: Trainer.Buffer
+  private let range: Range<Int>
+
+  /// The name of positions that are not trained.
+  private static let positions = "pos_embed"
+
+  /// The tensors of a network: parameters, their average, AdamW's moments, and the positions if they are not trained.
+  static func all(of network: any DiffusionNetwork) -> [SavedTensor] {
+    let buffers: [(prefix: String, buffer: Trainer.Buffer)] = [
+      ("", .parameters), ("ema.", .average), ("exp_avg.", .firstMoment), ("exp_avg_sq.", .secondMoment),
+    ]
+    var tensors = buffers.flatMap { prefix, buffer in
+      network.parameters.parameters.map {
+        SavedTensor(
+          name: prefix + $0.name, shape: $0.shape, buffer: buffer, range: $0.offset..<$0.offset + $0.count)
+      }
+    }
+    if let shape = network.fixedPositionShape {
+      tensors.append(
+        SavedTensor(name: positions, shape: shape, buffer: .positions, range: 0..<shape.reduce(1, *)))
+    }
+    return tensors
+  }
+
+  /// Its memory.
+  func floats(of trainer: Trainer) -> UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(rebasing: trainer.buffer(buffer)[range])
+  }
+
+  /// - Throws: `ArgumentError` that names the first number that no run has: one that is not finite, or a negative square.
+  func check(in trainer: Trainer) throws {
+    let floats = floats(of: trainer)
+    let isSquare = buffer == .secondMoment
+    let (least, most) = (isSquare ? 0 : -Float.greatestFiniteMagnitude, Float.greatestFiniteMagnitude)
+    // Counted, not looked for: so several are compared at once.
+    var wrong = 0
+    for value in floats { wrong &+= value >= least && value <= most ? 0 : 1 }
+    guard wrong > 0, let i = floats.firstIndex(where: { !($0 >= least && $0 <= most) }) else { return }
+    throw ArgumentError("\(name)[\(i)]", isSquare ? "must be finite and at least 0" : "must be finite", got: floats[i])
+  }
+}
