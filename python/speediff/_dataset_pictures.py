@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ def read(folder: Path, input_size: int | None, background: str = WHITE, out: Pat
     excluded = None if out is None else str(out)
     found = _picture_files.find(str(folder), decoder.endings, decoder.unreadable, excluded)
     paths = found.loose or [path for group in found.classes.values() for path in group]
-    pictures = _Pictures(paths, has_size=input_size is not None)
+    pictures = _Pictures(folder, paths, has_size=input_size is not None)
     for path in _progress.bar(paths, "reading pictures", unit="picture", delay=1):
         pictures.add(path, decoder.read(path))
     left_out = sum(names.count for names in found.left_out.values())
@@ -74,9 +75,9 @@ def color(text: str) -> str:
 class _Pictures:
     """Pictures of one size in one array, which gets three channels with the first picture in color."""
 
-    def __init__(self, paths: list[str], *, has_size: bool) -> None:
+    def __init__(self, folder: Path, paths: list[str], *, has_size: bool) -> None:
         self.values: Values = np.empty((0, 1, 0, 0), np.uint8)
-        self._paths, self._has_size = paths, has_size
+        self._folder, self._paths, self._has_size = folder, paths, has_size
         self._count = 0
         self._transparent, self._blank, self._frames = Some(), Some(), Some()
 
@@ -99,18 +100,14 @@ class _Pictures:
             (picture.has_more_frames, self._frames),
         ):
             if is_one:
-                names.add(path)
+                names.add(os.path.relpath(path, self._folder))
 
     def notes(self, background: str) -> list[str]:
         """What was changed on the way, a line each."""
         return [
-            f"{text}: {names.count} ({names})"
-            for text, names in (
-                (f"transparent, now on {background}", self._transparent),
-                ("wholly transparent, now nothing but background", self._blank),
-                ("of several frames, pages or layers, of which the first is used", self._frames),
-            )
-            if names.count
+            *self._transparent.note(f"transparent, put on {background}"),
+            *self._blank.note("wholly transparent, now background alone"),
+            *self._frames.note("with several frames, pages or layers, the first of which is used"),
         ]
 
     def _make_room(self, path: str, channels: int, height: int, width: int) -> None:

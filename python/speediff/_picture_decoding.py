@@ -30,7 +30,7 @@ SIXTEEN_BITS = {
 }
 """The modes of gray pictures with 12 or 16 bits, by format; "I" of another format has any integers."""
 KEY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
-"""By how much Pillow multiplies what a PNG of few bits holds, but not its transparent value."""
+"""By how much Pillow multiplies what a PNG of few bits holds; its transparent value only in some versions."""
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 """Tags of TIFF."""
 NO_STILL = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"})
@@ -183,7 +183,9 @@ class _Layout:
         """The alpha of a picture one of whose values or colors is transparent."""
         if self._key is None:
             return None
-        hidden = samples == np.array(self._key) * KEY_STEPS.get(self._packing, 1)
+        step = KEY_STEPS.get(self._packing, 1)
+        is_raw = step > 1 and self._key <= 255 // step
+        hidden = samples == np.array(self._key) * (step if is_raw else 1)
         alpha: Bytes = np.where(hidden.all(axis=2), 0, 255).astype(np.uint8)
         return alpha
 

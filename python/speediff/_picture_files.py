@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from .errors import SpeeDiffValueError
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 HIDDEN = "hidden"
 SYSTEM = "of the operating system"
 RUN = "written by SpeeDiff"
-LOOP = "links to a folder that they are in"
-BROKEN = "links to nothing"
-SPECIAL = "pipes, sockets or devices"
-UNREADABLE = "pictures that this Pillow cannot read"
-OTHER = "no pictures by their endings"
-EMPTY = "folders without pictures"
+LOOP = "link to a folder above"
+BROKEN = "link to nothing"
+SPECIAL = "pipe, socket or device"
+UNREADABLE = "format that this Pillow cannot read"
+OTHER = "no ending of a picture"
+EMPTY = "folder without pictures"
 
 SYSTEM_NAMES = frozenset(
     {
@@ -58,9 +59,16 @@ class Some:
         if len(self.first) < SHOWN:
             self.first.append(name)
 
-    def __str__(self) -> str:
+    def note(self, what: str) -> list[str]:
+        """A line about all of them, if there are any.
+
+        Args:
+            what: Stands between their number and their names.
+        """
+        if self.count == 0:
+            return []
         more = f" and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
-        return ", ".join(self.first) + more
+        return [f"{self.count} {what}: {', '.join(self.first)}{more}"]
 
 
 @dataclass
@@ -78,8 +86,9 @@ class Found:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, a line for each reason."""
-        return [f"left out {names.count} ({reason}): {names}" for reason, names in self.left_out.items()]
+        """What is used twice and what was left out, a line for each reason."""
+        left_out = [names.note(f"left out ({reason})") for reason, names in self.left_out.items()]
+        return list(chain(self.linked.note("used again (link to the same file)"), *left_out))
 
 
 def find(folder: str, endings: Collection[str], unreadable: Collection[str], out: str | None) -> Found:
@@ -111,8 +120,8 @@ def find(folder: str, endings: Collection[str], unreadable: Collection[str], out
             found.classes[entry.name] = pictures
         elif search.count(RUN) == runs:  # A folder of runs alone is no class.
             empty.append(entry.name)
+    left_out = "".join(f"; {note}" for note in found.notes)
     if not found.loose and not found.classes:
-        left_out = "".join(f"; {note}" for note in found.notes)
         raise SpeeDiffValueError(f"{folder} must hold pictures, got none{left_out}")
     if found.loose and found.classes:
         raise SpeeDiffValueError(
@@ -122,7 +131,7 @@ def find(folder: str, endings: Collection[str], unreadable: Collection[str], out
     if found.classes and empty:
         raise SpeeDiffValueError(
             f"{os.path.join(folder, empty[0])} must hold pictures, got none: each sub-folder of {folder} is "
-            "a class; fill it or move it elsewhere"
+            f"a class; fill it or move it elsewhere{left_out}"
         )
     for name in empty:
         search.leave_out(EMPTY, f"{name}/")
