@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ._dataset_arrays import Labels
+    from ._dataset_raw import Labels
     from ._datasets import Dataset, Floats
 
     Indices = np.ndarray[Any, np.dtype[np.int64]]

@@ -148,10 +148,10 @@ class _Parts:
         self._options = options
         self._parts: tuple[Dataset, Dataset] | None = None
 
-    def training(self, source: str, settings: Settings) -> Dataset:
-        """What to train on."""
+    def training(self, source: str, settings: Settings, _: Path) -> Dataset:
+        """What to train on. No folder of a method is data, nor is the one that they are in."""
         if self._parts is None:
-            self._parts = _validation.split(source, settings)
+            self._parts = _validation.split(source, settings, Path(self._options.out))
         return self._parts[0]
 
     def questions(self, run: Run) -> _validation.ValidationSet:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _extras, _pictures
+from . import __version__, _extras, _names, _pictures
 from ._validation import COLUMNS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def write(folder: Path, results: Sequence[Result], pictures: Sequence[Any]) -> l
 
     paths = [folder / name for name in ("results.csv", "results.json", "curves.png")]
     _write_csv(paths[0], results)
-    paths[1].write_text(json.dumps(_plain(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    paths[1].write_text(_names.to_json(_plain(results)), encoding="utf-8")
     draw(paths[2], results)
     if pictures:
         paths.append(folder / "samples.png")

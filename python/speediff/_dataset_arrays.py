@@ -7,25 +7,26 @@ with `labels`, `y` or `arr_1` if there are labels. Nothing in either is unpickle
 from __future__ import annotations
 
 import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _npy
+from ._dataset_raw import Raw
+from ._reading import check_regular, reading
 from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    Values = np.ndarray[Any, Any]
-    Labels = np.ndarray[Any, np.dtype[np.int64]]
-    Raw = tuple[Values, Labels | None, tuple[str, ...] | None]
-    """Values (n, c, h, w), labels and class names, as they were read."""
+    from ._dataset_raw import Values
 
 VALUE_KEYS = ("images", "latents", "x", "arr_0")
 LABEL_KEYS = ("labels", "y", "arr_1")
 CHANNELS = (1, 3)
 """Of a picture."""
+ARCHIVE = (b"PK\x03\x04", b"PK\x05\x06")
+"""How a .npz file begins, with arrays and without."""
 
 
 def read(path: Path) -> Raw:
@@ -33,39 +34,42 @@ def read(path: Path) -> Raw:
 
     uint8 is images, (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels; where both of the latter
     fit it counts as (n, c, h, w). float32 and float16 are latents, (n, c, h, w).
+
+    Raises:
+        SpeeDiffError: If the file is damaged or holds something else.
+        OSError: If it cannot be read.
     """
-    values, labels = _load(path)
-    if values.dtype == np.uint8:
-        return _channels_first(path, values), labels, None
-    if values.dtype not in (np.float32, np.float16):
-        raise SpeeDiffTypeError(f"{path} must hold uint8 images or float32 latents, got {values.dtype}")
-    return values, labels, None
+    check_regular(path)
+    with path.open("rb") as file:
+        is_archive = file.read(4) in ARCHIVE
+    raw = _read_archive(path) if is_archive else Raw(_npy.load(path))
+    if raw.values.dtype == np.uint8:
+        return raw._replace(values=_channels_first(path, raw.values))
+    if raw.values.dtype not in (np.float32, np.float16):
+        raise SpeeDiffTypeError(f"{path} must hold uint8 images or float32 latents, got {raw.values.dtype}")
+    return raw
 
 
-def _load(path: Path) -> tuple[Values, Labels | None]:
-    """Raises OSError if there is no such file."""
-    try:
-        # Mapped, a .npy file that is shorter than its header says is an error before memory is asked for.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return np.array(loaded), None
-        with loaded:
-            values = _one_of(loaded, VALUE_KEYS)
-            if values is None:
-                keys = ", ".join(VALUE_KEYS)
-                raise SpeeDiffValueError(f"{path} must hold one of {keys}, got {', '.join(loaded)}")
-            return values, _one_of(loaded, LABEL_KEYS)
-    except SpeeDiffValueError:
-        raise
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise SpeeDiffValueError(f"{path} must be a whole file that numpy.save wrote: {error}") from None
+def _read_archive(path: Path) -> Raw:
+    with reading(path, _npy.WHOLE), zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        values, labels = (
+            next((key for key in keys if key in members), None) for keys in (VALUE_KEYS, LABEL_KEYS)
+        )
+        if values is None:
+            keys = ", ".join(VALUE_KEYS)
+            raise SpeeDiffValueError(f"{path} must hold one of {keys}, got {', '.join(members) or 'nothing'}")
+        others = [key for key in members if key not in (values, labels)]
+        return Raw(
+            _member(path, archive, members[values]),
+            None if labels is None else _member(path, archive, members[labels]),
+            notes=(f"left out: {', '.join(others)}, neither {values} nor labels",) if others else (),
+        )
 
 
-def _one_of(arrays: Any, keys: tuple[str, ...]) -> Any:
-    found = next((arrays[key] for key in keys if key in arrays), None)
-    if isinstance(found, bytes):  # What is in the archive is not an array.
-        raise ValueError(f"of {', '.join(keys)}, what it holds is no array")
-    return found
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
+    with archive.open(name) as file:
+        return _npy.parse(path, file, archive.getinfo(name).file_size)
 
 
 def _channels_first(path: Path, images: Values) -> Values:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._dataset_raw import Raw
+from ._reading import reading
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ._dataset_arrays import Labels, Raw, Values
+    from ._dataset_raw import Labels, Values
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NAMES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
@@ -29,27 +31,33 @@ def is_present(folder: Path, part: str) -> bool:
 def read(folder: Path, part: str) -> Raw:
     """The images of a part, (n, 3, 32, 32), and their labels."""
     paths = _paths(folder, part)
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in paths if not path.is_file()]
     if missing:
         raise SpeeDiffValueError(f"{missing[0].parent} must hold {missing[0].name}, which is missing")
     parts = [_read_binary(path) if path.suffix == ".bin" else _read_pickle(path) for path in paths]
     values, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return values.reshape(-1, 3, 32, 32), labels, CLASSES
+    return Raw(values.reshape(-1, 3, 32, 32), labels, CLASSES)
 
 
 def _paths(folder: Path, part: str) -> list[Path]:
-    """The files of a part, in order, once the first of them is there."""
-    for name in FOLDERS:
-        for ending in ("", ".bin"):
-            paths = [folder / name / f"{file}{ending}" for file in NAMES[part]]
-            if paths[0].is_file():
-                return paths
-    return []
+    """The files of a part, in order, once one of them is there: those of the version that has the most."""
+    versions = [
+        [folder / name / f"{file}{ending}" for file in NAMES[part]]
+        for name in FOLDERS
+        for ending in ("", ".bin")
+    ]
+    paths = max(versions, key=_present)
+    return paths if _present(paths) else []
+
+
+def _present(paths: list[Path]) -> int:
+    return sum(path.is_file() for path in paths)
 
 
 def _read_binary(path: Path) -> tuple[Values, Labels]:
     """Records of a label and 3072 pixels."""
-    content = np.frombuffer(path.read_bytes(), np.uint8)
+    with reading(path, "one of CIFAR-10's batches"):
+        content = np.frombuffer(path.read_bytes(), np.uint8)
     if len(content) == 0 or len(content) % (1 + PIXELS):
         raise SpeeDiffValueError(f"{path} must hold records of {1 + PIXELS} bytes, got {len(content)} bytes")
     records = content.reshape(-1, 1 + PIXELS)
@@ -67,8 +75,11 @@ class _Stub:
         self.state = state
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads plain containers and arrays, of which it makes stubs; any other object is refused."""
+class _ArrayUnpickler(pickle._Unpickler):
+    """Reads plain containers and arrays, of which it makes stubs; any other object is refused.
+
+    Python's own unpickler in Python: the one in C makes room for whatever number a damaged pickle refers to.
+    """
 
     ALLOWED = frozenset(
         {
@@ -88,14 +99,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _read_pickle(path: Path) -> tuple[Values, Labels]:
     """A dict of `data`, uint8 (n, 3072), and `labels`, a list."""
-    content = path.read_bytes()
-    try:
-        batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    with reading(path, "one of CIFAR-10's batches"):
+        batch = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         values = _pixels(batch[b"data"])
         labels = np.array(batch[b"labels"], dtype=np.int64)
-    except Exception as error:  # A damaged pickle can end in any of them.
-        what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise SpeeDiffValueError(f"{path} must be one of CIFAR-10's batches: {what}") from None
     if labels.shape != (len(values),):
         raise SpeeDiffValueError(f"{path} must have a label for each image, got {labels.shape}")
     return values, labels

@@ -3,97 +3,129 @@
 from __future__ import annotations
 
 import os
-import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _extras, _progress
+from . import _extras, _names, _picture_files, _progress
+from ._dataset_raw import Raw
+from ._picture_decoding import Decoder
+from ._picture_files import Some
+from ._reading import check_memory
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
-    from ._dataset_arrays import Raw, Values
+    from pathlib import Path
 
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-GRAY_MODES = frozenset({"1", "L", "LA", "I;16"})
+    from ._dataset_raw import Values
+    from ._picture_decoding import Picture
+
+WHITE = "#ffffff"
 
 
-def read(folder: Path, input_size: int | None) -> Raw:
+def read(folder: Path, input_size: int | None, background: str = WHITE, out: Path | None = None) -> Raw:
     """All pictures, gray if all of them are, else in color.
 
     Args:
         folder: Pictures beside each other, without labels; or one sub-folder for each class, named after it.
         input_size: The middle of each, as large a square as fits, is scaled to this size. None: all are
             squares of one size.
+        background: What transparent pictures are shown on, #rrggbb.
+        out: A folder whose content is not to be used; None: there is none.
+
+    Raises:
+        SpeeDiffError: If a picture is damaged or has no exact 8 bits, a class has none, or sizes differ.
+        OSError: If a file or folder cannot be read.
     """
-    _extras.load("PIL", "reading pictures")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    groups = {path.name: _pictures(path) for path in classes}
-    groups = {name: paths for name, paths in groups.items() if paths}
-    loose = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
-    if loose and groups:
-        raise SpeeDiffValueError(
-            f"{folder} must hold pictures or sub-folders of them, got both: "
-            f"{loose[0].name} and {next(iter(groups))}/"
-        )
-    paths = loose or [path for group in groups.values() for path in group]
-    if not paths:
-        raise SpeeDiffValueError(f"{folder} must hold pictures ({', '.join(sorted(ENDINGS))}), got none")
-    values = _read_all(paths, input_size)
-    if loose:
-        return values, None, None
-    labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups.values()])
-    return values, labels, tuple(groups)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder and below it, in an order that no file system decides."""
-    found = [Path(where) / name for where, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
-
-
-def _read_all(paths: list[Path], input_size: int | None) -> Values:
-    pictures: list[Values] = []
+    red, green, blue = bytes.fromhex(background[1:])
+    decoder = Decoder(input_size, (red, green, blue))
+    excluded = None if out is None else str(out)
+    found = _picture_files.find(str(folder), decoder.endings, decoder.unreadable, excluded)
+    paths = found.loose or [path for group in found.classes.values() for path in group]
+    pictures = _Pictures(folder, paths, has_size=input_size is not None)
     for path in _progress.bar(paths, "reading pictures", unit="picture", delay=1):
-        picture = _read(path, input_size)
-        if pictures and input_size is None and picture.shape[:2] != pictures[0].shape[:2]:
-            sizes = (f"{'×'.join(map(str, array.shape[:2]))}" for array in (pictures[0], picture))
+        pictures.add(path, decoder.read(path))
+    left_out = sum(names.count for names in found.left_out.values())
+    files = f" of {len(paths) + left_out} files" if left_out else ""
+    notes = (*pictures.notes(background), *found.notes)
+    if found.loose:
+        return Raw(pictures.values, counted=f"{len(paths)} pictures{files}", notes=notes)
+    names = tuple(_names.printable(name) for name in found.classes)
+    labels = np.repeat(np.arange(len(names)), [len(group) for group in found.classes.values()])
+    return Raw(pictures.values, labels, names, f"{len(paths)} pictures{files}", notes)
+
+
+def color(text: str) -> str:
+    """A color by its name or numbers, as Pillow knows them, as #rrggbb.
+
+    Raises:
+        SpeeDiffValueError: If it is none, or is transparent itself.
+    """
+    try:
+        channels = _extras.load("PIL.ImageColor", "--background").getrgb(text)
+    except ValueError:
+        channels = ()
+    if len(channels) != 3:
+        raise SpeeDiffValueError(
+            f"--background must be an opaque color, such as white or '#808080', got {text!r}"
+        )
+    return f"#{bytes(channels).hex()}"
+
+
+class _Pictures:
+    """Pictures of one size in one array, which gets three channels with the first picture in color."""
+
+    def __init__(self, folder: Path, paths: list[str], *, has_size: bool) -> None:
+        self.values: Values = np.empty((0, 1, 0, 0), np.uint8)
+        self._folder, self._paths, self._has_size = folder, paths, has_size
+        self._count = 0
+        self._transparent, self._blank, self._frames = Some(), Some(), Some()
+
+    def add(self, path: str, picture: Picture) -> None:
+        """Takes the next picture."""
+        height, width, channels = picture.pixels.shape
+        if self._count == 0:
+            self._check_square(path, height, width)
+            self._make_room(path, channels, height, width)
+        self._check_size(path, height, width)
+        if channels > self.values.shape[1]:
+            gray = self.values
+            self._make_room(path, channels, height, width)
+            self.values[: self._count] = gray[: self._count]  # One channel becomes three.
+        self.values[self._count] = picture.pixels.transpose(2, 0, 1)
+        self._count += 1
+        for is_one, names in (
+            (picture.is_transparent, self._transparent),
+            (picture.is_blank, self._blank),
+            (picture.has_more_frames, self._frames),
+        ):
+            if is_one:
+                names.add(os.path.relpath(path, self._folder))
+
+    def notes(self, background: str) -> list[str]:
+        """What was changed on the way, a line each."""
+        return [
+            *self._transparent.note(f"transparent, put on {background}"),
+            *self._blank.note("wholly transparent, now background alone"),
+            *self._frames.note("with several frames, pages or layers, the first of which is used"),
+        ]
+
+    def _make_room(self, path: str, channels: int, height: int, width: int) -> None:
+        shape = (len(self._paths), channels, height, width)
+        check_memory(path, len(self._paths) * channels * height * width)
+        self.values = np.empty(shape, np.uint8)
+
+    def _check_square(self, path: str, height: int, width: int) -> None:
+        """Raises before thousands of pictures are read, all of which would have to have this shape."""
+        if height != width:
+            raise SpeeDiffValueError(
+                f"{path} must be square, got {height}×{width}; --input-size crops and scales all pictures"
+            )
+
+    def _check_size(self, path: str, height: int, width: int) -> None:
+        size = self.values.shape[2:]
+        if (height, width) != size:
             raise SpeeDiffValueError(
                 "--input-size must be given where pictures have different sizes, got "
-                f"{next(sizes)} in {paths[0]} and {next(sizes)} in {path}"
+                f"{size[0]}×{size[1]} in {self._paths[0]} and {height}×{width} in {path}"
             )
-        pictures.append(picture)
-    channels = max(picture.shape[2] for picture in pictures)
-    values = np.empty((len(pictures), channels, *pictures[0].shape[:2]), np.uint8)
-    for value, picture in zip(values, pictures, strict=True):
-        value[:] = picture.transpose(2, 0, 1)  # One channel becomes three.
-    return values
-
-
-def _read(path: Path, input_size: int | None) -> np.ndarray[Any, Any]:
-    """One picture, uint8 (h, w, c), c being 1 or 3."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decode(path, input_size)
-    except Exception as error:  # Decoders raise whatever they like on damaged files.
-        raise SpeeDiffValueError(f"{path} must be a picture that Pillow reads: {error}") from None
-
-
-def _decode(path: Path, input_size: int | None) -> np.ndarray[Any, Any]:
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened)
-        is_gray = picture.mode in GRAY_MODES
-        if picture.mode == "I;16":
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        picture = picture.convert("L" if is_gray else "RGB")
-        if input_size is not None:
-            side = min(picture.size)
-            left, top = (picture.width - side) // 2, (picture.height - side) // 2
-            middle = picture.crop((left, top, left + side, top + side))
-            picture = middle.resize((input_size, input_size), Image.Resampling.LANCZOS)
-        pixels = np.array(picture)
-    return pixels[:, :, None] if is_gray else pixels

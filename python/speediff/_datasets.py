@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _dataset_arrays, _dataset_cifar, _dataset_idx, _dataset_pictures, _extras
+from . import _dataset_arrays, _dataset_cifar, _dataset_idx, _dataset_pictures, _extras, _names
+from ._dataset_pictures import WHITE
+from ._dataset_raw import Raw
 from .errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
 
 if TYPE_CHECKING:
-    from ._dataset_arrays import Labels, Raw, Values
+    from ._dataset_raw import Labels, Values
 
     Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -28,6 +30,7 @@ FASHION_MNIST_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 KINDS = ("fashion-mnist", "digits", "a folder", "a .npy or .npz file")
+SHOWN_CLASSES = 10
 MAX_CLASSES = 1 << 16
 """More are a mistake, and would be an embedding table of gigabytes."""
 
@@ -44,6 +47,8 @@ class Dataset:
     """How many labels there may be; None where there are none."""
     class_names: tuple[str, ...] | None = None
     """One for each label; None where only numbers are known, or there are no labels."""
+    summary: tuple[str, ...] = ()
+    """How much was read, and what was left out or changed: a line each."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -89,7 +94,9 @@ class Dataset:
         return Dataset(self.values)
 
 
-def load(source: str, *, input_size: int | None = None) -> Dataset:
+def load(
+    source: str, *, input_size: int | None = None, background: str = WHITE, out: Path | None = None
+) -> Dataset:
     """Reads what there is to train on.
 
     Args:
@@ -97,12 +104,14 @@ def load(source: str, *, input_size: int | None = None) -> Dataset:
             .npz file.
         input_size: Pictures of a folder are cropped to their middle and scaled to this size. None: they
             have one size. Other data have the size they have, and another one is an error.
+        background: What transparent pictures of a folder are shown on, #rrggbb.
+        out: A folder whose pictures are not data, though it may lie within the source.
 
     Raises:
         SpeeDiffError: If the data are not what they should be; it names the file and what is wrong.
         OSError: If a file cannot be read.
     """
-    return _check(source, _read_training(source, input_size), input_size)
+    return _check(source, _read_training(source, input_size, background, out), input_size)
 
 
 def load_test(source: str, *, input_size: int | None = None) -> Dataset | None:
@@ -118,7 +127,11 @@ def load_test(source: str, *, input_size: int | None = None) -> Dataset | None:
     return _check(source, raw, input_size)
 
 
-def _read_training(source: str, input_size: int | None) -> Raw:
+def _read_training(source: str, input_size: int | None, background: str, out: Path | None) -> Raw:
+    if _is_pictures(source):
+        return _dataset_pictures.read(Path(source), input_size, background, out)
+    if background != WHITE:
+        raise SpeeDiffValueError(f"--background must be given with a folder of pictures alone, got {source}")
     if source == "fashion-mnist":
         if not _dataset_idx.is_present(FASHION_MNIST, "train"):
             raise SpeeDiffError(
@@ -132,28 +145,36 @@ def _read_training(source: str, input_size: int | None) -> Raw:
     if path.is_dir():
         if _dataset_idx.is_present(path, "train"):
             return _dataset_idx.read(path, "train")
-        if _dataset_cifar.is_present(path, "train"):
-            return _dataset_cifar.read(path, "train")
-        return _dataset_pictures.read(path, input_size)
+        return _dataset_cifar.read(path, "train")
     if path.suffix in (".npy", ".npz"):
         return _dataset_arrays.read(path)
     raise unknown_name("DATA", source, KINDS)
 
 
+def _is_pictures(source: str) -> bool:
+    """Whether this is a folder without any of the files that have data sets of their own."""
+    path = Path(source)
+    return (
+        source not in ("fashion-mnist", "digits")
+        and path.is_dir()
+        and not (_dataset_idx.is_present(path, "train") or _dataset_cifar.is_present(path, "train"))
+    )
+
+
 def _with_names(raw: Raw, source: str) -> Raw:
-    return (*raw[:2], FASHION_MNIST_CLASSES) if source == "fashion-mnist" else raw
+    return raw._replace(names=FASHION_MNIST_CLASSES) if source == "fashion-mnist" else raw
 
 
 def _digits() -> Raw:
     """scikit-learn's 1797 digits of 8×8 pixels, whose values are 0…16."""
     bunch = _extras.load("sklearn.datasets", "digits", install="scikit-learn").load_digits()
     values = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    return values[:, None], bunch.target, tuple(map(str, range(10)))
+    return Raw(values[:, None], bunch.target, tuple(map(str, range(10))))
 
 
 def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
     """The data, if a trainer can use them."""
-    values, labels, names = raw
+    values, labels, names = raw[:3]
     if values.ndim != 4 or 0 in values.shape:
         shape = "(n, c, h, w)"
         raise SpeeDiffValueError(f"{source} must hold images or latents of shape {shape}, got {values.shape}")
@@ -165,10 +186,27 @@ def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
     values = np.ascontiguousarray(values)
     if values.dtype.kind == "f":
         _check_finite(source, values)
+    num_classes = None
+    if labels is not None:
+        labels = _check_labels(source, labels, len(values), MAX_CLASSES if names is None else len(names))
+        num_classes = int(labels.max()) + 1 if names is None else len(names)
+    summary = (f"{_names.printable(source)}: {_described(raw, values, labels, num_classes)}", *raw.notes)
+    return Dataset(values, labels, num_classes, names, summary)
+
+
+def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int | None) -> str:
+    """How many of what there are."""
+    count, channels, height, width = values.shape
+    is_images = values.dtype == np.uint8
+    kind = ("gray" if channels == 1 else "in color") if is_images else f"{channels} channels"
+    parts = [raw.counted or f"{count} {'images' if is_images else 'latents'}", f"{height}×{width}", kind]
     if labels is None:
-        return Dataset(values)
-    labels = _check_labels(source, labels, len(values), MAX_CLASSES if names is None else len(names))
-    return Dataset(values, labels, int(labels.max()) + 1 if names is None else len(names), names)
+        return ", ".join([*parts, "no labels"])
+    counts = np.bincount(labels, minlength=num_classes or 0)[:SHOWN_CLASSES]
+    names = map(str, range(len(counts))) if raw.names is None else raw.names
+    shown = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=False))
+    more = ", …" if len(counts) < (num_classes or 0) else ""
+    return ", ".join([*parts, f"{num_classes} classes ({shown}{more})"])
 
 
 def _check_finite(source: str, values: Values) -> None:

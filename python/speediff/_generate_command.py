@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _launchers, _pictures, _progress, _run, _subcommand
+from . import _arguments, _launchers, _names, _pictures, _progress, _run, _subcommand
 from ._samples import MAX_ROWS, label_name
-from .errors import SpeeDiffValueError, unknown_name
+from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from ._dataset_arrays import Labels
+    from ._dataset_raw import Labels
     from .training import Trainer
 
 METHODS = ("ddpm", "ddim")
@@ -47,7 +47,11 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     what = parser.add_argument_group("what")
     labels = what.add_mutually_exclusive_group()
     labels.add_argument("--labels", metavar="0,1,…", help="labels by number (default: all)")
-    labels.add_argument("--classes", metavar="NAME,…", help="labels by name, as in the run's run.json")
+    labels.add_argument(
+        "--classes",
+        metavar="NAME,…",
+        help="labels by name, as in run.json; put a name that contains a comma in double quotes",
+    )
     what.add_argument(
         "--n",
         metavar="N",
@@ -124,18 +128,13 @@ def _labels(options: argparse.Namespace, trainer: Trainer, names: Sequence[str] 
     if options.classes is not None:
         if names is None:
             raise SpeeDiffValueError("--classes must be names in run.json, which has none: use --labels")
-        return np.array([_class(name.strip(), names) for name in options.classes.split(",")])
+        classes = _names.split("--classes", options.classes)
+        return np.array([_names.find("--classes", name, names) for name in classes])
     if options.labels is not None:
         return np.array([_label(text, trainer.num_classes) for text in options.labels.split(",")])
     if trainer.num_classes > 10 * MAX_ROWS:
         raise SpeeDiffValueError(f"--labels must be given for a network of {trainer.num_classes} classes")
     return np.arange(trainer.num_classes)
-
-
-def _class(name: str, names: Sequence[str]) -> int:
-    if name not in names:
-        raise unknown_name("--classes", name, names)
-    return names.index(name)
 
 
 def _label(text: str, classes: int) -> int:

@@ -31,6 +31,12 @@ def bar(items: Sequence[Item] | None = None, label: str = "", **options: Any) ->
     return tqdm(items, desc=label, mininterval=interval, dynamic_ncols=True, disable=not _shown, **options)
 
 
+def note(line: str) -> None:
+    """Writes a line on stderr, where bars are shown."""
+    if _shown:
+        print(line, file=sys.stderr)
+
+
 def check() -> None:
     """Raises SpeeDiffError if there can be no bars, before any work is done."""
     _extras.load("tqdm", "a progress bar")

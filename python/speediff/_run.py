@@ -13,7 +13,16 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _datasets, _schedule_flags, _shared_step, _training_settings, distributed
+from . import (
+    __version__,
+    _datasets,
+    _names,
+    _progress,
+    _schedule_flags,
+    _shared_step,
+    _training_settings,
+    distributed,
+)
 from ._batches import Batches
 from ._replacement import replace_text
 from ._step_log import StepLog
@@ -100,9 +109,19 @@ class Run:
         self.logs.append(log)
 
 
-def load_data(source: str, settings: Settings) -> Dataset:
-    """All data that there are to train on, as the settings want them."""
-    data = _datasets.load(source, input_size=settings["input_size"])
+def load_data(source: str, settings: Settings, out: Path) -> Dataset:
+    """All data that there are to train on, as the settings want them; says on stderr what was read.
+
+    Args:
+        source: As `speediff._datasets.load` takes it.
+        settings: Of the run.
+        out: Where runs are written; nothing in it is data.
+    """
+    data = _datasets.load(
+        source, input_size=settings["input_size"], background=settings["background"], out=out
+    )
+    for line in data.summary:
+        _progress.note(line)
     return data.without_labels() if settings["unconditional"] else data
 
 
@@ -131,7 +150,7 @@ def open_run(
     *,
     threads: int | None,
     resume: bool,
-    load: Callable[[str, Settings], Dataset] = load_data,
+    load: Callable[[str, Settings, Path], Dataset] = load_data,
     group: distributed.Group | None = None,
 ) -> Run:
     """Starts a run, or takes up the one that the folder holds.
@@ -142,7 +161,7 @@ def open_run(
         given: Settings by name; None where the user gave none.
         threads: Of the trainer; None: the processors that this process may use.
         resume: Continue the run in the folder, if there is one.
-        load: What reads the data.
+        load: What reads the data, but not from the folder.
         group: The processes that share the run, all of which open it within `Group.together`; None: this
             one alone.
 
@@ -153,7 +172,7 @@ def open_run(
     """
     group = group or distributed.one()
     settings, saved = check_run(folder, given, resume=resume)
-    data = load(source, settings)
+    data = load(source, settings, folder)
     if settings["flip"] and not data.is_images:
         raise SpeeDiffValueError(f"--flip must not be given with latents, got {source}")
     flags = {_schedule_flags.flag(name): value for name, value in settings.items()}
@@ -215,8 +234,7 @@ def _describe(run: Run, source: str) -> None:
         "class_names": run.data.class_names,
     }
     description = {"speediff": __version__, "settings": run.settings, "data": data}
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    replace_text(run.folder / DESCRIPTION, text)
+    replace_text(run.folder / DESCRIPTION, _names.to_json(description))
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _npy
 from .errors import SpeeDiffError, SpeeDiffValueError, unknown_name
 from .schedules import NoiseSchedule
 
@@ -118,12 +119,11 @@ def _original(options: argparse.Namespace) -> tuple[str, NoiseSchedule]:
 def _load(argument: str, path: str) -> np.ndarray[Any, Any]:
     """The table in a .npy file, of any real dtype, as float64."""
     try:
-        table = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise SpeeDiffValueError(f"{argument} must be an array that numpy.save wrote, got {path}") from None
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu":
-        what = table.dtype if isinstance(table, np.ndarray) else type(table).__name__
-        raise SpeeDiffValueError(f"{argument} must hold one array of real numbers, got {what} in {path}")
+        table = _npy.load(path)
+    except SpeeDiffValueError as error:
+        raise SpeeDiffValueError(f"{argument} must be an array that numpy.save wrote: {error}") from None
+    if table.dtype.kind not in "fiu":
+        raise SpeeDiffValueError(f"{argument} must hold real numbers, got {table.dtype} in {path}")
     return np.ascontiguousarray(table, np.float64)
 
 

@@ -59,6 +59,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-size", metavar="N", type=int, help="crop and scale a folder's pictures to N×N"
     )
+    group.add_argument(
+        "--background",
+        metavar="COLOR",
+        help="what transparent pictures of a folder are shown on (default: white)",
+    )
     group.add_argument("--flip", action="store_true", default=None, help="mirror half of the pictures")
     group.add_argument("--unconditional", action="store_true", default=None, help="ignore the labels")
 

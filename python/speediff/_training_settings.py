@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from . import _arguments, _schedule_flags
+from ._dataset_pictures import WHITE, color
 from ._method_text import MethodReader
 from ._recipe import PREDICTIONS, STRATA
 from .errors import SpeeDiffValueError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Settings = dict[str, Any]
 
 DEFAULTS: Settings = {
-    "input_size": None, "unconditional": False, "flip": False,
+    "input_size": None, "background": WHITE, "unconditional": False, "flip": False,
     "model": None, "hidden": None, "depth": None, "heads": None, "patch": None, "learn_sigma": False,
     "mdt": None, "decode_layer": None, "mask_ratio": None,
     "method": "speed", "prediction": "epsilon", "strata": "none", "normalize": False,
@@ -64,6 +65,8 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
     chosen = {name: given[name] for name in DEFAULTS if given.get(name) is not None}
     if "method" in chosen:
         chosen["method"] = "".join(chosen["method"].split())
+    if "background" in chosen:
+        chosen["background"] = color(chosen["background"])
     if saved is not None:
         differences = [
             f"{_schedule_flags.flag(name)} {saved[name]}, got {value}"

@@ -13,6 +13,8 @@ from ._run import load_data
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._datasets import Dataset, Floats
     from ._training_settings import Settings
     from .schedules import NoiseSchedule
@@ -27,9 +29,9 @@ SHARE = 10
 """One in so many is kept back of data without test images."""
 
 
-def split(source: str, settings: Settings) -> tuple[Dataset, Dataset]:
+def split(source: str, settings: Settings, out: Path) -> tuple[Dataset, Dataset]:
     """What to train on and what to measure on: the data's own test images, or some that are kept back."""
-    data = load_data(source, settings)
+    data = load_data(source, settings, out)
     test = _datasets.load_test(source, input_size=settings["input_size"])
     if test is None:
         count = len(data) // SHARE

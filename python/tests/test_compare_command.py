@@ -129,8 +129,8 @@ def test_an_area_without_steps_has_no_error() -> None:
     assert None not in errors[:3]
 
 
-def test_what_is_measured_on_is_not_trained_on(images: str) -> None:
-    training, test = _validation.split(images, DEFAULTS)
+def test_what_is_measured_on_is_not_trained_on(images: str, tmp_path: Path) -> None:
+    training, test = _validation.split(images, DEFAULTS, tmp_path)
     assert (len(training), len(test)) == (54, 6)
     seen = {value.tobytes() for value in training.values}
     assert not any(value.tobytes() in seen for value in test.values)

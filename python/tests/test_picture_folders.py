@@ -27,7 +27,6 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
         (tmp_path / "dog").mkdir(exist_ok=True)
         write_picture(tmp_path / name, color[index])
     (tmp_path / "cat" / "notes.txt").write_text("no picture")
-    (tmp_path / "empty").mkdir()
     data = load(str(tmp_path))
     assert data.class_names == ("bee", "cat", "dog")
     assert data.labels.tolist() == [0, 1, 1, 2]
@@ -70,7 +69,7 @@ def test_the_middle_of_a_picture_is_scaled(tmp_path: Path) -> None:
     values = load(str(tmp_path), input_size=4).values
     assert values.shape == (1, 1, 4, 4)
     assert (values == 200).all()
-    fails("must hold square images or latents, got 8×20", tmp_path)
+    fails("a.png must be square, got 8×20; --input-size crops and scales all pictures", tmp_path)
 
 
 def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
 
 
 def test_folders_without_sense(tmp_path: Path) -> None:
-    fails("must hold pictures (", tmp_path)
+    fails(f"{tmp_path} must hold pictures, got none", tmp_path)
     write_picture(tmp_path / "a.png", GRAY[0])
     write_picture(tmp_path / "cat" / "b.png", GRAY[1])
     fails("must hold pictures or sub-folders of them, got both: a.png and cat/", tmp_path)
