@@ -1,42 +1,77 @@
 /* SpeeDiff: which noise levels a diffusion model trains on, and how much each one counts.
  *
- * This header is the contract of libspeediff. In short:
+ * This header is the manual of libspeediff. A first program draws the time steps of a thousand training steps:
  *
- *     speediff_schedule *schedule = NULL;
- *     speediff_sampler *sampler = NULL;
- *     speediff_sampler_options options = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
- *     int64_t t[256];
- *     float w[256];
- *     if (speediff_schedule_create_linear(1000, 1e-4, 0.02, &schedule) != SPEEDIFF_OK ||
- *         speediff_sampler_create_speed(schedule, 5, 143.5, 0.6, &options, &sampler) != SPEEDIFF_OK)
- *       fprintf(stderr, "%s\n", speediff_last_error());
- *     for (int64_t call = 0; call < steps; call++)
- *       speediff_sampler_draw(sampler, call, 1, 256, t, w);
- *     speediff_sampler_destroy(sampler);
- *     speediff_schedule_destroy(schedule);
+ *     #include <speediff.h>
+ *     #include <stdio.h>
  *
- * Rules that hold throughout:
+ *     int main(void) {
+ *       speediff_schedule *schedule = NULL;
+ *       speediff_sampler *sampler = NULL;
+ *       speediff_sampler_options options = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
+ *       int64_t t[256];
+ *       float w[256];
+ *       speediff_status status = speediff_schedule_create_linear(1000, 1e-4, 0.02, &schedule);
+ *       if (status == SPEEDIFF_OK)
+ *         status = speediff_sampler_create_speed(schedule, 5, 143.5, 0.6, &options, &sampler);
+ *       for (int64_t step = 0; status == SPEEDIFF_OK && step < 1000; step++) {
+ *         status = speediff_sampler_draw(sampler, step, 1, 256, t, w);
+ *         // Train on the time steps t, and multiply their losses by w.
+ *       }
+ *       if (status != SPEEDIFF_OK) fprintf(stderr, "%s\n", speediff_last_error());
+ *       speediff_sampler_destroy(sampler);
+ *       speediff_schedule_destroy(schedule);
+ *       return status == SPEEDIFF_OK ? 0 : 1;
+ *     }
  *
- * - Errors. Every function that can fail returns a speediff_status, 0 for success. After a failure
- *   speediff_last_error() tells which argument broke which rule with which value, and nothing has been written.
- *   No argument can crash the process, except a pointer that is neither NULL nor valid.
- * - Handles. `create` writes *out on success only. `destroy` takes NULL. A handle keeps what it was made from: a
- *   schedule may be destroyed while its samplers live. A handle never changes after it was made, but for samplers
- *   that learn from losses (speediff_sampler_update).
- * - Memory. The caller owns every array and passes its length; arrays are row-major and contiguous, and borrowed for
- *   the call. An array may be NULL where its length is 0. Tables are double, weights float, time steps int64_t.
- * - Threads. Every function is safe to call concurrently, on the same handle too, but for `destroy`, which must be
- *   the last call on its handle. There is no global random state. Handles survive fork(), unless another thread is
- *   inside a sampler that learns or blends.
- * - Time steps are 0-based in every array. The boundaries of areas are 1-based steps t, as in the SpeeD paper:
- *   array index i belongs to t = i + 1.
+ * `make build` makes the library. Then, in the checkout:
  *
- * Sources: "SpeeD" is Wang et al., "A Closer Look at Time Steps is Worthy of Triple Speed-Up for Diffusion Model
+ *     cc -std=c11 main.c -o main -Iinclude -L.build/release -lspeediff -Wl,-rpath,"$PWD/.build/release"
+ *
+ * -L tells the linker where the library is, and -rpath tells the program. C++ works in the same way.
+ *
+ * What holds for every function:
+ *
+ * - Errors. A function that can fail returns a speediff_status: SPEEDIFF_OK, which is 0, or what went wrong.
+ *   speediff_last_error() then says which argument broke which rule with which value. A wrong argument is an error,
+ *   never a crash, as far as a function can tell: a pointer must be NULL or valid, an array as long as you say, and a
+ *   handle not yet destroyed.
+ * - Failure. A call that fails has written nothing to your arrays and changed no handle. Trainers have exceptions, see
+ *   below.
+ * - Handles. A function that makes one writes *out on success only. `destroy` takes NULL. It must be the last call on
+ *   its handle, while no other one runs. A handle keeps what it was made from: a schedule may be destroyed while its
+ *   samplers live.
+ * - Arrays. You allocate each array and pass its length. The library uses it during the call only. Arrays are row-major
+ *   and contiguous. Tables are double, weights and images float, time steps and labels int64_t. Where a length of 0 is
+ *   allowed, the array may be NULL.
+ * - Time steps are 0-based in every array. The boundaries of areas are 1-based steps t, as in the SpeeD paper: array
+ *   index i belongs to t = i + 1.
+ * - There is no global random state: what is drawn depends on arguments and handles alone.
+ *
+ * What depends on the kind of handle:
+ *
+ * - Schedules, samplings, weightings, processes, sigma samplers and checkpoints never change. Any number of threads may
+ *   use one at the same time, and so may a child of fork().
+ * - Samplers are changed by speediff_sampler_update and speediff_sampler_restore_history only. Threads may call these
+ *   while others draw: each call that is drawn sees the whole change or none of it. A child of fork() may use samplers,
+ *   with one exception: if another thread was using a sampler that learns or follows the training step at the moment of
+ *   fork(), the child may wait for its lock for ever.
+ * - Trainers change with each step. One thread at a time may use one: a call while another runs fails with
+ *   SPEEDIFF_ERROR_BUSY. In a child of fork() calls fail in the same way; the child may destroy the trainer, and make
+ *   its own. Only speediff_trainer_config, _parameter_count, _parameter and _buffer may be called at any time, anywhere.
+ *   Do not fork() while another thread makes a trainer or its first step: the child may inherit a held lock of Swift's
+ *   runtime and deadlock. A trainer owns its parameters, gradients and moments; speediff_trainer_buffer lends them.
+ * - Failures of trainers. After SPEEDIFF_ERROR_NOT_FINITE the gradients have changed, and the step begins anew with its
+ *   first micro-batch. After SPEEDIFF_ERROR_CANCELLED the array holds unfinished images. After
+ *   SPEEDIFF_ERROR_OUT_OF_MEMORY the losses of the last backward may be gone.
+ *
+ * Source of "SpeeD": Wang et al., "A Closer Look at Time Steps is Worthy of Triple Speed-Up for Diffusion Model
  * Training", CVPR 2025 (arXiv 2405.17403).
  */
 #ifndef SPEEDIFF_H
 #define SPEEDIFF_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -56,23 +91,23 @@ const char *speediff_version(void);
 
 /* ---- Errors ---------------------------------------------------------------------------------------------------- */
 
-/* What became of a call. Values are appended, never changed. */
+/* The outcome of a call. Later versions may append values; those here keep their meaning. */
 typedef enum speediff_status {
   SPEEDIFF_OK = 0,
   SPEEDIFF_ERROR_NULL_POINTER = 1,     /* a pointer that must not be NULL is */
   SPEEDIFF_ERROR_INVALID_ARGUMENT = 2, /* a value is outside its range, or does not fit another one */
   SPEEDIFF_ERROR_WRONG_COUNT = 3,      /* an array's length is not the one that the function needs */
   SPEEDIFF_ERROR_INTERNAL = 4,         /* a defect of the library */
-  SPEEDIFF_ERROR_OUT_OF_MEMORY = 5,    /* the machine does not have the memory */
-  SPEEDIFF_ERROR_FILE = 6,             /* a file cannot be read or written, or holds something else */
+  SPEEDIFF_ERROR_OUT_OF_MEMORY = 5,    /* this process cannot have the memory */
+  SPEEDIFF_ERROR_FILE = 6,             /* a file cannot be read or written, or is not what it should be */
   SPEEDIFF_ERROR_NOT_FINITE = 7,       /* a loss, a gradient, or a number to save is not finite */
   SPEEDIFF_ERROR_BUSY = 8,             /* another thread is using the handle, or another process made it */
   SPEEDIFF_ERROR_CANCELLED = 9,        /* a callback asked to stop */
   SPEEDIFF_ERROR_THREADS = 10          /* the system starts no more threads */
 } speediff_status;
 
-/* What the last failed call on this thread did wrong, as one sentence: "k must be at least 1, got 0.5". Never NULL;
- * empty if none has failed. Valid until the next failure on this thread, or the thread's end. */
+/* Why this thread's last failed call failed, as one sentence: "k must be at least 1, got 0.5". Never NULL; empty if
+ * none has failed. Valid until this thread's next failure, or its end. */
 const char *speediff_last_error(void);
 
 /* ---- Noise schedules ------------------------------------------------------------------------------------------- */
@@ -80,17 +115,17 @@ const char *speediff_last_error(void);
 /* A schedule of T steps, 2 <= T <= 2^24, with its tables in double precision. */
 typedef struct speediff_schedule speediff_schedule;
 
-/* beta = linspace(beta_start, beta_end) * (1000 / T). Ho et al. 2020; the factor as in guided-diffusion and DiT. Both end
- * points in (0, 1], and T above 1000 times the larger one. Usual: 1e-4, 0.02; then T > 20. */
+/* beta = linspace(beta_start, beta_end) * (1000 / T). Ho et al. 2020; the factor is that of guided-diffusion and DiT.
+ * Both end points in (0, 1], and T above 1000 times the larger one. Usual: 1e-4 and 0.02, which need T > 20. */
 speediff_status speediff_schedule_create_linear(int64_t steps, double beta_start, double beta_end,
                                                 speediff_schedule **out);
 
-/* beta = linspace(sqrt(beta_start), sqrt(beta_end))^2, not rescaled by T. End points of official SpeeD's `quad`: 1e-4,
- * 0.02; of Stable Diffusion's `scaled_linear`: 0.00085, 0.012. Both in (0, 1]. */
+/* beta = linspace(sqrt(beta_start), sqrt(beta_end))^2, not rescaled by T. Both end points in (0, 1]. SpeeD's code uses
+ * 1e-4 and 0.02 (`quad`), Stable Diffusion 0.00085 and 0.012 (`scaled_linear`). */
 speediff_status speediff_schedule_create_quadratic(int64_t steps, double beta_start, double beta_end,
                                                    speediff_schedule **out);
 
-/* alphas_cumprod(u) = cos((u + 0.008) / 1.008 * pi / 2)^2, beta capped at 0.999. Nichol and Dhariwal 2021. */
+/* alphas_cumprod(u) = cos((u + 0.008) / 1.008 * pi / 2)^2, with beta at most 0.999. Nichol and Dhariwal 2021. */
 speediff_status speediff_schedule_create_cosine(int64_t steps, speediff_schedule **out);
 
 /* The same beta, in (0, 1), at every step. */
@@ -100,27 +135,28 @@ speediff_status speediff_schedule_create_constant(int64_t steps, double beta, sp
 speediff_status speediff_schedule_create_sigmoid(int64_t steps, double beta_start, double beta_end,
                                                  speediff_schedule **out);
 
-/* beta = linspace(beta_start, beta_end) over the first T * fraction steps, rounded down, then beta_end: `warmup10` and
- * `warmup50` of guided-diffusion and DiT for 0.1 and 0.5. fraction in (0, 1]; both end points in (0, 1], 1 at the last step
- * alone. */
+/* beta = linspace(beta_start, beta_end) over the first T * fraction steps, rounded down, then beta_end. Fractions of
+ * 0.1 and 0.5 give `warmup10` and `warmup50` of guided-diffusion and DiT. fraction in (0, 1]; both end points in
+ * (0, 1]. Only the last step may have a beta of 1. */
 speediff_status speediff_schedule_create_warmup(int64_t steps, double fraction, double beta_start, double beta_end,
                                                 speediff_schedule **out);
 
 /* beta_i = 1 / (T - i), Sohl-Dickstein et al. 2015; zero terminal SNR. */
 speediff_status speediff_schedule_create_jsd(int64_t steps, speediff_schedule **out);
 
-/* From a table of beta: `count` values in (0, 1], 1 only at the last step. */
+/* From a table of beta: `count` values in (0, 1], and 1 only at the last step. */
 speediff_status speediff_schedule_create_from_betas(const double *betas, int64_t count, speediff_schedule **out);
 
-/* From a table of alphas_cumprod: `count` values, strictly decreasing from below 1, 0 only at the last step. */
+/* From a table of alphas_cumprod: `count` values below 1, strictly decreasing, and 0 only at the last step. */
 speediff_status speediff_schedule_create_from_alphas_cumprod(const double *alphas_cumprod, int64_t count,
                                                              speediff_schedule **out);
 
-/* The schedule shifted and scaled so that the last step has no signal left: sqrt(alphas_cumprod) falls from the same
- * first value to 0. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1. */
+/* The schedule shifted and scaled so that the last step has no signal left: sqrt(alphas_cumprod) starts from the
+ * same value and falls to 0. Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024,
+ * Algorithm 1. */
 speediff_status speediff_schedule_create_zero_terminal_snr(const speediff_schedule *schedule, speediff_schedule **out);
 
-/* The schedule of some of its steps: `timesteps` has `count` >= 2 of them, strictly increasing, 0-based. */
+/* The schedule of some of its steps: `count` >= 2 of them, 0-based and strictly increasing. */
 speediff_status speediff_schedule_create_respaced(const speediff_schedule *schedule, const int64_t *timesteps,
                                                   int64_t count, speediff_schedule **out);
 
@@ -130,7 +166,7 @@ void speediff_schedule_destroy(speediff_schedule *schedule);
 /* T, the number of steps. */
 speediff_status speediff_schedule_steps(const speediff_schedule *schedule, int64_t *steps);
 
-/* The tables of a schedule. Values are appended, never changed. */
+/* The tables of a schedule. Later versions may append values; those here keep their meaning. */
 typedef enum speediff_table {
   /* The schedule itself; T values. */
   SPEEDIFF_TABLE_BETAS = 1,
@@ -141,12 +177,12 @@ typedef enum speediff_table {
   SPEEDIFF_TABLE_SNR = 6,                               /* alphas_cumprod / (1 - alphas_cumprod) */
   SPEEDIFF_TABLE_LOG_SNR = 7,                           /* its natural logarithm; -inf where alphas_cumprod is 0 */
   SPEEDIFF_TABLE_SIGMAS = 8,                            /* 1 / sqrt(snr); inf where alphas_cumprod is 0 or denormal */
-  /* The process increment, SpeeD's Theorem 1, exact forms. Entry i belongs to t = i + 1. */
+  /* The process increment of SpeeD's Theorem 1, in its exact forms. Entry i belongs to t = i + 1. */
   SPEEDIFF_TABLE_INCREMENT_MEAN_FACTOR = 9,             /* phi_t / x_0; T - 1 values */
   SPEEDIFF_TABLE_INCREMENT_VARIANCE = 10,               /* Psi_t, of independent draws; T - 1 values */
   SPEEDIFF_TABLE_INCREMENT_RATE = 11,                   /* discrete gradient of 1 - alphas_cumprod; T values */
   SPEEDIFF_TABLE_INCREMENT_MAGNITUDE = 12,              /* r_t = 1 / alphas_cumprod; inf where that is 0 or denormal; T values */
-  /* Its closed forms, for schedules whose beta increase in equal steps; T values. */
+  /* Its closed forms, for schedules whose beta increases in equal steps; T values. */
   SPEEDIFF_TABLE_CLOSED_FORM_MEAN_BOUND = 13,           /* beta_max / r_t, bounds |phi_t|^2 / |E x_0|^2 */
   SPEEDIFF_TABLE_CLOSED_FORM_VARIANCE = 14,             /* 2 - 2 / r_t */
   SPEEDIFF_TABLE_CLOSED_FORM_RATE = 15,                 /* its derivative */
@@ -157,40 +193,41 @@ typedef enum speediff_table {
 speediff_status speediff_schedule_table(const speediff_schedule *schedule, speediff_table table, double *out,
                                         int64_t count);
 
-/* t_ad, the 1-based step at which the rate is largest: the acceleration area ends there. */
+/* t_ad, the 1-based step with the largest rate, where the acceleration area ends. */
 speediff_status speediff_schedule_acceleration_end(const speediff_schedule *schedule, int64_t *t);
 
-/* t_dc(r), the first 1-based step t with 1 / alphas_cumprod > r: the convergence area begins there. r is finite, above
- * 1, and below 1 / alphas_cumprod at the last step. */
+/* t_dc(r), the first 1-based step t with 1 / alphas_cumprod > r, where the convergence area begins. r is finite, above
+ * 1, and below 1 / alphas_cumprod of the last step. */
 speediff_status speediff_schedule_convergence_start(const speediff_schedule *schedule, double r, int64_t *t);
 
-/* t_ad = sqrt(T/D) - T beta_0/D from the closed forms, as a real number; negative for nearly constant beta. */
+/* t_ad = sqrt(T/D) - T beta_0/D of the closed forms, as a real number. It is negative if beta is nearly constant. */
 speediff_status speediff_schedule_closed_form_acceleration_end(const speediff_schedule *schedule, double *t);
 
-/* tau(r) from the closed forms, as a real number that may lie beyond T. r is finite and above 1. */
+/* tau(r) of the closed forms, as a real number, which may lie beyond T. r is finite and above 1. */
 speediff_status speediff_schedule_closed_form_convergence_start(const speediff_schedule *schedule, double r,
                                                                 double *t);
 
 /* ---- Respacing: which steps to sample with --------------------------------------------------------------------- */
 
-/* Steps spread evenly over sections of equal length, as guided-diffusion's space_timesteps does it: section_counts[i]
- * >= 1 of them in section i, at most as many as it has. `timesteps` has room for `count`, which must be their sum. */
+/* Cuts the schedule into sections of equal length and spreads section_counts[i] >= 1 steps evenly over section i, as
+ * guided-diffusion's space_timesteps does. A section cannot give more steps than it has. `count` must be the sum of
+ * section_counts. */
 speediff_status speediff_respacing_sections(int64_t steps, const int64_t *section_counts, int64_t sections,
                                             int64_t *timesteps, int64_t count);
 
-/* The `count` steps of DDIM: 0, s, 2s, ... with the smallest whole stride s that gives as many. */
+/* The `count` steps of DDIM: 0, s, 2s, ... with the smallest whole stride s that gives exactly `count`. */
 speediff_status speediff_respacing_ddim(int64_t steps, int64_t *timesteps, int64_t count);
 
 /* ---- Samplings: which time steps to draw ----------------------------------------------------------------------- */
 
-/* A probability for each step of whatever schedule it is combined with. One is made of at most 256 others, and so is a
- * weighting. */
+/* Gives each step of a schedule its probability. The schedule comes later, when a sampler is made. A sampling may be
+ * made of others, at most 256 in all; so may a weighting. */
 typedef struct speediff_sampling speediff_sampling;
 
-/* Makes the sampling of a name, with up to as many parameters as it has; the others have their defaults.
+/* Makes a sampling by name. `parameters` are its first `count` ones; the others have their defaults.
  *
- * Densities in u = t / T, which grows with noise, give step i the mass of [i / T, (i + 1) / T). Densities in lambda =
- * ln(SNR) are cut midway between neighbouring steps, from the first lambda to the last finite one, and renormalized.
+ * A density in u = t / T, which grows with noise, gives step i the mass of [i / T, (i + 1) / T). A density in lambda =
+ * ln(SNR) is cut midway between neighbouring steps, from the first lambda to the last finite one, and renormalized.
  *
  *   name                parameters = defaults            P
  *   uniform                                              1 / T
@@ -217,24 +254,24 @@ speediff_status speediff_sampling_create(const char *name, const double *paramet
 /* `asymmetric` with tau itself, 0 < tau < T. The paper uses k = 5 and tau = 700 of 1000. */
 speediff_status speediff_sampling_create_asymmetric(double k, int64_t tau, speediff_sampling **out);
 
-/* A sampling moved towards more noise: sigma' = shift * sigma / (1 + (shift - 1) * sigma), which is lambda' = lambda - 2 *
- * ln(shift). shift > 0; 3 in Stable Diffusion 3. */
+/* A sampling moved towards more noise: sigma' = shift * sigma / (1 + (shift - 1) * sigma), which is lambda' = lambda -
+ * 2 * ln(shift). shift > 0; below 1 it moves towards less. Stable Diffusion 3 uses 3. */
 speediff_status speediff_sampling_create_shifted(const speediff_sampling *base, double shift, speediff_sampling **out);
 
-/* A sampling restricted to the steps [start, end), 0 <= start < end <= T; end = INT64_MAX stands for T. */
+/* A sampling restricted to the steps [start, end), with 0 <= start < end <= T. end = INT64_MAX stands for T. */
 speediff_status speediff_sampling_create_truncated(const speediff_sampling *base, int64_t start, int64_t end,
                                                    speediff_sampling **out);
 
-/* share * a + (1 - share) * b, share in [0, 1]. */
+/* share * a + (1 - share) * b, with share in [0, 1]. */
 speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, const speediff_sampling *b, double share,
                                                  speediff_sampling **out);
 
-/* `first` up to training step start_step, turning linearly (in thousandths) into `second` by end_step. 0 <= start_step <
+/* `first` up to training step start_step, then linearly, in thousandths, to `second` at end_step. 0 <= start_step <
  * end_step <= 2^53. */
 speediff_status speediff_sampling_create_blend(const speediff_sampling *first, const speediff_sampling *second,
                                                int64_t start_step, int64_t end_step, speediff_sampling **out);
 
-/* The names that speediff_sampling_create knows, separated by spaces. Static memory. */
+/* The names for speediff_sampling_create, separated by spaces. Static memory. */
 const char *speediff_sampling_names(void);
 
 /* Frees a sampling. NULL is allowed. */
@@ -242,13 +279,13 @@ void speediff_sampling_destroy(speediff_sampling *sampling);
 
 /* ---- Weightings: how much each time step counts ---------------------------------------------------------------- */
 
-/* A factor for the loss of each step of whatever schedule it is combined with. */
+/* Gives each step of a schedule the factor of its loss. The schedule comes later, when a sampler is made. */
 typedef struct speediff_weighting speediff_weighting;
 
-/* Makes the weighting of a name, with up to as many parameters as it has; the others have their defaults.
+/* Makes a weighting by name. `parameters` are its first `count` ones; the others have their defaults.
  *
- * Where a form is given for the loss of x_0, S being the SNR, that of epsilon is divided by S, that of v by S + 1, and that
- * of flow by (1 + sqrt(S))^2: the sampler needs to know its prediction. A form that has no value at S = 0 is an error.
+ * S is the SNR. Most weights depend on what the network predicts, so the sampler needs a prediction. A weight w on x_0
+ * is w / S on epsilon, w / (S + 1) on v, and w / (1 + sqrt(S))^2 on flow. One that has no value at S = 0 is an error.
  *
  *   name           parameters = defaults       w
  *   uniform                                    1, for any target
@@ -277,17 +314,18 @@ speediff_status speediff_weighting_create(const char *name, const double *parame
 speediff_status speediff_weighting_create_product(const speediff_weighting *a, const speediff_weighting *b,
                                                   speediff_weighting **out);
 
-/* 1 / w of another weighting, in the form of the sampler's target: takes back a weight that the loss of a pipeline has
- * already. Not of one that follows P or losses (importance, uncertainty, an emphasis). Where w = 0, a sampler cannot be
- * made. */
+/* 1 / w of another weighting, in the form of the sampler's target. It divides out a weight that a pipeline's loss
+ * already has. Weightings that follow P or losses (importance, uncertainty, to_emphasis) have none. Where w = 0, no
+ * sampler can be made. */
 speediff_status speediff_weighting_create_reciprocal(const speediff_weighting *of, speediff_weighting **out);
 
-/* Weights with which any sampling trains the objective that is given as an emphasis (speediff_sampler_emphasis): a density
- * over falling log_snr. `count` >= 2, or 0 for the emphasis of uniform draws with uniform weights on epsilon. */
+/* The weights with which any sampling trains the same objective. It is given as an emphasis
+ * (speediff_sampler_emphasis): a density over falling log_snr. `count` >= 2, or 0 for the emphasis of uniform draws
+ * and weights on epsilon. */
 speediff_status speediff_weighting_create_to_emphasis(const double *log_snr, const double *emphasis, int64_t count,
                                                       speediff_weighting **out);
 
-/* The names that speediff_weighting_create knows, separated by spaces. Static memory. */
+/* The names for speediff_weighting_create, separated by spaces. Static memory. */
 const char *speediff_weighting_names(void);
 
 /* Frees a weighting. NULL is allowed. */
@@ -295,7 +333,7 @@ void speediff_weighting_destroy(speediff_weighting *weighting);
 
 /* ---- Samplers -------------------------------------------------------------------------------------------------- */
 
-/* What the network predicts. Needed where a weighting's form depends on it. */
+/* What the network predicts: the target of its loss. Many weightings depend on it. */
 typedef enum speediff_prediction {
   SPEEDIFF_PREDICTION_UNSPECIFIED = 0,
   SPEEDIFF_PREDICTION_EPSILON = 1, /* the noise */
@@ -304,8 +342,8 @@ typedef enum speediff_prediction {
   SPEEDIFF_PREDICTION_FLOW = 4     /* noise - data */
 } speediff_prediction;
 
-/* How the uniform numbers u_i behind the N entries of a global batch are spread. pi is a permutation that is drawn
- * anew for each step, so that the noise level is tied neither to a rank nor to a place. */
+/* How the uniform numbers u_i behind the N entries of a global batch are spread. pi is a permutation, drawn anew for
+ * each step, so that no rank and no place in the batch keeps to one noise level. */
 typedef enum speediff_strata {
   SPEEDIFF_STRATA_NONE = 0,           /* independent */
   SPEEDIFF_STRATA_STRATIFIED = 1,     /* u_i = (pi(i) + U_i) / N */
@@ -320,18 +358,19 @@ typedef struct speediff_sampler_options {
   int64_t accumulation; /* the number of calls (micro-batches) per training step, 1 ... 2^31 */
   int32_t prediction;  /* a speediff_prediction */
   int32_t strata;      /* a speediff_strata */
-  int32_t normalize;   /* 1: divide the weights by their mean under what is really drawn; 0: leave them */
+  int32_t normalize;   /* 1: divide the weights by their mean over what is drawn; 0: leave them */
 } speediff_sampler_options;
 
 #define SPEEDIFF_SAMPLER_OPTIONS_DEFAULT {0, 0, 1, 1, 0, 0, 0}
 
 /* A schedule, a sampling and a weighting, ready to draw.
  *
- * A draw is a pure function of (seed, training step, index in the global batch, size of the global batch), by
- * Philox4x32-10. With n entries per call, a training step's global batch has accumulation * world_size * n entries;
- * call c of rank r is micro-batch a = c % accumulation of step c / accumulation, and draws the n entries from
- * (a * world_size + r) * n on. So the global batch does not depend on how it is divided, and to resume a run its step
- * number is enough. A global batch has at most 2^31 entries. */
+ * A draw is a pure function of (seed, training step, index in the global batch, size of the global batch), and of the
+ * losses so far where the sampler learns. It uses Philox4x32-10. With n entries per call, a training step has a global
+ * batch of accumulation * world_size * n entries, at most 2^31. Call c of rank r is micro-batch a = c % accumulation of
+ * step c / accumulation. It draws the n entries from index (a * world_size + r) * n on. So the global batch does not
+ * depend on how it is divided, except for official SpeeD, and a run resumes from its
+ * step number, and from its history where the sampler learns. */
 typedef struct speediff_sampler speediff_sampler;
 
 /* Combines a schedule, a sampling and a weighting. */
@@ -339,7 +378,7 @@ speediff_status speediff_sampler_create(const speediff_schedule *schedule, const
                                         const speediff_weighting *weighting, const speediff_sampler_options *options,
                                         speediff_sampler **out);
 
-/* SpeeD as in the paper: the sampling `asymmetric` (k, r) with the weighting `change_aware` (lam), and their ranges. */
+/* SpeeD as in the paper: the sampling `asymmetric` (k, r) with the weighting `change_aware` (lam). */
 speediff_status speediff_sampler_create_speed(const speediff_schedule *schedule, double k, double r, double lam,
                                               const speediff_sampler_options *options, speediff_sampler **out);
 
@@ -356,60 +395,61 @@ speediff_status speediff_sampler_create_official_speed(const speediff_schedule *
 /* Frees a sampler. NULL is allowed. */
 void speediff_sampler_destroy(speediff_sampler *sampler);
 
-/* P at a training step >= 0, of which entries are drawn. The step matters to blends alone, here and below; what was
- * learned from losses counts as it is now. `count` must be T. */
+/* P at a training step >= 0: the distribution of a drawn entry, nominal for official SpeeD. Here and below, the step
+ * matters only to samplings that follow the training step (blend, clts). What was learned from losses counts as it is
+ * now. `count` must be T. */
 speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, int64_t step, double *out,
                                                int64_t count);
 
-/* The exact distribution of an entry taken at random from a call's batch of n entries, 1 ... 2^31. It differs from P for
- * official SpeeD alone. `count` must be T. */
+/* The exact distribution of an entry taken at random from a call's batch of n entries, 1 ... 2^31. It differs from P
+ * for official SpeeD alone. `count` must be T. */
 speediff_status speediff_sampler_marginal(const speediff_sampler *sampler, int64_t step, int64_t n, double *out,
                                           int64_t count);
 
-/* w, in double precision. With `normalize` the mean under P is 1. `count` must be T. */
+/* w, in double precision. With `normalize` its mean under P is 1. `count` must be T. */
 speediff_status speediff_sampler_weights(const speediff_sampler *sampler, int64_t step, double *out, int64_t count);
 
-/* The mean weight over a call's batch of n entries, before normalization. n = 0 stands for entries of P. */
+/* The mean weight over a call's batch of n entries, before normalization. n = 0: the mean under P. */
 speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler, int64_t step, int64_t n, double *out);
 
-/* What the sampler asks the network to learn: P * w for the loss of epsilon, divided by |d lambda / di| and normalized,
- * over lambda = ln(SNR). A step with SNR = 0 is left out: `count` must be T, or T - 1 for zero terminal SNR. Without a
- * prediction the sampler counts as one of epsilon. P is the nominal one for official SpeeD. */
+/* What the sampler asks the network to learn: P * w for the loss of epsilon, as a normalized density over lambda =
+ * ln(SNR), so divided by |d lambda / di|. A step with SNR = 0 is left out: `count` must be T, or T - 1 for zero
+ * terminal SNR. A sampler without a prediction counts as one of epsilon. For official SpeeD, P is the nominal one. */
 speediff_status speediff_sampler_emphasis(const speediff_sampler *sampler, int64_t step, double *log_snr,
                                           double *emphasis, int64_t count);
 
-/* Learns from the losses of a global batch: n steps in [0, T) with their losses before any weight, finite and >= 0. The next
- * draw follows. All ranks must give the same. An error if neither sampling nor weighting learns; then, and on any other
- * error, nothing has changed. */
+/* Learns from the losses of a global batch: n time steps in [0, T), and their losses before any weight, finite and >=
+ * 0. The next draw follows. All ranks must give the same. It is an error if neither sampling nor weighting learns. */
 speediff_status speediff_sampler_update(speediff_sampler *sampler, const int64_t *t, const float *losses, int64_t n);
 
-/* The length of what was learned; 0 if the sampler learns nothing. It depends on the methods and T alone. */
+/* The length of what was learned, which depends on the methods and T alone; 0 if the sampler learns nothing. */
 speediff_status speediff_sampler_history_count(const speediff_sampler *sampler, int64_t *count);
 
 /* What was learned, as plain numbers. `count` must be its length. */
 speediff_status speediff_sampler_history(const speediff_sampler *sampler, double *out, int64_t count);
 
-/* Takes over what speediff_sampler_history gave for the same methods and T. On an error nothing has changed. */
+/* Takes over what speediff_sampler_history gave for the same methods and T. */
 speediff_status speediff_sampler_restore_history(speediff_sampler *sampler, const double *history, int64_t count);
 
-/* Draws the calls first_call ... first_call + calls - 1 of this rank, n entries each: `timesteps` and `weights` have
- * calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
+/* Draws the calls first_call ... first_call + calls - 1 of this rank, with n entries each. `timesteps` and `weights`
+ * have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
 speediff_status speediff_sampler_draw(const speediff_sampler *sampler, int64_t first_call, int64_t calls, int64_t n,
                                       int64_t *timesteps, float *weights);
 
-/* Draws the n entries from `offset` on of a training step's global batch of `total`, whatever the sampler's rank: for
- * batches that are uneven. Official SpeeD makes its pairs within them. */
+/* Draws the n entries from `offset` on of a training step's global batch of `total` entries, whatever the sampler's
+ * rank. This is for uneven batches. Official SpeeD makes its pairs within the n entries. */
 speediff_status speediff_sampler_draw_slice(const speediff_sampler *sampler, int64_t step, int64_t offset, int64_t n,
                                             int64_t total, int64_t *timesteps, float *weights);
 
 /* ---- Continuous processes: x = s(t) * x_0 + s(t) * sigma(t) * noise --------------------------------------------- */
 
-/* A process with the draw and the weight that its authors train with. sigma is the noise-to-signal ratio: SNR = 1 / sigma^2,
- * lambda = ln(SNR) = -2 ln(sigma). sigma_data > 0 is the standard deviation of the data. Karras et al. 2022, Table 1. */
+/* A process, with the draw and the weight that its authors train with. sigma is the noise-to-signal ratio: SNR = 1 /
+ * sigma^2, and lambda = ln(SNR) = -2 ln(sigma). sigma_data > 0 is the standard deviation of the data. Karras et al.
+ * 2022, Table 1. */
 typedef struct speediff_process speediff_process;
 
-/* VP: sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1; t uniform in [epsilon_t, 1], weight 1 / sigma^2. beta_d, beta_min > 0;
- * epsilon_t in (0, 1). Usual: 19.9, 0.1, 1e-5. */
+/* VP: sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1; t uniform in [epsilon_t, 1], weight 1 / sigma^2. beta_d,
+ * beta_min > 0; epsilon_t in (0, 1). Usual: 19.9, 0.1, 1e-5. */
 speediff_status speediff_process_create_vp(double beta_d, double beta_min, double epsilon_t, double sigma_data,
                                            speediff_process **out);
 
@@ -417,8 +457,8 @@ speediff_status speediff_process_create_vp(double beta_d, double beta_min, doubl
 speediff_status speediff_process_create_ve(double sigma_min, double sigma_max, double sigma_data,
                                            speediff_process **out);
 
-/* EDM: sigma = t; ln(sigma) ~ N(p_mean, p_std^2), weight (sigma^2 + sigma_data^2) / (sigma * sigma_data)^2. p_std > 0. Usual:
- * -1.2, 1.2, 0.5. */
+/* EDM: sigma = t; ln(sigma) ~ N(p_mean, p_std^2), weight (sigma^2 + sigma_data^2) / (sigma * sigma_data)^2. p_std > 0.
+ * Usual: -1.2, 1.2, 0.5. */
 speediff_status speediff_process_create_edm(double p_mean, double p_std, double sigma_data, speediff_process **out);
 
 /* Rectified flow: s = 1 - t, sigma = t / (1 - t), t = 1 being noise; t uniform in [0, 1], weight 1. */
@@ -427,7 +467,8 @@ speediff_status speediff_process_create_flow(double sigma_data, speediff_process
 /* Frees a process. NULL is allowed. */
 void speediff_process_destroy(speediff_process *process);
 
-/* What a process is at its own times t, 0 < t (< 1 for flow). Values are appended, never changed. */
+/* What a process has at its own times t > 0 (below 1 for flow). Later versions may append values; those here keep their
+ * meaning. */
 typedef enum speediff_process_quantity {
   SPEEDIFF_PROCESS_SCALE = 1,           /* s(t) */
   SPEEDIFF_PROCESS_SIGMA = 2,           /* sigma(t) */
@@ -438,24 +479,29 @@ typedef enum speediff_process_quantity {
 speediff_status speediff_process_evaluate(const speediff_process *process, speediff_process_quantity quantity,
                                           const double *t, double *out, int64_t count);
 
-/* A process, a sampling and a weighting, ready to draw noise levels; the draws are those of speediff_sampler in all but
- * what they are mapped to. Immutable. */
+/* A process, a sampling and a weighting, ready to draw noise levels. The uniform numbers are those of
+ * speediff_sampler; only what they are mapped to differs. */
 typedef struct speediff_sigma_sampler speediff_sigma_sampler;
 
 /* Combines a process, a sampling and a weighting.
  *
- * sampling: NULL for the process's own draw; a density in lambda (log_normal, laplace, cauchy), which is cut to the
- * process's range; a density in u (uniform, logit_normal, mode, cosmap, beta), where the process has a variable in [0, 1]:
- * t of VP and flow, ln(sigma) of VE; mixture, blend; shifted for EDM and flow. asymmetric with r is SpeeDiff's own
- * extension of SpeeD: the process's own draw with sigma > sigma_data * sqrt(r - 1) suppressed by k.
+ * sampling may be
+ * - NULL: the process's own draw;
+ * - a density in lambda (log_normal, laplace, cauchy), which is cut to the process's range;
+ * - a density in u (uniform, logit_normal, mode, cosmap, beta) where the process has a variable in [0, 1]: t of VP and
+ *   flow, ln(sigma) of VE;
+ * - a mixture or a blend of these; shifted, for EDM and flow;
+ * - asymmetric with r, SpeeDiff's own extension of SpeeD: the process's own draw, with sigma > sigma_data * sqrt(r - 1)
+ *   suppressed by k.
  *
- * weighting: NULL for the process's own weight; any function of the SNR, sigmoid (not for EDM), uniform, to_emphasis of
- * a given emphasis, products. Its form
- * is that of options.prediction; unspecified: x_0 for VP, VE and EDM, flow for rectified flow. change_aware is
- * SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], alpha_bar = 1 / (1 + sigma^2 /
- * sigma_data^2), v being t for VP and flow, ln(sigma) for EDM and VE.
+ * weighting may be
+ * - NULL: the process's own weight;
+ * - any function of the SNR, uniform, sigmoid (not for EDM), to_emphasis of a given emphasis, or a product of these;
+ * - change_aware, SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], where alpha_bar = 1 / (1 +
+ *   sigma^2 / sigma_data^2), and v is t for VP and flow, ln(sigma) for EDM and VE.
+ * It has the form for options.prediction. Unspecified stands for x_0 with VP, VE and EDM, and for flow with flow.
  *
- * warm_up: 0, or FDM's: weights are at most 5 * 100^(step / warm_up) before that training step. Not together with
+ * warm_up is FDM's: before that training step, weights are at most 5 * 100^(step / warm_up). 0: none. It excludes
  * options.normalize. */
 speediff_status speediff_sigma_sampler_create(const speediff_process *process, const speediff_sampling *sampling,
                                               const speediff_weighting *weighting,
@@ -468,23 +514,24 @@ void speediff_sigma_sampler_destroy(speediff_sigma_sampler *sampler);
 /* The length of the emphasis of every sigma sampler. */
 #define SPEEDIFF_SIGMA_EMPHASIS_COUNT 1024
 
-/* What the sampler asks the network to learn, as speediff_sampler_emphasis, at values of lambda that hold all but 2e-9 of the
- * draws, within -60 ... 60; `count` must be SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
+/* What the sampler asks the network to learn, as speediff_sampler_emphasis has it. The values of lambda hold all but
+ * 2e-9 of the draws, within -60 ... 60. `count` must be SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
 speediff_status speediff_sigma_sampler_emphasis(const speediff_sigma_sampler *sampler, int64_t step, double *log_snr,
                                                 double *emphasis, int64_t count);
 
-/* Draws the calls first_call ... first_call + calls - 1 of this rank, n entries each: `levels` (sigma, or t for flow) and
- * `weights` have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
+/* Draws the calls first_call ... first_call + calls - 1 of this rank, with n entries each. `levels` (sigma, or t for
+ * flow) and `weights` have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */
 speediff_status speediff_sigma_sampler_draw(const speediff_sigma_sampler *sampler, int64_t first_call, int64_t calls,
                                             int64_t n, float *levels, float *weights);
 
-/* Draws the n entries from `offset` on of a training step's global batch of `total`, whatever the sampler's rank. */
+/* Draws the n entries from `offset` on of a training step's global batch of `total` entries, whatever the sampler's
+ * rank. */
 speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *sampler, int64_t step, int64_t offset,
                                                   int64_t n, int64_t total, float *levels, float *weights);
 
-/* The momentum of the Fast Diffusion Model: c_in = exp(-m b) * (1 + m b) at each of `count` noise levels, with b = 0.1 t +
- * 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min), 0 below sigma_min. 0 <= sigma_min < sigma_max; m =
- * multiplier > 0; sigma >= 0; count at most 2^24. */
+/* The momentum of the Fast Diffusion Model: c_in = exp(-m b) * (1 + m b) at each of `count` noise levels, with b = 0.1
+ * t + 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min), 0 below sigma_min. 0 <= sigma_min < sigma_max; m
+ * = multiplier > 0; sigma >= 0; count at most 2^24. */
 speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, double multiplier, const double *sigma,
                                          double *out, int64_t count);
 
@@ -494,73 +541,77 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  * authors' PyTorch code. */
 typedef struct speediff_network_config {
   int64_t input_size;        /* pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14 */
-  int64_t patch_size;        /* pixels along a patch's side */
-  int64_t in_channels;       /* planes of an image, at most 2^12 */
-  int64_t hidden_size;       /* floats of a token: a multiple of 4 and of num_heads, at most 2^16 */
+  int64_t patch_size;        /* the same along a patch's side */
+  int64_t in_channels;       /* channels of an image, at most 2^12 */
+  int64_t hidden_size;       /* floats in a token: a multiple of 4 and of num_heads, at most 2^16 */
   int64_t depth;             /* blocks, at most 2^12 */
-  int64_t num_heads;         /* attention heads of a block */
-  double mlp_ratio;          /* hidden floats of a block's MLP over hidden_size, in (0, 64] */
+  int64_t num_heads;         /* attention heads in a block */
+  double mlp_ratio;          /* hidden width of a block's MLP over hidden_size, in (0, 64] */
   int64_t num_classes;       /* 0: a network without labels */
   double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
-  int32_t learn_sigma;       /* 0 or 1: predict a variance too, in as many planes again */
-  double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in the
-                              * authors' code, 1 in that of diffusers */
-  int32_t mdt_version;       /* 0: a DiT; 1 or 2: that version of MDT, for which are the rest */
-  int64_t decode_layer;      /* how many of the blocks decode; version 2 wants an even number of others */
-  double mask_ratio;         /* in [0, 1): the share of tokens that the encoder does not get in the second pass; version
-                              * 2: the least, with 0.2 more at most */
-  double min_snr_gamma;      /* of the Min-SNR factor on both passes' squared errors; 0: none */
+  int32_t learn_sigma;       /* 1: predict a variance too, in as many channels again; 0: do not */
+  double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in
+                              * the authors' code, 1 in that of diffusers */
+  int32_t mdt_version;       /* 0: a DiT; 1 or 2: that version of MDT, to which alone the fields below apply */
+  int64_t decode_layer;      /* how many of the blocks decode; version 2 needs an even number of others */
+  double mask_ratio;         /* in [0, 1): the share of tokens that the second pass hides from the encoder; in version 2
+                              * the smallest share, with at most 0.2 more */
+  double min_snr_gamma;      /* of the Min-SNR factor on the squared errors of both passes; 0: none */
 } speediff_network_config;
 
-/* DiT-XL/2 on latents of 32 x 32 x 4. */
+/* DiT-XL/2 on latents of 4 channels and 32 x 32 entries. */
 #define SPEEDIFF_NETWORK_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0, 0, 0, 0.0, 0.0}
 
-/* Sets patch_size, hidden_size, depth, num_heads and the last four of an official network: "DiT-S/2" ... "DiT-XL/8",
- * "MDT-S/2" ... (the paper's) and "MDTv2-S/2" ... (the authors' code, which has Min-SNR-5 in its loss). */
+/* Sets patch_size, hidden_size, depth, num_heads and the last four fields to those of an official network: "DiT-S/2"
+ * ... "DiT-XL/8", "MDT-S/2" ... (as in the paper) or "MDTv2-S/2" ... (as in the authors' code, with Min-SNR-5 in its
+ * loss). */
 speediff_status speediff_network_config_set_name(speediff_network_config *config, const char *name);
 
 /* ---- Trainers -------------------------------------------------------------------------------------------------- */
 
-/* What limits the threads of this process; each must not be NULL. processors: what the affinity mask allows. quota: the
- * processor time that control groups allow, in whole processors, at least 1; 0 stands for any. requested:
- * OMP_NUM_THREADS, or 0 where it is not set; an error where it is no number. */
+/* What limits the threads of this process. processors: those in the affinity mask. quota: the CPU quota of the
+ * process's control groups, in whole processors, at least 1; 0: none. requested: OMP_NUM_THREADS; 0: not set. It is an
+ * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
 /* How a network is trained. */
 typedef struct speediff_trainer_options {
   double learning_rate; /* after the warm-up; at least 0 */
   double beta1;         /* AdamW's, in [0, 1) */
-  double beta2;
+  double beta2;         /* AdamW's, in [0, 1) */
   double epsilon;       /* AdamW's, positive */
   double weight_decay;  /* decoupled, at least 0 */
-  double ema_decay;     /* of the moving average of the parameters, in [0, 1] */
+  double ema_decay;     /* of the parameters' moving average, in [0, 1] */
   int32_t ema_warmup;   /* 1: the decay of update n = 1, 2, ... is at most (1 + n) / (10 + n) */
   double max_grad_norm; /* the largest global norm of a gradient, positive; 0: no clipping */
   int64_t warmup_steps; /* updates over which the learning rate rises linearly; 0: none */
   uint64_t seed;        /* of initial parameters, noise and label dropout */
-  int32_t threads;      /* at most 1024; 0: the smallest of speediff_thread_limits */
+  int32_t threads;      /* at most 1024; 0: the smallest number of speediff_thread_limits that is not 0 */
 } speediff_trainer_options;
 
 #define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
 
-/* Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
+/* Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the parameters' average (EMA).
  *
- * One thread at a time may use a trainer: a call while another one runs fails with SPEEDIFF_ERROR_BUSY, as does one in a
- * process that fork() made. The same seed gives the same run, bit by bit on one machine with one number of threads.
+ * The same seed gives the same run, bit for bit on one machine with one number of threads. Threads and fork(): see
+ * the top of this file.
  *
- * Images are float, shape (n, in_channels, input_size, input_size), usually in [-1, 1]. 1 <= n <= 2^20. The first call
- * with a larger n than before lays out memory anew; others allocate none. */
+ * Images are float, of shape (n, in_channels, input_size, input_size), usually in [-1, 1]. 1 <= n <= 2^20. The
+ * first call with a larger n lays out memory anew; the others allocate none. SPEEDIFF_MATRIX_PRODUCT=openblas or
+ * native in the environment chooses the matrix product. With OpenBLAS's, OpenBLAS has one thread per caller in the
+ * whole process while a trainer works. */
 typedef struct speediff_trainer speediff_trainer;
 
-/* Builds and initializes a network. The sampler draws its time steps; the sampler's prediction is the network's target,
- * epsilon if unspecified. With flow, images are noised along the straight path of the same signal-to-noise ratio. */
+/* Builds and initializes a network. The sampler draws its time steps, and the sampler's prediction is the network's
+ * target; unspecified stands for epsilon. With flow, images are noised along the straight path, at the step's
+ * signal-to-noise ratio. */
 speediff_status speediff_trainer_create(const speediff_network_config *config, const speediff_trainer_options *options,
                                         const speediff_sampler *sampler, speediff_trainer **out);
 
-/* Frees a trainer, and with it the memory of speediff_trainer_buffer. NULL is allowed. */
+/* Frees a trainer, and the memory that speediff_trainer_buffer lent. NULL is allowed. */
 void speediff_trainer_destroy(speediff_trainer *trainer);
 
-/* Writes the network's shape, and the options as they are now, with the number of threads. */
+/* Write the network's shape, and the options as they are now, with the actual number of threads. */
 speediff_status speediff_trainer_config(const speediff_trainer *trainer, speediff_network_config *out);
 speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out);
 
@@ -573,85 +624,89 @@ speediff_status speediff_trainer_set_ema_decay(speediff_trainer *trainer, double
 /* Writes the number of updates so far. */
 speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
 
-/* Sets the number of updates so far, in [0, 2^32], between steps: it is the step of the draws to come, and that of AdamW's
- * bias correction. At 2^32 no further step can be taken. */
+/* Sets the number of updates so far, in [0, 2^32], between steps. It is the training step of the draws to come and of
+ * AdamW's bias correction. At 2^32 no further step can be taken. */
 speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int64_t step);
 
-/* A micro-batch. What is NULL is drawn, or does not exist. */
+/* A micro-batch. What is NULL is drawn, or does not exist in this network. */
 typedef struct speediff_training_batch {
-  const float *x;       /* images, n of them; never NULL, as y of a network with labels */
-  const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL for a network without labels */
-  int64_t n;            /* the samples, at least 1; also 0 with `total` */
-  const int64_t *t;     /* time steps in [0, T); labels are dropped unless they are given */
+  const float *x;       /* n images; never NULL */
+  const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL only for a network without labels */
+  int64_t n;            /* the samples, at least 1; with `total` also 0 */
+  const int64_t *t;     /* time steps in [0, T); if they are given, no label is dropped */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
   const float *masked_noise; /* of an MDT's second pass */
-  const int64_t *kept;  /* shape (n, kept_count): which tokens the encoder gets in it, different ones for a sample */
+  const int64_t *kept;  /* shape (n, kept_count): the tokens that the encoder gets there, no token twice for a sample */
   int64_t kept_count;   /* in [1, tokens] */
-  int64_t offset;       /* total > 0: the samples are the entries from `offset` on of the step's global batch of */
-  int64_t total;        /* `total`, whatever the sampler's rank: for parts that are not of one size; at most 2^32 over
-                         * a quarter of an image's floats */
+  int64_t offset;       /* with total > 0: the first sample's index in the step's global batch, whatever the rank */
+  int64_t total;        /* the size of that batch, for parts of several sizes: at most 2^32 over a quarter of an image's
+                         * floats; 0: the sampler's layout says which entries these are */
 } speediff_training_batch;
 
 #define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
 
-/* Forward and backward of a micro-batch, whose gradient is added to that of the step's others. *loss becomes the mean
- * over its samples of weight * mse, plus the variational term of guided-diffusion in bits per dimension where the
- * variance is learned; an MDT's is the sum of both passes. With `total`, gradient and loss are sums over the samples
- * divided by it, so that sums over all parts of the global batch are its means.
+/* Runs a micro-batch forward and backward, and adds its gradient to that of the step's others. *loss becomes the
+ * mean over its samples of weight * mse. With a learned variance, guided-diffusion's variational term in bits per
+ * dimension is added. For an MDT it is the sum of both passes. With `total`, gradient and loss are sums over the
+ * samples divided by `total`: added up over all parts of the global batch, they are its means.
  *
  * After SPEEDIFF_ERROR_NOT_FINITE the step begins anew with its first micro-batch. */
 speediff_status speediff_trainer_backward(speediff_trainer *trainer, const speediff_training_batch *batch,
                                           double *loss);
 
-/* Gives up a step that was begun: the next backward is its first micro-batch. */
+/* Gives up a step that was begun. The next backward is its first micro-batch again. */
 speediff_status speediff_trainer_discard(speediff_trainer *trainer);
 
-/* Clips the gradient, updates the parameters and their average, and ends the step. *norm, which may be NULL, becomes the
- * gradient's global norm before clipping. */
+/* Clips the gradient, updates the parameters and their average, and ends the step. *norm becomes the gradient's global
+ * norm before clipping; norm may be NULL. After SPEEDIFF_ERROR_NOT_FINITE nothing was applied, and the step begins
+ * anew. */
 speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
 
-/* The samples of the last backward; 0 if there was none. */
+/* The number of samples of the last backward. 0 if there was none, or if a call that laid out memory has dropped
+ * them. */
 speediff_status speediff_trainer_last_count(const speediff_trainer *trainer, int64_t *out);
 
-/* Writes the time steps and the unweighted mean squared errors of the last backward, an MDT's summed over both passes, for
- * speediff_sampler_update. */
+/* Writes the time steps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. For
+ * an MDT they are summed over both passes. `count` must be speediff_trainer_last_count. */
 speediff_status speediff_trainer_last_losses(const speediff_trainer *trainer, int64_t *t, float *losses,
                                              int64_t count);
 
-/* The network alone: `out` becomes its prediction for n images, shape (n, in_channels or twice that, input_size,
- * input_size). t: one per image, finite, fractions allowed. ema: 1 for the average of the parameters, 0 for themselves. */
+/* Runs the network alone. `out` becomes its prediction for n images, of shape (n, in_channels, input_size,
+ * input_size), with twice the channels where it learns the variance. t: one time step per image, finite; fractions are
+ * allowed. ema: 1 for the parameters' average, 0 for the parameters. */
 speediff_status speediff_trainer_forward(speediff_trainer *trainer, const float *x_t, const float *t, const int64_t *y,
                                          int64_t n, int32_t ema, float *out);
 
-/* The number of parameters: tensors with a name. */
+/* The number of parameter tensors. */
 speediff_status speediff_trainer_parameter_count(const speediff_trainer *trainer, int64_t *out);
 
-/* The most dimensions of a parameter. */
+/* The most dimensions that a parameter has. */
 #define SPEEDIFF_MAXIMUM_RANK 4
 
-/* Writes the name, the shape and the place of a parameter: its first float in each of the first five buffers. The name's
- * memory is the trainer's. */
+/* Writes a parameter's name, its shape, and its offset: where its first float is in each of the first five buffers. The
+ * name is the trainer's memory. */
 speediff_status speediff_trainer_parameter(const speediff_trainer *trainer, int64_t index, const char **name,
                                            int64_t shape[SPEEDIFF_MAXIMUM_RANK], int64_t *rank, int64_t *offset);
 
 /* The memory of a trainer. */
 typedef enum speediff_buffer {
   SPEEDIFF_BUFFER_PARAMETERS = 1,
-  SPEEDIFF_BUFFER_GRADIENTS = 2,      /* of the step so far; scaled by 1 / accumulation, as if of the whole step */
+  SPEEDIFF_BUFFER_GRADIENTS = 2,      /* the sum over the step's samples so far, over the number of all its samples */
   SPEEDIFF_BUFFER_EXP_AVG = 3,        /* AdamW's mean gradient */
   SPEEDIFF_BUFFER_EXP_AVG_SQ = 4,     /* AdamW's mean squared gradient */
-  SPEEDIFF_BUFFER_EMA_PARAMETERS = 5, /* the moving average of the parameters */
-  SPEEDIFF_BUFFER_POS_EMBED = 6       /* a DiT's fixed positions, shape (1, tokens, hidden_size); of an MDT nothing */
+  SPEEDIFF_BUFFER_EMA_PARAMETERS = 5, /* the parameters' moving average */
+  SPEEDIFF_BUFFER_POS_EMBED = 6       /* a DiT's fixed positions, of shape (1, tokens, hidden_size); empty for an MDT */
 } speediff_buffer;
 
-/* Gives the memory itself, to be read or written between calls until the trainer is destroyed. Parameters begin at
- * multiples of 64 bytes; leave the 0 between them alone. */
+/* Lends the memory itself, until the trainer is destroyed. Read and write it between calls. Parameters begin at
+ * multiples of 64 bytes; do not write to the zeros between them. */
 speediff_status speediff_trainer_buffer(const speediff_trainer *trainer, speediff_buffer buffer, float **data,
                                         int64_t *count);
 
 /* ---- Generation ------------------------------------------------------------------------------------------------ */
 
+/* How an image is made from noise. */
 typedef enum speediff_generation_method {
   SPEEDIFF_GENERATION_DDPM = 1, /* ancestral sampling; Ho et al. 2020 */
   SPEEDIFF_GENERATION_DDIM = 2  /* Song et al. 2021, Eq. 12 */
@@ -660,59 +715,63 @@ typedef enum speediff_generation_method {
 /* How images are generated. */
 typedef struct speediff_generation_options {
   int32_t method;   /* a speediff_generation_method */
-  int64_t steps;    /* of the schedule's T, in [2, T], spread evenly with the first and the last */
+  int64_t steps;    /* how many of the T steps, in [2, T]: spread evenly, the first and the last included */
   double eta;       /* DDIM's, at least 0; 0 is deterministic */
   double cfg_scale; /* s in prediction(null) + s * (prediction(label) - prediction(null)); 1: no guidance */
   int32_t clip;     /* 1: cut predictions of x_0 to [-1, 1] */
-  int32_t ema;      /* 1: the average of the parameters; 0: themselves */
+  int32_t ema;      /* 1: with the parameters' average; 0: with the parameters */
 } speediff_generation_options;
 
 #define SPEEDIFF_GENERATION_OPTIONS_DEFAULT {SPEEDIFF_GENERATION_DDPM, 250, 0.0, 1.0, 0, 1}
 
-/* Is told after each step how many are done of how many; returns 0 to stop. It must not call the trainer. */
+/* Called after each step, with the number of steps done and of all steps. Returns 0 to stop. It must not call the
+ * trainer. */
 typedef int32_t (*speediff_progress)(void *context, int64_t done, int64_t total);
 
-/* Generates n images, 0 <= n <= 2^20, into `out`, shape (n, in_channels, input_size, input_size). An image is a function of
- * its seed, its label and the options, up to rounding. y: n labels, or NULL for a network without labels. progress may be
- * NULL; where it stops the work, `out` holds unfinished images. */
+/* Generates n images, 0 <= n <= 2^20, into `out`, of shape (n, in_channels, input_size, input_size). Up to rounding,
+ * an image is a function of its seed, its label and the options, whatever else is in the batch. y: n labels, or NULL
+ * for a network without labels. progress may be NULL. If it stops the work, the call fails with
+ * SPEEDIFF_ERROR_CANCELLED, and `out` holds unfinished images. */
 speediff_status speediff_trainer_generate(speediff_trainer *trainer, const int64_t *y, const uint64_t *seeds, int64_t n,
                                           const speediff_generation_options *options, speediff_progress progress,
                                           void *context, float *out);
 
 /* ---- Checkpoints ----------------------------------------------------------------------------------------------- */
 
-/* Writes the safetensors file `path`, in UTF-8. It has the parameters and pos_embed under the names of the official state
- * dict; their average and AdamW's moments under the same names after "ema.", "exp_avg." and "exp_avg_sq."; the sampler's
- * schedule and history; and options, step and `note`, any UTF-8 text, as metadata.
+/* Writes a checkpoint: a safetensors file with all that a bit-exact continuation needs. `path` is UTF-8. It holds
+ * - the parameters and pos_embed, under the names of the official state dict;
+ * - the average and AdamW's moments, with "ema.", "exp_avg." and "exp_avg_sq." before the name;
+ * - the sampler's schedule, and what the sampler learned;
+ * - options, step and `note`, any UTF-8 text, as metadata.
  *
- * A file that exists is replaced as a whole: a temporary file beside it is written, flushed to the device, and renamed. So a
+ * An old file is replaced as a whole: a temporary file beside it is written, flushed to the device, and renamed. So a
  * kill, a full disk or a power cut leaves the old file or the new one. Symbolic links are followed, and the mode is kept.
  * A killed call may leave a file named ".NAME.speediff-PID-N.tmp", which the next call for the same path removes.
  *
  * What speediff_checkpoint_trainer would refuse is refused here, before anything is written: a parameter, average or moment
- * that is not finite fails with SPEEDIFF_ERROR_NOT_FINITE. Between the micro-batches of a step the call is an error. After
+ * that is not finite fails with SPEEDIFF_ERROR_NOT_FINITE. Between the micro-batches of a step, saving is an error. After
  * an error the trainer can be used as before. */
 speediff_status speediff_trainer_save(speediff_trainer *trainer, const char *path, const char *note);
 
-/* An open file that speediff_trainer_save wrote. Immutable. Whatever is taken from it is checked against the file's checksums
- * as it is read, so a file that is written over meanwhile is an error, and never a mixture. */
+/* A file that speediff_trainer_save wrote. Immutable. Whatever is taken from it is checked against the file's checksums
+ * as it is read, so a file that is overwritten meanwhile is an error, and never a mixture. */
 typedef struct speediff_checkpoint speediff_checkpoint;
 
-/* Opens a file. One that is torn, damaged, or of something else fails with SPEEDIFF_ERROR_FILE. */
+/* Opens a checkpoint. A file that is incomplete, damaged or something else fails with SPEEDIFF_ERROR_FILE. */
 speediff_status speediff_checkpoint_open(const char *path, speediff_checkpoint **out);
 
-/* Closes a file. NULL is allowed. */
+/* Closes a checkpoint. NULL is allowed. */
 void speediff_checkpoint_destroy(speediff_checkpoint *checkpoint);
 
-/* Gives the note, in the checkpoint's memory. */
+/* Gives the note. It is the checkpoint's memory. */
 speediff_status speediff_checkpoint_note(const speediff_checkpoint *checkpoint, const char **note);
 
-/* Makes the schedule of the sampler that was used. */
+/* Makes the schedule that the saved trainer's sampler had. */
 speediff_status speediff_checkpoint_schedule(const speediff_checkpoint *checkpoint, speediff_schedule **out);
 
-/* Makes the trainer that was saved: its steps go on bit by bit. The sampler must have the same method, seed, schedule and
- * prediction; the saved history is restored into it once all else has succeeded. threads: as in
- * speediff_trainer_options. */
+/* Makes the trainer that was saved. With the same number of threads its steps go on bit for bit. Give it a sampler
+ * with the same methods and seed, which the file does not hold. Another schedule or prediction is an error. What the
+ * saved sampler had learned is restored into it once all else has succeeded. threads: as in speediff_trainer_options. */
 speediff_status speediff_checkpoint_trainer(const speediff_checkpoint *checkpoint, const speediff_sampler *sampler,
                                             int32_t threads, speediff_trainer **out);
 

@@ -65,12 +65,12 @@ public func speediff_trainer_last_losses(
   _ count: Int64
 ) -> speediff_status {
   reportingStatus {
-    let (t, losses) = try (unwrap(t, "t"), unwrap(losses, "losses"))
     try TrainerHandle.value(trainer, "trainer").withLastLosses { timesteps, values in
       guard count == timesteps.count else {
         throw WrongCountError(argument: "count", expected: timesteps.count, count: count)
       }
-      guard let first = timesteps.baseAddress, let value = values.baseAddress else { return }
+      guard let first = timesteps.baseAddress, let value = values.baseAddress, count > 0 else { return }
+      let (t, losses) = try (unwrap(t, "t"), unwrap(losses, "losses"))
       t.update(from: first, count: timesteps.count)
       losses.update(from: value, count: values.count)
     }

@@ -264,8 +264,8 @@ long defect_count(void) { return defects; }
 
 int print_summary(void) {
   int unused = 0;
-  static const char *const names[outcomes] = {"ok",     "null", "argument",   "count", "internal",
-                                              "memory", "file", "not finite", "busy",  "cancelled"};
+  static const char *const names[outcomes] = {"ok",   "null",       "argument", "count",     "internal", "memory",
+                                              "file", "not finite", "busy",     "cancelled", "threads"};
   printf("%-48s", "function");
   for (int j = 0; j < outcomes; j++) printf(" %10s", names[j]);
   printf("\n");

@@ -147,7 +147,7 @@ void create_trainer(void) {
     name_config();
     return;
   }
-  if (one_in(20)) {
+  if (one_in(8)) {
     read_thread_limits();
     return;
   }
@@ -276,8 +276,9 @@ static void last_losses(const object *trainer) {
   if (trainer->handle != NULL) speediff_trainer_last_count(trainer->handle, &right);
   begin("speediff_trainer_last_losses");
   const int64_t count = any_count(right, true);
-  int64_t *t = output((size_t)(room(right)) * sizeof *t);
-  float *losses = output((size_t)room(right) * sizeof *losses);
+  const int64_t entries = right == 0 ? 0 : room(right);
+  int64_t *t = output((size_t)entries * sizeof *t);
+  float *losses = output((size_t)entries * sizeof *losses);
   arguments("%s, t, losses, %" PRId64, made(trainer), count);
   if (count != right) expect_failure();
   if (pool_is_frozen()) {

@@ -12,6 +12,8 @@ import pytest
 from c_calls import (
     DESTROY,
     FALLIBLE,
+    HOW_TO_GENERATE,
+    IMAGES,
     INVALID_ARGUMENT,
     LEARNER,
     NULL_POINTER,
@@ -21,8 +23,10 @@ from c_calls import (
     SAMPLER,
     SCHEDULE,
     SIGMA_SAMPLER,
+    TRAINER,
     VALID,
     WRONG_COUNT,
+    begin_step,
     call,
     doubles,
     fresh,
@@ -31,6 +35,7 @@ from c_calls import (
 )
 
 from speediff import _c_api as c
+from speediff import _c_training as ct
 
 PARAMETERS = [
     pytest.param(name, place, id=f"{name}-{parameter}")
@@ -138,7 +143,18 @@ def test_arrays_may_be_null_where_their_length_is_0() -> None:
     assert raw.sigma_sampler_draw_slice(SIGMA_SAMPLER, 0, 2, 0, 9, None, None) == OK
     assert raw.process_evaluate(PROCESS, 1, None, None, 0) == OK
     assert raw.sampler_update(LEARNER, None, None, 0) == OK
+    assert raw.sampler_history(SAMPLER, None, 0) == OK
     assert raw.sampler_restore_history(SAMPLER, None, 0) == OK
+    assert raw.fdm_input_scale(0.002, 80.0, 2.0, None, None, 0) == OK
+    assert raw.trainer_generate(TRAINER, None, None, 0, HOW_TO_GENERATE, ct.progress_p(), None, None) == OK
+    for create, handle in ((raw.sampling_create, c.sampling_p), (raw.weighting_create, c.weighting_p)):
+        assert create(b"uniform", None, 0, handle()) == OK
+    assert raw.weighting_create_to_emphasis(None, None, 0, c.weighting_p()) == OK
+    begin_step()
+    empty = ct.TrainingBatch(IMAGES, None, 0)
+    empty.total = 4
+    assert raw.trainer_backward(TRAINER, empty, ctypes.c_double()) == OK
+    assert raw.trainer_last_losses(TRAINER, None, None, 0) == OK
     for create in (raw.schedule_create_from_betas, raw.schedule_create_from_alphas_cumprod):
         assert create(None, 0, c.schedule_p()) != OK
 
@@ -190,7 +206,7 @@ def test_no_number_in_any_place_crashes_the_process() -> None:
                 if min(sizes, default=0) > 0 and 64 < math.prod(sizes) < 2**64:
                     continue
                 status = t.call(name, arguments)
-                assert 0 <= status <= 9 and status != t.INTERNAL, (name, values, t.message())
+                assert 0 <= status <= 10 and status != t.INTERNAL, (name, values, t.message())
                 assert status == 0 or t.message(), (name, values)
                 calls += 1
         print(calls)

@@ -188,12 +188,52 @@ def test_versions_are_the_same_everywhere() -> None:
     assert found[1] == speediff.__version__ == c.speediff_version().decode()
 
 
-def test_the_header_is_valid_c11_and_cplusplus(tmp_path: Path) -> None:
-    for suffix, standard in (("c", "c11"), ("cpp", "c++11")):
-        source = tmp_path / f"include.{suffix}"
-        source.write_text("#include <speediff.h>\n#include <speediff.h>\n")
-        flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
-        subprocess.run(["cc", *flags, f"-I{header.HEADER.parent}", str(source)], check=True)
+@pytest.mark.parametrize("standard", ["c11", "c++11", "c++17"])
+def test_the_header_needs_no_other_one_for_any_of_its_macros(standard: str, tmp_path: Path) -> None:
+    macros = re.findall(r"^#define SPEEDIFF_(\w+) (.+)$", header.HEADER.read_text(), flags=re.MULTILINE)
+    assert len(macros) > 6
+    uses = [
+        # An initializer is a struct's default, and the others are numbers.
+        f"  speediff_{name.removesuffix('_DEFAULT').lower()} v{i} = SPEEDIFF_{name};\n  (void)v{i};\n"
+        if value.startswith("{")
+        else f"  if (SPEEDIFF_{name} < 1) return;\n"
+        for i, (name, value) in enumerate(macros)
+    ]
+    source = tmp_path / ("alone.cpp" if "++" in standard else "alone.c")
+    source.write_text(
+        "#include <speediff.h>\n#include <speediff.h>\n"
+        f"void use(void);\nvoid use(void) {{\n{''.join(uses)}}}\n"
+    )
+    flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
+    subprocess.run(["cc", *flags, f"-I{header.HEADER.parent}", str(source)], check=True)
+
+
+def test_the_first_program_of_the_header_is_built_and_run_as_it_says(tmp_path: Path) -> None:
+    comment = header.HEADER.read_text().partition("*/")[0]
+    blocks = re.findall(r"(?:^ \*(?:     .*)?\n)+", comment, flags=re.MULTILINE)
+    program, line = (
+        "".join(line[7:] for line in block.splitlines(keepends=True)) for block in blocks if "     " in block
+    )
+    (tmp_path / "main.c").write_text(program)
+    (tmp_path / "include").symlink_to(header.HEADER.parent)
+    library = tmp_path / ".build" / "release" / "libspeediff.so"
+    library.parent.mkdir(parents=True)
+    library.symlink_to(speediff.library_path())
+    subprocess.run(line.strip() + " -Wall -Wextra -Werror -pedantic", shell=True, cwd=tmp_path, check=True)
+    # A wheel's library has its own OpenBLAS, where it lies itself.
+    environment = {"LD_LIBRARY_PATH": str(Path(speediff.__file__).parent.parent / "speediff.libs")}
+    done = subprocess.run(
+        [str(tmp_path / "main")], cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # What fails is told.
+    (tmp_path / "main.c").write_text(program.replace("draw(sampler, step,", "draw(sampler, -1,"))
+    subprocess.run(line.strip(), shell=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [str(tmp_path / "main")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "first_call must be at least 0, got -1\n"
 
 
 COMBINATORS = {"shifted", "truncated", "mixture", "blend", "to_emphasis"}
