@@ -47,7 +47,11 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     what = parser.add_argument_group("what")
     labels = what.add_mutually_exclusive_group()
     labels.add_argument("--labels", metavar="0,1,…", help="labels by number (default: all)")
-    labels.add_argument("--classes", metavar="NAME,…", help="labels by name, as in the run's run.json")
+    labels.add_argument(
+        "--classes",
+        metavar="NAME,…",
+        help="labels by name, as in the run's run.json; put a name with a comma in double quotes",
+    )
     what.add_argument(
         "--n",
         metavar="N",

@@ -33,7 +33,7 @@ class SpeeDiffLibraryError(SpeeDiffError, ImportError):
 
 
 class SpeeDiffMemoryError(SpeeDiffError, MemoryError):
-    """The machine does not have the requested memory."""
+    """The machine does not have the memory that is asked for."""
 
 
 class SpeeDiffFileError(SpeeDiffError, OSError):

@@ -148,7 +148,8 @@ def make_plan(
         r: The magnitude beyond which the process counts as converged; None: 143.5. The areas belong to the
             schedule; a sampler may suppress other steps.
         tau: The last step before the convergence area, instead of r.
-        batch: N, the size of the global batch, in [1, 2³¹].
+        batch: n, the batch of one rank and one micro-batch, in [1, 2³¹]. It matters only to the official
+            preset, which makes its pairs within it.
 
     Raises:
         SpeeDiffValueError: If a value is out of range, or a sampler is over another schedule.
