@@ -1,4 +1,4 @@
-"""The flags that every example has. Nothing here needs more than Python, so that --help is quick.
+"""The flags that every example has. This file imports only the standard library, so that --help is quick.
 
 The training loop is in ``loop.py``, ``--method`` in ``methods.py``, images and all randomness in
 ``data.py``, validation loss and samples in ``evaluation.py``, files and pictures in ``report.py``,
@@ -22,7 +22,7 @@ CLASS_NAMES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-# A resumed run may change these; all others decide the outcome of a step, and must stay.
+# A resumed run may change these. All others determine the outcome of a step, and must stay.
 _FREE = {
     "steps", "out", "resume", "tiny", "checkpoint_every", "data", "device", "threads",
     "sample_steps", "cfg_scale", "columns", "validation_images",
@@ -66,12 +66,12 @@ def flags(
 ) -> argparse.ArgumentParser:
     """The flags common to every example; an example adds its own, then calls :func:`parse`.
 
-    Defaults that suit the example better are set with ``parser.set_defaults``.
+    An example overrides defaults with ``parser.set_defaults``.
 
     Args:
-        description: The script's own, for ``--help``.
-        data: The default of ``--data``; None: there is no such flag.
-        guidance: Whether there are the flags of classifier-free guidance.
+        description: The description of the script, for ``--help``.
+        data: The default of ``--data``; None: no such flag.
+        guidance: Whether to add the flags of classifier-free guidance.
     """
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -81,30 +81,36 @@ def flags(
     parser = argparse.ArgumentParser(description=description, formatter_class=Formatter)
     add = parser.add_argument_group("run").add_argument
     method = (
-        "chooses time steps and loss weights: speed, official, any sampling or weighting of "
+        "how to choose timesteps and loss weights: speed, official, any sampling or weighting of "
         "`speediff methods`, with parameters as in 'laplace(scale=1)', or sampling+weighting"
     )
     add("--method", default="speed", metavar="METHOD", help=method)
-    add("--steps", type=integer(1), default=2500, metavar="N", help="optimizer steps in all")
-    add("--out", type=Path, metavar="DIR", help="where everything is written")
+    add("--steps", type=integer(1), default=2500, metavar="N", help="total number of optimizer steps")
+    add("--out", type=Path, metavar="DIR", help="output folder")
     add("--resume", action="store_true", help="continue the checkpoint in --out, if there is one")
-    add("--tiny", action="store_true", help="small defaults: a quick test of everything")
-    add("--seed", type=integer(0, 2**63 - 1), default=0, metavar="N", help="of all randomness")
-    add("--checkpoint-every", type=integer(1), default=250, metavar="N", help="steps")
+    add("--tiny", action="store_true", help="small defaults, for a smoke test")
+    add("--seed", type=integer(0, 2**63 - 1), default=0, metavar="N", help="seed of all randomness")
+    add("--checkpoint-every", type=integer(1), default=250, metavar="N", help="save every N steps")
     if data is not None:
-        add("--data", type=Path, default=data, metavar="DIR", help="Fashion-MNIST's idx.gz files")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto is cuda if it is there")
+        add("--data", type=Path, default=data, metavar="DIR", help="folder with Fashion-MNIST's idx.gz files")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto uses cuda if available")
     add("--threads", type=integer(1), metavar="N", help="per process (default: a share of the cores)")
     add = parser.add_argument_group("training").add_argument
-    add("--batch-size", type=integer(1), default=32, metavar="N", help="of all processes together")
-    add("--lr", type=real(0, open_=True), default=5e-3, metavar="X", help="AdamW's, at its highest")
-    add("--ema-decay", type=real(0, 1), default=0.999, metavar="X", help="smaller at the start")
+    add("--batch-size", type=integer(1), default=32, metavar="N", help="total over all processes")
+    add("--lr", type=real(0, open_=True), default=5e-3, metavar="X", help="peak learning rate of AdamW")
+    add(
+        "--ema-decay",
+        type=real(0, 1),
+        default=0.999,
+        metavar="X",
+        help="decay of the EMA; lower at the start",
+    )
     if guidance:
-        add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="trains guidance")
+        add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="label dropout, for guidance")
     add = parser.add_argument_group("results").add_argument
-    add("--sample-steps", type=integer(1, 1000), default=50, metavar="N", help="per sample")
+    add("--sample-steps", type=integer(1, 1000), default=50, metavar="N", help="denoising steps per sample")
     if guidance:
-        add("--cfg-scale", type=real(0), default=2.0, metavar="X", help="guidance; 1 is none")
+        add("--cfg-scale", type=real(0), default=2.0, metavar="X", help="guidance scale; 1 is none")
     add("--columns", type=integer(1), default=10, metavar="N", help="samples per row")
     add("--validation-images", type=integer(3, 10_000), default=2000, metavar="N", help="at most 10,000")
     return parser
@@ -121,7 +127,7 @@ def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) ->
             f"argument --batch-size: must be a multiple of the {world_size} processes, got {args.batch_size}"
         )
     if args.out is None:
-        # A method may have parameters, and a folder should have neither parentheses nor blanks.
+        # A method may have parameters, but a folder's name should have neither parentheses nor blanks.
         method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
         args.out = Path("runs") / f"{script.removeprefix('train_')}_{method}{'_tiny' if args.tiny else ''}"
     return args

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a class-conditional DiT; SpeeDiff chooses time steps and loss weights.
+"""Train a class-conditional DiT; SpeeDiff chooses timesteps and loss weights.
 
   python train_dit.py                           Fashion-MNIST, minutes on a CPU core
   python train_dit.py --method uniform          the baseline
@@ -8,19 +8,19 @@
   python train_dit.py --backend swift           the same steps on SpeeDiff's CPU trainer
   torchrun --nproc-per-node 2 train_dit.py      two processes, one global batch
   python train_dit.py --data imagenet --image-size 256 --vae sd-vae-ft-ema --patch 2 --device cuda
-                                                a folder of pictures for each class, as latents
+                                                a folder of pictures per class, as latents
 
-Everything is plain PyTorch and diffusers, but for the lines marked SpeeDiff. Methods:
+Everything except the lines marked SpeeDiff is plain PyTorch and diffusers. Methods:
 
-  uniform   every time step equally likely, every weight 1: the usual training
+  uniform   every timestep equally likely, every weight 1: ordinary training
   speed     SpeeD as its paper defines it (arXiv 2405.17403): the steps of the convergence area
             are drawn less often, and weights follow the rate of change
   official  SpeeD as its authors' code does it, which differs in both
   ...       any sampling or weighting that `speediff methods` lists
 
-Training losses are NOT comparable between methods, which draw and weigh different time steps.
-The validation loss is: the unweighted epsilon MSE of the EMA weights on test images, for the
-same time steps and the same noise whatever the method.
+Training losses are NOT comparable between methods, which draw and weight timesteps differently.
+Compare the validation loss: the unweighted epsilon MSE of the EMA weights on test images. Its
+timesteps and noise are the same for every method.
 """
 
 from __future__ import annotations
@@ -57,15 +57,21 @@ def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__)
     backends = {"choices": ("torch", "swift"), "default": "torch"}
-    parser.add_argument("--backend", **backends, help="who trains: swift is SpeeDiff's CPU trainer")
+    parser.add_argument("--backend", **backends, help="what trains: swift is SpeeDiff's CPU trainer")
     add = parser.add_argument_group("images").add_argument
-    add("--image-size", type=common.integer(8), default=28, metavar="N", help="of a folder of pictures")
-    add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL of diffusers: train on latents")
+    add(
+        "--image-size",
+        type=common.integer(8),
+        default=28,
+        metavar="N",
+        help="image size, for a folder of pictures",
+    )
+    add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL of diffusers, to train on latents")
     add = parser.add_argument_group("model").add_argument
-    add("--hidden", type=common.integer(4), default=96, metavar="N", help="channels of a token")
+    add("--hidden", type=common.integer(4), default=96, metavar="N", help="width of a token")
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
-    add("--patch", type=common.integer(1), default=4, metavar="N", help="pixels along a token's side")
+    add("--patch", type=common.integer(1), default=4, metavar="N", help="side of a patch in pixels")
     args = common.parse(parser, TINY, SCRIPT)
     if args.backend == "swift":
         args.device = "cpu"

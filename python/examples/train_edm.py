@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
-"""Train a preconditioned U-Net on Fashion-MNIST the way of EDM, VP or VE, with SpeeDiff.
+"""Train a preconditioned U-Net on Fashion-MNIST as EDM, VP or VE, with SpeeDiff.
 
   python train_edm.py                           EDM with SpeeD; minutes on one CPU core
-  python train_edm.py --method process          EDM as its authors have it: the baseline
-  python train_edm.py --method laplace          another draw of noise levels
+  python train_edm.py --method process          EDM as its authors train it: the baseline
+  python train_edm.py --method laplace          another sampling of noise levels
   python train_edm.py --process vp --fdm        the fast diffusion model's momentum and warm-up
   python train_edm.py --resume                  continue after Ctrl-C or a crash
 
-Noise levels are continuous here. `speediff.torch` has what NVlabs/edm's loop is made of, with
-SpeeDiff's draws and weights inside: Preconditioned for EDMPrecond, VPPrecond and VEPrecond,
-DenoisingLoss for EDMLoss, VPLoss and VELoss. Methods, of which EDM takes fewer than VP and VE:
+Noise levels are continuous here. `speediff.torch` replaces the parts of NVlabs/edm's loop, with
+SpeeDiff's sampling and weights: Preconditioned for EDMPrecond, VPPrecond and VEPrecond,
+DenoisingLoss for EDMLoss, VPLoss and VELoss. Methods (EDM supports fewer than VP and VE):
 
-  process              the draw and the weight of the process's own authors
+  process              the sampling and the weight of the process's own authors
   speed                SpeeDiff's extension of SpeeD to noise levels
   a sampling           log_normal, laplace, cauchy; for VP and VE also uniform, cosmap, ...
   a weighting          min_snr, p2, edm, ... (not for EDM: sigmoid)
   sampling+weighting   both; sigma_methods.py has the details
 
-What follows the loss (adaptive, ...) needs time steps, and is an error that says so.
+Methods that learn from losses (adaptive, ...) need timesteps, and raise an error that says so.
 
-The validation loss compares methods and processes: EDM's weighted loss of the EMA weights on test
-images, for the same noise levels, spread over EDM's own distribution, and the same noise.
+Compare methods and processes by the validation loss: EDM's weighted loss of the EMA weights on test
+images. Its noise levels, spread over EDM's own distribution, and its noise are always the same.
 """
 
 from __future__ import annotations
@@ -60,13 +60,17 @@ def parse_arguments() -> argparse.Namespace:
         type=common.integer(8),
         default=16,
         metavar="N",
-        help="at 28 x 28; 2 and 4 times as many below",
+        help="channels at 28 x 28; lower resolutions have 2 and 4 times as many",
     )
     add = parser.add_argument_group("process").add_argument
-    add("--process", choices=("edm", "vp", "ve"), default="edm", help="of the noise")
-    add("--fdm", action="store_true", help="FDM's momentum in the input's scale, and --warm-up")
+    add("--process", choices=("edm", "vp", "ve"), default="edm", help="the noise process")
+    add("--fdm", action="store_true", help="FDM's momentum in the input scale, and --warm-up")
     add(
-        "--warm-up", type=common.integer(1), default=400, metavar="N", help="steps that FDM bounds weights in"
+        "--warm-up",
+        type=common.integer(1),
+        default=400,
+        metavar="N",
+        help="steps during which FDM clips weights",
     )
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)

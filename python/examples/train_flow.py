@@ -3,18 +3,18 @@
 
   python train_flow.py                                 minutes on one CPU core
   python train_flow.py --method uniform                the baseline
-  python train_flow.py --method logit_normal           Stable Diffusion 3's draw
-  python train_flow.py --shift 3                       noise levels moved towards more noise
+  python train_flow.py --method logit_normal           Stable Diffusion 3's sampling
+  python train_flow.py --shift 3                       noise levels shifted towards more noise
   python train_flow.py --method 'asymmetric(r=10)'     suppresses more levels than r = 143.5 does
 
-A rectified flow goes straight from noise to image: x_t = (1-σ) x + σ ε, the network learns the
-velocity ε - x, and a sample is made by following it from σ = 1 to 0. The levels are those of
-diffusers' FlowMatchEulerDiscreteScheduler, σ = 0.001, 0.002, ..., 1 unless they are shifted.
+A rectified flow goes straight from noise to image: x_t = (1-σ) x + σ ε. The network learns the
+velocity ε - x, and sampling follows it from σ = 1 to 0. The levels are those of diffusers'
+FlowMatchEulerDiscreteScheduler, σ = 0.001, 0.002, ..., 1 unless they are shifted.
 
 SpeeD's paper is about DDPM. Here its areas follow from the same signal-to-noise ratio,
 ((1-σ)/σ)²: the convergence area begins at σ = 0.923 (for r = 143.5), and the process changes
-fastest at σ = 0.5. Weightings that have no value at σ = 1, where no signal is left, are errors:
-inverse_snr and sigmoid.
+fastest at σ = 0.5. inverse_snr and sigmoid raise an error, because they are undefined at σ = 1,
+where no signal is left.
 
 Compare methods by the validation loss: the unweighted velocity MSE at evenly spread σ.
 """
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.set_defaults(lr=2e-3, steps=2000)
     add = parser.add_argument_group("model").add_argument
     add("--shift", type=common.real(0, open_=True), default=1.0, metavar="A", help="σ to Aσ/(1+(A-1)σ)")
-    add("--channels", type=common.integer(8), default=16, metavar="N", help="at 28 x 28; more below")
+    add("--channels", type=common.integer(8), default=16, metavar="N", help="channels at 28 x 28; more below")
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)
     if args.channels % 8:

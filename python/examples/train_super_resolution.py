@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Train super-resolution on Fashion-MNIST, 7 x 7 to 28 x 28; SpeeDiff chooses time steps and weights.
+"""Train super-resolution on Fashion-MNIST, 7 x 7 to 28 x 28; SpeeDiff chooses timesteps and weights.
 
   python train_super_resolution.py                        minutes on one CPU core
   python train_super_resolution.py --method uniform       the baseline
   python train_super_resolution.py --low-resolution 14    half of the size, not a quarter
   python train_super_resolution.py --resume               continue after Ctrl-C or a crash
 
-The network sees the noisy image and, as further channels, the small one scaled up to its size:
-what is called SR3 or a cascaded diffusion model. Noise levels are drawn as for any DDPM. The
-picture of samples has test images: what the network is given, what it makes of it, and what it
-was. Details differ, as they must: many images have the same 49 pixels.
+The network sees the noisy image and, as extra channels, the small image scaled up to its size, as
+in SR3 or a cascaded diffusion model. Noise levels are drawn as for any DDPM. samples.png shows test
+images: the input, the output and the original. Details must differ, because many images have the
+same 49 pixels.
 
 Compare methods by the validation loss: the unweighted epsilon MSE of the EMA weights on test
-images, for the same time steps and the same noise whatever the method.
+images. Its timesteps and noise are the same for every method.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.set_defaults(lr=2e-3, steps=2000)
     add = parser.add_argument_group("model").add_argument
     add("--low-resolution", type=int, choices=(7, 14), default=7, help="width of the small images")
-    add("--channels", type=common.integer(8), default=16, metavar="N", help="at 28 x 28; more below")
+    add("--channels", type=common.integer(8), default=16, metavar="N", help="channels at 28 x 28; more below")
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)
     if args.channels % 8:

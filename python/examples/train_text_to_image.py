@@ -3,17 +3,17 @@
 
   python train_text_to_image.py                           emoji from their names
   python train_text_to_image.py --method uniform          the baseline
-  python train_text_to_image.py --emoji 1377              all of them: needs many more --steps
-  python train_text_to_image.py --text-encoder DIR        another one: CLIP, T5 or BERT
+  python train_text_to_image.py --emoji 1377              all emoji: needs many more --steps
+  python train_text_to_image.py --text-encoder DIR        another encoder: CLIP, T5 or BERT
   python train_text_to_image.py --resume                  continue after Ctrl-C or a crash
 
-The network is the one of PixArt-alpha as diffusers has it: a DiT with cross-attention to a frozen
-text encoder, which runs once, before the training. It predicts v, which SpeeDiff is told where
-weights depend on it; nothing about the text concerns SpeeDiff.
+The network is diffusers' PixArt-alpha: a DiT with cross-attention to a frozen text encoder, which
+runs once, before training. It predicts v; SpeeDiff needs to know that because weights depend on it.
+Nothing else about text concerns SpeeDiff.
 
-The picture at the end has prompts from the training, below them some that were held out of it, such
-as "green heart", whose parts the network knows. Compare methods by the validation loss, which is that
-of held-out emoji, never by the training loss.
+The picture at the end shows prompts from the training set and, below them, held-out ones, such as
+"green heart", whose parts the network knows. Compare methods by the validation loss, which is that of
+held-out emoji, never by the training loss.
 """
 
 from __future__ import annotations
@@ -51,12 +51,18 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="CLIP, T5 or BERT (default: MiniLM, from its package)",
     )
-    add("--emoji", type=common.integer(25), default=400, metavar="N", help="of 1377, spread over the list")
+    add(
+        "--emoji",
+        type=common.integer(25),
+        default=400,
+        metavar="N",
+        help="how many of the 1377 emoji, evenly spread",
+    )
     add = parser.add_argument_group("model").add_argument
-    add("--hidden", type=common.integer(8), default=128, metavar="N", help="channels of a token")
+    add("--hidden", type=common.integer(8), default=128, metavar="N", help="width of a token")
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=4, metavar="N", help="attention heads")
-    add("--patch", type=int, choices=(2, 4, 8), default=4, help="pixels along a token's side")
+    add("--patch", type=int, choices=(2, 4, 8), default=4, help="side of a patch in pixels")
     args = common.parse(parser, TINY, SCRIPT)
     if args.hidden % (4 * args.heads):  # 4: sines and cosines of two coordinates
         parser.error(

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Train a class-conditional U-Net on Fashion-MNIST; SpeeDiff chooses time steps and loss weights.
+"""Train a class-conditional U-Net on Fashion-MNIST; SpeeDiff chooses timesteps and loss weights.
 
   python train_unet.py                                     minutes on one CPU core
   python train_unet.py --method uniform                    the baseline
   python train_unet.py --schedule cosine --method min_snr  another noise schedule, another method
   python train_unet.py --resume                            continue after Ctrl-C or a crash
 
-The network is diffusers' UNet2DModel, the training that of DDPM. SpeeDiff takes the schedule's
-numbers from the scheduler: whatever schedule the pipeline has, SpeeD finds where its process
-accelerates, changes and converges. `speediff plan --schedule cosine` shows it.
+The network is diffusers' UNet2DModel, the training that of DDPM. SpeeDiff reads the schedule from
+the scheduler. For any schedule, SpeeD finds where the process accelerates, decelerates and
+converges. `speediff plan --schedule cosine` shows it.
 
-Compare methods by the validation loss, for one schedule at a time: the same time step is another
-noise level in another schedule.
+Compare methods by the validation loss, and only within one schedule: another schedule has another
+noise level at the same timestep.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = common.flags(__doc__)
     parser.set_defaults(lr=2e-3, steps=2000)
     add = parser.add_argument_group("model").add_argument
-    add("--schedule", choices=SCHEDULES, default="linear", help="of the noise")
-    add("--channels", type=common.integer(8), default=16, metavar="N", help="at 28 x 28; more below")
+    add("--schedule", choices=SCHEDULES, default="linear", help="the noise schedule")
+    add("--channels", type=common.integer(8), default=16, metavar="N", help="channels at 28 x 28; more below")
     args = common.parse(parser, TINY, SCRIPT)
     common.check_fashion_mnist(parser, args.data)
     if args.channels % 8:

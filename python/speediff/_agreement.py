@@ -1,4 +1,4 @@
-"""In what ranks differ, and what went wrong on which of them, in words."""
+"""Messages that say how ranks differ, and which error occurred on which rank."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LONGEST = 80
-"""Characters of a value that differs."""
+"""The number of characters shown of a value that differs."""
 
 
 def differences(facts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What differs, name by name: "seed 0 on rank 0, 1 on ranks 1-3".
+    """The differences, name by name: "seed 0 on rank 0, 1 on ranks 1-3".
 
     Args:
-        facts: Those of each rank, by rank, as JSON gives them back.
+        facts: The facts of each rank, in rank order, as decoded from JSON.
     """
     flat = [_flattened(each) for each in facts]
     if all(each == flat[0] for each in flat[1:]):
@@ -34,7 +34,7 @@ def differences(facts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def by_rank(values: Sequence[str]) -> list[tuple[str, str]]:
-    """The different values, each with its ranks in words."""
+    """The distinct values, each with a text that names its ranks."""
     ranks: dict[str, list[int]] = {}
     for rank, value in enumerate(values):
         ranks.setdefault(value, []).append(rank)
@@ -42,7 +42,7 @@ def by_rank(values: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def told(texts: Sequence[str | None]) -> str:
-    """What went wrong, rank by rank; without ranks if it is the same on all of them."""
+    """The errors, rank by rank; without ranks if they are the same on all."""
     groups = by_rank([text or "" for text in texts])
     if len(groups) == 1:
         return groups[0][0]
@@ -57,7 +57,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _ranks(ranks: list[int]) -> str:
-    """Rising numbers as "rank 3", "ranks 0, 2-5"."""
+    """Increasing numbers as "rank 3", "ranks 0, 2-5"."""
     runs: list[list[int]] = []
     for rank in ranks:
         if runs and runs[-1][-1] == rank - 1:

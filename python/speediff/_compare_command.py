@@ -34,8 +34,8 @@ DESCRIPTION = """\
 Trains the same network once per method, with the same initial weights, data, data order and seed. Measures
 all of them in the same way: the unweighted noise-prediction error of the EMA weights on test images, at
 evenly spaced timesteps, over all of them and in each area of the process. Writes curves.png, samples.png,
-results.csv, results.json, and per method a folder like that of `speediff train`. Ctrl-C saves and stops;
---resume continues.
+results.csv, results.json, and per method a folder like that of `speediff train`. Ctrl-C, SIGTERM and SIGHUP
+save and stop; --resume continues.
 """
 EPILOG = """\
 Test images are the data's own where it has some (fashion-mnist, idx files, CIFAR-10). Of other data a tenth

@@ -1,4 +1,4 @@
-"""Imports packages that only some commands need, or says how to install them."""
+"""Loads the packages that only some commands need, or says how to install them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def load(module: str, purpose: str, *, install: str = "-e 'python[train]'") -> ModuleType:
-    """Imports a module.
+    """The module.
 
     Args:
         module: Its full name.
-        purpose: What needs it; the message begins with this.
-        install: The argument for `pip install`.
+        purpose: What needs it, to begin a sentence with.
+        install: What pip is to install.
 
     Raises:
-        SpeeDiffError: If the module is missing. The message says how to install it.
+        SpeeDiffError: If it is missing; it tells how to install it.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What the Fast Diffusion Model (Wu et al. 2023) measures a process's noise levels by."""
+"""The range of noise levels that the Fast Diffusion Model (Wu et al. 2023) uses for each process."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _EDM_RANGE = (0.002, 80.0)
 
 
 def process_named(process: str | Process) -> Process:
-    """One of the processes that FDM rides on, by its name; or the process itself."""
+    """The process itself, or the one that the name stands for."""
     if isinstance(process, str):
         return _BY_NAME[_arguments.choice("process", process, _BY_NAME)]()
     return process
 
 
 def sigma_range(process: Process) -> tuple[float, float]:
-    """The σ at which the time of the momentum is 0 and 1: 0.002 and 80 for EDM, the ends of VP and VE.
+    """The σ at which the momentum's time is 0 and 1: 0.002 and 80 for EDM, the ends of VP and VE.
 
     Raises:
-        SpeeDiffValueError: For rectified flow, which FDM does not ride on.
+        SpeeDiffValueError: For rectified flow, which FDM does not support.
     """
     if isinstance(process, processes.EDM):
         return _EDM_RANGE
@@ -40,5 +40,5 @@ def sigma_range(process: Process) -> tuple[float, float]:
 
 
 def default_multiplier(process: Process) -> float:
-    """m: 2, and 1 for VE, whose released code ignores it."""
+    """m: 2, but 1 for VE, where the released code ignores it."""
     return 1.0 if isinstance(process, processes.VE) else 2.0

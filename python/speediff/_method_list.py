@@ -19,9 +19,9 @@ class MethodInfo:
     kind: str
     """"sampling" or "weighting"."""
     name: str
-    """The string that stands for it with its defaults."""
+    """The string that users can pass for it, with its defaults."""
     cls: type[Method] | None
-    """The class, to be made with parameters; None if it is not implemented."""
+    """The class, which takes the parameters; None if it is not implemented."""
     formula: str
     """P or w, in one line."""
     source: str
@@ -38,7 +38,7 @@ class MethodInfo:
 
     @property
     def signature(self) -> str:
-        """The parameters with their defaults, as in a call; None is what follows from the schedule."""
+        """The parameters with their defaults, as in a call, without those that are None."""
         return ", ".join(
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.defaults.items()
@@ -69,7 +69,7 @@ _MISSING = (
 
 
 def methods() -> tuple[MethodInfo, ...]:
-    """All samplings and weightings with formula, source and defaults; those left out, with the reason."""
+    """All samplings and weightings with formula, source and defaults; also those not implemented, and why."""
     kinds: tuple[tuple[str, dict[str, Any]], ...] = (
         ("sampling", Sampling.by_name),
         ("weighting", Weighting.by_name),
@@ -92,7 +92,7 @@ _SHARED_PAGES = {
     "truncated_snr": "snr",
     "importance": "to_emphasis",
 }
-"""Methods that are described on another one's page."""
+"""Methods that share the page of another one."""
 
 
 def markdown() -> str:

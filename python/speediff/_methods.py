@@ -51,7 +51,7 @@ class Method(ABC):
     source: ClassVar[str]
     """Paper and year."""
     corrects_for_draw: ClassVar[bool] = False
-    """Whether w has 1/(T·P) as a factor, which makes the objective that of uniform draws."""
+    """Whether w includes the importance weight 1/(T·P), so that the objective is that of uniform draws."""
 
     def __init_subclass__(cls, *, formula: str = "", source: str = "") -> None:
         cls.formula, cls.source = formula, source

@@ -29,10 +29,10 @@ class Area:
     name: str
     first: int
     last: int
-    """first - 1 where the area has no step."""
+    """first - 1 if the area has no steps."""
     steps: int
     share: float
-    """Of all T steps: what uniform sampling draws."""
+    """The share of all T steps, which is the share of uniform draws."""
 
     @property
     def entries(self) -> slice:
@@ -42,16 +42,16 @@ class Area:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The boundaries by the paper's closed forms, as real numbers."""
+    """The boundaries by the paper's closed forms, which are real numbers."""
 
     acceleration_end: float
     convergence_start: float | None
-    """None where τ was given instead of r."""
+    """None if τ was given instead of r."""
 
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """The schedule's tables, its process increments and the areas that they give."""
+    """The schedule's tables, its process increments and the areas that follow from them."""
 
     schedule: str
     steps: int
@@ -64,15 +64,15 @@ class Process:
     magnitude: Table
     """1/ᾱ_t, shape (T,); inf where ᾱ is 0."""
     uniform_emphasis: Table | None
-    """The emphasis of uniform draws without weights on the ε loss; like `MethodPlan.emphasis`."""
+    """The emphasis of uniform sampling with the plain ε loss; like `MethodPlan.emphasis`."""
     acceleration_end: int
     """t_ad, the step at which the rate is largest."""
     convergence_start: int | None
-    """τ: as given, or t_dc(r); None where 1/ᾱ exceeds r at no step."""
+    """τ, as given or t_dc(r); None if 1/ᾱ never exceeds r."""
     r: float | None
-    """The magnitude that gives τ; None where τ was given."""
+    """The magnitude that determines τ; None if τ was given."""
     closed_form: ClosedForm | None
-    """For equally spaced β alone."""
+    """None unless the β are equally spaced."""
     areas: tuple[Area, Area, Area]
 
 
@@ -105,7 +105,7 @@ def make_process(schedule: NoiseSchedule, label: str, r: float | None, tau: int 
 
 
 def emphasis_of(sampler: TimestepSampler) -> Table | None:
-    """`sampler.emphasis()` without its λ; None where it leaves no density over λ."""
+    """`sampler.emphasis()` without its λ; None if there is no density over λ."""
     try:
         return sampler.emphasis()[1]
     except SpeeDiffValueError:

@@ -1,4 +1,4 @@
-"""What a sampler is made of, besides its schedule and its seed."""
+"""The parts of a sampler, other than its schedule and its seed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
 
 
 def check_names(options: Options) -> None:
-    """Raises if there is an option that no sampler has."""
+    """Raises SpeeDiffTypeError if an option is unknown."""
     unknown = set(options) - set(Options.__annotations__)
     if unknown:
         known = ", ".join(Options.__annotations__)
@@ -51,7 +51,7 @@ def check_names(options: Options) -> None:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the entries of a run are spread, divided and weighted; checked."""
+    """How the entries of a run are spread, divided and weighted. The values are checked."""
 
     prediction: str | None
     strata: str
@@ -73,7 +73,7 @@ class Drawing:
         accumulation: int = 1,
         prefetch: int | None = None,
     ) -> Drawing:
-        """Checks what users give. Ranges that the library checks are left to it."""
+        """Checks the options. The library checks most ranges itself."""
         if prediction is not None:
             _arguments.choice("prediction", prediction, PREDICTIONS)
         return cls(
@@ -89,11 +89,11 @@ class Drawing:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What must be the same for a state to fit: all but how the global batch is divided."""
+        """The options that a saved state must match: all but how the global batch is divided."""
         return {"prediction": self.prediction, "strata": self.strata, "normalize": self.normalize}
 
     def native(self, seed: int) -> c.SamplerOptions:
-        """The options as the library takes them."""
+        """The options in the library's form."""
         return c.SamplerOptions(
             seed,
             self.rank,
@@ -106,14 +106,14 @@ class Drawing:
 
 
 class AnyRecipe(Protocol):
-    """What a sampler is made of."""
+    """The parts of a sampler."""
 
     @property
     def drawing(self) -> Drawing:
         """How its entries are spread, divided and weighted."""
 
     def describe(self) -> dict[str, Any]:
-        """What must be the same for a state to fit, as plain values."""
+        """What a saved state must match, as plain values."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Recipe:
 
     @classmethod
     def from_description(cls, description: dict[str, Any], drawing: Drawing) -> Recipe:
-        """The recipe that `describe` told of, for a drawing."""
+        """The recipe that `describe` described, for a drawing."""
         return cls(
             from_description(Sampling, description.get("sampling")),
             from_description(Weighting, description.get("weighting")),
@@ -153,7 +153,7 @@ class Recipe:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Methods and options."""
+        """The methods and the options."""
         return {
             "sampling": self.sampling.describe(),
             "weighting": self.weighting.describe(),

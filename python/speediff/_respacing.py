@@ -1,4 +1,4 @@
-"""How users say which steps to sample with."""
+"""Parses the argument that chooses a subset of the steps for generation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Respacing:
-    """Counts of sections, or DDIM's count."""
+    """The counts of the sections, or DDIM's count."""
 
     counts: tuple[int, ...]
     is_ddim: bool
 
     def timesteps(self, steps: int) -> Steps:
-        """The steps of a schedule of T."""
+        """The chosen steps of a schedule of T steps."""
         total = sum(self.counts)
         if not 1 <= total <= steps or min(self.counts) < 1:
             raise SpeeDiffValueError(
@@ -45,9 +45,7 @@ def parse(spec: object) -> Respacing:
         text = spec.removeprefix("ddim")
         parts = text.split(",")
         if not all(part.strip().isdecimal() for part in parts) or (text != spec and len(parts) > 1):
-            raise SpeeDiffValueError(
-                f"spec must be a count, counts with commas between, or ddim and a count, got {spec!r}"
-            )
+            raise SpeeDiffValueError(f"spec must be like '250', '10,20,30' or 'ddim50', got {spec!r}")
         return Respacing(tuple(int(part) for part in parts), text != spec)
     values = spec if isinstance(spec, (list, tuple)) else [spec]
     if not values:

@@ -1,4 +1,4 @@
-"""What the noise-level samplers for NumPy and for PyTorch share: all but the type of what is drawn."""
+"""What the noise-level samplers for NumPy and for PyTorch share: everything but the type of the arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Piece = TypeVar("Piece")
 
 @dataclass(frozen=True)
 class SigmaRecipe:
-    """A process, a sampling and a weighting, with names resolved; None: the process's own."""
+    """A process, a sampling and a weighting, with names resolved. None stands for the process's own."""
 
     process: Process
     sampling: Sampling | None
@@ -38,7 +38,7 @@ class SigmaRecipe:
     drawing: Drawing
 
     def describe(self) -> dict[str, Any]:
-        """Methods and options."""
+        """The methods and the options."""
         return {
             "sampling": self.sampling and self.sampling.describe(),
             "weighting": self.weighting and self.weighting.describe(),
@@ -71,29 +71,29 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         warm_up: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        """Combines a process, a sampling and a weighting; the class methods name the usual processes.
+        """Combines a process, a sampling and a weighting; class methods exist for the usual processes.
 
         Args:
             process: One of `speediff.processes`.
-            sampling: Which noise levels to draw: a density in λ (log_normal, laplace, cauchy), cut to the
-                process's range; in u (uniform, logit_normal, mode, cosmap, beta), where the process has a
-                variable in [0, 1], t of VP and flow, ln σ of VE; mixture, blend; shifted for EDM and flow.
-                `Asymmetric(k, r=r)` is SpeeDiff's own extension of SpeeD: the process's own draw with
-                σ > σ_data·√(r-1) suppressed by k. None: the process's own draw.
-            weighting: How much each counts: any function of the SNR, sigmoid (not for EDM), uniform,
-                `ToEmphasis(of)`, products. `ChangeAware(lam)` is SpeeDiff's own extension: abs(dᾱ/dv)
-                rescaled to [1-lam, lam], ᾱ = 1/(1+σ²/σ_data²), v being t for VP and flow, ln σ for EDM and
-                VE. None: the process's own weight.
+            sampling: Which noise levels to draw. A density in λ (log_normal, laplace, cauchy) is truncated to
+                the process's range. A density in u (uniform, logit_normal, mode, cosmap, beta) needs a
+                process with a variable in [0, 1]: t for VP and flow, ln σ for VE. mixture and blend combine
+                these; shifted works for EDM and flow. `Asymmetric(k, r=r)` is SpeeDiff's own extension of
+                SpeeD: the process's own density, with σ > σ_data·√(r-1) suppressed by k. None: the process's
+                own density.
+            weighting: How much each noise level counts: any function of the SNR, sigmoid (not for EDM),
+                uniform, `ToEmphasis(of)`, or a product. `ChangeAware(lam)` is SpeeDiff's own extension:
+                abs(dᾱ/dv) rescaled to [1-lam, lam], where ᾱ = 1/(1+σ²/σ_data²) and v is t for VP and flow,
+                ln σ for EDM and VE. None: the process's own weight.
             seed: In [0, 2⁶⁴); the same on every rank.
-            warm_up: FDM's: weights are at most 5·100^(step/warm_up) before training step warm_up. Not
-                together with normalize.
+            warm_up: FDM's warm-up: weights are at most 5·100^(step/warm_up) before training step warm_up.
+                Cannot be combined with normalize.
             **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch` as for
-                `TimestepSampler`;
-                `prediction` is what the weights' loss is of: None stands for "sample" for VP, VE and EDM,
-                for "flow" for rectified flow.
+                `TimestepSampler`. `prediction` is the target whose loss the weights apply to. None stands for
+                "sample" for VP, VE and EDM, and for "flow" for rectified flow.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffValueError: If a value is out of range, or contradicts another one.
             SpeeDiffTypeError: If a value has the wrong type.
         """
         if not isinstance(process, processes.Process):
@@ -121,15 +121,15 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         weighting: str | Weighting | None = None,
         **options: Unpack[Options],
     ) -> Self:
-        """EDM's training draw: ln σ ~ N(p_mean, p_std²), weight (σ²+σ_d²)/(σ·σ_d)² (Karras et al. 2022).
+        """EDM's training density: ln σ ~ N(p_mean, p_std²), weight (σ²+σ_d²)/(σ·σ_d)² (Karras et al. 2022).
 
         Args:
             seed: In [0, 2⁶⁴).
             p_mean: The mean of ln σ.
             p_std: Its standard deviation, above 0.
             sigma_data: The standard deviation σ_d of the data, above 0.
-            sampling: Another draw.
-            weighting: Another weight.
+            sampling: Another sampling.
+            weighting: Another weighting.
             **options: As for `SigmaSampler`.
         """
         return cls(processes.EDM(p_mean, p_std, sigma_data), sampling, weighting, seed=seed, **options)
@@ -155,8 +155,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             beta_min: Above 0.
             epsilon_t: In (0, 1).
             sigma_data: The standard deviation of the data, above 0.
-            sampling: Another draw.
-            weighting: Another weight.
+            sampling: Another sampling.
+            weighting: Another weighting.
             **options: As for `SigmaSampler`.
         """
         process = processes.VP(beta_d, beta_min, epsilon_t, sigma_data)
@@ -181,8 +181,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             sigma_min: Above 0.
             sigma_max: Above sigma_min.
             sigma_data: The standard deviation of the data, above 0.
-            sampling: Another draw.
-            weighting: Another weight.
+            sampling: Another sampling.
+            weighting: Another weighting.
             **options: As for `SigmaSampler`.
         """
         process = processes.VE(sigma_min, sigma_max, sigma_data)
@@ -199,14 +199,14 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         weighting: str | Weighting | None = None,
         **options: Unpack[Options],
     ) -> Self:
-        """Rectified flow: draws t in [0, 1], where 1 is noise; uniform, weight 1 on the flow loss.
+        """Rectified flow: t uniform in [0, 1], where 1 is noise; weight 1 on the flow loss.
 
         Args:
             seed: In [0, 2⁶⁴).
-            sampling: Another draw, such as "logit_normal".
+            sampling: Another sampling, such as "logit_normal".
             shift: t' = shift·t/(1+(shift-1)·t), above 0; 3 in Stable Diffusion 3 at 1024².
             sigma_data: The standard deviation of the data, above 0.
-            weighting: Another weight.
+            weighting: Another weighting.
             **options: As for `SigmaSampler`.
         """
         if shift != 1.0:
@@ -224,17 +224,17 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         weighting: str | Weighting | None = None,
         **options: Unpack[Options],
     ) -> Self:
-        """The Fast Diffusion Model on the process that it rides on (Wu et al. 2023).
+        """The Fast Diffusion Model over another process (Wu et al. 2023).
 
-        The draw and the weight are those of the process. What FDM adds is the warm-up of the weights here,
-        and the factor `fdm_input_scale` of the network's input.
+        The sampling and the weight are those of the process. FDM adds the warm-up of the weights here, and
+        the scale `fdm_input_scale` of the network's input.
 
         Args:
             seed: In [0, 2⁶⁴).
             process: "edm", "vp", "ve", or one of `speediff.processes`.
             warm_up: Weights are at most 5·100^(step/warm_up) before that training step. None: no bound.
-            sampling: Another draw.
-            weighting: Another weight.
+            sampling: Another sampling.
+            weighting: Another weighting.
             **options: As for `SigmaSampler`.
         """
         return cls(_fdm.process_named(process), sampling, weighting, seed=seed, warm_up=warm_up, **options)
@@ -252,7 +252,7 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             The factors, float64 (n,).
 
         Raises:
-            SpeeDiffValueError: For rectified flow, which FDM does not ride on.
+            SpeeDiffValueError: For rectified flow, which FDM does not support.
         """
         low, high = _fdm.sigma_range(self.process)
         if multiplier is None:
@@ -268,8 +268,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         """What the next batch asks the network to learn: p(λ)·w_eps(λ), as a density over λ = ln S = -2·ln σ.
 
         Returns:
-            1024 values of λ, falling and equally spaced, which hold all but 2·10⁻⁹ of the draws, within
-            [-60, 60], and E there with Σ E·|Δλ| = 1; both float64.
+            1024 equally spaced values of λ, in decreasing order within [-60, 60], which hold all but 2·10⁻⁹
+            of the draws. Then E at these values, with Σ E·|Δλ| = 1. Both are float64.
         """
         return self._open_handle().emphasis(self.step, c.SIGMA_EMPHASIS_COUNT)
 

@@ -35,7 +35,7 @@ Trains a DiT or an MDT on the CPU and writes a folder:
   loss.csv         the loss of every step
   samples.png      generated images
 
-Ctrl-C saves and stops; --resume continues. The process count may change on resume.
+Ctrl-C, SIGTERM and SIGHUP save and stop; --resume continues. The process count may change on resume.
 """
 EPILOG = """\
 A resumed run keeps its settings: a flag that contradicts them is an error, but --steps may grow.

@@ -1,4 +1,4 @@
-"""The network of a trainer at work: its predictions, and the images that it generates."""
+"""A trainer's network in use: its predictions, and the images that it generates."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class TrainerNetwork(TrainerTensors):
-    """What a trainer's network can do without training."""
+    """The part of a trainer that uses its network without training it."""
 
     in_channels: int
-    """Planes of an image."""
+    """The channels of an image."""
     learn_sigma: bool
-    """Whether the network predicts a variance too."""
+    """Whether the network also predicts a variance."""
 
     def forward(
         self, x_t: Floats, t: Floats | Integers, y: Integers | None = None, *, ema: bool = False
     ) -> Floats:
-        """The network alone.
+        """The network's forward pass.
 
         Args:
-            x_t: What it is to see, float32 (n, in_channels, input_size, input_size).
-            t: Time steps, 0-based: int64 or float32 (n,).
+            x_t: Noisy images, float32 (n, in_channels, input_size, input_size).
+            t: Timesteps, 0-based: int64 or float32 (n,).
             y: Classes or the null label, int64 (n,); None without labels.
-            ema: Use the average of the parameters.
+            ema: Use the EMA of the parameters.
 
         Returns:
-            The prediction, float32 (n, in_channels, input_size, input_size), with `learn_sigma` twice
-            as many planes, the second half for the variance.
+            The prediction, float32 (n, in_channels, input_size, input_size). With `learn_sigma` it has twice
+            as many channels; the second half is for the variance.
         """
         native = self._open_handle()
         self._check_images("x_t", x_t)
@@ -70,16 +70,16 @@ class TrainerNetwork(TrainerTensors):
 
         Args:
             labels: Classes, int64 (n,); None without labels.
-            n: How many, where there are no labels.
-            steps: How many of the schedule's steps to take, in [2, T], spread evenly.
-            method: "ddpm" (ancestral; Ho et al. 2020) or "ddim" (Song et al. 2021). A learned variance
-                is used by "ddpm"; without one it is β.
+            n: The number of images, if there are no labels.
+            steps: The number of denoising steps, in [2, T], evenly spaced over the schedule.
+            method: "ddpm" (ancestral; Ho et al. 2020) or "ddim" (Song et al. 2021). "ddpm" uses a learned
+                variance if there is one, and otherwise β.
             eta: DDIM's η, at least 0; 0 is deterministic.
-            cfg_scale: s in prediction(null) + s·(prediction(label) - prediction(null)), on all planes of
-                the prediction; 1: no guidance. The official code guides the first three planes alone.
-            seed: That of the first image, the next one's being one more; or one for each.
-            ema: Use the average of the parameters.
-            clip: Cut predictions of x₀ to [-1, 1].
+            cfg_scale: s in prediction(null) + s·(prediction(label) - prediction(null)), on all channels of
+                the prediction; 1: no guidance. The official code guides only the first three channels.
+            seed: The seed of the first image, which increases by one per image; or one seed per image.
+            ema: Use the EMA of the parameters.
+            clip: Clip predictions of x₀ to [-1, 1].
             progress: Show a progress bar (needs tqdm).
 
         Returns:

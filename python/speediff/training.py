@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Trainer(TrainerNetwork):
-    """Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average.
+    """Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and EMA.
 
-    One thread at a time may use a trainer, in the process that made it. The same seed gives the same
-    run: bit by bit on one machine with the same number of threads.
+    Only one thread at a time may use a trainer, in the process that made it. The same seed gives the same
+    run, bit for bit on one machine with the same number of threads.
     """
 
     @_trainer_group.agreed
@@ -57,29 +57,31 @@ class Trainer(TrainerNetwork):
         Args:
             model: An official name, "DiT-S/2" … "DiT-XL/8", "MDT-S/2" …, "MDTv2-S/2" …, or a
                 `speediff.DiT` or `speediff.MDT`.
-            sampler: Draws time steps and weights. Its `prediction` is the network's target, epsilon if
-                it has none; with "flow" images are noised along the straight path (1-σ)x₀ + σε of the
-                same signal-to-noise ratio.
-            input_size: Pixels, or latents, along an image's side: a multiple of the patch size.
-            in_channels: Planes of an image.
-            num_classes: Classes; None: a network without labels.
-            learn_sigma: Predict a variance too, trained by guided-diffusion's variational term.
-            class_dropout_prob: How often a label is replaced by the null label, number `num_classes`,
-                which 0 leaves out of the network.
-            learning_rate: After the warm-up, at least 0.
-            betas: AdamW's, each in [0, 1).
-            eps: AdamW's, positive.
-            weight_decay: Decoupled, at least 0.
-            ema_decay: Of the moving average of the parameters, in [0, 1].
-            ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+            sampler: Draws timesteps and weights. Its `prediction` is the network's target; epsilon if it
+                has none. With "flow", images are noised along the straight path (1-σ)x₀ + σε with the same
+                signal-to-noise ratio.
+            input_size: The side of an image, in pixels or latents: a multiple of the patch size.
+            in_channels: The channels of an image.
+            num_classes: The number of classes; None: a network without labels.
+            learn_sigma: Also predict a variance, trained by guided-diffusion's variational term.
+            class_dropout_prob: The probability that a label is replaced by the null label, number
+                `num_classes`. With 0 the network has no null label.
+            learning_rate: The learning rate after the warm-up, at least 0.
+            betas: β₁ and β₂ of AdamW, each in [0, 1).
+            eps: ε of AdamW, positive.
+            weight_decay: Decoupled weight decay, at least 0.
+            ema_decay: The decay of the parameters' moving average, in [0, 1].
+            ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
             max_grad_norm: Clip gradients to this global norm.
             warmup_steps: Updates over which the learning rate rises linearly.
-            seed: Of initial parameters, noise and label dropout, in [0, 2⁶⁴).
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
-            group: The processes that share each step, all of which make this trainer; None: this one alone.
+            seed: The seed of initial parameters, noise and label dropout, in [0, 2⁶⁴).
+            threads: The number of threads. None: as many as this process may use, shared with the other
+                processes of `group` on its machine.
+            group: The processes that share each step. All of them must make this trainer. None: this one
+                alone.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one; if the ranks of the
+            SpeeDiffValueError: If a value is out of range or contradicts another one, or if the ranks of the
                 group differ in anything but threads.
             SpeeDiffTypeError: If a value has the wrong type.
             SpeeDiffMemoryError: If the machine does not have the memory.
@@ -109,22 +111,22 @@ class Trainer(TrainerNetwork):
     ) -> None:
         super().__init__(native)
         self.group = group or distributed.one()
-        """The processes that share each step. `step` and `save` are done by all of them together."""
+        """The processes that share each step. All of them must call `step` and `save` together."""
         self.sampler = sampler
-        """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
+        """The sampler of timesteps and weights. The trainer does not use or advance its counter."""
         self._native_sampler = sampler._open_handle()
         shape, options = native.config(), native.options()
         self.config = network_of(shape)
         self.input_size, self.in_channels = shape.input_size, shape.in_channels
         self.num_classes: int | None = shape.num_classes or None
-        """Classes; None without labels."""
+        """The number of classes; None without labels."""
         self.class_dropout_prob: float = shape.class_dropout_prob
-        """How often a label is dropped."""
+        """The probability that a label is dropped."""
         self.learn_sigma = bool(shape.learn_sigma)
         self.seed: int = options.seed
-        """Of initial parameters, noise and label dropout."""
+        """The seed of initial parameters, noise and label dropout."""
         self.threads: int = options.threads
-        """The threads of a step."""
+        """The number of threads of a step."""
 
     @classmethod
     @_trainer_group.agreed
@@ -138,20 +140,22 @@ class Trainer(TrainerNetwork):
         world_size: int = 1,
         group: distributed.Group | None = None,
     ) -> Self:
-        """Makes the trainer that was saved; its steps go on bit by bit with the same number of threads.
+        """Loads a saved trainer. It continues bit for bit with the same number of threads.
 
         Args:
             path: A file that `save` wrote.
-            sampler: One like that of the run, into which goes what that had learned. None: made anew,
-                which all can be but those that weigh `to_emphasis` of another sampler.
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
-            rank: This process among `world_size`, for a sampler that is made anew.
+            sampler: A matching sampler; the saved history is restored into it. None: the sampler is rebuilt
+                from the file, which fails only for the weighting `to_emphasis` of another sampler.
+            threads: The number of threads. None: as many as this process may use, shared with the other
+                processes of `group` on its machine.
+            rank: This process among `world_size`, for a sampler that is rebuilt.
             world_size: The number of processes that share each global batch.
-            group: The processes that share each step, however many the file was saved by. All load it.
+            group: The processes that share each step; their number may differ from that of the saved run.
+                All of them must load the file.
 
         Raises:
-            SpeeDiffFileError: If the file cannot be read, is torn or damaged, or is something else.
-            SpeeDiffValueError: If the sampler is another one.
+            SpeeDiffFileError: If the file cannot be read, is truncated or damaged, or is not a trainer's.
+            SpeeDiffValueError: If the sampler does not match the file's.
         """
         checkpoint = _checkpoint.Checkpoint(path)
         if sampler is None:
@@ -200,7 +204,7 @@ class Trainer(TrainerNetwork):
 
     @property
     def learning_rate(self) -> float:
-        """After the warm-up; setting it changes the updates to come."""
+        """The learning rate after the warm-up. Setting it affects the updates that follow."""
         value: float = self._open_handle().options().learning_rate
         return value
 
@@ -221,22 +225,22 @@ class Trainer(TrainerNetwork):
         c.speediff_trainer_set_ema_decay(self._open_handle().pointer, _arguments.real("ema_decay", value))
 
     def step(self, x: Floats, y: Integers | None = None) -> float:
-        """One training step: draw, noise, forward, backward, update; a sampler that learns learns from it.
+        """One training step: draw, noise, forward, backward, update. A sampler that learns is updated too.
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
-                multiple of A, and each A-th part is a micro-batch. With a group, x is this rank's part of
-                the global batch, which is that of rank 0, then that of rank 1, …; parts may have any
-                sizes, also 0. The sampler's own rank and world size play no part.
+                multiple of A, and the images are split into A micro-batches. With a group, x is this rank's
+                part of the global batch, which consists of rank 0's images, then rank 1's, …; parts may have
+                any size, even 0. The sampler's own rank and world size are not used.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples, those of all ranks, of weight·mse, plus the variational term in bits
-            per dimension; an MDT's is the sum of both passes.
+            The mean over the samples of all ranks of weight·mse, plus the variational term in bits per
+            dimension. For an MDT it is the sum of both passes.
 
         Raises:
-            SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
-            SpeeDiffGroupError: If another process has ended or does not answer.
+            SpeeDiffNonFiniteError: If the loss or the gradient is not finite. Nothing was applied.
+            SpeeDiffGroupError: If another process has ended or does not respond.
         """
         if self.group.world_size > 1:
             return _shared_step.step(self, x, y)[0]
@@ -280,24 +284,24 @@ class Trainer(TrainerNetwork):
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size).
             y: Classes or the null label, int64 (n,); None without labels.
-            t: Time steps in [0, T), int64 (n,); None: drawn. No label is dropped if they are given.
-            noise: ε, float32 shaped as x; None: drawn.
+            t: Timesteps in [0, T), int64 (n,); None: they are drawn. If they are given, no label is dropped.
+            noise: ε, float32 with the shape of x; None: it is drawn.
             weights: Finite, float32 (n,); None: the sampler's.
-            masked_noise: ε of an MDT's second pass, float32 shaped as x; None: drawn.
-            kept: Which tokens the encoder gets in that pass, int64 (n, k): different ones for each sample,
-                row by row of the grid of patches; None: drawn.
-            offset: Given with `total`: the samples are the entries from this one on of the step's
-                global batch, whatever the sampler's rank; so parts need not be of one size.
-            total: The entries of that global batch, of which a part may have none: at most 2³¹, and 2³² over
-                a quarter of an image's floats. Loss and gradients are then sums over the samples divided
-                by it: their sums over all parts are the global batch's means.
+            masked_noise: ε of an MDT's second pass, float32 with the shape of x; None: it is drawn.
+            kept: The tokens that the encoder gets in that pass, int64 (n, k), numbered row by row over the
+                grid of patches; those of one sample must be distinct. None: they are drawn.
+            offset: Together with `total`: the samples are the entries of the step's global batch from this
+                one on, whatever the sampler's rank. So parts may have different sizes.
+            total: The size of that global batch; a part may be empty. At most 2³¹, and 2³² over a quarter of
+                an image's floats. Loss and gradients are then sums over the samples divided by `total`, so
+                their sums over all parts are the means over the global batch.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
-            MDT's is the sum of both passes.
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension. For an
+            MDT it is the sum of both passes.
 
         Raises:
-            SpeeDiffNonFiniteError: If that is not finite; the step then begins anew with its first
+            SpeeDiffNonFiniteError: If the result is not finite. The step then restarts with its first
                 micro-batch.
         """
         native = self._open_handle()
@@ -332,7 +336,7 @@ class Trainer(TrainerNetwork):
         return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
     def discard(self) -> None:
-        """Gives up a step that was begun: the next `backward` is its first micro-batch."""
+        """Discards a partial step: the next `backward` is its first micro-batch."""
         self._open_handle().discard()
 
     def apply(self) -> float:
@@ -352,13 +356,13 @@ class Trainer(TrainerNetwork):
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
 
-        Of an MDT it is the sum of both passes, which is what its authors have samplers learn from.
+        For an MDT it is the sum of both passes, from which samplers learn in the authors' code.
         """
         return self._open_handle().last_losses()[1]
 
     @property
     def timesteps(self) -> Integers:
-        """The time step of each sample of the last `backward`, int64 (n,)."""
+        """The timestep of each sample of the last `backward`, int64 (n,)."""
         return self._open_handle().last_losses()[0]
 
 
