@@ -44,7 +44,7 @@ HOOKS = {
     "a forward pre-hook": lambda m: m.blocks[1].mlp.register_forward_pre_hook(print),
     "a backward hook": lambda m: m.blocks[1].mlp.register_full_backward_hook(print),
     "a backward pre-hook": lambda m: m.blocks[1].mlp.register_full_backward_pre_hook(print),
-    "a forward of its own": lambda m: setattr(m.blocks[1].mlp, "forward", m.blocks[1].mlp.forward),
+    "a forward of its own": lambda m: setattr(m.blocks[1].mlp, "forward", lambda x: x),
     "a parametrization": lambda m: parametrizations.weight_norm(m.blocks[1].mlp.fc1),
 }
 

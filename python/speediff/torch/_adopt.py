@@ -17,7 +17,7 @@ from ._optimizer_state import OptimizerState
 from ._optimizers import MOMENTS, AdamW
 from ._places import placed
 from ._shared_memory import Shared, SharedMemory
-from ._state_dicts import keep_apart
+from ._state_dicts import hook_state_dicts
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -96,14 +96,15 @@ def adopt(
     shared = [
         Shared(f"module.{name}", tensor, torch.from_numpy(views[name])) for name, tensor in parameters.items()
     ]
-    holders = [module]
+    hooks = hook_state_dicts("module", module, {name: parts[name] for name in parameters})
     if average is not None:
         of_averages = trainer.ema_parameters
         shared += [
             Shared(f"ema.{name}", averages[name], torch.from_numpy(parts[name].of(of_averages)))
             for name in trained
         ]
-        holders += [] if average.module is None else [average.module]
+        if average.module is not None:
+            hooks += hook_state_dicts("ema", average.module, {name: parts[name] for name in parameters})
     return Adoption(
         trainer,
         sampler,
@@ -111,7 +112,7 @@ def adopt(
         Watch(module, architecture, parameters, average),
         decay,
         None if adam is None else OptimizerState(adam, moments, trainer.global_step),
-        [keep_apart(each) for each in holders] if len(set(parts.values())) < len(parts) else [],
+        hooks,
     )
 
 

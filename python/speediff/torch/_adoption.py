@@ -48,7 +48,7 @@ class Adoption:
             watch: Over the module.
             decay: Of an average that has its own, and whose counter follows.
             optimizer: Whose state follows.
-            state_dicts: What is taken from the modules on release.
+            state_dicts: Hooks of the modules, which go on release.
         """
         self.trainer = trainer
         """The trainer, for `generate`, `forward` and `save`."""

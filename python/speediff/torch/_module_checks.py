@@ -42,7 +42,14 @@ def check_module(what: str, module: object) -> torch.nn.Module:
         if has_hooks(part):
             hooks = [hook for hook in _HOOKS if getattr(part, hook)]
             found = hooks[0].strip("_") if hooks else "a forward of its own"
-            raise SpeeDiffValueError(f"{place} must have no hooks, which would not be called, got {found}")
+            hint = (
+                ""
+                if hooks
+                else "; accelerator.unwrap_model(module, keep_fp32_wrapper=False) takes off accelerate's"
+            )
+            raise SpeeDiffValueError(
+                f"{place} must have no hooks, which would not be called, got {found}{hint}"
+            )
         if parametrize.is_parametrized(part):
             raise SpeeDiffValueError(f"{place} must have no parametrizations, got some")
         if isinstance(part, torch.nn.Dropout) and part.p > 0:
@@ -57,8 +64,13 @@ def has_hooks(part: torch.nn.Module) -> bool:
         or part._forward_pre_hooks
         or part._backward_hooks
         or part._backward_pre_hooks
-        or "forward" in part.__dict__
+        or ("forward" in part.__dict__ and not _is_own_forward(part))
     )
+
+
+def _is_own_forward(part: torch.nn.Module) -> bool:
+    """Whether the forward set on a module is its class's, as accelerate's `unwrap_model` leaves it."""
+    return getattr(part.__dict__["forward"], "__func__", None) is type(part).forward
 
 
 def identities(layers: list[torch.nn.Module]) -> list[int]:

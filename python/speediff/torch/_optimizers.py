@@ -46,6 +46,11 @@ class AdamW:
             SpeeDiffTypeError: If it is of another class.
             SpeeDiffValueError: If it does what the trainer does not.
         """
+        if type(optimizer).__name__ == "AcceleratedOptimizer":
+            raise SpeeDiffTypeError(
+                "optimizer must be PyTorch's own, got accelerate's AcceleratedOptimizer; give "
+                "optimizer.optimizer"
+            )
         if type(optimizer) not in (torch.optim.AdamW, torch.optim.Adam):
             raise SpeeDiffTypeError(
                 "optimizer must be torch.optim.AdamW, or Adam without weight decay, "
