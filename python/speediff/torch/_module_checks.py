@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
+from ._holdings import HOOKS, has_gradient_hooks, has_other_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,13 +22,6 @@ _WRAPPERS = {
 }
 """Classes around a module, and where it is in them."""
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-
 
 def check_module(what: str, module: object) -> torch.nn.Module:
     """The module, if there is nothing in it or around it that the trainer would not run."""
@@ -39,17 +33,15 @@ def check_module(what: str, module: object) -> torch.nn.Module:
         raise SpeeDiffTypeError(f"{what} must be a module of PyTorch, got a {name}")
     for path, part in module.named_modules():
         place = f"{what}.{path}" if path else what
-        if has_hooks(part):
-            hooks = [hook for hook in _HOOKS if getattr(part, hook)]
-            found = hooks[0].strip("_") if hooks else "a forward of its own"
-            hint = (
-                ""
+        hooks = [hook for hook in HOOKS if getattr(part, hook)]
+        if hooks or has_other_forward(part):
+            found = (
+                f"{hooks[0].strip('_')}; remove them first"
                 if hooks
-                else "; accelerator.unwrap_model(module, keep_fp32_wrapper=False) takes off accelerate's"
+                else "a forward of its own; accelerator.unwrap_model(module, keep_fp32_wrapper=False) takes off "
+                "accelerate's"
             )
-            raise SpeeDiffValueError(
-                f"{place} must have no hooks, which would not be called, got {found}{hint}"
-            )
+            raise SpeeDiffValueError(f"{place} must have no hooks, which would not be called, got {found}")
         if parametrize.is_parametrized(part):
             raise SpeeDiffValueError(f"{place} must have no parametrizations, got some")
         if isinstance(part, torch.nn.Dropout) and part.p > 0:
@@ -57,40 +49,9 @@ def check_module(what: str, module: object) -> torch.nn.Module:
     return module
 
 
-def has_hooks(part: torch.nn.Module) -> bool:
-    """Whether calling a module runs anything but its class's forward."""
-    return bool(
-        part._forward_hooks
-        or part._forward_pre_hooks
-        or part._backward_hooks
-        or part._backward_pre_hooks
-        or ("forward" in part.__dict__ and not _is_own_forward(part))
-    )
-
-
-def _is_own_forward(part: torch.nn.Module) -> bool:
-    """Whether the forward set on a module is its class's, as accelerate's `unwrap_model` leaves it."""
-    return getattr(part.__dict__["forward"], "__func__", None) is type(part).forward
-
-
-def identities(layers: list[torch.nn.Module]) -> list[int]:
-    """Those of all that modules hold: layers, parameters, buffers."""
-    return [
-        id(each)
-        for layer in layers
-        for table in (layer._modules, layer._parameters, layer._buffers)
-        for each in table.values()
-    ]
-
-
-def parameter_hooks(parameter: torch.Tensor) -> tuple[bool, bool]:
-    """Whether a parameter has hooks for its gradient, of either kind."""
-    return bool(parameter._backward_hooks), bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
-
-
 def check_trained(name: str, parameter: torch.Tensor, is_fixed: bool) -> None:
     """Raises unless PyTorch trains the parameter where the trainer does, and as the trainer does."""
-    if any(parameter_hooks(parameter)):
+    if has_gradient_hooks(parameter):
         raise SpeeDiffValueError(f"module.{name} must have no hooks, which would not be called, got some")
     if parameter.requires_grad == is_fixed:
         rule = "be frozen, as the authors' is" if is_fixed else "be trained"

@@ -40,7 +40,8 @@ class OptimizerState:
             ]
             self._state[adam.trained[name]] = {"step": count, **state}
         self._moments = SharedMemory(shared)
-        self._kept = [tensor for _, tensor, _ in shared]
+        self._states = [self._state[adam.trained[name]] for name in moments]
+        self._tensors = [each.tensor for each in shared]
 
     @property
     def learning_rate(self) -> float:
@@ -85,6 +86,12 @@ class OptimizerState:
                     state["step"] = state["step"].clone()
 
     def _is_kept(self) -> bool:
-        states = (self._state.get(parameter, {}) for parameter in self._adam.trained.values())
-        found = [id(state.get(which)) for state in states for which in MOMENTS]
-        return found == [*map(id, self._kept)]
+        if [*map(id, self._state.values())] != [*map(id, self._states)]:
+            # Others may have a state, too.
+            trained = self._adam.trained.values()
+            if not all(
+                self._state.get(each) is state for each, state in zip(trained, self._states, strict=True)
+            ):
+                return False
+        found = [id(state.get(which)) for state in self._states for which in MOMENTS]
+        return found == [*map(id, self._tensors)]
