@@ -1,4 +1,4 @@
-"""The moving average of a pipeline's parameters, in the forms that pipelines keep it."""
+"""The moving average of a pipeline's parameters, in the forms that pipelines use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Average:
-    """An average that has been found to be one of the module's parameters."""
+    """An average of the module's parameters, checked."""
 
     def __init__(
         self,
@@ -107,9 +107,7 @@ def _of_module(
         )
     others = tensors.keys() ^ parameters.keys()
     if others:
-        raise SpeeDiffValueError(
-            f"ema must be a copy of the module, got one that differs in having {some(others)}"
-        )
+        raise SpeeDiffValueError(f"ema must be a copy of the module, got one that differs in {some(others)}")
     return tensors
 
 

@@ -65,8 +65,8 @@ class OptimizerState:
         if not bool((self._steps == steps).all()):
             found = f"{int(self._steps.min())} for some and {int(self._steps.max())} for others"
             raise SpeeDiffValueError(
-                f"optimizer must take its steps with all parameters, got {found}; those without a gradient "
-                "are left out by PyTorch: release the module first"
+                f"optimizer must take its steps with all parameters, got {found}; PyTorch leaves out those "
+                "without a gradient: release the module first"
             )
         return steps
 

@@ -100,6 +100,6 @@ class Watch:
         others = self._parameters.keys() ^ now.keys()
         if others:
             raise SpeeDiffValueError(
-                f"module must keep the parameters that were adopted, got one that differs in having "
-                f"{some(others)}; {_UNDO}"
+                f"module must keep the parameters that were adopted, got a difference in {some(others)}; "
+                f"{_UNDO}"
             )
