@@ -128,7 +128,7 @@ def test_what_cannot_be_adopted_is_named() -> None:
         (lambda m: m.pos_embed.requires_grad_(False), r"module\.pos_embed must be trained"),
         (
             lambda m: m.de_blocks[0].attn.rel_pos_bias.relative_position_index.add_(1),
-            r"relative_position_index must be as the authors have it",
+            r"relative_position_index must have the values of the authors' code",
         ),
         (
             lambda m: setattr(m.en_outblocks[0], "skip_linear", None),

@@ -68,7 +68,7 @@ def test_an_optimizer_of_other_parameters(pipeline: Pipeline) -> None:
     )  # fmt: skip
     more = [*parameters.values(), missing, torch.nn.Parameter(torch.ones(5))]
     refuses(
-        pipeline, r"parameters of the module alone, got 1 others, the first of shape \(5,\)",
+        pipeline, r"only the module's parameters, got 1 others, the first of shape \(5,\)",
         given={"optimizer": torch.optim.AdamW(more)},
     )  # fmt: skip
     refuses(pipeline, "got none of blocks", given={"optimizer": torch.optim.AdamW(pipeline.ema.parameters())})
@@ -84,7 +84,9 @@ def test_a_state_that_does_not_fit(pipeline: Pipeline) -> None:
     state = pipeline.optimizer.state[bias]
     good = dict(state)
     state["step"] = torch.tensor(7.0)
-    refuses(pipeline, "as many steps for all parameters, got 1 for .* and 7 for blocks.0.mlp.fc1.bias")
+    refuses(
+        pipeline, "the same number of steps for all parameters, got 1 for .* and 7 for blocks.0.mlp.fc1.bias"
+    )
     state.update(good, exp_avg=torch.ones(3))
     refuses(pipeline, r"exp_avg of blocks\.0\.mlp\.fc1\.bias must have shape \(192,\), got \(3,\)")
     state.update(good, exp_avg_sq=good["exp_avg_sq"] * float("nan"))
@@ -204,7 +206,7 @@ def test_ranks_take_the_halves_of_a_step(linear: NoiseSchedule) -> None:
     x, y = batches(0, 1)[0][:2]
     with adopt(network(), sampler=sampler) as adoption:
         with pytest.raises(
-            VALUE, match=r"step must be that of one process, got a sampler of 2; .*flat_gradients"
+            VALUE, match=r"step must be run by one process, got a sampler of 2 ranks; .*flat_gradients"
         ):
             adoption.step(x, y)
         adoption.backward(x, y)

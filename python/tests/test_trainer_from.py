@@ -165,10 +165,10 @@ def test_what_the_tensors_of_an_mdt_do_not_tell_is_given(tmp_path: Path) -> None
         expected = model(x, t, y)
         np.testing.assert_allclose(trainer.forward(x.numpy(), t.numpy(), y.numpy()), expected, atol=1e-5)
     save_file(mdt(2).state_dict(), path)
-    with pytest.raises(SpeeDiffValueError, match="decode_layer must be given for an MDT of version 1 alone"):
+    with pytest.raises(SpeeDiffValueError, match="decode_layer must be given only for an MDT of version 1"):
         trainer_from(path, decode_layer=1)
     save_file(network().state_dict(), path)
-    with pytest.raises(SpeeDiffValueError, match="mask_ratio must be given for an MDT alone"):
+    with pytest.raises(SpeeDiffValueError, match="mask_ratio must be given only for an MDT"):
         trainer_from(path, num_heads=3, mask_ratio=0.3)
 
 
@@ -249,24 +249,24 @@ def test_tensors_that_are_not_those_of_a_network(tmp_path: Path) -> None:
         refuses(path, words, kind)
 
     bias = "blocks.1.mlp.fc1.bias"
-    changed("tensors of facebookresearch/DiT's DiT alone, got extra", extra=torch.ones(1))
+    changed("only the tensors of facebookresearch/DiT's DiT, got extra", extra=torch.ones(1))
     changed("x_embedder.proj.weight with 4 dimensions, got none", **{"x_embedder.proj.weight": None})
     changed("pos_embed with 3 dimensions, got shape", pos_embed=torch.ones(16, 48))
-    changed("a square of tokens .*, got 15 tokens", pos_embed=torch.ones(1, 15, 48))
+    changed("a square number of tokens .*, got 15 tokens", pos_embed=torch.ones(1, 15, 48))
     changed("fc1.weight with 2 dimensions", **{"blocks.0.mlp.fc1.weight": torch.ones(0, 48)})
     changed(r"blocks\.1\.mlp\.fc1\.bias must have shape \(192,\), got \(3,\)", **{bias: torch.ones(3)})
-    changed(r"got no or not all of blocks\.1\.mlp\.fc1\.bias", **{bias: None})
+    changed(r"got none or only a part of blocks\.1\.mlp\.fc1\.bias", **{bias: None})
     changed("fc1.bias must be finite", **{bias: torch.full((192,), float("inf"))})
     changed(
         "must be a dense torch.float32 tensor, got torch.float64",
         SpeeDiffTypeError,
         **{bias: torch.ones(192).double()},
     )
-    changed("pos_embed must be as the authors have it, got another", pos_embed=good["pos_embed"] + 0.1)
+    changed("pos_embed must have the values of the authors' code", pos_embed=good["pos_embed"] + 0.1)
     torch.save(good, path)
     refuses(
         path,
-        "num_heads must be given for a network that is none of the official ones, got 2 blocks",
+        "num_heads must be given for a network of no official size, got 2 blocks",
         SpeeDiffValueError,
         num_heads=None,
     )

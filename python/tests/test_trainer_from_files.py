@@ -242,7 +242,7 @@ def test_the_plain_weights_go_before_variants(tmp_path: Path) -> None:
 
 def test_a_variant_that_is_not_one(tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "x.pt")
-    refuses(tmp_path / "x.pt", "variant must be given for a folder", SpeeDiffValueError, variant="fp16")
+    refuses(tmp_path / "x.pt", "variant must be given only for a folder", SpeeDiffValueError, variant="fp16")
     refuses(tmp_path, "variant must be a string, got 16", SpeeDiffTypeError, variant=16)
 
 

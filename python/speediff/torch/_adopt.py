@@ -1,4 +1,4 @@
-"""Hands a module of PyTorch to the trainer."""
+"""Adopts a PyTorch module: the CPU trainer trains it in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._optimizer_state import OptimizerState
 from ._optimizers import MOMENTS, AdamW
 from ._places import placed
 from ._shared_memory import Shared, SharedMemory
-from ._state_dicts import keep_apart
+from ._state_dicts import hook_state_dicts
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def adopt(
     seed: int = 0,
     threads: int | None = None,
 ) -> Adoption:
-    """Trains a module on the CPU with `speediff.Trainer`, from where it stands, in memory that both share.
+    """Trains a module on the CPU with `speediff.Trainer`, from where it is, in memory that both share.
 
     Args:
         module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
@@ -52,23 +52,25 @@ def adopt(
             diffusers, or a list of tensors in the order of `module.parameters()`. None: an average of the
             trainer's, which begins now.
         optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, of one group with the module's
-            parameters. Its moments and its count of steps go on; its learning rate is read at each step.
-            None: AdamW as the authors of DiT have it; `trainer.learning_rate` is 1e-4.
-        sampler: Draws time steps and weights, `speediff.torch`'s or `speediff`'s `TimestepSampler`; its
-            `step` must be the optimizer's. None: uniform draws over the authors' linear schedule.
+            parameters. Its moments and step count carry over; its learning rate is read at each step.
+            None: AdamW as DiT's authors use it; `trainer.learning_rate` is 1e-4.
+        sampler: Draws time steps and weights: a `TimestepSampler` of `speediff.torch` or `speediff`. Its
+            `step` must equal the optimizer's. None: uniform draws over DiT's linear schedule.
         ema_decay: Of the average, in [0, 1]; None: 0.9999. `AveragedModel` and `EMAModel` have their own.
         ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
-        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says. 0: the
-            null label, where there is one, is a class like others, and there is no guidance.
+        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says. With 0
+            the null label, if there is one, is an ordinary class, and there is no guidance.
         seed: Of noise and label dropout, in [0, 2⁶⁴).
         threads: None: `torch.get_num_threads()`.
 
     Raises:
-        SpeeDiffTypeError: If something is of another class or dtype.
-        SpeeDiffValueError: If the trainer cannot do what something does: hooks, frozen or tied parameters,
-            amsgrad. Nothing has changed then, whatever the error.
-        SpeeDiffMemoryError: If the machine does not have the memory for a second copy of all.
+        SpeeDiffTypeError: If an argument has another class or dtype.
+        SpeeDiffValueError: If an argument does what the trainer cannot do, such as hooks, frozen or tied
+            parameters, amsgrad.
+        SpeeDiffMemoryError: If there is no memory for a second copy of everything.
+
+    After an error nothing has changed.
     """
     module = check_module("module", module)
     architecture = _architectures.of_module(module)
@@ -96,14 +98,15 @@ def adopt(
     shared = [
         Shared(f"module.{name}", tensor, torch.from_numpy(views[name])) for name, tensor in parameters.items()
     ]
-    holders = [module]
+    hooks = hook_state_dicts("module", module, {name: parts[name] for name in parameters})
     if average is not None:
         of_averages = trainer.ema_parameters
         shared += [
             Shared(f"ema.{name}", averages[name], torch.from_numpy(parts[name].of(of_averages)))
             for name in trained
         ]
-        holders += [] if average.module is None else [average.module]
+        if average.module is not None:
+            hooks += hook_state_dicts("ema", average.module, {name: parts[name] for name in parameters})
     return Adoption(
         trainer,
         sampler,
@@ -111,7 +114,7 @@ def adopt(
         Watch(module, architecture, parameters, average),
         decay,
         None if adam is None else OptimizerState(adam, moments, trainer.global_step),
-        [keep_apart(each) for each in holders] if len(set(parts.values())) < len(parts) else [],
+        hooks,
     )
 
 
@@ -127,8 +130,8 @@ def _shape(
         if isinstance(error, SpeeDiffValueError):
             raise
         raise SpeeDiffTypeError(
-            f"module must be built as {architecture.origin} {architecture.class_name}, got one without "
-            f"something that this has: {error}"
+            f"module must be built like {architecture.origin} {architecture.class_name}, got one that lacks "
+            f"an attribute: {error}"
         ) from error
     if class_dropout_prob is not None:
         probability = _arguments.real("class_dropout_prob", class_dropout_prob)
@@ -137,7 +140,7 @@ def _shape(
 
 
 def _first_decay(own: Decay | None, ema_decay: float | None, ema_warmup: bool) -> float:
-    """That of the next update; an average that has its own follows none that is given."""
+    """The decay of the next update. An average with a decay of its own takes no other."""
     if own is None:
         return 0.9999 if ema_decay is None else ema_decay
     if ema_decay is not None or ema_warmup:

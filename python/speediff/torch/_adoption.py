@@ -1,4 +1,4 @@
-"""A module of PyTorch in the hands of the trainer."""
+"""A PyTorch module that the trainer has adopted."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Adoption:
-    """What `adopt` gives: the module, its average and its AdamW, trained by `speediff.Trainer`.
+    """What `adopt` returns: the module, its average and its AdamW, trained by `speediff.Trainer`.
 
-    Until `release`, the memory of all of them is the trainer's: nothing is copied, and they are up to date
-    after each step.
+    Until `release` they live in the trainer's memory: nothing is copied, and they are up to date after each
+    step.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Adoption:
 
         Args:
             trainer: The trainer.
-            sampler: Whose counter follows.
-            memory: That of the parameters and their averages.
-            watch: Over the module.
-            decay: Of an average that has its own, and whose counter follows.
-            optimizer: Whose state follows.
-            state_dicts: What is taken from the modules on release.
+            sampler: Its counter is kept up to date.
+            memory: Where the parameters and their averages live.
+            watch: Notices changes of the module.
+            decay: The average's own, if it has one; its counter is kept up to date.
+            optimizer: Its state is kept up to date.
+            state_dicts: Hooks of the modules, removed on release.
         """
         self.trainer = trainer
         """The trainer, for `generate`, `forward` and `save`."""
@@ -76,8 +76,8 @@ class Adoption:
         world_size = self._sampler.recipe.drawing.world_size
         if world_size > 1:
             raise SpeeDiffValueError(
-                f"step must be that of one process, got a sampler of {world_size}; between backward and "
-                "apply, sum trainer.flat_gradients over them"
+                f"step must be run by one process, got a sampler of {world_size} ranks; call backward, sum "
+                "adoption.trainer.flat_gradients over the ranks, and call apply"
             )
         self._begin()
         images, labels = _array("x", x, torch.float32), _optional("y", y, torch.int64)
@@ -98,7 +98,7 @@ class Adoption:
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
-        """The first half of a step: `Trainer.backward`, which describes the arguments, on tensors."""
+        """The first half of a step, on tensors. `Trainer.backward` describes the arguments."""
         self._begin()
         return self.trainer.backward(
             _array("x", x, torch.float32),
@@ -124,7 +124,7 @@ class Adoption:
         return norm
 
     def release(self) -> None:
-        """Gives every tensor memory of PyTorch's own, and closes the trainer; again, it does nothing."""
+        """Moves every tensor back to PyTorch's memory and closes the trainer. A second call does nothing."""
         self._memory.release()
         if self._optimizer is not None:
             self._optimizer.release()
@@ -146,8 +146,8 @@ class Adoption:
         trainer, counted = self.trainer, self._counted
         if trainer.global_step != counted:
             raise SpeeDiffValueError(
-                f"trainer must be stepped by the adoption alone, got {trainer.global_step} steps where "
-                f"{counted} were counted; set trainer.global_step = {counted}"
+                f"trainer must be stepped only through the adoption, got {trainer.global_step} steps, not "
+                f"{counted}; set trainer.global_step = {counted}"
             )
         if self._optimizer is not None:
             steps = self._optimizer.check()
@@ -160,12 +160,12 @@ class Adoption:
             self._begin_average(self._decay, self._counted - counted)
 
     def _begin_average(self, decay: Decay, steps: int) -> None:
-        """Takes the decay of the next update from the average itself, after some steps of PyTorch's."""
+        """Reads the decay of the next update from the average, after some steps that PyTorch took."""
         updates = decay.updates
         if updates > self._averaged and steps == 0:
             raise SpeeDiffValueError(
-                "ema must not be updated after a step of the adoption, which has updated it, got "
-                f"{updates - self._averaged} more; leave the pipeline's own update out"
+                "ema must not be updated after a step of the adoption, which has done it, got "
+                f"{updates - self._averaged} more updates; remove the pipeline's own update"
             )
         self._averaged = updates
         if (following := decay.next()) != self.trainer.ema_decay:
@@ -191,7 +191,7 @@ def _optional(name: str, tensor: object, dtype: torch.dtype) -> Any:
 
 
 def _array(name: str, tensor: object, dtype: torch.dtype) -> Any:
-    """A tensor as an array, in the order that the library reads."""
+    """The tensor as a contiguous array."""
     if not isinstance(tensor, torch.Tensor):
         raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(tensor).__name__}")
     if tensor.device.type != "cpu":

@@ -37,7 +37,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def hints(self, module: Any) -> Hints:
-        """What a module says of itself. May raise AttributeError where it is built in another way."""
+        """What the module's attributes tell. Raises AttributeError if it is built in another way."""
 
     @abstractmethod
     def run(self, module: Any, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
@@ -53,7 +53,7 @@ class Architecture(ABC):
         unknown = [name for name, part in found.items() if part is None]
         if unknown:
             raise SpeeDiffValueError(
-                f"{what} must have the tensors of {self.origin} {self.class_name} alone, got {some(unknown)}"
+                f"{what} must have only the tensors of {self.origin} {self.class_name}, got {some(unknown)}"
             )
         return {name: part for name, part in found.items() if part is not None}
 

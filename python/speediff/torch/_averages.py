@@ -1,4 +1,4 @@
-"""The moving average of a pipeline's parameters, in the forms that pipelines keep it."""
+"""The moving average of a pipeline's parameters, in the forms that pipelines use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ._decays import Decay, OfAveragedModel, OfEMAModel
-from ._module_checks import check_apart, check_equal, check_tensor, identities
+from ._holdings import Holdings
+from ._module_checks import check_apart, check_equal, check_tensor
 from ._places import some
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Average:
-    """An average that has been found to be one of the module's parameters."""
+    """An average of the module's parameters, checked."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Average:
         """The averages by the names of the module's parameters."""
         self.module = held if isinstance(held, torch.nn.Module) else None
         """What holds them, if it is a module."""
-        self._layers = [] if self.module is None else [*self.module.modules()]
+        self._holdings = None if self.module is None else Holdings(self.module)
         self._identities = self._look()
 
     def is_kept(self) -> bool:
@@ -88,7 +89,7 @@ class Average:
         held = self._held()
         if isinstance(held, (list, tuple)):
             return [*map(id, held)]
-        return [id(held), *identities(self._layers)]
+        return [id(held), *(self._holdings.identities() if self._holdings else ())]
 
 
 def _is_ema_model(ema: object) -> bool:
@@ -106,9 +107,7 @@ def _of_module(
         )
     others = tensors.keys() ^ parameters.keys()
     if others:
-        raise SpeeDiffValueError(
-            f"ema must be a copy of the module, got one that differs in having {some(others)}"
-        )
+        raise SpeeDiffValueError(f"ema must be a copy of the module, got one that differs in {some(others)}")
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Reads the checkpoints of others."""
+"""Reads checkpoints of other programs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read(path: str | os.PathLike[str], variant: str | None = None) -> Contents:
     if place.is_dir():
         return _read_folder(place, variant)
     if variant is not None:
-        raise SpeeDiffValueError(f"variant must be given for a folder of diffusers alone, got {variant!r}")
+        raise SpeeDiffValueError(f"variant must be given only for a folder of diffusers, got {variant!r}")
     if place.suffix == ".safetensors":
         model, ema = networks(place, unwrapped(place, _load_safetensors(place)))
         return Contents(str(place), model, ema)

@@ -1,4 +1,4 @@
-"""Makes the trainer of a network that was PyTorch's, and fills it with values."""
+"""Makes a trainer for a PyTorch network and copies the values into it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from ._shapes import Shape
 
 FIXED_TOLERANCE = 2e-3
-"""Averaging a constant in float32, as update_ema of the authors' code does, moves it by as much."""
+"""The authors' update_ema averages this constant in float32, which moves it by up to this much."""
 
 
 class Options(NamedTuple):
-    """What PyTorch does not tell; as `adopt` describes it."""
+    """Arguments of `adopt` that a module does not hold."""
 
     ema_decay: float
     ema_warmup: bool
@@ -59,7 +59,7 @@ def make(shape: Shape, sampler: SamplerBase[Any], adam: AdamW | None, options: O
 
 
 def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) -> SamplerBase[Any]:
-    """The sampler, at the step at which the optimizer is."""
+    """The sampler, at the optimizer's step."""
     if sampler is None:
         uniform = TimestepSampler(NoiseSchedule.linear(1000), seed=seed)
         uniform.step = 0 if adam is None else adam.steps
@@ -74,13 +74,13 @@ def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) 
     if sampler.state_dict()["micro_batch"]:
         raise SpeeDiffValueError(
             "sampler must be between two training steps, got one in the middle of its "
-            f"{sampler.recipe.drawing.accumulation} calls"
+            f"{sampler.recipe.drawing.accumulation} micro-batches"
         )
     return sampler
 
 
 def check_fixed(what: str, tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
-    """Raises unless what is not trained has the values that it always has."""
+    """Raises unless the tensors that are not trained have the values of the authors' code."""
     for name, tensor in tensors.items():
         view = torch.from_numpy(views[name])
         if tensor.dtype != view.dtype or tensor.layout != torch.strided:
@@ -88,7 +88,8 @@ def check_fixed(what: str, tensors: Mapping[str, torch.Tensor], views: Mapping[s
         error = float((tensor.detach() - view).abs().max())
         if not error <= FIXED_TOLERANCE:
             raise SpeeDiffValueError(
-                f"{what}{name} must be as the authors have it, got another, {error:.2g} apart"
+                f"{what}{name} must have the values of the authors' code, got others that differ by up to "
+                f"{error:.2g}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a module must be for the trainer to train it: each refusal comes before anything has changed."""
+"""Checks that the trainer can train a module, before anything changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
+from ._holdings import HOOKS, has_gradient_hooks, has_other_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,16 +22,9 @@ _WRAPPERS = {
 }
 """Classes around a module, and where it is in them."""
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-
 
 def check_module(what: str, module: object) -> torch.nn.Module:
-    """The module, if there is nothing in it or around it that the trainer would not run."""
+    """The module, if it contains nothing that the trainer would not run."""
     name = type(module).__name__
     inside = _WRAPPERS.get(name)
     if inside is not None:
@@ -39,47 +33,30 @@ def check_module(what: str, module: object) -> torch.nn.Module:
         raise SpeeDiffTypeError(f"{what} must be a module of PyTorch, got a {name}")
     for path, part in module.named_modules():
         place = f"{what}.{path}" if path else what
-        if has_hooks(part):
-            hooks = [hook for hook in _HOOKS if getattr(part, hook)]
-            found = hooks[0].strip("_") if hooks else "a forward of its own"
-            raise SpeeDiffValueError(f"{place} must have no hooks, which would not be called, got {found}")
+        hooks = [hook for hook in HOOKS if getattr(part, hook)]
+        if hooks or has_other_forward(part):
+            found = (
+                f"{hooks[0].strip('_')}; remove them first"
+                if hooks
+                else "a forward of its own; accelerator.unwrap_model(module, keep_fp32_wrapper=False) "
+                "removes accelerate's"
+            )
+            raise SpeeDiffValueError(
+                f"{place} must have no hooks, which the trainer would not call, got {found}"
+            )
         if parametrize.is_parametrized(part):
-            raise SpeeDiffValueError(f"{place} must have no parametrizations, got some")
+            raise SpeeDiffValueError(f"{place} must have no parametrizations, got some; remove them first")
         if isinstance(part, torch.nn.Dropout) and part.p > 0:
-            raise SpeeDiffValueError(f"{place} must not drop anything but labels, got p = {part.p}")
+            raise SpeeDiffValueError(f"{place} must have no dropout, got p = {part.p}; set it to 0")
     return module
-
-
-def has_hooks(part: torch.nn.Module) -> bool:
-    """Whether calling a module runs anything but its class's forward."""
-    return bool(
-        part._forward_hooks
-        or part._forward_pre_hooks
-        or part._backward_hooks
-        or part._backward_pre_hooks
-        or "forward" in part.__dict__
-    )
-
-
-def identities(layers: list[torch.nn.Module]) -> list[int]:
-    """Those of all that modules hold: layers, parameters, buffers."""
-    return [
-        id(each)
-        for layer in layers
-        for table in (layer._modules, layer._parameters, layer._buffers)
-        for each in table.values()
-    ]
-
-
-def parameter_hooks(parameter: torch.Tensor) -> tuple[bool, bool]:
-    """Whether a parameter has hooks for its gradient, of either kind."""
-    return bool(parameter._backward_hooks), bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
 
 
 def check_trained(name: str, parameter: torch.Tensor, is_fixed: bool) -> None:
     """Raises unless PyTorch trains the parameter where the trainer does, and as the trainer does."""
-    if any(parameter_hooks(parameter)):
-        raise SpeeDiffValueError(f"module.{name} must have no hooks, which would not be called, got some")
+    if has_gradient_hooks(parameter):
+        raise SpeeDiffValueError(
+            f"module.{name} must have no hooks, which the trainer would not call, got some; remove them first"
+        )
     if parameter.requires_grad == is_fixed:
         rule = "be frozen, as the authors' is" if is_fixed else "be trained"
         raise SpeeDiffValueError(f"module.{name} must {rule}, got requires_grad = {parameter.requires_grad}")
@@ -102,7 +79,7 @@ def check_tensor(place: str, tensor: object, *, plain: bool = True) -> torch.Ten
     if tensor.dtype != torch.float32 or tensor.layout != torch.strided:
         raise SpeeDiffTypeError(f"{place} must be a dense torch.float32 tensor, got {tensor.dtype}")
     if not bool(torch.isfinite(tensor.detach()).all()):
-        raise SpeeDiffValueError(f"{place} must be finite, got values that are not")
+        raise SpeeDiffValueError(f"{place} must be finite, got NaN or infinity")
     return tensor
 
 
@@ -133,7 +110,7 @@ def check_equal(what: str, tensors: Mapping[str, torch.Tensor], parts: Mapping[s
         if before != name and not torch.equal(tensors[before], tensor):
             raise SpeeDiffValueError(
                 f"{what}{name} must equal {what}{before}, since the trainer has one for all blocks, "
-                "got other values"
+                "got other values; copy those of the first block to the others"
             )
 
 

@@ -40,7 +40,8 @@ class OptimizerState:
             ]
             self._state[adam.trained[name]] = {"step": count, **state}
         self._moments = SharedMemory(shared)
-        self._kept = [tensor for _, tensor, _ in shared]
+        self._states = [self._state[adam.trained[name]] for name in moments]
+        self._tensors = [each.tensor for each in shared]
 
     @property
     def learning_rate(self) -> float:
@@ -64,8 +65,8 @@ class OptimizerState:
         if not bool((self._steps == steps).all()):
             found = f"{int(self._steps.min())} for some and {int(self._steps.max())} for others"
             raise SpeeDiffValueError(
-                f"optimizer must take its steps with all parameters, got {found}; those without a gradient "
-                "are left out by PyTorch: release the module first"
+                f"optimizer must take its steps with all parameters, got {found}; PyTorch leaves out those "
+                "without a gradient: release the module first"
             )
         return steps
 
@@ -85,6 +86,12 @@ class OptimizerState:
                     state["step"] = state["step"].clone()
 
     def _is_kept(self) -> bool:
-        states = (self._state.get(parameter, {}) for parameter in self._adam.trained.values())
-        found = [id(state.get(which)) for state in states for which in MOMENTS]
-        return found == [*map(id, self._kept)]
+        if [*map(id, self._state.values())] != [*map(id, self._states)]:
+            # Others may have a state, too.
+            trained = self._adam.trained.values()
+            if not all(
+                self._state.get(each) is state for each, state in zip(trained, self._states, strict=True)
+            ):
+                return False
+        found = [id(state.get(which)) for state in self._states for which in MOMENTS]
+        return found == [*map(id, self._tensors)]

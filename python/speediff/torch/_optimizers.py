@@ -1,4 +1,4 @@
-"""The AdamW of PyTorch, as the trainer has it: its options, its moments, its count of steps."""
+"""PyTorch's AdamW as the trainer needs it: options, moments, step count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What the trainer is made with; it cannot change."""
+    """Options of a trainer that cannot change."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -30,7 +30,7 @@ class Coefficients:
 
 
 class AdamW:
-    """An optimizer that has been found to be one that the trainer has."""
+    """An optimizer that the trainer can continue, checked."""
 
     def __init__(
         self, optimizer: object, trained: Mapping[str, torch.Tensor], fixed: list[torch.Tensor]
@@ -46,6 +46,11 @@ class AdamW:
             SpeeDiffTypeError: If it is of another class.
             SpeeDiffValueError: If it does what the trainer does not.
         """
+        if type(optimizer).__name__ == "AcceleratedOptimizer":
+            raise SpeeDiffTypeError(
+                "optimizer must be PyTorch's own, got accelerate's AcceleratedOptimizer; give "
+                "optimizer.optimizer"
+            )
         if type(optimizer) not in (torch.optim.AdamW, torch.optim.Adam):
             raise SpeeDiffTypeError(
                 "optimizer must be torch.optim.AdamW, or Adam without weight decay, "
@@ -104,17 +109,21 @@ class AdamW:
         for name in _REFUSED:
             if group.get(name):
                 raise SpeeDiffValueError(
-                    f"optimizer must have {name} = False, which the trainer has not, got {group[name]}"
+                    f"optimizer must have {name} = False, since the trainer does not implement it, "
+                    f"got {group[name]}"
                 )
         is_decoupled = isinstance(self.optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")
         if group["weight_decay"] and not is_decoupled:
             raise SpeeDiffValueError(
                 "optimizer must have weight_decay = 0 if it is Adam, whose decay is not AdamW's, "
-                f"got {group['weight_decay']}"
+                f"got {group['weight_decay']}; use AdamW"
             )
         for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
             if getattr(self.optimizer, name, None):
-                raise SpeeDiffValueError("optimizer must have no hooks, which would not be called, got some")
+                raise SpeeDiffValueError(
+                    "optimizer must have no hooks, which the trainer would not call, got some; remove them "
+                    "first"
+                )
 
     def _check_parameters(self) -> None:
         given = {id(parameter) for parameter in self.group["params"]}
@@ -127,7 +136,7 @@ class AdamW:
         others = [tuple(each.shape) for each in self.group["params"] if id(each) not in known]
         if others:
             raise SpeeDiffValueError(
-                f"optimizer must have the parameters of the module alone, got {len(others)} others, "
+                f"optimizer must have only the module's parameters, got {len(others)} others, "
                 f"the first of shape {others[0]}"
             )
 
@@ -155,6 +164,6 @@ class AdamW:
         if len(steps) > 1:
             found = " and ".join(f"{count} for {name}" for count, name in sorted(steps.items())[:2])
             raise SpeeDiffValueError(
-                f"optimizer must have taken as many steps for all parameters, got {found}"
+                f"optimizer must have taken the same number of steps for all parameters, got {found}"
             )
         return next(iter(steps))

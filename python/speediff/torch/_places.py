@@ -43,7 +43,7 @@ def placed(
     wanted = dict.fromkeys(tensors, 1)
     for name, part in parts.items():
         if part.name not in tensors:
-            raise SpeeDiffValueError(f"{what} must have the tensors of its network alone, got {name}")
+            raise SpeeDiffValueError(f"{what} must have only the tensors of its network, got {name}")
         view = part.of(tensors)
         if sizes[name] != view.shape:
             raise SpeeDiffValueError(f"{what}.{name} must have shape {view.shape}, got {sizes[name]}")
@@ -53,7 +53,7 @@ def placed(
     missing = [name for name in tensors if len(pieces[name]) < wanted[name]]
     if missing:
         raise SpeeDiffValueError(
-            f"{what} must have all tensors of its network, got no or not all of {some(missing)}"
+            f"{what} must have all tensors of its network, got none or only a part of {some(missing)}"
         )
     return views
 

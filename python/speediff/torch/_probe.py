@@ -1,4 +1,4 @@
-"""Whether a module computes what the trainer's network computes."""
+"""Checks that a module computes what the trainer's network computes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from ._architectures import Architecture
 
 TOLERANCE = 1e-5
-"""Of outputs, in norm. Rounding makes up to 1e-6; the exact GELU 2e-5 and more; other heads over 1e-2."""
+"""Relative error of outputs. Rounding gives up to 1e-6, an exact GELU 2e-5 or more, other heads 1e-2."""
 
 _TIMES = 3, 41
-"""Small: rounding of the frequencies makes little of them."""
+"""Small, so that rounding of the frequencies matters little."""
 
 
 def check_output(
     module: torch.nn.Module, architecture: Architecture, views: Mapping[str, Floats], trainer: Trainer
 ) -> None:
-    """Runs both with the same random parameters, those of the trainer; then the module has its own again.
+    """Runs both with the same random parameters, then restores the module's own.
 
-    The parameters of a fresh network would not do: with adaLN-Zero it computes nothing yet.
+    A fresh network's parameters would not do: with adaLN-Zero its output is 0.
 
     Args:
         module: The module.
@@ -55,7 +55,7 @@ def check_output(
     if not error <= TOLERANCE:
         raise SpeeDiffValueError(
             f"module must compute what {architecture.origin} {architecture.class_name} does, got outputs "
-            f"that differ by {error:.1e} of their norm"
+            f"with a relative error of {error:.1e}"
         )
 
 

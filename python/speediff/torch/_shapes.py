@@ -1,4 +1,4 @@
-"""The shape of a network, from the shapes of its tensors and what these do not tell."""
+"""The shape of a network, from its tensors' shapes and hints."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def shape_of(what: str, sizes: Mapping[str, Size], hints: Hints) -> Shape:
     planes = _size(what, sizes, "final_layer.linear.weight", 2)[0] // (patch * patch)
     if planes not in (channels, 2 * channels) or math.isqrt(tokens) ** 2 != tokens:
         raise SpeeDiffValueError(
-            f"{what} must have a square of tokens and once or twice the {channels} planes of an image, got "
-            f"{tokens} tokens and {planes} planes"
+            f"{what} must have a square number of tokens and {channels} or {2 * channels} output channels, "
+            f"got {tokens} tokens and {planes} channels"
         )
     data = {
         "input_size": math.isqrt(tokens) * patch,
@@ -101,7 +101,7 @@ def _labels(what: str, sizes: Mapping[str, Size], hints: Hints) -> dict[str, Any
     dropout = DROPOUT if hints.class_dropout_prob is None else hints.class_dropout_prob
     if dropout > 0 and hints.num_classes == rows:
         raise SpeeDiffValueError(
-            f"class_dropout_prob must be 0 where all {rows} labels of the {what} are classes, got {dropout}"
+            f"class_dropout_prob must be 0 for {what}, whose {rows} labels are all classes, got {dropout}"
         )
     return {"num_classes": rows - (dropout > 0), "class_dropout_prob": dropout}
 
@@ -131,6 +131,5 @@ def _official_heads(hidden: int, depth: int) -> int:
         if (config.hidden_size, config.depth) == (hidden, depth):
             return config.num_heads
     raise SpeeDiffValueError(
-        f"num_heads must be given for a network that is none of the official ones, got {depth} blocks of "
-        f"width {hidden}"
+        f"num_heads must be given for a network of no official size, got {depth} blocks of width {hidden}"
     )

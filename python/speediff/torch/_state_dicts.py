@@ -1,4 +1,4 @@
-"""State dicts of modules of which several parameters share the trainer's memory."""
+"""State dicts of an adopted module of which several parameters are one tensor of the trainer's."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._module_checks import check_equal
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch.utils.hooks import RemovableHandle
 
+    from ._places import Part
 
-def keep_apart(module: torch.nn.Module) -> RemovableHandle:
-    """Makes the module's state dicts hold no two tensors with the same memory, until the handle is removed.
 
-    safetensors, and so `save_pretrained`, refuses such tensors; diffusers' embedders of all blocks are some.
+def hook_state_dicts(what: str, module: torch.nn.Module, parts: Mapping[str, Part]) -> list[RemovableHandle]:
+    """Keeps apart in state dicts what is one tensor of the trainer: diffusers' embedders of all blocks.
+
+    `state_dict` gives no two tensors with the same memory, which safetensors and `save_pretrained` refuse.
+    `load_state_dict` takes only equal values for them; else the last would win.
+
+    Args:
+        what: How a message calls the module.
+        module: The module, or its average.
+        parts: Where each of its parameters lies.
+
+    Returns:
+        What removes the hooks.
     """
-    handle: RemovableHandle = module._register_state_dict_hook(_separate)  # type: ignore[no-untyped-call]
-    return handle
+    if len(set(parts.values())) == len(parts):
+        return []
+    return [
+        module._register_state_dict_hook(_separate),  # type: ignore[no-untyped-call]
+        module._register_load_state_dict_pre_hook(_EqualOnly(what, parts)),  # type: ignore[no-untyped-call]
+    ]
 
 
 def _separate(module: torch.nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
@@ -30,3 +49,18 @@ def _separate(module: torch.nn.Module, state: dict[str, Any], prefix: str, _: ob
             if tensor.data_ptr() in seen:
                 state[name] = tensor.clone()
             seen.add(tensor.data_ptr())
+
+
+class _EqualOnly:
+    """Refuses state dicts with several values for one tensor. Copies, in those of the module, refuse none."""
+
+    def __init__(self, what: str, parts: Mapping[str, Part]) -> None:
+        self._what, self._parts = what, parts
+
+    def __call__(self, state: Mapping[str, Any], prefix: str, *_: object) -> None:
+        given = {name: state.get(prefix + name) for name in self._parts}
+        tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
+        check_equal(f"what {self._what} loads as ", tensors, self._parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _EqualOnly, (self._what, {})

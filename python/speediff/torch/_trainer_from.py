@@ -1,4 +1,4 @@
-"""Makes trainers from the checkpoints of others."""
+"""Makes trainers from checkpoints of other programs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def trainer_from(
     seed: int = 0,
     threads: int | None = None,
 ) -> Trainer:
-    """A `speediff.Trainer` with the weights of a checkpoint, and its average and AdamW if they are there.
+    """A `speediff.Trainer` with a checkpoint's weights, and its average and AdamW if it has them.
 
     Args:
         path: A `.pt` file as `train.py` of facebookresearch/DiT saves it, with "model", "ema" and "opt", or a
@@ -46,20 +46,20 @@ def trainer_from(
             without what wrappers add; values float32, or float16 and bfloat16, which are widened.
         sampler: As for `adopt`.
         variant: Which weights of a folder are meant, such as "fp16". None: the plain ones, or the only ones.
-        num_heads: Where a DiT is none of the official ones: its tensors do not tell it.
-        class_dropout_prob: How often `step` drops a label; 0 where the last label is a class like others.
-            None: 0.1, as the authors have it.
-        decode_layer: How many blocks of an MDT of version 1 decode, which its tensors do not tell. None: 2.
+        num_heads: For a DiT of no official size, since its tensors do not tell.
+        class_dropout_prob: How often `step` drops a label; 0 if the last label is an ordinary class. None:
+            0.1, as in the authors' code.
+        decode_layer: How many blocks of an MDT of version 1 decode, since its tensors do not tell. None: 2.
         mask_ratio: Of an MDT. None: 0.3.
-        ema_decay: As for `adopt`, like what follows.
+        ema_decay: Decay of the average, in [0, 1].
         ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
         seed: Of noise and label dropout, in [0, 2⁶⁴).
         threads: None: `torch.get_num_threads()`.
 
     Raises:
-        SpeeDiffFileError: If the file cannot be read, or is none of these.
-        SpeeDiffValueError: If its tensors are not those of such a network, or an argument is out of range.
+        SpeeDiffFileError: If the file cannot be read, or is no such checkpoint.
+        SpeeDiffValueError: If its tensors are those of another network, or an argument is out of range.
     """
     contents = _files.read(path, variant)
     what, state = contents.path, contents.model
@@ -74,12 +74,12 @@ def trainer_from(
     if decode_layer is not None:
         if architecture.version != 1:
             raise SpeeDiffValueError(
-                f"decode_layer must be given for an MDT of version 1 alone, got {decode_layer}"
+                f"decode_layer must be given only for an MDT of version 1, got {decode_layer}"
             )
         hints = hints._replace(decode_layer=_arguments.integer("decode_layer", decode_layer, least=0))
     if mask_ratio is not None:
         if not architecture.version:
-            raise SpeeDiffValueError(f"mask_ratio must be given for an MDT alone, got {mask_ratio}")
+            raise SpeeDiffValueError(f"mask_ratio must be given only for an MDT, got {mask_ratio}")
         hints = hints._replace(mask_ratio=_arguments.real("mask_ratio", mask_ratio))
     shape = architecture.shape(what, {**sizes, **contents.more_sizes}, hints)
     constants = {name: tensor for name, tensor in state.items() if architecture.fixed(parts[name])}
@@ -116,7 +116,7 @@ def _averages(
 def _adam(
     what: str, saved: object, state: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]
 ) -> AdamW:
-    """The optimizer that was saved: it numbers parameters as the state dict has them, indices left out."""
+    """The saved optimizer. It numbers parameters in the state dict's order, without its integer tensors."""
     parameters = {
         name: torch.nn.Parameter(tensor, requires_grad=name in trained)
         for name, tensor in state.items()

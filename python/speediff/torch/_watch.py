@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import SpeeDiffError, SpeeDiffValueError
-from ._module_checks import check_module, check_trained, has_hooks, identities, parameter_hooks
+from ._holdings import Holdings
+from ._module_checks import check_module, check_trained
 from ._places import some
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ class Watch:
         """
         self._module, self._architecture, self._average = module, architecture, average
         self._parameters = dict(parameters)
-        # These references keep the identities from being used again.
-        self._layers, self._buffers = [*module.modules()], [*module.buffers()]
-        self._dropouts = [each for each in self._layers if isinstance(each, torch.nn.Dropout)]
-        self._made_of = self._look()
+        self._holdings = Holdings(module)
+        self._dropouts = [each for each in module.modules() if isinstance(each, torch.nn.Dropout)]
+        self._identities, self._trained = self._holdings.identities(), self._read_trained()
         self._settings = self._read_settings()
 
     def check(self) -> None:
         """Raises if the module, or its average, is no longer made of what was adopted."""
-        if self._look() != self._made_of or any(map(has_hooks, self._layers)):
+        if (
+            self._holdings.identities() != self._identities
+            or self._holdings.has_hooks()
+            or self._read_trained() != self._trained
+        ):
             self._explain()
             raise SpeeDiffValueError(
                 f"module must stay as it was when it was adopted, got other layers or buffers; {_UNDO}"
@@ -67,9 +71,8 @@ class Watch:
                 "and adopt afterwards, or release the module and adopt it again"
             )
 
-    def _look(self) -> tuple[list[int], list[tuple[bool, bool, bool]]]:
-        parameters = self._parameters.values()
-        return identities(self._layers), [(each.requires_grad, *parameter_hooks(each)) for each in parameters]
+    def _read_trained(self) -> list[bool]:
+        return [each.requires_grad for each in self._parameters.values()]
 
     def _read_settings(self) -> tuple[object, ...]:
         try:
@@ -88,16 +91,15 @@ class Watch:
                     "load_state_dict(assign=True) or a new layer; load without assign, or release the "
                     "module, make a new optimizer of its parameters, and adopt it again"
                 )
-        flags = self._made_of[1]
         try:
             check_module("module", self._module)
-            for (name, parameter), (was_trained, *_) in zip(self._parameters.items(), flags, strict=True):
+            for (name, parameter), was_trained in zip(self._parameters.items(), self._trained, strict=True):
                 check_trained(name, parameter, not was_trained)
         except SpeeDiffError as error:
             raise type(error)(f"{error}; {_UNDO}") from None
         others = self._parameters.keys() ^ now.keys()
         if others:
             raise SpeeDiffValueError(
-                f"module must keep the parameters that were adopted, got one that differs in having "
-                f"{some(others)}; {_UNDO}"
+                f"module must keep the parameters that were adopted, got a difference in {some(others)}; "
+                f"{_UNDO}"
             )
