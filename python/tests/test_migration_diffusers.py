@@ -171,6 +171,20 @@ def test_counted_accumulation_does_not_follow_accelerate_there(tmp_path: Path, n
     assert torch.equal(seen[3]["t"], sampler.sample(8, step=1)[0][4:])
 
 
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_the_stand_in_ends_an_accumulation_where_accelerate_does(tmp_path: Path, count: int) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    theirs = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    loader = theirs.prepare(torch.utils.data.DataLoader(torch.zeros(count, 1)))
+    with patched("diffusers-sd3", tmp_path) as load:
+        ours = load("toys").ToyAccelerator(gradient_accumulation_steps=2)
+    model = torch.nn.Linear(1, 1)
+    for _ in range(2):
+        for _, batch in zip(loader, ours.prepare(range(count)), strict=True):
+            with theirs.accumulate(model), ours.accumulate(model):
+                assert theirs.sync_gradients == ours.sync_gradients, batch
+
+
 def test_accelerate_saves_and_loads_a_sampler(tmp_path: Path) -> None:
     accelerate = pytest.importorskip("accelerate")
     accelerator = accelerate.Accelerator(cpu=True)

@@ -55,6 +55,7 @@ def test_hunks_count_their_lines_and_have_context_on_both_sides(name: str) -> No
 
 COMMANDS = {
     "GNU patch": ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i"],
+    "GNU patch with fuzz": ["patch", "-p1", "--batch", "-i"],
     "git": ["git", "apply"],
 }
 
