@@ -1,8 +1,8 @@
 """Unified diffs, as far as the migration patches need them.
 
-GNU patch begins its search at the line that a hunk's header names, and goes by the hunk's own lines. The
-stand-ins are shorter than the files that the patches are for, so that only these lines count here: context
-and what is taken away, together, must occur exactly once.
+GNU patch and `git apply` begin their search at the line that a hunk's header names, and go by the hunk's own
+lines. The stand-ins are shorter than the files that the patches are for, so only these lines count here:
+context and what is taken away, together, must occur exactly once.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ class Hunk:
     """A place of a file: the lines before and after."""
 
     path: str
+    starts: tuple[int, int]
     counts: tuple[int, int]
+    kinds: str = ""
+    """The first character of each line: a space, + or -."""
     old: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """How many lines of context begin and end it."""
+        return tuple(len(kinds) - len(kinds.lstrip()) for kinds in (self.kinds, self.kinds[::-1]))
 
 
 def read_patch(patch: Path) -> tuple[str, list[Hunk]]:
@@ -36,11 +44,13 @@ def read_patch(patch: Path) -> tuple[str, list[Hunk]]:
             path = ""
         elif path is None:
             header.append(line)
-        elif match := re.fullmatch(r"@@ -\d+,(\d+) \+\d+,(\d+) @@.*", line):
-            hunks.append(Hunk(path, (int(match[1]), int(match[2]))))
+        elif match := re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@.*", line):
+            old_start, old_count, new_start, new_count = map(int, match.groups())
+            hunks.append(Hunk(path, (old_start, new_start), (old_count, new_count)))
         else:
             kind, text = line[0], line[1:]
             assert kind in "+- ", line
+            hunks[-1].kinds += kind
             if kind in "- ":
                 hunks[-1].old.append(text)
             if kind in "+ ":

@@ -24,21 +24,37 @@ PARTS = {
     "dit": {"dit": "."},
     "guided-diffusion": {"guided-diffusion": "."},
     "mdt": {"guided-diffusion/guided_diffusion": "masked_diffusion", "mdt": "."},
+    "mdt-v1": {"guided-diffusion/guided_diffusion": "masked_diffusion", "mdt": ".", "mdt-v1": "."},
     "edm": {"edm": "."},
     "fdm": {"edm": ".", "fdm": "."},
     "speed": {"speed": "."},
     "diffusers-text-to-image": {"diffusers/examples/text_to_image": "examples/text_to_image"},
     "diffusers-sd3": {"diffusers/examples/dreambooth": "examples/dreambooth"},
     "sd-scripts": {"sd-scripts": "."},
+    "sit": {"sit": "."},
 }
 """Which folders of `peers` a stand-in is put together from: MDT and FDM derive from others."""
+
+UNPATCHED = {"denoising-diffusion-pytorch": {"denoising-diffusion-pytorch": "."}}
+"""Those that lines of a user's own script are for."""
+
+IN_MDT_2 = ("from adan import Adan\n", "from torch.distributed.optim import ZeroRedundancyOptimizer\n")
+"""What version 1 of MDT does not import: by these lines a patch tells the versions apart."""
 
 
 def put_together(name: str, root: Path) -> None:
     """The stand-in as it was before the patch."""
-    for source, target in PARTS[name].items():
+    for source, target in {**PARTS, **UNPATCHED}[name].items():
         shutil.copytree(PEERS / source, root / target, dirs_exist_ok=True)
     shutil.copy(PEERS / "toys.py", root)
+    if name == "mdt-v1":
+        loop = root / "masked_diffusion" / "train_util.py"
+        text = loop.read_text()
+        for line in IN_MDT_2:
+            text = text.replace(line, "")
+        # The optimizers of version 2 are not what differs here.
+        text = text.replace("Adan(", "th.optim.AdamW(").replace(", ZeroRedundancyOptimizer", ", None")
+        loop.write_text(text)
 
 
 @contextmanager
@@ -48,13 +64,14 @@ def patched(
     """Imports modules of a patched stand-in, and forgets them at the end.
 
     Args:
-        name: The patch's.
+        name: The patch's, or one of those without a patch.
         root: An empty folder.
         folder: Where its scripts lie.
         change: Changes the text of the patched files further.
     """
     put_together(name, root)
-    apply_patch(PATCHES / f"{name}.patch", root)
+    if name in PARTS:
+        apply_patch(PATCHES / f"{name}.patch", root)
     if change is not None:
         for file in root.glob("**/*.py"):
             file.write_text(change(file.read_text()))

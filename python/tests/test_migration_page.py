@@ -1,8 +1,9 @@
-"""The numbers of docs/migrate.md."""
+"""The numbers of docs/migrate.md and the pages below it."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from speediff.sampling import Asymmetric
 from speediff.torch import schedule_from
 from speediff.weighting import ChangeAware, MinSNR
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PAGE = (PATCHES.parent / "migrate.md").read_text()
+MDT, DIFFUSERS = ((PATCHES / f"{name}.md").read_text() for name in ("mdt", "diffusers"))
 LINEAR, STABLE = NoiseSchedule.linear(1000), NoiseSchedule.scaled_linear(1000)
 FLOW = schedule_from(FlowMatchEulerDiscreteScheduler(shift=3.0))
 
@@ -50,17 +55,31 @@ def test_where_the_suppression_begins(schedule: NoiseSchedule, r: float, tau: in
     assert str(tau) in PAGE
 
 
-def test_what_mdt_and_snr_gamma_on_v_have_built_in() -> None:
-    product = TimestepSampler(LINEAR, "asymmetric", ChangeAware() * MinSNR(), "epsilon")
-    assert f"{mean_weight(product):.3f}" == "0.442"
+def test_what_mdt_has_built_in() -> None:
+    for weighting, mean in (
+        (ChangeAware() * MinSNR(), "0.442"),
+        (ChangeAware(), "0.496"),
+        (MinSNR(), "0.913"),
+        (ChangeAware() / MinSNR(), "3.79"),
+    ):
+        sampling = "uniform" if isinstance(weighting, MinSNR) else "asymmetric"
+        value = mean_weight(TimestepSampler(LINEAR, sampling, weighting, "epsilon"))
+        assert mean == f"{value:.{len(mean) - 2}f}"
+        assert mean in MDT
+
+
+def test_what_snr_gamma_on_v_has_built_in() -> None:
     snr = STABLE.alphas_cumprod / (1 - STABLE.alphas_cumprod)
     added, right = np.minimum(snr + 1, 5) / (snr + 1), np.minimum(snr, 5) / (snr + 1)
     assert f"{added.mean():.3f}, {right.mean():.3f}, {added.mean() / right.mean():.1f}" == "0.908, 0.294, 3.1"
-    for number in ("0.442", "0.908", "0.294", "3.1"):
-        assert number in PAGE
+    for number in ("0.908", "0.294", "3.1"):
+        assert number in DIFFUSERS
 
 
-def test_every_name_of_the_page_exists() -> None:
-    for name in set(re.findall(r"speediff\.(\w+\.\w+)\(", PAGE)):
+@pytest.mark.parametrize(
+    "page", [PATCHES.parent / "migrate.md", *PATCHES.glob("*.md")], ids=lambda path: path.stem
+)
+def test_every_name_of_a_page_exists(page: Path) -> None:
+    for name in set(re.findall(r"speediff\.(\w+\.\w+)\(", page.read_text())):
         module, attribute = name.split(".")
         assert hasattr(getattr(speediff, module), attribute), name

@@ -40,14 +40,14 @@ def test_gradients_pass_through_the_terms() -> None:
 @pytest.mark.parametrize(
     ("terms", "weights", "on", "message"),
     [
-        ({"loss": WEIGHTS}, WEIGHTS, "mse", r"must have 'mse', or 'loss' with on='loss', got \['loss'\]"),
-        (TERMS, WEIGHTS[:2], "mse", r"weights must have one entry for each sample.*\(3,\), got \(2,\)"),
+        ({"loss": WEIGHTS}, WEIGHTS, "mse", r"must contain 'mse', or 'loss' with on='loss', got \['loss'\]"),
+        (TERMS, WEIGHTS[:2], "mse", r"weights must have one entry per sample.*\(3,\), got \(2,\)"),
         (TERMS, WEIGHTS[:, None], "mse", "weights must have one entry"),
         ({"mse": torch.ones(3, 1)}, torch.ones(3, 1), "mse", "must have one entry"),
         (TERMS, WEIGHTS, "vb", "on must be"),
         (TERMS, WEIGHTS.to("meta"), "mse", "weights must be on cpu"),
-        (TERMS, [1, 2, 3], "mse", "weights must be a tensor, got a list"),
-        ({"mse": 1.0}, WEIGHTS, "mse", r"terms\['mse'\] must be a tensor, got a float"),
+        (TERMS, [1, 2, 3], "mse", "weights must be a tensor, got list"),
+        ({"mse": 1.0}, WEIGHTS, "mse", r"terms\['mse'\] must be a tensor, got float"),
     ],
 )
 def test_what_cannot_be_combined_is_an_error(terms: Any, weights: Any, on: str, message: str) -> None:
@@ -251,5 +251,7 @@ def test_preconditioning_refuses_what_it_has_no_form_for() -> None:
         Preconditioned(Recorder(), speediff.processes.Flow())
     with pytest.raises(ValueError, match="momentum must be finite and above 0, got 0"):
         Preconditioned(Recorder(), momentum=0)
-    with pytest.raises(TypeError, match=r"process must be one of speediff.processes, got 3"):
+    with pytest.raises(
+        TypeError, match=r"process must be 'edm', 'vp', 've' or an object of speediff.processes, got 3"
+    ):
         Preconditioned(Recorder(), 3)  # type: ignore[arg-type]

@@ -195,12 +195,12 @@ def test_an_unknown_flag_is_named_unless_it_is_at_its_default() -> None:
     assert (schedule_from(NewerScheduler()).alphas_cumprod == plain).all()
     assert (schedule_from(NewerScheduler(grid=[0, 1])).alphas_cumprod == plain).all(), "as JSON has a tuple"
     scheduler = NewerScheduler(warp=2.0)
-    with pytest.raises(ValueError, match=r"NewerScheduler's warp must be the default 1.0, got 2.0"):
+    with pytest.raises(ValueError, match=r"NewerScheduler's warp must have its default 1.0, got 2.0"):
         schedule_from(scheduler)
     assert (
         schedule_from(NewerScheduler.from_config(scheduler.config, warp=1.0)).alphas_cumprod == plain
     ).all()
-    with pytest.raises(ValueError, match="grid must be the default"):
+    with pytest.raises(ValueError, match="grid must have its default"):
         schedule_from(NewerScheduler(grid=np.ones(3)))
 
 

@@ -179,6 +179,15 @@ def test_denoising_diffusion_pytorch_names_its_target_objective(objective: str, 
     assert sampler.recipe.drawing.prediction == prediction
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_table_in_half_precision_says_what_it_lost(dtype: torch.dtype) -> None:
+    """A `GaussianDiffusion` that is a module is cast with its buffers: ᾱ begins with 1."""
+    betas = torch.linspace(1e-4, 0.02, 1000)
+    table = torch.cumprod(1 - betas, 0)
+    with pytest.raises(ValueError, match=r"alphas_cumprod\[0\] must be below 1, got 1"):
+        schedule_from(SimpleNamespace(betas=betas.to(dtype), alphas_cumprod=table.to(dtype)))
+
+
 def test_a_target_that_is_given_wins() -> None:
     sampler = TimestepSampler.for_scheduler(diffusers.DDPMScheduler(), weighting="min_snr", prediction="v")
     assert sampler.recipe.drawing.prediction == "v"

@@ -1,4 +1,4 @@
-"""The loss object of NVlabs/edm and of the pipelines that descend from it."""
+"""The loss object of NVlabs/edm and of the pipelines derived from it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class DenoisingLoss:
-    """w·(D(y+n; σ)-y)², n being σ times normal noise: `EDMLoss`, `VPLoss` and `VELoss` of NVlabs/edm.
+    """w·(D(y+n; σ)-y)², where n is σ times standard normal noise: the losses of NVlabs/edm.
 
-    Called as those are, `loss_fn(net=net, images=images, labels=labels, augment_pipe=augment_pipe)`; one call
-    is one micro-batch. Goes into snapshots: pickling keeps the place in the run, and drops rank and world
-    size, which the process that loads it gives anew.
+    Called like `EDMLoss`, `VPLoss` and `VELoss` there, `loss_fn(net=net, images=images, labels=labels,
+    augment_pipe=augment_pipe)`. One call is one micro-batch. It can be pickled into snapshots: the pickle
+    keeps the step, but not rank and world size, which are those of the process that loads it.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class DenoisingLoss:
         weighting: str | Weighting | None = None,
         **options: Unpack[Options],
     ) -> None:
-        """Takes what `SigmaSampler.fdm` takes.
+        """Takes the arguments of `SigmaSampler.fdm`.
 
         Args:
-            process: "edm", "vp", "ve", or one of those of `speediff.processes`.
-            seed: Of the noise levels, in [0, 2⁶⁴). The noise itself is PyTorch's.
-            warm_up: FDM's: weights are at most 5·100^(step/warm_up) before that optimizer step. None: no
-                bound.
-            sampling: Another draw than the process's.
-            weighting: Another weight than the process's.
-            **options: As for `SigmaSampler`; `accumulation` is the number of calls per optimizer step.
+            process: "edm", "vp", "ve", or an EDM, VP or VE of `speediff.processes`.
+            seed: Of the noise levels, in [0, 2⁶⁴). The noise itself comes from PyTorch's generator.
+            warm_up: FDM's warm-up, in optimizer steps: until step `warm_up` the weights are at most
+                5·100^(step/warm_up). None: no bound.
+            sampling: Replaces the process's own draw.
+            weighting: Replaces the process's own weight.
+            **options: As for `SigmaSampler`. `accumulation` is the number of calls per optimizer step.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or the process is rectified flow.
@@ -56,7 +56,10 @@ class DenoisingLoss:
         """
         process = _fdm.process_named(process)
         if isinstance(process, processes.Flow):
-            raise SpeeDiffValueError(f"process must be EDM, VP or VE for a denoiser's loss, got {process!r}")
+            raise SpeeDiffValueError(
+                f"process must be EDM, VP or VE for a denoiser's loss, got {process!r}; for flow "
+                "matching use SigmaSampler.flow"
+            )
         self._arguments: dict[str, Any] = {
             "process": process,
             "seed": seed,
@@ -66,7 +69,7 @@ class DenoisingLoss:
             **{key: value for key, value in options.items() if key not in ("rank", "world_size")},
         }
         self.sampler = SigmaSampler(process, sampling, weighting, seed=seed, warm_up=warm_up, **options)
-        """What draws the noise levels and their weights."""
+        """Draws the noise levels and their weights."""
 
     def __call__(
         self,
@@ -79,18 +82,18 @@ class DenoisingLoss:
         """The weighted squared error of the next batch.
 
         Args:
-            net: D, called as `net(noisy, sigma, labels)` with σ of shape (n, 1, …, 1), and `augment_labels`
-                if there is an augmentation.
+            net: D, called as `net(noisy, sigma, labels)` with σ of shape (n, 1, …, 1), and with
+                `augment_labels` if there is an `augment_pipe`.
             images: float (n, …).
-            labels: What `net` takes.
-            augment_pipe: Gives augmented images and their labels.
-            noise: Standard normal, shaped as the images; None: PyTorch's.
+            labels: Passed to `net`.
+            augment_pipe: Returns augmented images and their augmentation labels.
+            noise: Standard normal, in the shape of the images. None: drawn by PyTorch.
 
         Returns:
-            The loss of each value, in the shape of the images.
+            The loss of each pixel, in the shape of the images.
 
         Raises:
-            SpeeDiffValueError: If the noise has another shape than the images; then no batch is drawn.
+            SpeeDiffValueError: If noise and images differ in shape. Then no batch is drawn.
         """
         if noise is not None and noise.shape != images.shape:
             raise SpeeDiffValueError(
@@ -111,7 +114,7 @@ class DenoisingLoss:
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where `state_dict` was taken; errors as for `SigmaSampler`."""
+        """Continues from where `state_dict` was taken. Raises as `SigmaSampler.load_state_dict` does."""
         self.sampler.load_state_dict(state)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Where the weights of a batch go."""
+"""How the weights of a batch enter its loss."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = "mse") -> torch.Tensor:
     """The weighted loss of each sample, from the terms of guided-diffusion's `training_losses`.
 
-    SpeeD, P2 and Min-SNR weigh the mean squared error and leave the variational term of a learned variance
-    alone; guided-diffusion's own contract, `losses["loss"] * weights`, weighs both. `sampler.weighs` says
-    which of the two the sampler's methods were made for.
+    SpeeD, P2 and Min-SNR weight the mean squared error alone, not the variational term of a learned variance.
+    guided-diffusion's own contract, `losses["loss"] * weights`, weights both. `sampler.weighs` says which of
+    the two the authors of the sampler's methods use.
 
     Args:
-        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss" it may be "loss" alone, as
+        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss", "loss" alone will do, as
             for a variational bound.
-        weights: (n,), as `sample` gives them.
+        weights: (n,), as returned by `sample`.
         on: "mse" for w·mse + vb, "loss" for w·(mse + vb).
 
     Returns:
-        The losses, (n,). Their mean is what to minimise.
+        The losses, (n,). Minimise their mean.
 
     Raises:
         SpeeDiffValueError: If a term is missing, or shapes or devices differ.
-        SpeeDiffTypeError: If a term is no tensor.
+        SpeeDiffTypeError: If a term is not a tensor.
     """
     _arguments.choice("on", on, ("mse", "loss"))
     first = "loss" if on == "loss" and "mse" not in terms else "mse"
     if first not in terms:
-        raise SpeeDiffValueError(f"terms must have 'mse', or 'loss' with on='loss', got {sorted(terms)}")
+        raise SpeeDiffValueError(f"terms must contain 'mse', or 'loss' with on='loss', got {sorted(terms)}")
     mse, vb = terms[first], terms.get("vb") if first == "mse" else None
     for name, value in ((f"terms['{first}']", mse), ("weights", weights), ("terms['vb']", vb)):
         if value is None:
             continue
         if not isinstance(value, torch.Tensor):
-            raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(value).__name__}")
+            raise SpeeDiffTypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if value.shape != mse.shape or value.ndim != 1:
             raise SpeeDiffValueError(
-                f"{name} must have one entry for each sample, as many as terms['{first}'] of shape "
+                f"{name} must have one entry per sample, (n,), like terms['{first}'] of shape "
                 f"{tuple(mse.shape)}, got {tuple(value.shape)}"
             )
         if value.device != mse.device:
             raise SpeeDiffValueError(
-                f"{name} must be on {mse.device} as terms['{first}'] is, got {value.device}"
+                f"{name} must be on {mse.device} like terms['{first}'], got {value.device}"
             )
     if vb is None:
         return weights * mse

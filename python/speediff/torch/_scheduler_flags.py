@@ -131,16 +131,20 @@ def check(scheduler: Any) -> None:
                 advice = advice.format(flow_shift=getattr(config, "flow_shift", 1.0))
                 raise SpeeDiffValueError(f"{kind}'s {name} must be {allowed!r}, got {value!r}: {advice}")
         elif name not in READ | HARMLESS and not _same(value, default):
-            rule, advice = (
-                f"be the default {default!r}",
-                f"{kind}.from_config(scheduler.config, {name}={default!r})",
-            )
-            if default is _EMPTY:
-                rule, advice = "be known to SpeeDiff", "a scheduler of diffusers without it"
-            raise SpeeDiffValueError(
-                f"{kind}'s {name} must {rule}, got {value!r}: SpeeDiff does not know whether it changes the "
-                f"training. If it does not, pass {advice}"
-            )
+            raise SpeeDiffValueError(_unknown(kind, name, value, default))
+
+
+def _unknown(kind: str, name: str, value: object, default: object) -> str:
+    """The message for a flag of a newer diffusers."""
+    if default is _EMPTY:
+        rule, copy = "be known to SpeeDiff", "a scheduler without it"
+    else:
+        rule = f"have its default {default!r}"
+        copy = f"{kind}.from_config(scheduler.config, {name}={default!r})"
+    return (
+        f"{kind}'s {name} must {rule}, got {value!r}: SpeeDiff does not know whether it changes the "
+        f"training. If it does not, pass {copy}"
+    )
 
 
 def _parameters(kind: type) -> dict[str, object]:

@@ -112,7 +112,7 @@ def read(scheduler: object) -> Reading:
 
 def _array(name: str, values: object) -> np.ndarray[Any, np.dtype[np.float64]]:
     if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().double().cpu().numpy()  # NumPy knows no bfloat16
     array = np.asarray(values, np.float64)
     if array.ndim != 1:
         raise SpeeDiffTypeError(f"{name} must have one dimension, got shape {array.shape}")

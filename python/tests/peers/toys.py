@@ -5,6 +5,7 @@ files, names, signatures and order of calls. What is in between is a toy, and ou
 """
 
 import enum
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -60,16 +61,23 @@ class ToyDiffusion:
 
 
 class ToyAccelerator:
-    """One process of accelerate: accumulation, and the objects that are saved with a state."""
+    """One process of accelerate: accumulation, which an epoch's end cuts off, and what is saved with a state."""
 
     def __init__(self, gradient_accumulation_steps):
         self.steps, self.calls, self.custom = gradient_accumulation_steps, 0, []
         self.device = torch.device("cpu")
         self.sync_gradients = True
 
+    def prepare(self, dataloader):
+        for index, batch in enumerate(dataloader, 1):
+            self.last = index == len(dataloader)
+            yield batch
+
     def accumulate(self, model):
         self.calls += 1
-        self.sync_gradients = self.calls % self.steps == 0
+        self.sync_gradients = self.last or self.calls % self.steps == 0
+        if self.last:
+            self.calls = 0
         return torch.enable_grad()
 
     def backward(self, loss):
@@ -89,6 +97,21 @@ class ToyAccelerator:
             thing.load_state_dict(state)
 
 
+class DDP(torch.nn.Module):
+    """A single process."""
+
+    def __init__(self, module, device_ids):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args, **kwargs):
+        return self.module(*args, **kwargs)
+
+
+def requires_grad(model, flag):
+    model.requires_grad_(flag)
+
+
 class AutoencoderKL:
     """Latents are the images."""
 
@@ -100,13 +123,14 @@ class AutoencoderKL:
         return self
 
     def encode(self, x):
-        return x
+        return SimpleNamespace(latent_dist=SimpleNamespace(sample=x.clone))
 
 
 class MixedPrecisionTrainer:
     """In full precision."""
 
-    def __init__(self, *, model):
+    def __init__(self, *, model, use_fp16, fp16_scale_growth):
+        assert not use_fp16
         self.master_params = list(model.parameters())
 
     def zero_grad(self):
@@ -124,5 +148,5 @@ class CLIPTokenizer:
     """Knows no words."""
 
     @classmethod
-    def from_pretrained(cls, name, subfolder):
+    def from_pretrained(cls, name, subfolder, revision, variant):
         return cls()

@@ -1,4 +1,3 @@
-from toys import AutoencoderKL, ToyModel
+from toys import ToyModel
 
-__all__ = ["AutoencoderKL", "DiT_models"]
 DiT_models = {"DiT-XL/2": ToyModel}

@@ -24,6 +24,8 @@ def main(**kwargs):
         c.loss_kwargs.class_name = 'training.loss.EDMLoss'
 
     # Network options.
+    if opts.cbase is not None:
+        c.network_kwargs.sigma_data = opts.cbase
     c.update(batch_size=opts.batch, batch_gpu=opts.batch_gpu, run_dir=opts.run_dir, seed=opts.seed)
     c.update(steps=opts.steps, resume_pkl=opts.resume, resume_state_dump=opts.resume)
     return training_loop.training_loop(**c)

@@ -4,7 +4,7 @@ import torch
 
 
 class EDMPrecond(torch.nn.Module):
-    def __init__(self, sigma_data=0.5):
+    def __init__(self, sigma_data=0.5, fdm_multiplier=None):
         super().__init__()
         self.sigma_data = sigma_data
         self.model = torch.nn.Conv2d(2, 2, 3, padding=1)

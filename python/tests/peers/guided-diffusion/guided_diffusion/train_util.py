@@ -1,29 +1,47 @@
 """Structure of openai/guided-diffusion, train_util.py: `TrainLoop` with its micro-batches and its resuming by a number."""
 
+import copy
+
+import torch as th
 from torch.optim import AdamW
 
 from . import dist_util
 from .fp16_util import MixedPrecisionTrainer
+from .nn import update_ema
 from .resample import LossAwareSampler, UniformSampler
+
+# For ImageNet experiments, this was a good default value.
+# We found that the lg_loss_scale quickly climbed to
+INITIAL_LOG_LOSS_SCALE = 20.0
 
 
 class TrainLoop:
     def __init__(
-        self, *, model, diffusion, data, batch_size, microbatch, lr, resume_checkpoint, schedule_sampler=None
+        self, *, model, diffusion, data, batch_size, microbatch, lr, resume_checkpoint, use_fp16=False,
+        fp16_scale_growth=1e-3, schedule_sampler=None, weight_decay=0.0, lr_anneal_steps=0,
     ):
         self.model, self.diffusion, self.data = model, diffusion, data
         self.batch_size, self.microbatch = batch_size, microbatch if microbatch > 0 else batch_size
         self.lr = lr
         self.resume_checkpoint = resume_checkpoint
+        self.use_fp16 = use_fp16
+        self.fp16_scale_growth = fp16_scale_growth
         self.schedule_sampler = schedule_sampler or UniformSampler(diffusion)
+        self.weight_decay = weight_decay
+        self.lr_anneal_steps = lr_anneal_steps
+
         self.step = self.resume_step = 0
         self.losses = []
+        self.sync_cuda = th.cuda.is_available()
 
         self._load_and_sync_parameters()
         self.mp_trainer = MixedPrecisionTrainer(
             model=self.model,
+            use_fp16=self.use_fp16,
+            fp16_scale_growth=fp16_scale_growth,
         )
-        self.opt = AdamW(self.mp_trainer.master_params, lr=self.lr)
+        self.opt = AdamW(self.mp_trainer.master_params, lr=self.lr, weight_decay=self.weight_decay)
+        self.ema_params = copy.deepcopy(self.mp_trainer.master_params)
 
     def _load_and_sync_parameters(self):
         if self.resume_checkpoint:
@@ -32,6 +50,7 @@ class TrainLoop:
     def run_step(self, batch, cond):
         self.forward_backward(batch, cond)
         self.mp_trainer.optimize(self.opt)
+        update_ema(self.ema_params, self.mp_trainer.master_params, rate=0.99)
         self.step += 1
 
     def forward_backward(self, batch, cond):
@@ -44,7 +63,17 @@ class TrainLoop:
 
             losses = self.diffusion.training_losses(self.model, micro, t, model_kwargs=micro_cond)
             if isinstance(self.schedule_sampler, LossAwareSampler):
-                self.schedule_sampler.update_with_local_losses(t, losses["loss"].detach())
+                self.schedule_sampler.update_with_local_losses(
+                    t, losses["loss"].detach()
+                )
+
             loss = (losses["loss"] * weights).mean()
+            log_loss_dict(
+                self.diffusion, t, {k: v * weights for k, v in losses.items()}
+            )
             self.losses.append(loss.item())
             self.mp_trainer.backward(loss)
+
+
+def log_loss_dict(diffusion, ts, losses):
+    assert all(len(values) == len(ts) for values in losses.values())

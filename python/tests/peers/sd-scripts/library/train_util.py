@@ -11,8 +11,11 @@ def get_timesteps(min_timestep, max_timestep, b_size, device):
 
 def get_noise_noisy_latents_and_timesteps(args, noise_scheduler, latents):
     noise = torch.randn_like(latents)
-    b_size = len(latents)
-    min_timestep, max_timestep = args.min_timestep or 0, args.max_timestep or len(noise_scheduler.betas)
+    b_size = latents.shape[0]
+    min_timestep = 0 if args.min_timestep is None else args.min_timestep
+    max_timestep = noise_scheduler.config.num_train_timesteps if args.max_timestep is None else args.max_timestep
     timesteps = get_timesteps(min_timestep, max_timestep, b_size, latents.device)
 
+    # Add noise to the latents according to the noise magnitude at each timestep
+    # (this is the forward diffusion process)
     return noise, noise_scheduler.add_noise(latents, noise, timesteps), timesteps

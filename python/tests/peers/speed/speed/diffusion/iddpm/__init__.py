@@ -1,7 +1,8 @@
-"""Structure of NUS-HPC-AI-Lab/SpeeD, speed/diffusion/iddpm: the diffusion that SpeeD's derives from."""
+"""Structure of NUS-HPC-AI-Lab/SpeeD, speed/diffusion/iddpm: the diffusion that SpeeD's derives from, respaced."""
 
 from toys import ToyDiffusion
 
 
 class IDDPM(ToyDiffusion):
-    pass
+    def __init__(self, timestep_respacing):
+        super().__init__(int(timestep_respacing or 1000))

@@ -3,13 +3,16 @@
 import numpy as np
 import torch
 
+import speed.diffusion.iddpm.gaussian_diffusion as gd
 from speed.diffusion.iddpm import IDDPM
 from speed.diffusion.mask_iddpm import MASK_IDDPM
 
 
 class Speed_IDDPM(IDDPM):
-    def __init__(self, steps=1000, weighting="ours", sampling="ours", k=1, lam=5, tau=700):
-        super().__init__(steps)
+    target = gd.ModelMeanType.EPSILON
+
+    def __init__(self, timestep_respacing, weighting="ours", sampling="ours", k=1, lam=5, tau=700):
+        super().__init__(timestep_respacing)
         self.lam = lam
         self.k = k
         self.tau = tau
@@ -33,10 +36,7 @@ class Speed_IDDPM(IDDPM):
 
 
 class Speed_Mask_IDDPM(MASK_IDDPM):
-    def __init__(self, steps=1000, weighting="p2", sampling="speed"):
-        super().__init__(steps)
-        self.weights = self._weights(weighting)
-        self.sampling = sampling
-
-    def _weights(self, weighting):
-        return np.ones(self.num_timesteps)
+    def train_step(self, model, x, y, device):
+        n = x.shape[0]
+        t = torch.randint(0, self.num_timesteps, (n,), device=device)
+        return self.training_losses(model, x, t, y)

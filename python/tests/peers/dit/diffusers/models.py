@@ -1,0 +1,3 @@
+from toys import AutoencoderKL
+
+__all__ = ["AutoencoderKL"]

@@ -1,0 +1,3 @@
+from torch.optim import AdamW as Adan
+
+__all__ = ["Adan"]

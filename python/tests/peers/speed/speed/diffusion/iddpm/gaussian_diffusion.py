@@ -1,0 +1,3 @@
+from toys import ModelMeanType
+
+__all__ = ["ModelMeanType"]
