@@ -1,4 +1,4 @@
-"""What the time-step samplers for NumPy and for PyTorch share: all but the type of what is drawn."""
+"""What the timestep samplers for NumPy and for PyTorch share: everything but the type of the arrays."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Piece = TypeVar("Piece")
 PRESETS = ("paper", "official")
 
 OFFICIAL_TAU = 700
-"""The τ of SpeeD's released code, which does not follow T."""
+"""The τ of SpeeD's released code, which does not depend on T."""
 
 
 def _asymmetric(k: float, tau: int | None, r: float | None) -> Asymmetric:
-    """The sampling, with the default r where neither τ nor r is given."""
+    """The sampling, with the default r if neither τ nor r is given."""
     if tau is not None and r is not None:
         raise errors.SpeeDiffValueError(
             f"tau must not be given together with r, got tau = {tau!r}, r = {r!r}"
@@ -59,22 +59,23 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         Args:
             schedule: The noise schedule, of T steps.
             sampling: Which steps to draw: a name, or an object of `speediff.sampling`.
-            weighting: How much each counts: a name, or an object of `speediff.weighting`.
-            prediction: What the network predicts, "epsilon", "sample", "v" or "flow". Needed where a
-                weighting's form depends on it.
+            weighting: How much each step counts: a name, or an object of `speediff.weighting`.
+            prediction: What the network predicts: "epsilon", "sample", "v" or "flow". Required if the form of
+                the weighting depends on it.
             seed: In [0, 2⁶⁴); the same on every rank.
-            rank: This process among `world_size`; None: 0. In `speediff.torch`, None stands for what
-                `torch.distributed` says, for either, where it is initialized.
+            rank: This process among `world_size`; None: 0. In `speediff.torch`, None takes both from
+                `torch.distributed` if it is initialized.
             world_size: The number of processes that share each global batch; None: 1.
             accumulation: The number of calls (micro-batches) per training step.
-            strata: How a global batch is spread: "none", "stratified" or "low_discrepancy".
-            normalize: Divide the weights by their mean under what is really drawn, so that the
+            strata: How to spread a global batch over the noise levels: "none", "stratified" or
+                "low_discrepancy".
+            normalize: Divide the weights by their mean under the distribution that is drawn, so that the
                 scale of the loss does not change.
-            prefetch: How many calls to draw in one crossing of the C boundary, in [1, 65536]; the results are
-                handed out one by one. None: as many as pay, up to 64.
+            prefetch: How many calls to draw ahead in one call of the library, in [1, 65536]. None: as many as
+                are worthwhile, up to 64.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one.
+            SpeeDiffValueError: If a value is out of range, or contradicts another one.
             SpeeDiffTypeError: If a value has the wrong type.
         """
         options: Options = {
@@ -129,9 +130,9 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             k: The suppression intensity, finite and at least 1.
             lam: λ in [0.5, 1].
             seed: In [0, 2⁶⁴).
-            tau: Where suppression begins, 0 < τ < T. "official" has 700 unless told otherwise.
-            r: The same as a magnitude: τ is the first step t with 1/ᾱ_t > r. "paper" has 143.5,
-                which gives 700 for the paper's schedule. Not together with tau.
+            tau: The last step that is not suppressed, 0 < τ < T. The default of "official" is 700.
+            r: Determines τ instead: the first step t with 1/ᾱ_t > r. The default of "paper" is 143.5, which
+                gives 700 for the paper's schedule. Cannot be combined with tau.
             preset: "paper" or "official".
             **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prediction`, `prefetch`.
         """
@@ -149,7 +150,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
     def probabilities(self) -> Table:
         """P, float64, shape (T,): the distribution of a drawn entry (nominal for "official").
 
-        It is that of the next batch: blends follow the training step, and some methods learn.
+        It applies to the next batch: it changes during training for blends and for methods that learn.
         """
         return self._open_handle().probabilities(self.step)
 
@@ -180,33 +181,33 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         """What the next batch asks the network to learn: P·w for the ε loss, as a density over λ = ln S.
 
         E(λ_i) = P_i·w_eps,i/|dλ/di|, with the discrete gradient of λ and Σ E·|dλ/di| = 1. Two samplers with
-        the same emphasis train the same objective, and differ in the variance of its gradient alone. A
-        sampler without `prediction` counts as one of ε. For "official" it is that of the nominal P.
+        the same emphasis train the same objective, and differ only in the variance of its gradient. Without
+        `prediction`, ε is assumed. For "official" it is the emphasis of the nominal P.
 
         Returns:
-            λ, falling, and E, both float64 of shape (T,), or (T-1,) if the last step has S = 0.
+            λ, decreasing, and E. Both are float64 of shape (T,), or (T-1,) if the last step has S = 0.
         """
         count = int((self._process.alphas_cumprod > 0).sum())
         return self._open_handle().emphasis(self.step, count)
 
     @property
     def learns(self) -> bool:
-        """Whether the sampling or the weighting learns from losses, and `update` is to be called."""
+        """Whether the sampling or the weighting learns from losses, so that you must call `update`."""
         return self._open_handle().history_count > 0
 
     @property
     def weighs(self) -> str:
-        """What a weight multiplies, as the methods' authors have it, where a model learns its variance.
+        """Which loss a weight multiplies if the variance is learned, according to the methods' authors.
 
-        "mse" (SpeeD, P2, Min-SNR): the mean squared error alone; the variational term stays as it is. "loss"
-        (guided-diffusion's loss_second_moment, and whatever else has the factor 1/(T·P)): both, since either
-        is a mean over uniform draws.
+        "mse" (SpeeD, P2, Min-SNR): the mean squared error alone; the variational term is not weighted. "loss"
+        (guided-diffusion's loss_second_moment, and any other method with the importance weight 1/(T·P)): both
+        terms, since both are means over uniform draws.
         """
         methods = self.recipe.sampling, self.recipe.weighting
         return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
     def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
-        """Learns from the losses of a global batch. What was drawn ahead is drawn anew."""
+        """Learns from the losses of a global batch. Batches that were drawn ahead are discarded."""
         self._open_handle().update(timesteps, losses)
         self._ahead.forget()
 

@@ -24,12 +24,12 @@ TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
 
 
 class TrainerTensors(Closable[NativeTrainer]):
-    """What a trainer holds for each parameter. Views stay valid after `close()`, and keep the memory."""
+    """The tensors that a trainer holds for each parameter. Views keep the memory, and outlive `close()`."""
 
     config: DiT | MDT
     """The network's shape."""
     input_size: int
-    """Pixels, or latents, along an image's side."""
+    """The side of an image, in pixels or latents."""
 
     @property
     def parameters(self) -> dict[str, Floats]:
@@ -38,39 +38,39 @@ class TrainerTensors(Closable[NativeTrainer]):
 
     @property
     def gradients(self) -> dict[str, Floats]:
-        """The gradients of the step so far, as `parameters`."""
+        """The gradients of the step so far, in the form of `parameters`."""
         return self._open_handle().tensors(c.BUFFER_GRADIENTS)
 
     @property
     def ema_parameters(self) -> dict[str, Floats]:
-        """The moving average of the parameters, as `parameters`."""
+        """The EMA of the parameters, in the form of `parameters`."""
         return self._open_handle().tensors(c.BUFFER_EMA_PARAMETERS)
 
     @property
     def exp_avg(self) -> dict[str, Floats]:
-        """AdamW's mean gradients, as `parameters`."""
+        """AdamW's first moments, in the form of `parameters`."""
         return self._open_handle().tensors(c.BUFFER_EXP_AVG)
 
     @property
     def exp_avg_sq(self) -> dict[str, Floats]:
-        """AdamW's mean squared gradients, as `parameters`."""
+        """AdamW's second moments, in the form of `parameters`."""
         return self._open_handle().tensors(c.BUFFER_EXP_AVG_SQ)
 
     @property
     def flat_parameters(self) -> Floats:
-        """The memory of all parameters as one array; what lies between two of them is 0."""
+        """The memory of all parameters as one array; the padding between them is 0."""
         return self._open_handle().buffer(c.BUFFER_PARAMETERS)
 
     @property
     def flat_gradients(self) -> Floats:
-        """The memory of all gradients as one array, laid out as `flat_parameters`."""
+        """The memory of all gradients as one array, with the layout of `flat_parameters`."""
         return self._open_handle().buffer(c.BUFFER_GRADIENTS)
 
     def state_dict(self, *, ema: bool = False) -> dict[str, NDArray[Any]]:
-        """Copies of the parameters, and of what is fixed, as the official network's state dict has them.
+        """Copies of the parameters and buffers, as in the official network's state dict.
 
         Args:
-            ema: The moving average instead.
+            ema: Whether to return the EMA of the parameters instead.
         """
         kind = c.BUFFER_EMA_PARAMETERS if _arguments.flag("ema", ema) else c.BUFFER_PARAMETERS
         fixed, state = self._fixed_tensors(), {}
@@ -84,15 +84,15 @@ class TrainerTensors(Closable[NativeTrainer]):
         return state
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over parameters, also as the beginning of their average; AdamW's moments stay.
+        """Copies parameters, and restarts their EMA from them. AdamW's moments do not change.
 
         Args:
-            state: As `state_dict` gives it: float32 arrays by name. What is fixed may be left out: a DiT's
+            state: As `state_dict` returns it: float32 arrays by name. Buffers may be left out: a DiT's
                 positions, and the indices of an MDT's biases.
 
         Raises:
-            SpeeDiffValueError: If a name is missing or unknown, a shape is another, a value is not finite,
-                or something fixed has other values; then nothing has changed.
+            SpeeDiffValueError: If a name is missing or unknown, a shape differs, a value is not finite, or a
+                buffer has other values. Nothing has changed.
         """
         native = self._open_handle()
         if not isinstance(state, Mapping):

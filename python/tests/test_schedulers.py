@@ -152,7 +152,7 @@ def test_a_learner_takes_the_losses_of_a_schedulers_timesteps() -> None:
         by_steps.update(steps, losses)
     assert (sampler.probabilities == by_steps.probabilities).all()
     assert not np.allclose(sampler.probabilities, 1e-3)
-    with pytest.raises(ValueError, match=r"must be of the scheduler's timesteps, got 0\.5"):
+    with pytest.raises(ValueError, match=r"must be among the scheduler's timesteps, got 0\.5"):
         sampler.update(torch.tensor([t[0], 0.5]), losses[:2])
 
 

@@ -52,7 +52,7 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         return 0, 1
 
     def _check_layout(self) -> None:
-        """Refuses a group that was initialized too late: every rank would draw the same batch."""
+        """Refuses a process group that was initialized too late: every rank would draw the same batch."""
         made_for, now = (self.recipe.drawing.rank, self.recipe.drawing.world_size), self._default_layout()
         if self._layout_is_default and now[1] > 1 and made_for != now:
             raise SpeeDiffValueError(
@@ -71,11 +71,11 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         offset: int | None = None,
         total: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draws the next batch of this rank, or that of any step.
+        """Draws this rank's next batch, or its batch of any step.
 
         Args:
-            batch_size: The local batch, at least 0.
-            device: Where the tensors go; None: the CPU.
+            batch_size: The local batch size, at least 0.
+            device: The device of the tensors; None: the CPU.
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
             offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
@@ -83,9 +83,9 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
             total: The size of the global batch.
 
         Returns:
-            The time steps, int64 (batch_size,), 0-based, or the noise levels, float32 (batch_size,): σ, or t
-            in [0, 1] for rectified flow; and their weights, float32 (batch_size,). Fresh tensors that the
-            caller may change.
+            The timesteps, int64 (batch_size,), 0-based, or the noise levels, float32 (batch_size,): σ, or for
+            rectified flow t in [0, 1]. Then their weights, float32 (batch_size,). The tensors are new; the
+            caller may change them.
         """
         if step is None and offset is None and total is None and micro_batch == 0:
             if is_dynamo_compiling():
@@ -134,16 +134,16 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
 
 
 class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
-    """Draws the time steps of a training run with their weights, as tensors.
+    """Draws the timesteps of a training run with their weights, as tensors.
 
-    `sample(batch_size, device)` is guided-diffusion's and MDT's `ScheduleSampler` contract. Rank and
-    world size are those of `torch.distributed` where it is initialized and nothing else is said, so
-    that the ranks of a `torchrun` share one global batch. `accelerate` initializes it, too.
+    `sample(batch_size, device)` has the interface of guided-diffusion's and MDT's `ScheduleSampler`. By
+    default, rank and world size are those of `torch.distributed` if it is initialized, so the ranks of a
+    `torchrun` share one global batch. `accelerate` initializes it too.
     """
 
     _level_dtype = torch.int64
     _timesteps: torch.Tensor | None = None
-    """What a scheduler calls each step, float32 (T,), rising; None: as here."""
+    """The scheduler's own timesteps, float32 (T,), increasing; None: 0, 1, …, T-1."""
 
     @classmethod
     def for_scheduler(
@@ -157,20 +157,21 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
     ) -> Self:
         """A sampler for the schedule and the target of a pipeline's own scheduler.
 
-        "asymmetric" with "change_aware" is SpeeD with the numbers of its paper (`speed` takes others, with
-        `schedule_from(scheduler)`). Of flow matching, `sample` returns and `update` takes the scheduler's own
-        `timesteps`, float32, as the scripts look them up; step i of the sampler's tables is timesteps[T-1-i].
+        "asymmetric" with "change_aware" is SpeeD with its paper's parameters (for others use `speed` with
+        `schedule_from(scheduler)`). For flow matching, `sample` returns and `update` takes the scheduler's
+        own `timesteps`, float32, as training scripts look them up. Step i of the sampler's tables is
+        timesteps[T-1-i].
 
         Args:
             scheduler: As for `schedule_from`.
             sampling: Which steps to draw; u grows with noise.
-            weighting: How much each counts.
+            weighting: How much each step counts.
             seed: In [0, 2⁶⁴); the same on every rank.
-            **options: As for `TimestepSampler`; without `prediction` it is what the scheduler says.
+            **options: As for `TimestepSampler`. The default of `prediction` is the scheduler's.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one.
-            SpeeDiffTypeError: If the scheduler is of no such kind.
+            SpeeDiffValueError: If a value is out of range, or contradicts another one.
+            SpeeDiffTypeError: If the scheduler is not of a supported kind.
         """
         reading = _schedulers.read(scheduler)
         if options.get("prediction") is None:
@@ -181,14 +182,14 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         return sampler
 
     def check_scheduler(self, scheduler: object) -> None:
-        """Makes sure, before any training, that the pipeline noises with the schedule of this sampler.
+        """Checks, before training, that the pipeline adds noise by this sampler's schedule.
 
         Args:
             scheduler: As for `schedule_from`.
 
         Raises:
-            SpeeDiffValueError: If T or ᾱ differ by more than the rounding of float32.
-            SpeeDiffTypeError: If the scheduler is of no such kind.
+            SpeeDiffValueError: If T differs, or ᾱ by more than the rounding of float32.
+            SpeeDiffTypeError: If the scheduler is not of a supported kind.
         """
         _schedulers.check_same(self.schedule, scheduler)
 
@@ -197,7 +198,7 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         return steps if self._timesteps is None else self._timesteps[steps]
 
     def _steps(self, t: object) -> object:
-        """The steps of the schedule that the pipeline calls t."""
+        """The steps of the schedule for the pipeline's timesteps t."""
         names = self._timesteps
         if names is None or not isinstance(t, torch.Tensor):
             return t
@@ -205,24 +206,24 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         steps = torch.searchsorted(names, values).clamp_(max=len(names) - 1)
         if not torch.equal(names[steps], values):
             wrong = values[names[steps] != values][0].item()
-            raise SpeeDiffValueError(f"t must be of the scheduler's timesteps, got {wrong}")
+            raise SpeeDiffValueError(f"t must be among the scheduler's timesteps, got {wrong}")
         return steps.to(t.device)
 
     def update(self, t: torch.Tensor, losses: torch.Tensor) -> None:
-        """Tells a method that learns the losses of this rank's batch; the next draw follows.
+        """Updates a method that learns with the losses of this rank's batch; the next draw uses them.
 
-        Where the sampler's ranks are those of `torch.distributed`, every rank calls it, and the losses of all
-        are gathered in the order of the ranks: all learn the same. An error on one rank is one on all.
+        If the sampler's ranks are those of `torch.distributed`, every rank must call it. The losses of all
+        ranks are gathered in rank order, so all learn the same. An error on one rank is raised on all.
 
         Args:
-            t: Time steps as `sample` gave them, (n,), on any device. n may differ from rank to rank.
-            losses: Their losses before any weight, (n,), on the same device, finite and at least 0; rounded
+            t: Timesteps as `sample` returned them, (n,), on any device. n may differ between ranks.
+            losses: Their unweighted losses, (n,), on the same device, finite and at least 0. They are rounded
                 to float32.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, on any rank, or nothing here learns; then nothing
+            SpeeDiffValueError: If a value is out of range on any rank, or the method does not learn. Nothing
                 has changed on any rank.
-            SpeeDiffTypeError: If something is no tensor, or has another dtype or shape.
+            SpeeDiffTypeError: If an argument is not a tensor, or has another dtype or shape.
         """
         self._check_layout()
         rank, world_size = self.recipe.drawing.rank, self.recipe.drawing.world_size
@@ -232,9 +233,9 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
             self._learn(*batch_arrays(self._steps(t), losses))
 
     def update_with_local_losses(self, local_ts: torch.Tensor, local_losses: torch.Tensor) -> None:
-        """guided-diffusion's and MDT's name for `update`; nothing where nothing is learned.
+        """guided-diffusion's and MDT's name for `update`; does nothing if the method does not learn.
 
-        So `LossAwareSampler.register(TimestepSampler)` is enough there, whatever the method.
+        With it, `LossAwareSampler.register(TimestepSampler)` is enough there, whatever the method.
         """
         if self.learns:
             self.update(local_ts, local_losses)
