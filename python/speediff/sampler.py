@@ -77,8 +77,8 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
 
     A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and of the
     losses so far for methods that learn: a run is resumed with nothing but its step number, and rank r of W
-    draws its slice of the same global batch without communication. In a forked worker the sampler works, and
-    repeats what its parent draws: draw in the training process.
+    draws its slice of the same global batch without communication. A copy or a pickle draws what the original
+    would have drawn. So does a forked worker, which warns: draw in the training process.
     """
 
     def update(self, t: Timesteps, losses: Weights) -> None:

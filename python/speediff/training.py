@@ -29,6 +29,8 @@ class Trainer(TrainerNetwork):
     run: bit by bit on one machine with the same number of threads.
     """
 
+    _instead = "save it with save(path), and make the copy with Trainer.load(path)"
+
     @_trainer_group.agreed
     def __init__(
         self,

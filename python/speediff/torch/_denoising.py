@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from ._samplers import SigmaSampler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from .._recipe import Options
     from ..processes import Process
@@ -25,8 +26,8 @@ class DenoisingLoss:
     """w·(D(y+n; σ)-y)², n being σ times normal noise: `EDMLoss`, `VPLoss` and `VELoss` of NVlabs/edm.
 
     Called as those are, `loss_fn(net=net, images=images, labels=labels, augment_pipe=augment_pipe)`; one call
-    is one micro-batch. Goes into snapshots: pickling keeps the place in the run, and drops rank and world
-    size, which the process that loads it gives anew.
+    is one micro-batch. A copy draws what the original would have drawn. Goes into snapshots: pickling keeps
+    the place in the run, and drops rank and world size, which the process that loads it gives anew.
     """
 
     def __init__(
@@ -113,6 +114,16 @@ class DenoisingLoss:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken; errors as for `SigmaSampler`."""
         self.sampler.load_state_dict(state)
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), sampler=copy.copy(self.sampler))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        memo[id(self)] = twin = object.__new__(type(self))
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._arguments, self.state_dict())
