@@ -115,6 +115,8 @@ class Trainer(TrainerNetwork):
         self.sampler = sampler
         """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
         self._native_sampler = sampler._open_handle()
+        self._steps: dict[str, object] = {}
+        """The `step` that is on its way, if there is one."""
         shape, options = native.config(), native.options()
         self.config = network_of(shape)
         self.input_size, self.in_channels = shape.input_size, shape.in_channels
@@ -176,7 +178,9 @@ class Trainer(TrainerNetwork):
         Raises:
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffValueError: Between the micro-batches of a step.
+            SpeeDiffBusyError: In the middle of `step`: in another thread, or in a signal handler.
         """
+        _shared_step.check_between(self)
         _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
 
     @property
@@ -226,6 +230,7 @@ class Trainer(TrainerNetwork):
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
             SpeeDiffGroupError: If another process has ended or does not answer.
+            SpeeDiffBusyError: In the middle of another `step`.
         """
         if self.group.world_size > 1:
             return _shared_step.step(self, x, y)[0]
@@ -239,17 +244,20 @@ class Trainer(TrainerNetwork):
         size = len(x) // accumulation
         if y is not None:
             _buffers.check_shape("y", y, np.int64, (len(x),))
-        loss, seen = 0.0, []
-        with _shared_step.whole(self):
+
+        def work() -> float:
+            loss, seen = 0.0, []
             for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
                 loss += self.backward(x[part], None if y is None else y[part]) / accumulation
                 if self._native_sampler.history_count:
                     seen.append(native.last_losses())
             self.apply()
-        if seen:
-            t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
-            self.sampler._learn(t, losses)
-        return loss
+            if seen:
+                t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
+                self.sampler._learn(t, losses)
+            return loss
+
+        return _shared_step.whole(self, work)
 
     def backward(
         self,
