@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from . import _arguments, _buffers, _state, errors
 from ._ahead import DrawsAhead
 from ._handles import Closable
+from ._inherited import Origin
 from ._native_sampler import LAST_CALL, NativeDrawing
 from ._recipe import AnyRecipe, Drawing, Options, check_names
 
@@ -32,16 +35,20 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     def _prepare(self, seed: int, options: Options) -> None:
         """Makes the native sampler; the recipe is there."""
-        self.seed = _arguments.integer("seed", seed, least=0, end=1 << 64)
-        """The seed of every draw."""
+        seed = _arguments.integer("seed", seed, least=0, end=1 << 64)
         self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
-        self._continue_at(0)
-        super().__init__(self._create_native(self.seed))
+        self._origin = Origin()
+        # Replaced as a whole, so that nobody sees the native object of one state with the calls of another.
+        self._ahead: DrawsAhead[Native, Piece] = DrawsAhead(self._create_native(seed), seed)
 
-    def _continue_at(self, call: int) -> None:
-        """Makes a call the next one, with nothing drawn ahead."""
-        self._ahead: DrawsAhead[Piece] = DrawsAhead(call)
-        self._size_before: int | None = None
+    @property
+    def _handle(self) -> Native | None:
+        return self._ahead.native
+
+    @property
+    def seed(self) -> int:
+        """The seed of every draw."""
+        return self._ahead.seed
 
     @abstractmethod
     def _create_native(self, seed: int) -> Native:
@@ -75,8 +82,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     def close(self) -> None:
         """Gives up the native object, and what was drawn ahead. Calling it again does nothing."""
-        super().close()
-        self._ahead = DrawsAhead(self._ahead.next_call())
+        ahead = self._ahead
+        self._ahead = DrawsAhead(None, ahead.seed, ahead.next_call())
 
     @property
     def step(self) -> int:
@@ -89,8 +96,9 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     @step.setter
     def step(self, step: int) -> None:
-        self._open_handle()
-        self._continue_at(self._call_number(step, 0))
+        ahead = self._ahead
+        self._opened(ahead.native)
+        ahead.go_to(self._call_number(step, 0))
 
     def state_dict(self) -> dict[str, Any]:
         """All that continues the draws in another process: method, schedule or process, seed and step.
@@ -99,10 +107,9 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         depend on them, except for the pairs of the "official" preset. Accumulation may change between
         training steps. What was learned from losses is part of it.
         """
-        history = self._history(self._open_handle())
-        accumulation = self.recipe.drawing.accumulation
-        call = self._ahead.next_call()
-        return _state.save(self._identity(), self.seed, call, accumulation, history)
+        self._open_handle()
+        ahead, call, history = self._place()
+        return _state.save(self._identity(), ahead.seed, call, self.recipe.drawing.accumulation, history)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken; on error nothing changes.
@@ -114,12 +121,41 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         count = self._open_handle().history_count
         accumulation = self.recipe.drawing.accumulation
         seed, call, history = _state.load(state, self._identity(), accumulation, count)
-        handle = self._create_native(seed)
+        self._ahead = DrawsAhead(self._restored(seed, history), seed, call)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What makes a copy, which draws what this one would have drawn next, and goes on by itself.
+
+        A copy of a closed sampler is closed.
+        """
+        ahead, call, history = self._place()
+        place = ahead.native is not None, ahead.seed, call, ahead.size, history
+        return {**vars(self), "_ahead": place}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        is_open, seed, call, size, history = state["_ahead"]
+        vars(self).update(state, _origin=copy.copy(state["_origin"]))
+        rank, world_size = self._default_layout()
+        if self._layout_is_default and world_size > 1:
+            recipe: Any = self.recipe
+            drawing = replace(recipe.drawing, rank=rank, world_size=world_size)
+            self.recipe = replace(recipe, drawing=drawing)
+        self._ahead = DrawsAhead(self._restored(seed, history) if is_open else None, seed, call, size)
+
+    def _place(self) -> tuple[DrawsAhead[Native, Piece], int, Table | None]:
+        """Where the draws are: what draws, the next call, and what was learned before it."""
+        while True:
+            ahead = self._ahead
+            call = ahead.next_call()
+            history = None if ahead.native is None else self._history(ahead.native)
+            if ahead is self._ahead and call == ahead.next_call():
+                return ahead, call, history
+
+    def _restored(self, seed: int, history: Table | None) -> Native:
+        native = self._create_native(seed)
         if history is not None:
-            self._restore(handle, history)
-        self.seed = seed
-        self._handle = handle
-        self._continue_at(call)
+            self._restore(native, history)
+        return native
 
     def _history(self, native: Native) -> Table | None:
         """What was learned; None where nothing is."""
@@ -137,25 +173,28 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         if not 0 <= n <= _AHEAD_ENTRIES:
             self._open_handle().check_size(_arguments.integer("n", n))
         self._check_layout()
-        left = LAST_CALL - self._ahead.next_call()
+        if self._layout_is_default:
+            self._origin.check()
+        ahead = self._ahead
+        left = LAST_CALL - ahead.next_call()
         if left <= 0:
             raise errors.SpeeDiffValueError(f"step must be below {LAST_CALL} / accumulation, got {self.step}")
-        self._check_micro_batch(n)
+        self._check_micro_batch(ahead, n)
         most = self.recipe.drawing.prefetch or max(1, min(_AHEAD_CALLS, _AHEAD_ENTRIES // max(n, 1)))
         calls = min(left, most)
 
         def draw(call: int, calls: int) -> list[Piece]:
-            native = self._open_handle()
+            native = self._opened(ahead.native)
             levels = np.empty((calls, n), native.level_type)
             weights = np.empty((calls, n), np.float32)
             native.draw(call, levels, weights)
             return self._split(levels, weights, key)
 
-        return self._ahead.take(key, calls, draw)
+        return ahead.take(key, calls, draw)
 
-    def _check_micro_batch(self, n: int) -> None:
+    def _check_micro_batch(self, ahead: DrawsAhead[Native, Piece], n: int) -> None:
         """Refuses micro-batches of several sizes: they would be parts of different global batches."""
-        call, before = self._ahead.next_call(), self._size_before
+        call, before = ahead.next_call(), ahead.size
         accumulation = self.recipe.drawing.accumulation
         if call % accumulation and before is not None and before != n:
             raise errors.SpeeDiffValueError(
@@ -163,7 +202,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
                 f"step, offset and total; got {n} after {before} in call {call % accumulation} of step "
                 f"{call // accumulation}"
             )
-        self._size_before = n
+        ahead.size = n
 
     def local_batch(self, global_batch: int) -> int:
         """The entries that each call of `sample` is to ask for, so that a training step has `global_batch`.
@@ -202,7 +241,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
             raise errors.SpeeDiffValueError(
                 f"offset must be given together with total, got offset = {offset}, total = {total}"
             )
-        native = self._open_handle()
+        ahead = self._ahead
+        native = self._opened(ahead.native)
         if out is None:
             native.check_size(n)
             levels, weights = np.empty(n, native.level_type), np.empty(n, np.float32)
@@ -220,7 +260,9 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
                 native.draw_slice(call // self.recipe.drawing.accumulation, first, size, levels, weights)
 
         if step is None:
-            self._ahead.take_apart(draw)
+            if self._layout_is_default and offset is None:
+                self._origin.check()
+            ahead.take_apart(draw)
         else:
             draw(self._call_number(step, micro_batch))
         return levels, weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .errors import SpeeDiffClosedError, SpeeDiffTypeError
 
@@ -36,8 +36,16 @@ Native = TypeVar("Native", bound=Handle)
 class Closable(Generic[Native]):
     """A Python object that owns a handle: `close()`, `with`, or nothing at all."""
 
+    _instead: ClassVar[str] = "make another one"
+    """What to do where a copy is refused."""
+
     def __init__(self, handle: Native) -> None:
-        self._handle: Native | None = handle
+        self._owned: Native | None = handle
+
+    @property
+    def _handle(self) -> Native | None:
+        """The handle; None after `close()`."""
+        return self._owned
 
     def _open_handle(self) -> Native:
         """The handle.
@@ -45,18 +53,21 @@ class Closable(Generic[Native]):
         Raises:
             SpeeDiffClosedError: After `close()`.
         """
-        handle = self._handle
+        return self._opened(self._handle)
+
+    def _opened(self, handle: Native | None) -> Native:
+        """A handle that was read before; errors as for `_open_handle`."""
         if handle is None:
             raise SpeeDiffClosedError(f"this {type(self).__name__} must be open, got a closed one")
         return handle
 
     def close(self) -> None:
         """Gives up the native object. Calling it again does nothing."""
-        self._handle = None
+        self._owned = None
 
     def __getstate__(self) -> Any:
-        """Refuses copies and pickles, which would share or lose the native object."""
-        raise SpeeDiffTypeError(f"a {type(self).__name__} must not be copied or pickled; make another one")
+        """Refuses copies and pickles, unless a subclass knows how to make a native object of their own."""
+        raise SpeeDiffTypeError(f"a {type(self).__name__} must not be copied or pickled; {self._instead}")
 
     def __enter__(self) -> Any:
         self._open_handle()

@@ -208,8 +208,12 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
     def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
         """Learns from the losses of a global batch. Batches that were drawn ahead are discarded."""
-        self._open_handle().update(timesteps, losses)
-        self._ahead.forget()
+        ahead = self._ahead
+        native = self._opened(ahead.native)
+        # Before as well: nothing that was drawn ahead is left between the two that learn and forget.
+        ahead.forget()
+        native.update(timesteps, losses)
+        ahead.forget()
 
     def _create_native(self, seed: int) -> NativeSampler:
         return self.recipe.create(self._process, seed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from . import _buffers, errors
 from ._group import on_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from ._native_trainer import Floats, Integers
     from .training import Trainer
+
+Result = TypeVar("Result")
 
 COUNT = struct.Struct("<q")
 """A rank's number of images, in a message."""
@@ -52,29 +54,58 @@ def step(
     counts = _counts(trainer, x, y) if total is None else group.parts(total)
     offset = sum(counts[: group.rank])
 
-    with whole(trainer):
+    def exchanged() -> list[bytes]:
         messages = group._exchange("losses", lambda: _backward(trainer, x, y, offset, sum(counts), stop))
         group._sum(trainer.flat_gradients)
         try:
             trainer.apply()
         except errors.SpeeDiffNonFiniteError as error:
             raise on_all(error) from None  # The gradient is the same on all.
-    if trainer._native_sampler.history_count:
-        trainer.sampler._learn(*_seen(messages, counts))
+        if trainer._native_sampler.history_count:
+            trainer.sampler._learn(*_seen(messages, counts))
+        return messages
+
+    messages = whole(trainer, exchanged)
     parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
     return math.fsum(parts), any(stops)
 
 
-@contextmanager
-def whole(trainer: Trainer) -> Iterator[None]:
-    """Gives up the step's micro-batches if they do not become a step, for an error or a Ctrl-C."""
+def whole(trainer: Trainer, work: Callable[[], Result]) -> Result:
+    """Does a step, from its first backward until its sampler has learned; nothing else may come between.
+
+    Gives up the step's micro-batches if they do not become a step, for an error or a Ctrl-C.
+
+    Raises:
+        SpeeDiffBusyError: If a step is on its way, in another thread or below a signal handler.
+    """
+    own, steps = object(), trainer._steps
     try:
-        yield
+        if steps.setdefault("now", own) is not own:
+            raise _busy()
+        return work()
     except BaseException:
-        # Another thread may be at work, whose step is not this one's to give up.
-        with suppress(errors.SpeeDiffError):
-            trainer.discard()
+        if steps.get("now") is own:
+            # Another thread may be at work, whose micro-batches are not this step's to give up.
+            with suppress(errors.SpeeDiffError):
+                trainer.discard()
         raise
+    finally:
+        # Without a call, after which Python looks for signals: a Ctrl-C must not leave the trainer taken.
+        if "now" in steps and steps["now"] is own:
+            del steps["now"]
+
+
+def check_between(trainer: Trainer) -> None:
+    """Raises `SpeeDiffBusyError` in the middle of a `step`, where parameters and sampler may be of two."""
+    if trainer._steps:
+        raise _busy()
+
+
+def _busy() -> errors.SpeeDiffBusyError:
+    return errors.SpeeDiffBusyError(
+        "trainer must be used by one thread at a time, and by a signal handler between steps only, got a "
+        "call in the middle of step(); let the handler set a flag, and look at it after step()"
+    )
 
 
 def _counts(trainer: Trainer, x: Floats, y: Integers | None) -> list[int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import _arguments, _buffers, _respacing
 from . import _c_api as c
 from ._handles import Closable, Handle
+from .errors import SpeeDiffValueError
 from .increments import ClosedFormIncrements, ProcessIncrements
 
 if TYPE_CHECKING:
@@ -278,6 +280,31 @@ class NoiseSchedule(Closable[Handle]):
             magnitude=self._read_table(c.TABLE_CLOSED_FORM_MAGNITUDE, steps),
             acceleration_end=self._number(c.speediff_schedule_closed_form_acceleration_end, "float64"),
         )
+
+    def __copy__(self) -> Self:
+        # Nothing changes a native schedule: copies share it, and each has a `close()` of its own.
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What makes a schedule with the same tables, bit by bit; a closed one makes a closed one."""
+        kept = {"_description": self._description, "steps": self.steps}
+        return {**kept, "table": None if self._handle is None else self._exact_table()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        table = state.pop("table")
+        vars(self).update(state, _owned=table and getattr(NoiseSchedule, table[0])(table[1])._handle)
+
+    def _exact_table(self) -> tuple[str, Table]:
+        """The table from which the others come back bit by bit: the one that this was made from."""
+        with suppress(SpeeDiffValueError):
+            if (NoiseSchedule.from_betas(self.betas).alphas_cumprod == self.alphas_cumprod).all():
+                return "from_betas", self.betas
+        return "from_alphas_cumprod", self.alphas_cumprod
 
     def __len__(self) -> int:
         return self.steps

@@ -29,6 +29,8 @@ class Trainer(TrainerNetwork):
     run, bit for bit on one machine with the same number of threads.
     """
 
+    _instead = "save it with save(path), and make the copy with Trainer.load(path)"
+
     @_trainer_group.agreed
     def __init__(
         self,
@@ -115,6 +117,8 @@ class Trainer(TrainerNetwork):
         self.sampler = sampler
         """The sampler of timesteps and weights. The trainer does not use or advance its counter."""
         self._native_sampler = sampler._open_handle()
+        self._steps: dict[str, object] = {}
+        """The `step` that is on its way, if there is one."""
         shape, options = native.config(), native.options()
         self.config = network_of(shape)
         self.input_size, self.in_channels = shape.input_size, shape.in_channels
@@ -180,7 +184,9 @@ class Trainer(TrainerNetwork):
             SpeeDiffNonFiniteError: If a parameter, its average or a moment is not finite: `load` would
                 refuse the file, so none is written.
             SpeeDiffValueError: Between the micro-batches of a step.
+            SpeeDiffBusyError: In the middle of `step`: in another thread, or in a signal handler.
         """
+        _shared_step.check_between(self)
         _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
 
     @property
@@ -241,6 +247,7 @@ class Trainer(TrainerNetwork):
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite. Nothing was applied.
             SpeeDiffGroupError: If another process has ended or does not respond.
+            SpeeDiffBusyError: In the middle of another `step`.
         """
         if self.group.world_size > 1:
             return _shared_step.step(self, x, y)[0]
@@ -254,17 +261,20 @@ class Trainer(TrainerNetwork):
         size = len(x) // accumulation
         if y is not None:
             _buffers.check_shape("y", y, np.int64, (len(x),))
-        loss, seen = 0.0, []
-        with _shared_step.whole(self):
+
+        def work() -> float:
+            loss, seen = 0.0, []
             for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
                 loss += self.backward(x[part], None if y is None else y[part]) / accumulation
                 if self._native_sampler.history_count:
                     seen.append(native.last_losses())
             self.apply()
-        if seen:
-            t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
-            self.sampler._learn(t, losses)
-        return loss
+            if seen:
+                t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
+                self.sampler._learn(t, losses)
+            return loss
+
+        return _shared_step.whole(self, work)
 
     def backward(
         self,

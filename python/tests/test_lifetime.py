@@ -1,11 +1,8 @@
-"""Objects that are closed, collected, copied, shared by threads or carried into other processes."""
+"""Objects that are closed, collected, shared by threads."""
 
 from __future__ import annotations
 
-import copy
 import gc
-import multiprocessing
-import pickle
 import re
 import subprocess
 import sys
@@ -226,62 +223,3 @@ def test_a_new_thread_has_no_message_of_another() -> None:
         ChangeAware(3)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(c.speediff_last_error).result() == b""
-
-
-def draw_in_worker(sampler: TimestepSampler, pipe: Any) -> None:
-    batches = [sampler.sample(8)[0].tolist() for _ in range(70)]
-    try:
-        TimestepSampler(NoiseSchedule.linear(50), Asymmetric(0.5))
-    except speediff.SpeeDiffValueError as error:
-        pipe.send((batches, str(error)))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_worker_draws_what_its_parent_draws(linear: NoiseSchedule) -> None:
-    sampler = TimestepSampler.speed(linear)
-    sampler.sample(8)
-    ours, theirs = multiprocessing.Pipe()
-    worker = multiprocessing.get_context("fork").Process(target=draw_in_worker, args=(sampler, theirs))
-    worker.start()
-    assert ours.poll(30), "the worker hangs"
-    batches, message = ours.recv()
-    worker.join(30)
-    assert worker.exitcode == 0
-    assert batches == [sampler.sample(8)[0].tolist() for _ in range(70)]
-    assert message.startswith("k must")
-
-
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_deep_copies_are_independent_or_refused(linear: NoiseSchedule, how: Callable[[Any], Any]) -> None:
-    sampler = TimestepSampler.speed(linear, seed=5)
-    sampler.sample(8)
-    for original in (linear, sampler):
-        try:
-            twin = how(original)
-        except (TypeError, ValueError, pickle.PicklingError):
-            continue
-        if original is linear:
-            assert (twin.betas == linear.betas).all()
-        else:
-            assert twin.sample(8)[0].tolist() == sampler.sample(8, step=1)[0].tolist()
-            assert sampler.step == 1
-        twin.close()
-    assert sampler.sample(8)[0].tolist() == sampler.sample(8, step=1)[0].tolist()
-
-
-def test_a_shallow_copy_is_refused_and_the_original_goes_on(linear: NoiseSchedule) -> None:
-    sampler = TimestepSampler.speed(linear, seed=5)
-    for original in (linear, sampler):
-        with pytest.raises(speediff.SpeeDiffTypeError, match="must not be copied"):
-            copy.copy(original)
-        gc.collect()
-    assert linear.process_increments().acceleration_end == 220
-    assert sampler.sample(8)[0].tolist() == sampler.sample(8, step=0)[0].tolist()
-
-
-def test_methods_can_be_copied_compared_and_pickled() -> None:
-    for method in (Asymmetric(3, tau=10), Asymmetric(), ChangeAware(0.7), speediff.sampling.Uniform()):
-        for twin in (copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
-            assert twin == method
-            assert hash(twin) == hash(method)
-    assert Asymmetric(3) != Asymmetric(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from ._samplers import SigmaSampler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from .._recipe import Options
     from ..processes import Process
@@ -25,8 +26,9 @@ class DenoisingLoss:
     """w·(D(y+n; σ)-y)², where n is σ times standard normal noise: the losses of NVlabs/edm.
 
     Called like `EDMLoss`, `VPLoss` and `VELoss` there, `loss_fn(net=net, images=images, labels=labels,
-    augment_pipe=augment_pipe)`. One call is one micro-batch. It can be pickled into snapshots: the pickle
-    keeps the step, but not rank and world size, which are those of the process that loads it.
+    augment_pipe=augment_pipe)`. One call is one micro-batch. A copy draws what the original would have drawn.
+    It can be pickled into snapshots: the pickle keeps the step, but not rank and world size, which are those
+    of the process that loads it.
     """
 
     def __init__(
@@ -116,6 +118,16 @@ class DenoisingLoss:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from where `state_dict` was taken. Raises as `SigmaSampler.load_state_dict` does."""
         self.sampler.load_state_dict(state)
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), sampler=copy.copy(self.sampler))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        memo[id(self)] = twin = object.__new__(type(self))
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._arguments, self.state_dict())

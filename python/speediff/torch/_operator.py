@@ -7,7 +7,6 @@ compiler from merging two draws, or moving one before another.
 from __future__ import annotations
 
 import itertools
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _samplers: weakref.WeakValueDictionary[int, _OnTensors[Any]] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
-_lock = threading.Lock()
 
 
 class Token(NamedTuple):
@@ -31,9 +29,8 @@ class Token(NamedTuple):
 
 def register(sampler: _OnTensors[Any]) -> Token:
     """Makes a sampler known to the operator, for as long as it lives."""
-    with _lock:
-        number = next(_numbers)
-        _samplers[number] = sampler
+    number = next(_numbers)
+    _samplers[number] = sampler
     return Token(number, torch.zeros(1, dtype=torch.int64))
 
 

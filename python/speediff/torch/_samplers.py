@@ -108,6 +108,13 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         super()._prepare(seed, options)
         self._token = _operator.register(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_token"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._token = _operator.register(self)
+
     _level_dtype = torch.float32
     """Of time steps or noise levels, as `sample` returns them."""
 
