@@ -137,7 +137,8 @@ def _read_folder(path: Path) -> Contents:
 def _load_safetensors(path: Path) -> State:
     loader = _extras.load("safetensors.torch", f"reading {path.name}", install="safetensors")
     try:
-        state: State = loader.load_file(path)
+        # load_file maps the file, and a mapped file that another program shortens ends the process.
+        state: State = loader.load(path.read_bytes())
     except Exception as error:
         raise SpeeDiffFileError(f"{path} must be a safetensors file, got: {error}") from error
     if any(name.startswith("exp_avg.") for name in state):
