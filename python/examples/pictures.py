@@ -17,7 +17,7 @@ _HELD_OUT = 20  # one of so many pictures, where the folder has no validation pa
 
 
 class PictureFolder:
-    """Pictures in color, cropped to their middle and scaled to one size; a `data.LabelledImages`."""
+    """Pictures in color on white, cropped to their middle and scaled to one size; a `data.LabelledImages`."""
 
     def __init__(self, pictures: list[tuple[Path, int]], class_names: tuple[str, ...], size: int) -> None:
         """Take paths with labels, the names of the classes, and the size in pixels."""
@@ -32,9 +32,11 @@ class PictureFolder:
         pixels = np.empty((len(chosen), 3, self.size, self.size), np.uint8)
         for place, index in enumerate(chosen.tolist()):
             with Image.open(self.paths[index]) as picture:
-                square = ImageOps.fit(
-                    picture.convert("RGB"), (self.size, self.size), Image.Resampling.LANCZOS
-                )
+                if picture.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255.
+                    raise SystemExit(f"{self.paths[index]} must have 8 bits per channel: convert it first")
+                colors = picture.convert("RGBA")
+                shown = Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors)
+                square = ImageOps.fit(shown.convert("RGB"), (self.size, self.size), Image.Resampling.LANCZOS)
             pixels[place] = np.asarray(square).transpose(2, 0, 1)
         return torch.from_numpy(pixels)
 
@@ -66,7 +68,7 @@ def read_folder(folder: Path, size: int) -> tuple[PictureFolder, PictureFolder]:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path)))
 
 
 def _pictures(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
@@ -75,5 +77,10 @@ def _pictures(folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
         (path, label)
         for label, name in enumerate(names)
         for path in sorted((folder / name).glob("*"))
-        if path.suffix.lower() in PICTURES
+        if path.suffix.lower() in PICTURES and not _is_hidden(path)
     ]
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a notebook, an archive of a Mac, or the like has left it."""
+    return path.name.startswith(".") or path.name == "__MACOSX"

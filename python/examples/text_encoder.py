@@ -107,7 +107,7 @@ class _Bert:
     """BERT's encoder (Devlin et al. 2019), for inference."""
 
     def __init__(self, path: Path) -> None:
-        from safetensors.torch import load_file
+        from safetensors.torch import load
         from tokenizers import Tokenizer
 
         config = _config(path)
@@ -115,7 +115,7 @@ class _Bert:
         self.layers = config["num_hidden_layers"]
         if config.get("hidden_act") != "gelu":
             raise TextEncoderError(f"BERT in {path} must use gelu, got {config.get('hidden_act')!r}")
-        weights = load_file(path / "model.safetensors")
+        weights = load((path / "model.safetensors").read_bytes())
         # A model with a head on top has all names under "bert.".
         self.weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
         self.tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))

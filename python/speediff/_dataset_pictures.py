@@ -30,13 +30,14 @@ def read(folder: Path, input_size: int | None, background: str = WHITE, out: Pat
         folder: Pictures beside each other, without labels; or one sub-folder for each class, named after it.
         input_size: The middle of each, as large a square as fits, is scaled to this size. None: all are
             squares of one size.
-        background: What transparent pictures are shown on, #rrggbb.
+        background: The color that transparent pictures are shown on, as `color` takes it.
         out: A folder whose content is not to be used; None: there is none.
 
     Raises:
         SpeeDiffError: If a picture is damaged or has no exact 8 bits, a class has none, or sizes differ.
         OSError: If a file or folder cannot be read.
     """
+    background = color(background)
     red, green, blue = bytes.fromhex(background[1:])
     decoder = Decoder(input_size, (red, green, blue))
     excluded = None if out is None else str(out)
@@ -62,7 +63,7 @@ def color(text: str) -> str:
         SpeeDiffValueError: If it is none, or is transparent itself.
     """
     try:
-        channels = _extras.load("PIL.ImageColor", "--background").getrgb(text)
+        channels = _extras.load("PIL.ImageColor", "--background").getrgb(str(text))
     except ValueError:
         channels = ()
     if len(channels) != 3:

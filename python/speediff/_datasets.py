@@ -104,7 +104,7 @@ def load(
             .npz file.
         input_size: Pictures of a folder are cropped to their middle and scaled to this size. None: they
             have one size. Other data have the size they have, and another one is an error.
-        background: What transparent pictures of a folder are shown on, #rrggbb.
+        background: The color that transparent pictures of a folder are shown on, by name or as #rrggbb.
         out: A folder whose pictures are not data, though it may lie within the source.
 
     Raises:

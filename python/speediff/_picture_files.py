@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -38,8 +40,8 @@ SYSTEM_NAMES = frozenset(
     }
 )
 """In lower case. Some of these folders hold smaller copies of the pictures."""
-RUN_FILES = ("run.json", "run.safetensors", "results.json")
-"""A folder with one of them is a run or a comparison."""
+CHECKPOINT, DESCRIPTIONS, MARK = "run.safetensors", ("run.json", "results.json"), b'"speediff"'
+"""A folder with a checkpoint, or a description that begins with this mark, is a run or a comparison."""
 RUN_PICTURES = re.compile(r"samples(-\d{7,})?\.png|curves\.png")
 """Pictures that a run, a comparison or `speediff generate` leaves in its folder."""
 SHOWN = 5
@@ -185,7 +187,7 @@ class _Search:
 
     def _accepts(self, entry: os.DirEntry[str], above: Sequence[Identity]) -> bool:
         """Whether this is a picture, or a folder to go into; what is neither, is left out."""
-        is_folder = entry.is_dir()
+        is_folder = stat.S_ISDIR(_mode(entry))
         reason = _against_any(entry)
         if reason is None:
             reason = self._against_folder(entry, above) if is_folder else self._against_file(entry, above)
@@ -197,9 +199,7 @@ class _Search:
 
     def _against_folder(self, entry: os.DirEntry[str], above: Sequence[Identity]) -> str | None:
         identity = _identity(entry.stat())
-        if identity == self._out or any(
-            os.path.lexists(os.path.join(entry.path, name)) for name in RUN_FILES
-        ):
+        if identity == self._out or _is_run(entry.path):
             return RUN
         return LOOP if identity in above else None
 
@@ -211,9 +211,10 @@ class _Search:
             return OTHER
         if len(above) == 1 and RUN_PICTURES.fullmatch(entry.name):
             return RUN
-        if not entry.is_file():
-            return SPECIAL if os.path.exists(entry.path) else BROKEN
-        return None
+        mode = _mode(entry)
+        if mode == 0:
+            return BROKEN
+        return None if stat.S_ISREG(mode) else SPECIAL
 
     def _note_link(self, entry: os.DirEntry[str]) -> None:
         name = self.name(entry.path)
@@ -226,6 +227,28 @@ def _against_any(entry: os.DirEntry[str]) -> str | None:
     if entry.name.startswith("."):
         return HIDDEN
     return SYSTEM if entry.name.lower() in SYSTEM_NAMES else None
+
+
+def _mode(entry: os.DirEntry[str]) -> int:
+    """What an entry is or leads to, as os.stat tells; 0 where it leads to nothing."""
+    try:
+        return entry.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return 0
+        raise
+
+
+def _is_run(folder: str) -> bool:
+    if os.path.lexists(os.path.join(folder, CHECKPOINT)):
+        return True
+    paths = (os.path.join(folder, name) for name in DESCRIPTIONS)
+    return any(os.path.isfile(path) and _begins_with_mark(path) for path in paths)
+
+
+def _begins_with_mark(path: str) -> bool:
+    with open(path, "rb") as file:
+        return MARK in file.read(64)
 
 
 def _listed(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import tracemalloc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_a_missing_or_cut_batch_is_named(tmp_path: Path) -> None:
         paths[2].unlink()
         fails(f"must hold {paths[2].name}, which is missing", tmp_path)
         paths[0].unlink()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_missing_first_batch_is_named(tmp_path: Path, binary: bool) -> None:
+    """The others are no folder of pictures."""
+    paths = write_cifar(tmp_path, binary=binary)
+    paths[0].unlink()
+    fails(f"{tmp_path} must hold {paths[0].name}, which is missing", tmp_path)
+    paths[0].mkdir()
+    fails(f"{tmp_path} must hold {paths[0].name}, which is missing", tmp_path)
+
+
+def test_a_pickle_does_not_decide_how_much_memory_is_taken(tmp_path: Path) -> None:
+    """The unpickler in C makes room for 2³² entries here."""
+    paths = write_cifar(tmp_path, binary=False)
+    paths[0].write_bytes(b"\x80\x02}r" + struct.pack("<I", (1 << 31) - 1) + b".")
+    tracemalloc.start()
+    try:
+        fails(f"{paths[0]} must be one of CIFAR-10's batches: no b'data'", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 class _Evil:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import struct
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,18 @@ def test_damaged_idx_files(tmp_path: Path) -> None:
     fails("must have the shape (5,), got (4,)", tmp_path)
     labels.unlink()
     fails("must hold train-labels-idx1-ubyte or train-labels-idx1-ubyte.gz", tmp_path)
+    images.rename(labels)
+    fails("must hold train-images-idx3-ubyte or train-images-idx3-ubyte.gz", tmp_path)
+
+
+def test_a_small_gzip_file_of_more_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, _ = write_idx(tmp_path, zipped=True)
+    images.write_bytes(gzip.compress(idx(np.zeros((1000, 64, 64), np.uint8))))
+    assert images.stat().st_size < 10_000
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1 << 8, "SC_PAGE_SIZE": 1 << 12}.get)
+    fails(f"{images} must fit into memory: it holds 0.0 GiB", tmp_path)
 
 
 def test_damaged_gzip_files(tmp_path: Path) -> None:

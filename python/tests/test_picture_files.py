@@ -66,9 +66,7 @@ def test_a_summary_says_how_many_pictures_there_are(folder: Path) -> None:
         ("1.mp4", "no ending of a picture"),
         ("picture", "no ending of a picture"),
         ("png", "no ending of a picture"),
-        ("run/run.json", "written by SpeeDiff"),
         ("run/run.safetensors", "written by SpeeDiff"),
-        ("compared/results.json", "written by SpeeDiff"),
     ],
 )
 def test_what_is_no_picture_is_named(folder: Path, name: str, reason: str) -> None:
@@ -171,7 +169,12 @@ def test_a_link_to_a_folder_above_ends(folder: Path) -> None:
 
 def test_a_link_to_nothing_is_named(folder: Path) -> None:
     (folder / "cat" / "2.png").symlink_to("missing.png")
-    assert summary(folder)[1:] == ["1 left out (link to nothing): cat/2.png"]
+    (folder / "cat" / "3.png").symlink_to("3.png")
+    (folder / "cat" / ".4.png").symlink_to(".4.png")
+    assert summary(folder)[1:] == [
+        "1 left out (hidden): cat/.4.png",
+        "2 left out (link to nothing): cat/2.png, cat/3.png",
+    ]
 
 
 def test_pipes_and_sockets_are_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,12 +207,23 @@ def test_pictures_of_runs_are_no_data(folder: Path) -> None:
     for name in ("samples.png", "samples-0000100.png", "curves.png"):
         write(folder / name)
     write(folder / "runs" / "train" / "samples.png")
-    (folder / "runs" / "train" / "run.json").touch()
+    (folder / "runs" / "train" / "run.json").write_text('{\n  "speediff": "0.1.0",\n')
     (line,) = summary(folder)[1:]
     names = "curves.png, runs/train/, samples-0000100.png, samples.png"
     assert line == f"4 left out (written by SpeeDiff): {names}"
     write(folder / "cat" / "samples.png")  # A name like any other.
     assert len(load(str(folder))) == 3
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.json"])
+def test_only_descriptions_of_speediff_make_a_run(folder: Path, name: str) -> None:
+    description = folder / "cat" / name
+    description.write_text('{"speed": 1}')
+    assert summary(folder)[1:] == [f"1 left out (no ending of a picture): cat/{name}"]
+    (folder / "cat").rename(folder / "dog" / "run")
+    (folder / "dog" / "run" / name).write_text('{\n "speediff": "0.1.0"}')
+    data = load(str(folder))
+    assert data.summary[1:] == ("1 left out (written by SpeeDiff): dog/run/",)
 
 
 def test_the_folder_of_the_run_is_no_data(folder: Path) -> None:

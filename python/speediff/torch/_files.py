@@ -135,7 +135,8 @@ def _load_safetensors(path: Path) -> State:
     check_beginning(path, "a safetensors file")
     loader = _extras.load("safetensors.torch", f"reading {path.name}", install="safetensors")
     try:
-        state: State = loader.load_file(path)
+        # load_file maps the file, and a mapped file that another program shortens ends the process.
+        state: State = loader.load(path.read_bytes())
     except Exception as error:
         raise SpeeDiffFileError(
             f"{path} must be a safetensors file, got one that is cut short or damaged: {error}"
