@@ -175,7 +175,11 @@ class Trainer(TrainerNetwork):
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffValueError: Between the micro-batches of a step.
         """
-        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
+        self._save(path, None)
+
+    def _save(self, path: str | os.PathLike[str], run: dict[str, Any] | None) -> None:
+        """`save`, with what a command knows of its run."""
+        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler, run))
 
     @property
     def schedule(self) -> NoiseSchedule:

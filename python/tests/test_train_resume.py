@@ -85,24 +85,9 @@ def test_what_a_resumed_run_refuses(
         "uniform",
     )
     fails(capsys, "the data of the run: ", "train", latents, "--out", out, "--resume")
-    (tmp_path / "loss.csv").write_text("step,loss,seconds\n1,a,b\n")
-    fails(capsys, "loss.csv must hold step, loss, seconds as this run wrote it", *resume)
-    (tmp_path / "loss.csv").unlink()
     content = (tmp_path / "run.json").read_text()
-    for damaged in (
-        "",
-        "[]",
-        "{}",
-        content[:-30],
-        content.replace('"seed"', '"sed"'),
-        content.replace('"data"', '"dat"'),
-    ):
-        (tmp_path / "run.json").write_text(damaged)
-        fails(capsys, "run.json must be as `speediff train` wrote it", *resume)
     (tmp_path / "run.json").write_text(content.replace('"seed": 0', '"seed": 1'))
     fails(capsys, "run.safetensors must be of the run in run.json", *resume)
-    (tmp_path / "run.json").unlink()
-    fails(capsys, "run.json: No such file or directory", *resume)
     (tmp_path / "run.json").write_text(content)
     checkpoint = tmp_path / "run.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
