@@ -45,16 +45,16 @@ class NewFolder:
             raise
 
     def _make(self, path: Path) -> None:
-        if path.is_dir():
-            return
-        if path.parent != path:
+        if not path.parent.exists():
             self._make(path.parent)
-        with contextlib.suppress(FileExistsError):
+        try:
             path.mkdir()
-            self._made.append(path)
-            _flush(path.parent)
-        if not path.is_dir():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return
+        self._made.append(path)
+        _flush(path.parent)
 
     def remove_empty(self) -> None:
         """Removes what was made and holds nothing, the innermost first."""
@@ -83,9 +83,13 @@ class TakenFolder(NewFolder):
 
         Raises:
             SpeeDiffBusyError: If another command has it; it says which.
-            SpeeDiffValueError: If there is a file of this name.
+            SpeeDiffValueError: If there is a file of this name, or the name is not UTF-8.
             OSError: If nothing can be written to it.
         """
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # The library's paths are UTF-8, and would refuse the first checkpoint.
+            raise SpeeDiffValueError(f"--out must be a name in UTF-8, got {str(path)!r}") from None
         super().__init__(path)
         try:
             self._file = self._locked()
@@ -142,7 +146,10 @@ def _sign(number: int) -> None:
 
 
 def _flush(folder: Path) -> None:
-    number = os.open(folder, _replacement.FOLDER_FLAGS)
+    try:
+        number = os.open(folder, _replacement.FOLDER_FLAGS)
+    except PermissionError:  # Names may be made in it, but not listed.
+        return
     try:
         _replacement.flush_folder(number)
     finally:

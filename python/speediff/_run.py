@@ -185,7 +185,8 @@ def open_run(
     flags = {_schedule_flags.flag(name): value for name, value in settings.items()}
     group.agree({**flags, "data": data.fingerprint, "a run to resume": saved is not None})
     if saved is None:
-        trainer = _training_settings.make_trainer(settings, data, threads=threads, group=group)
+        with _progress.task("making the network"):
+            trainer = _training_settings.make_trainer(settings, data, threads=threads, group=group)
         run = Run(folder, settings, data, source, trainer)
     else:
         if data.fingerprint != saved["data"]["fingerprint"]:
@@ -212,7 +213,8 @@ def load_trainer(
     sampler = None
     if settings is not None and BY_SETTINGS in settings["method"]:
         sampler = _training_settings.make_sampler(settings, _training_settings.make_schedule(settings))
-    return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
+    with _progress.task(f"reading {checkpoint}"):
+        return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
 
 
 def _resume(run: Run) -> None:
