@@ -64,8 +64,9 @@ class StopRequest:
         if signal.SIGINT in self._previous:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if not self._quiet:
-            again = "again" if number == signal.SIGINT else f"{signal.Signals(number).name}; Ctrl-C"
-            _streams.tell_at_once(f"\nspeediff: stopping after this step; {again} to stop at once")
+            is_from_keys = number == signal.SIGINT
+            name, again = ("", "again") if is_from_keys else (f"{signal.Signals(number).name}: ", "Ctrl-C")
+            _streams.tell_at_once(f"\nspeediff: {name}stopping after this step; {again} to stop at once")
         if self._gives_up:
             raise _GivenUp
 

@@ -30,8 +30,8 @@ def train(
         run: What to train.
         checkpoint_every: In steps.
         label: Stands before the progress bar.
-        after_step: Is called after each step, before its checkpoint, but for one that ends the run early; and
-            before the first step of a resumed run, to make up for that.
+        after_step: Is called after each step, before its checkpoint, unless a signal makes it the last one;
+            and before the first step of a resumed run, to make up for that.
 
     Raises:
         Stopped: On a signal of `StopRequest` to any process of the run, after a checkpoint.
@@ -41,13 +41,20 @@ def train(
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
     leads = run.group.rank == 0
+
+    def finish_step() -> None:
+        if after_step is not None:
+            after_step(run, stop)
+            # Several processes agree on it within the next step.
+            run.is_stopping |= stop.made and run.group.world_size == 1
+
     with (
         StopRequest(quiet=not leads) as stop,
         _progress.bar(label=label, total=steps, initial=min(run.step, steps), is_main=True) as bar,
     ):
         try:
-            if after_step is not None and run.step > 0:
-                after_step(run, stop)
+            if run.step > 0:
+                finish_step()
             while run.step < steps and not run.is_stopping:
                 begun = run.seconds
                 loss.add(run.advance(lambda: stop.made))
@@ -55,10 +62,8 @@ def train(
                 rate = batch / seconds.value
                 bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
                 bar.update()
-                if after_step is not None and (not run.is_stopping or run.step >= steps):
-                    after_step(run, stop)
-                    # Several processes agree on it within the next step.
-                    run.is_stopping |= stop.made and run.group.world_size == 1
+                if not run.is_stopping:
+                    finish_step()
                 if run.step % checkpoint_every == 0 or run.step >= steps or run.is_stopping:
                     run.save()
         except SpeeDiffNonFiniteError as error:
@@ -70,7 +75,7 @@ def train(
             advice = f"--resume continues {run.checkpoint}" if can_go_on else "there is no checkpoint yet"
             error.args = (f"{error}; {advice}",)
             raise
-    if run.step < steps:
+    if run.is_stopping:
         if leads:
             _messages.tell(f"stopped at step {run.step}; --resume continues {run.checkpoint}")
         raise Stopped
