@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from . import _extras
 from ._log_lines import SECONDS, LogLines
+from ._streams import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,4 +58,9 @@ def check() -> None:
 
 def _is_watched() -> bool:
     """Whether somebody sees a bar move."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    if "ipykernel" in sys.modules:
+        return True
+    with contextlib.suppress(AttributeError, *LOST):  # No stream, or none that is a terminal.
+        # Terminals of no width, as containers have them, show no bar.
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    return False
