@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def save(native: NativeTrainer, path: str | os.PathLike[str], sampler: SamplerBase[Any]) -> None:
-    """Writes the file of a trainer whose sampler this is."""
+def save(
+    native: NativeTrainer,
+    path: str | os.PathLike[str],
+    sampler: SamplerBase[Any],
+    run: dict[str, Any] | None = None,
+) -> None:
+    """Writes the file of a trainer whose sampler this is; `run` is what `Checkpoint.run` gives back."""
     drawing = sampler.recipe.drawing
     note = {
         "version": VERSION,
@@ -32,6 +37,8 @@ def save(native: NativeTrainer, path: str | os.PathLike[str], sampler: SamplerBa
         "seed": sampler.seed,
         "accumulation": drawing.accumulation,
     }
+    if run is not None:
+        note["run"] = run
     ct.speediff_trainer_save(native.pointer, _encoded(path), json.dumps(note).encode())
 
 
@@ -86,6 +93,10 @@ class Checkpoint(Handle):
                 raise errors.SpeeDiffValueError(
                     f"sampler must be that of {self.path}, {note.get(key)}, got {value}"
                 )
+
+    def run(self) -> Any:
+        """What a command noted of its run, as JSON has it; None if it was no command."""
+        return self._note().get("run")
 
     def _schedule(self, description: str) -> NoiseSchedule:
         handle = Handle(

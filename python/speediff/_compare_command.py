@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from . import (
     _validation,
 )
 from ._compare_report import Result
+from ._folders import TakenFolder
 from ._run import check_run, open_run
 from ._step_log import StepLog
 from .errors import SpeeDiffValueError
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     import argparse
 
     from ._datasets import Dataset
+    from ._interrupt import StopRequest
     from ._run import Run
     from ._training_settings import Settings
 
+VALIDATION = "validation.csv"
 DESCRIPTION = """\
 Trains the same network once per method, with the same initial weights, data, data order and seed. Measures
 all of them in the same way: the unweighted noise-prediction error of the EMA weights on test images, at
@@ -83,10 +87,25 @@ def run(options: argparse.Namespace) -> None:
     for name in ("checkpoint_every", "validate_every", "validation_images"):
         _arguments.integer(_schedule_flags.flag(name), getattr(options, name), least=1)
     methods = split_methods(options.methods)
-    folder, data, results, pictures = Path(options.out), _Parts(options), [], []
+    folder = Path(options.out)
+    with ExitStack() as taken:
+        for path in (folder, *(folder / folder_name(method) for method in methods)):
+            taken.enter_context(TakenFolder(path))
+        results, pictures = _train_all(methods, folder, options)
+        for path in _compare_report.write(folder, results, pictures):
+            print(path)
+    print(_compare_report.table(results))
+
+
+def _train_all(
+    methods: list[str], folder: Path, options: argparse.Namespace
+) -> tuple[list[Result], list[Any]]:
+    """Trains with one method after another: what was measured, and pictures of samples, if any are wanted."""
+    data, results, pictures = _Parts(options), [], []
     flags = {method: {**vars(options), "method": method} for method in methods}
     for method in methods:  # The last one's mistakes are told before the first one trains.
-        check_run(folder / folder_name(method), flags[method], resume=options.resume)
+        check_run(folder / folder_name(method), flags[method], resume=options.resume, files=[VALIDATION])
+    _compare_report.check_files(folder, has_samples=bool(options.samples))
     for index, method in enumerate(methods, 1):
         run = open_run(
             folder / folder_name(method),
@@ -97,12 +116,11 @@ def run(options: argparse.Namespace) -> None:
             load=data.training,
         )
         with run.trainer:
+            _samples.rehearse(run, options)
             questions = data.questions(run)
             results.append(_train(run, questions, options, label=f"{method} ({index} of {len(methods)})"))
-            pictures.append(_samples.draw(run, options, f"{method}, {run.step} steps"))
-    for path in _compare_report.write(folder, results, [each for each in pictures if each is not None]):
-        print(path)
-    print(_compare_report.table(results))
+            pictures.append(_samples.draw(run, options))
+    return results, [picture for picture in pictures if picture is not None]
 
 
 def split_methods(text: str) -> list[str]:
@@ -129,12 +147,15 @@ def _train(
     run: Run, questions: _validation.ValidationSet, options: argparse.Namespace, *, label: str
 ) -> Result:
     """Trains a run, and asks its network every so often."""
-    log = StepLog(run.folder / "validation.csv", ("seconds", *_validation.COLUMNS))
+    log = StepLog(run.folder / VALIDATION, ("seconds", *_validation.COLUMNS))
     run.keep(log)
 
-    def after_step(run: Run) -> None:
-        if run.step % options.validate_every == 0 or run.step >= run.settings["steps"]:
-            errors = questions.measure(run.trainer, run.settings["batch_size"])
+    def after_step(run: Run, stop: StopRequest) -> None:
+        is_due = run.step % options.validate_every == 0 or run.step >= run.settings["steps"]
+        if not is_due or (log.rows and log.rows[-1][0] == run.step):
+            return
+        errors = stop.unless_made(lambda: questions.measure(run.trainer, run.settings["batch_size"]))
+        if errors is not None:
             log.append(run.step, round(run.seconds, 3), *errors)
 
     _training_loop.train(run, checkpoint_every=options.checkpoint_every, label=label, after_step=after_step)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ._plot_panels import METHOD_COLORS, literal
+from . import _matplotlib
+from ._matplotlib import (
+    Figure,
+    FigureCanvasAgg,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    literal,
+    mpl,
+)
+from ._plot_panels import METHOD_COLORS
 from ._validation import COLUMNS
 from .plots import AREA_COLORS, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -32,10 +37,10 @@ MARKS: tuple[tuple[float, tuple[float, ...]], ...] = (
 """The numbers on an axis, by how far it spans."""
 
 
-def draw(path: Path, results: Sequence[Result]) -> None:
-    """Draws the results to a file."""
+def encoded(results: Sequence[Result]) -> memoryview:
+    """The picture as a PNG file."""
     with mpl.rc_context(STYLE):
-        compare_figure(results).savefig(path, dpi=160)
+        return _matplotlib.encoded(compare_figure(results), ".png", dpi=160)
 
 
 def compare_figure(results: Sequence[Result]) -> Figure:

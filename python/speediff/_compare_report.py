@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _extras, _names, _pictures
+from . import __version__, _extras, _names, _pictures, _replacement
+from ._replacement import replace_bytes, replace_text
 from ._validation import COLUMNS
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from ._training_settings import Settings
 
     Rows = list[tuple[int, tuple[float | None, ...]]]
+
+
+NAMES = ("results.csv", "results.json", "curves.png", "samples.png")
+"""The files; the last one is there if samples are wanted and what is generated are pictures."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +46,37 @@ class Result:
 
 def check() -> None:
     """Raises SpeeDiffError if there can be no curves."""
-    _extras.load("matplotlib", "curves.png")
+    _extras.load_own("_compare_curves", "curves.png")
+
+
+def check_files(folder: Path, *, has_samples: bool) -> None:
+    """Raises OSError if something could not be written in the end."""
+    for name in NAMES if has_samples else NAMES[:-1]:
+        _replacement.check(folder / name)
 
 
 def write(folder: Path, results: Sequence[Result], pictures: Sequence[Any]) -> list[Path]:
     """Writes everything, and gives the paths."""
-    from ._compare_curves import draw
+    from ._compare_curves import encoded
 
-    paths = [folder / name for name in ("results.csv", "results.json", "curves.png")]
-    _write_csv(paths[0], results)
-    paths[1].write_text(_names.to_json(_plain(results)), encoding="utf-8")
-    draw(paths[2], results)
-    if pictures:
-        paths.append(folder / "samples.png")
-        _pictures.beside(pictures).save(paths[3])
-    return paths
+    table, numbers, curves, samples = (folder / name for name in NAMES)
+    replace_text(table, _csv(results))
+    replace_text(numbers, _names.to_json(_plain(results)))
+    replace_bytes(curves, encoded(results))
+    if not pictures:
+        return [table, numbers, curves]
+    _pictures.write(_pictures.beside(pictures), samples)
+    return [table, numbers, curves, samples]
 
 
-def _write_csv(path: Path, results: Sequence[Result]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", "seed", "step", "seconds", *COLUMNS])
-        for result in results:
-            for step, values in result.rows:
-                writer.writerow([result.method, result.settings["seed"], step, *values])
+def _csv(results: Sequence[Result]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["method", "seed", "step", "seconds", *COLUMNS])
+    for result in results:
+        for step, values in result.rows:
+            writer.writerow([result.method, result.settings["seed"], step, *values])
+    return file.getvalue()
 
 
 def _plain(results: Sequence[Result]) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _launchers, _names, _pictures, _progress, _run, _subcommand
-from ._samples import MAX_ROWS, label_name
+from . import _arguments, _launchers, _names, _progress, _run, _run_description, _subcommand
+from ._folders import NewFolder
+from ._generated_files import GeneratedFiles
+from ._samples import MAX_ROWS, Rows
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._dataset_raw import Labels
+    from ._training_settings import Settings
     from .training import Trainer
 
 METHODS = ("ddpm", "ddim")
-PICTURE_CHANNELS = (1, 3)
 DESCRIPTION = """\
 Generates images from a checkpoint of `speediff train`, with the EMA weights. Image i has the seed --seed + i
 and is the same whatever else is in the batch.
@@ -86,36 +88,46 @@ def run(options: argparse.Namespace) -> None:
     _progress.check()
     _arguments.integer("--n", options.n, least=1)
     _arguments.choice("--method", options.method, METHODS)
-    out = _Output(options.out)
+    out = GeneratedFiles(options.out)
     path = Path(options.checkpoint)
-    description = path.parent / _run.DESCRIPTION
-    names, settings = None, None
-    if description.exists():
-        told = _run.read_description(description)
-        names, settings = told["data"]["class_names"], told["settings"]
+    names, settings = _known(path)
     with _run.load_trainer(path, settings, threads=options.threads) as trainer:
-        out.check(trainer)
         if names is not None and len(names) != trainer.num_classes:
             raise SpeeDiffValueError(
-                f"{description} must name the {trainer.num_classes} classes of {path.name}, got {len(names)}"
+                f"{path.with_name(_run_description.NAME)} must name the {trainer.num_classes} classes of "
+                f"{path.name}, got {len(names)}"
             )
-        rows = _labels(options, trainer, names)
-        labels = None if rows is None else np.repeat(rows, options.n)
-        images = trainer.generate(
-            labels,
-            n=options.n if labels is None else None,
-            steps=min(250, trainer.schedule.steps) if options.steps is None else options.steps,
-            method=options.method,
-            eta=options.eta,
-            cfg_scale=options.cfg_scale,
-            seed=options.seed,
-            ema=not options.no_ema,
-            clip=options.clip,
-            progress=True,
-        )
-    row_names = [] if rows is None else [label_name(label, names) for label in rows]
-    out.write(images, row_names, options.seed)
+        rows = Rows.of(_labels(options, trainer, names), names)
+        labels = None if rows.labels is None else np.repeat(rows.labels, options.n)
+        count, size = options.n if labels is None else len(labels), trainer.input_size
+        with NewFolder(out.folder):
+            out.rehearse((count, trainer.in_channels, size, size), rows, options.seed)
+            out.write(_generated(trainer, labels, options), rows, options.seed)
     print(options.out)
+
+
+def _known(checkpoint: Path) -> tuple[Sequence[str] | None, Settings | None]:
+    """The names of the classes and the settings of the run, where they are known."""
+    try:
+        description = _run_description.read(checkpoint)
+    except FileNotFoundError:
+        return None, None
+    return description["data"]["class_names"], description["settings"]
+
+
+def _generated(trainer: Trainer, labels: Labels | None, options: argparse.Namespace) -> Any:
+    return trainer.generate(
+        labels,
+        n=options.n if labels is None else None,
+        steps=min(250, trainer.schedule.steps) if options.steps is None else options.steps,
+        method=options.method,
+        eta=options.eta,
+        cfg_scale=options.cfg_scale,
+        seed=options.seed,
+        ema=not options.no_ema,
+        clip=options.clip,
+        progress=True,
+    )
 
 
 def _labels(options: argparse.Namespace, trainer: Trainer, names: Sequence[str] | None) -> Labels | None:
@@ -141,43 +153,3 @@ def _label(text: str, classes: int) -> int:
     if not text.strip().isdecimal() or int(text) >= classes:
         raise SpeeDiffValueError(f"--labels must be numbers in [0, {classes}), got {text!r}")
     return int(text)
-
-
-class _Output:
-    """Where the images go, and in which form: by the ending of the name."""
-
-    def __init__(self, name: str) -> None:
-        self.path = Path(name)
-        ending = self.path.suffix.lower()
-        self.is_folder = name.endswith("/") or self.path.is_dir() or not ending
-        if not self.is_folder and ending not in (".png", ".npy"):
-            raise SpeeDiffValueError(f"--out must be a folder or end in .png or .npy, got {name!r}")
-        self.is_array = not self.is_folder and ending == ".npy"
-        if not self.is_array:
-            _pictures.grid(np.zeros((1, 1, 1, 8, 8), np.float32))  # Raises without Pillow.
-
-    def check(self, trainer: Trainer) -> None:
-        """Raises if what the trainer generates cannot go there."""
-        if trainer.in_channels not in PICTURE_CHANNELS and not self.is_array:
-            raise SpeeDiffValueError(
-                f"--out must end in .npy for {trainer.in_channels} channels, which are no picture, "
-                f"got {str(self.path)!r}"
-            )
-        folder = self.path if self.is_folder else self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, images: Any, row_names: Sequence[str], first_seed: int) -> None:
-        """Writes the images; as a grid they have a row for each name, or rows of ten."""
-        if self.is_array:
-            np.save(self.path, images)
-            return
-        columns = len(images) // len(row_names) if row_names else min(len(images), 10)
-        if self.is_folder:
-            for index, image in enumerate(images):
-                name = f"-{row_names[index // columns].replace('/', '-')}" if row_names else ""
-                _pictures.save(image, self.path / f"{index:05}{name}-seed{first_seed + index}.png")
-            return
-        rows = -(-len(images) // columns)
-        blank = np.ones((rows * columns - len(images), *images.shape[1:]), images.dtype)
-        cells = np.concatenate((images, blank)).reshape(rows, columns, *images.shape[1:])
-        _pictures.grid(cells, row_names).save(self.path)

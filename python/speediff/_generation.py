@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _buffers, _extras, errors
+from . import _arguments, _buffers, _progress, errors
 from . import _c_training as c
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(
     def show() -> None:
         nonlocal bar
         if progress and work.total:
-            bar = _bar(work.total) if bar is None else bar
+            bar = _progress.bar(label="sampling", total=work.total) if bar is None else bar
             bar.update(work.done - bar.n)
 
     try:
@@ -125,8 +125,3 @@ class _Work:
     def _advance(self, _context: object, done: int, total: int) -> int:
         self.done, self.total = done, total
         return int(self.is_wanted)
-
-
-def _bar(total: int) -> Any:
-    tqdm = _extras.load("tqdm.auto", "a progress bar").tqdm
-    return tqdm(total=total, desc="sampling", unit="step")

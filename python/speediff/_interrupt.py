@@ -1,15 +1,21 @@
-"""Ctrl-C in long work: the first ends it in good order, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP in long work: the first ends it in good order."""
 
 from __future__ import annotations
 
 import signal
-import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from . import _streams
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Result = TypeVar("Result")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""From a terminal; from a scheduler (Slurm, Kubernetes, torchrun); from a terminal that closes."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -18,10 +24,16 @@ class Stopped(KeyboardInterrupt):
     on_all_ranks = True
 
 
-class StopRequest:
-    """In its `with` block, the first Ctrl-C (or SIGTERM) sets `made`, for the loop to ask after each step.
+class _GivenUp(BaseException):
+    """A request came while work was going on that can be given up."""
 
-    The second ends the process on the spot, even in the middle of native code.
+
+class StopRequest:
+    """In its `with` block, the first of these signals sets `made`, for the loop to ask after each step.
+
+    After it, Ctrl-C ends the process on the spot, even in the middle of native code. SIGTERM and SIGHUP do
+    not: launchers and shells send them twice. A signal that the process was started to ignore, as by nohup or
+    in the background of a script, stays ignored.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -32,20 +44,40 @@ class StopRequest:
         """
         self.made = False
         self._quiet = quiet
+        self._gives_up = False
+
+    def unless_made(self, work: Callable[[], Result]) -> Result | None:
+        """What some work gives; None where a request came before it, or ended it on the way."""
+        try:
+            try:
+                self._gives_up = True
+                return None if self.made else work()
+            finally:
+                self._gives_up = False
+        except _GivenUp:
+            return None
 
     def _make(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        if self._quiet:
+        if self.made:
             return
-        # Not print: this may run in the middle of one.
-        sys.stderr.write("\nspeediff: stopping after this step; again to stop at once\n")
+        self.made = True
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if not self._quiet:
+            is_from_keys = number == signal.SIGINT
+            name, again = ("", "again") if is_from_keys else (f"{signal.Signals(number).name}: ", "Ctrl-C")
+            _streams.tell_at_once(f"\nspeediff: {name}stopping after this step; {again} to stop at once")
+        if self._gives_up:
+            raise _GivenUp
 
     def __enter__(self) -> StopRequest:
-        self._previous = {number: signal.signal(number, self._make) for number in SIGNALS}
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():  # No other one may set handlers.
+            heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._make) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            # None stands for a handler that is not Python's, which cannot be set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from . import _extras
 from ._method_list import MethodInfo, markdown, methods
 from ._methods import Method
-from ._rich_tables import load
 
 if TYPE_CHECKING:
     import argparse
+
+
+TABLE = {"install": "speediff[cli]", "instead": ", or use --json"}
+"""What to do without the package that prints tables."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -21,7 +25,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         description="Lists every sampling and weighting with its formula, parameters, defaults and source.",
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, prints=True)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print Markdown tables")
     form.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -34,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.markdown:
         print(markdown())
     else:
-        load("_methods_table").print_methods(methods())
+        _extras.load_own("_methods_table", "the table", **TABLE).print_methods(methods())
 
 
 def _plain(method: MethodInfo) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class MPIGroup(Group):
 
     def __init__(self, communicator: Any = None) -> None:
         try:
-            self._mpi: Any = _extras.load("mpi4py.MPI", "mpirun", install="-e 'python[mpi]'")
+            self._mpi: Any = _extras.load("mpi4py.MPI", "mpirun", install="speediff[mpi]")
         except RuntimeError as error:
             if isinstance(error, SpeeDiffError):
                 raise

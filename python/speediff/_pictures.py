@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _extras
+from . import _extras, _fonts
+from ._replacement import replace_bytes
+from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
+ADVICE = "install Noto Sans CJK (Debian: fonts-noto-cjk), or GNU Unifont for all scripts (fonts-unifont)"
 CELL = 56
 """Small images are enlarged by a whole number, to about so many pixels."""
 GAP, MARGIN, FONT_SIZE = 2, 8, 13
@@ -25,22 +31,46 @@ def to_bytes(images: Any) -> Bytes:
     return np.repeat(color, 3, axis=-1) if color.shape[-1] == 1 else color
 
 
-def save(image: Any, path: Any) -> None:
-    """Writes one image (c, h, w), gray or in color, by the ending of the file."""
+def single(image: Any) -> Any:
+    """A picture of one image (c, h, w), gray or in color."""
     pixels = to_bytes(image)
-    picture = _library().fromarray(pixels[..., 0] if image.shape[0] == 1 else pixels)
-    picture.save(path)
+    return _library().fromarray(pixels[..., 0] if image.shape[0] == 1 else pixels)
 
 
-def grid(images: Any, row_names: Sequence[str] = (), title: str = "") -> Any:
+def encoded(picture: Any) -> memoryview:
+    """The picture as a PNG file.
+
+    Raises:
+        SpeeDiffValueError: If it cannot be one, for its size.
+    """
+    file = io.BytesIO()
+    try:
+        picture.save(file, "PNG")
+    except (OSError, ValueError, OverflowError, SystemError, struct.error) as error:
+        raise SpeeDiffValueError(
+            f"a picture of {picture.width}×{picture.height} pixels cannot be a PNG file: {error}"
+        ) from None
+    return file.getbuffer()
+
+
+def write(picture: Any, path: Path) -> None:
+    """Writes it as a PNG file, in the place of the one that is there."""
+    replace_bytes(path, encoded(picture))
+
+
+def grid(
+    images: Any, row_names: Sequence[str] = (), title: str = "", *, numbers: Iterable[int] | None = None
+) -> Any:
     """A picture of images in rows and columns.
 
     Args:
         images: Shape (rows, columns, c, h, w), values in [-1, 1].
         row_names: Stand on the left.
         title: Stands above.
+        numbers: Stand in the place of names that no font can draw, with a warning; None: the rows' own.
     """
-    library, font = _library(), _font()
+    library = _library()
+    row_names, font = _drawable(row_names, range(len(row_names)) if numbers is None else numbers)
     pixels = to_bytes(images)
     rows, columns, height, width = pixels.shape[:4]
     factor = max(1, round(CELL / height))
@@ -77,5 +107,13 @@ def _library() -> Any:
     return _extras.load("PIL.Image", "a picture")
 
 
-def _font() -> Any:
-    return _extras.load("PIL.ImageFont", "a picture").load_default(FONT_SIZE)
+def _drawable(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], Any]:
+    """The names, or numbers in the place of some, and a font that can draw them."""
+    names = [_fonts.composed(name) for name in names]
+    font, is_drawable = _fonts.choose(names, FONT_SIZE)
+    if not all(is_drawable):
+        boxes = [name for name, fits in zip(names, is_drawable, strict=True) if not fits]
+        _fonts.warn(boxes, "no font for these class names, which are drawn as numbers; " + ADVICE)
+    return [
+        name if fits else str(number) for name, number, fits in zip(names, numbers, is_drawable, strict=True)
+    ], font

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _arguments, _schedule_flags, _subcommand
+from . import __version__, _arguments, _extras, _replacement, _schedule_flags, _subcommand
 from ._method_text import MethodReader
+from ._methods_command import TABLE
 from ._recipe import PREDICTIONS
-from ._rich_tables import load
-from .errors import SpeeDiffError, SpeeDiffValueError
+from .errors import SpeeDiffValueError
 from .plan import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         summary="show the areas, P, w and emphasis of a schedule and a method",
         description=DESCRIPTION,
         epilog=EPILOG,
+        prints=True,
     )
     _schedule_flags.add_to(parser)
     method = parser.add_argument_group("method")
@@ -104,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps({"speediff": __version__, **plan.to_dict()}, allow_nan=False)
     else:
-        table = load("_plan_table")
+        table = _extras.load_own("_plan_table", "the table", **TABLE)
     if plots is not None:
         plots.save(plan, options.plot)
     if options.json:
@@ -147,9 +149,7 @@ def _plots(path: str | None) -> ModuleType | None:
     """The module that draws, if a picture is wanted and can be drawn."""
     if path is None:
         return None
-    try:
-        from . import plots
-    except ImportError as error:
-        raise SpeeDiffError(f"--plot needs matplotlib ({error}): pip install -e 'python[cli]'") from None
+    plots = _extras.load_own("plots", "--plot", install="speediff[cli]")
     plots.check_path(path)
+    _replacement.check(Path(path))
     return plots

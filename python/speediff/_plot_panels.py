@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._matplotlib import literal
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -20,11 +22,6 @@ TITLE_LETTERS, LEGEND_LETTERS = 88, 110
 """How many fit in a line."""
 UNSEEN = 0.002
 """The share of each method's emphasis that may lie beyond either end of its panel."""
-
-
-def literal(text: str) -> str:
-    """The text with nothing in it that means mathematics."""
-    return text.replace("$", "\\$")
 
 
 def draw_method(left: Axes, right: Axes, plan: Plan) -> None:

@@ -1,42 +1,42 @@
 """A training run in a folder: what it is made of, one step after another, and its files.
 
-    run.json             settings and data, written once
-    run.safetensors      the last checkpoint, of which the trainer takes care
+    run.json             settings and data, written once, before the first step
+    run.safetensors      the last checkpoint, with a copy of run.json
     loss.csv             step, loss and seconds of training
 
-Each is replaced as a whole. The checkpoint comes last, so that logs never lack what it holds.
+Each is replaced as a whole. The checkpoint comes last, so that logs never lack what it holds, also after a
+power cut.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from . import (
-    __version__,
     _datasets,
-    _names,
     _progress,
+    _replacement,
+    _run_description,
     _schedule_flags,
     _shared_step,
     _training_settings,
     distributed,
 )
 from ._batches import Batches
-from ._replacement import replace_text
 from ._step_log import StepLog
 from .errors import SpeeDiffValueError
 from .training import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from ._datasets import Dataset
+    from ._run_description import Description
     from ._training_settings import Settings
 
-CHECKPOINT, DESCRIPTION = "run.safetensors", "run.json"
+CHECKPOINT, LOSSES = "run.safetensors", "loss.csv"
 BY_SETTINGS = "to_emphasis"
 """The method that has a sampler in it, which no checkpoint describes in full."""
 
@@ -44,13 +44,17 @@ BY_SETTINGS = "to_emphasis"
 class Run:
     """A trainer, its data, and the folder that both are written to."""
 
-    def __init__(self, folder: Path, settings: Settings, data: Dataset, trainer: Trainer) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, data: Dataset, source: str, trainer: Trainer
+    ) -> None:
         """Takes the parts. `open_run` makes them from flags or from the folder."""
         self.folder = folder
         self.settings = settings
         self.data = data
         self.trainer = trainer
-        self.losses = StepLog(folder / "loss.csv", ("loss", "seconds"))
+        self.description = _run_description.describe(settings, data, source)
+        """What `run.json` holds."""
+        self.losses = StepLog(folder / LOSSES, ("loss", "seconds"))
         self.logs = [self.losses]
         """What `save` writes beside the checkpoint."""
         self.saved_step: int | None = None
@@ -95,7 +99,7 @@ class Run:
     def save(self) -> None:
         """Writes the logs, then the checkpoint."""
         self.group.together("logs", self._write_logs)
-        self.trainer.save(self.checkpoint)
+        self.trainer._save(self.checkpoint, self.description)
         self.saved_step = self.step
 
     def _write_logs(self) -> None:
@@ -105,7 +109,8 @@ class Run:
 
     def keep(self, log: StepLog) -> None:
         """Has another log written with each checkpoint; takes over what it holds up to this step."""
-        log.read(self.step)
+        if self.saved_step is not None:
+            log.read(self.step)
         self.logs.append(log)
 
 
@@ -126,9 +131,15 @@ def load_data(source: str, settings: Settings, out: Path) -> Dataset:
 
 
 def check_run(
-    folder: Path, given: Mapping[str, Any], *, resume: bool
-) -> tuple[Settings, dict[str, Any] | None]:
+    folder: Path, given: Mapping[str, Any], *, resume: bool, files: Iterable[str] | None = ()
+) -> tuple[Settings, Description | None]:
     """What `open_run` can tell of a run without its data.
+
+    Args:
+        folder: Where the run is, or is to be. It exists.
+        given: Settings by name; None where the user gave none.
+        resume: Continue the run in the folder, if there is one.
+        files: What is to be written to the folder beside the run's own files; None: nothing at all.
 
     Returns:
         Its settings; and its description, if it is there to be resumed.
@@ -136,10 +147,13 @@ def check_run(
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise SpeeDiffValueError(f"{checkpoint} exists: add --resume, or take another --out")
-    saved = read_description(folder / DESCRIPTION) if checkpoint.exists() else None
+    saved = _run_description.read(checkpoint) if checkpoint.exists() else None
     settings = _training_settings.resolve(given, None if saved is None else saved["settings"])
     if saved is None:
         _training_settings.make_sampler(settings, _training_settings.make_schedule(settings)).close()
+    if files is not None:
+        for name in (CHECKPOINT, _run_description.NAME, LOSSES, *files):
+            _replacement.check(folder / name)
     return settings, saved
 
 
@@ -152,11 +166,12 @@ def open_run(
     resume: bool,
     load: Callable[[str, Settings, Path], Dataset] = load_data,
     group: distributed.Group | None = None,
+    files: Iterable[str] = (),
 ) -> Run:
     """Starts a run, or takes up the one that the folder holds.
 
     Args:
-        folder: Made if it is missing.
+        folder: Where everything goes. Rank 0 has taken it.
         source: The data, as `speediff._datasets.load` takes it.
         given: Settings by name; None where the user gave none.
         threads: Of the trainer; None: the processors that this process may use.
@@ -164,6 +179,7 @@ def open_run(
         load: What reads the data, but not from the folder.
         group: The processes that share the run, all of which open it within `Group.together`; None: this
             one alone.
+        files: What is to be written to the folder beside the run's own files.
 
     Raises:
         SpeeDiffError: If there is a run and it is not to be resumed, or has other settings or data; if
@@ -171,25 +187,28 @@ def open_run(
         OSError: If a file cannot be read or written.
     """
     group = group or distributed.one()
-    settings, saved = check_run(folder, given, resume=resume)
-    data = load(source, settings, folder)
+    settings, saved = check_run(folder, given, resume=resume, files=files if group.rank == 0 else None)
+    with _progress.task(f"reading {source}"):
+        data = load(source, settings, folder)
     if settings["flip"] and not data.is_images:
         raise SpeeDiffValueError(f"--flip must not be given with latents, got {source}")
     flags = {_schedule_flags.flag(name): value for name, value in settings.items()}
     group.agree({**flags, "data": data.fingerprint, "a run to resume": saved is not None})
     if saved is None:
-        trainer = _training_settings.make_trainer(settings, data, threads=threads, group=group)
-        run = Run(folder, settings, data, trainer)
-        _describe(run, source)
-        return run
-    if data.fingerprint != saved["data"]["fingerprint"]:
-        raise SpeeDiffValueError(
-            f"--resume must have the data of the run: {saved['data']['source']} "
-            f"({saved['data']['fingerprint']}), got {source} ({data.fingerprint})"
-        )
-    run = _resume(folder, settings, data, threads, group)
-    if settings != saved["settings"]:
-        _describe(run, saved["data"]["source"])
+        with _progress.task("making the network"):
+            trainer = _training_settings.make_trainer(settings, data, threads=threads, group=group)
+        run = Run(folder, settings, data, source, trainer)
+    else:
+        if data.fingerprint != saved["data"]["fingerprint"]:
+            raise SpeeDiffValueError(
+                f"--resume must have the data of the run: {saved['data']['source']} "
+                f"({saved['data']['fingerprint']}), got {source} ({data.fingerprint})"
+            )
+        trainer = load_trainer(folder / CHECKPOINT, settings, threads=threads, group=group)
+        run = Run(folder, settings, data, saved["data"]["source"], trainer)
+        _resume(run)
+    if group.rank == 0:
+        _run_description.write(folder, run.description)
     return run
 
 
@@ -204,52 +223,19 @@ def load_trainer(
     sampler = None
     if settings is not None and BY_SETTINGS in settings["method"]:
         sampler = _training_settings.make_sampler(settings, _training_settings.make_schedule(settings))
-    return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
+    with _progress.task(f"reading {checkpoint}"):
+        return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
 
 
-def _resume(
-    folder: Path, settings: Settings, data: Dataset, threads: int | None, group: distributed.Group
-) -> Run:
-    trainer = load_trainer(folder / CHECKPOINT, settings, threads=threads, group=group)
-    run = Run(folder, settings, data, trainer)
-    own = (run.trainer.seed, run.trainer.num_classes, run.trainer.in_channels, run.trainer.input_size)
-    described = (settings["seed"], data.num_classes, *data.values.shape[1:3])
-    if own != described:
-        raise SpeeDiffValueError(f"{run.checkpoint} must be of the run in {DESCRIPTION}, got another one")
-    run.losses.read(run.step)
+def _resume(run: Run) -> None:
+    """Checks that the checkpoint is of the run that is described, and takes its logs over."""
+    trainer, data = run.trainer, run.data
+    own = (trainer.seed, trainer.num_classes, trainer.in_channels, trainer.input_size)
+    if own != (run.settings["seed"], data.num_classes, *data.values.shape[1:3]):
+        raise SpeeDiffValueError(
+            f"{run.checkpoint} must be of the run in {_run_description.NAME}, got another one"
+        )
+    if run.group.rank == 0:
+        run.losses.read(run.step)
     run.seconds = run.losses.last("seconds")
     run.saved_step = run.step
-    return run
-
-
-def _describe(run: Run, source: str) -> None:
-    """Writes what must be the same for the run to go on, and what its pictures need."""
-    if run.group.rank > 0:
-        return
-    run.folder.mkdir(parents=True, exist_ok=True)
-    data = {
-        "source": source,
-        "fingerprint": run.data.fingerprint,
-        "kind": "images" if run.data.is_images else "latents",
-        "class_names": run.data.class_names,
-    }
-    description = {"speediff": __version__, "settings": run.settings, "data": data}
-    replace_text(run.folder / DESCRIPTION, _names.to_json(description))
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """What `speediff train` wrote about a run: `settings` and `data`."""
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        settings, data = description["settings"], description["data"]
-        names, method = data["class_names"], settings["method"]
-        if (
-            # An earlier version may have had fewer.
-            settings.keys() <= _training_settings.DEFAULTS.keys()
-            and {"source", "fingerprint", "kind"} <= data.keys()
-            and all(isinstance(name, str) for name in (method, *(names or ())))
-        ):
-            return {**description, "settings": {**_training_settings.DEFAULTS, **settings}}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise SpeeDiffValueError(f"{path} must be as `speediff train` wrote it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from . import _arguments, _pictures
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from ._dataset_raw import Labels
     from ._run import Run
 
 MAX_ROWS = 10
@@ -19,6 +22,22 @@ MAX_ROWS = 10
 LEARNED_VARIANCE: dict[str, Any] = {"method": "ddpm"}
 SMALL_VARIANCE: dict[str, Any] = {"method": "ddim", "eta": 1.0}
 """Ancestral sampling, too, with the posterior's variance instead of β: less grain after few steps."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a grid show."""
+
+    labels: Labels | None
+    """The label of each, int64; None for a network without labels."""
+    names: list[str]
+    """What to call each; none for a network without labels."""
+
+    @staticmethod
+    def of(labels: Labels | None, class_names: Sequence[str] | None) -> Rows:
+        """Rows of these labels, which are called by their numbers where they have no names."""
+        shown = () if labels is None else labels
+        return Rows(labels, [str(label) if class_names is None else class_names[label] for label in shown])
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -43,22 +62,25 @@ def check(options: argparse.Namespace) -> None:
         _pictures.grid(np.zeros((1, 1, 1, 8, 8), np.float32))
 
 
-def draw(run: Run, options: argparse.Namespace, title: str) -> Any:
+def rehearse(run: Run, options: argparse.Namespace) -> None:
+    """Raises if the picture could not be drawn or encoded in the end."""
+    rows = _rows(run, options)
+    if rows is not None:
+        shape = (len(rows.names) or MAX_ROWS, options.samples, *run.data.values.shape[1:])
+        _pictures.encoded(_grid(run, np.zeros(shape, np.float32), rows))
+
+
+def draw(run: Run, options: argparse.Namespace) -> Any:
     """A grid of the run's samples; None where it is not wanted, or what is generated is no picture."""
-    if not options.samples or not run.data.is_images:
+    rows = _rows(run, options)
+    if rows is None:
         return None
-    trainer, classes = run.trainer, run.trainer.num_classes
-    if classes is None:
-        labels, names = None, []
-    else:
-        shown = np.unique(np.linspace(0, classes - 1, min(classes, MAX_ROWS)).astype(np.int64))
-        labels = np.repeat(shown, options.samples)
-        names = [label_name(label, run.data.class_names) for label in shown]
-    rows = len(names) or MAX_ROWS
-    guided = classes is not None and run.settings["label_dropout"] > 0
+    trainer, count = run.trainer, len(rows.names) or MAX_ROWS
+    labels = None if rows.labels is None else np.repeat(rows.labels, options.samples)
+    guided = labels is not None and run.settings["label_dropout"] > 0
     images = trainer.generate(
         labels,
-        n=None if labels is not None else rows * options.samples,
+        n=None if labels is not None else count * options.samples,
         steps=min(options.sample_steps, trainer.schedule.steps),
         clip=True,
         **(LEARNED_VARIANCE if trainer.learn_sigma else SMALL_VARIANCE),
@@ -66,9 +88,30 @@ def draw(run: Run, options: argparse.Namespace, title: str) -> Any:
         seed=run.settings["seed"],
         progress=True,
     )
-    return _pictures.grid(images.reshape(rows, options.samples, *images.shape[1:]), names, title)
+    return _grid(run, images.reshape(count, options.samples, *images.shape[1:]), rows)
 
 
-def label_name(label: int, class_names: Sequence[str] | None) -> str:
-    """What to call a class."""
-    return str(label) if class_names is None else class_names[label]
+def write(run: Run, options: argparse.Namespace, name: str) -> Path | None:
+    """Draws to a file of the run's folder; None where there is no picture."""
+    picture = draw(run, options)
+    if picture is None:
+        return None
+    path = run.folder / name
+    _pictures.write(picture, path)
+    return path
+
+
+def _rows(run: Run, options: argparse.Namespace) -> Rows | None:
+    """The rows of the grid; None if there is to be no picture."""
+    if not options.samples or not run.data.is_images:
+        return None
+    classes = run.trainer.num_classes
+    if classes is None:
+        return Rows.of(None, None)
+    shown = np.unique(np.linspace(0, classes - 1, min(classes, MAX_ROWS)).astype(np.int64))
+    return Rows.of(shown, run.data.class_names)
+
+
+def _grid(run: Run, images: Any, rows: Rows) -> Any:
+    title = f"{run.settings['method']}, {run.step} steps"
+    return _pictures.grid(images, rows.names, title, numbers=rows.labels)

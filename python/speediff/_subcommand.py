@@ -17,8 +17,12 @@ def add(
     summary: str,
     description: str,
     epilog: str,
+    prints: bool = False,
 ) -> argparse.ArgumentParser:
-    """Adds a sub-command that `run` carries out; texts are printed as they stand."""
+    """Adds a sub-command that `run` carries out; texts are printed as they stand.
+
+    `prints` says that its result is what it prints, rather than files.
+    """
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,
@@ -27,5 +31,5 @@ def add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, prints=prints)
     return parser

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,19 @@ from . import (
     _training_loop,
     distributed,
 )
+from ._folders import TakenFolder
 from ._run import open_run
 from .errors import SpeeDiffError, SpeeDiffValueError
 
 if TYPE_CHECKING:
     import argparse
+    from contextlib import AbstractContextManager
 
+    from ._interrupt import StopRequest
     from ._run import Run
     from .distributed import Group
 
+SAMPLES = "samples.png"
 DESCRIPTION = """\
 Trains a DiT or an MDT on the CPU and writes a folder:
 
@@ -104,55 +108,80 @@ def refuse() -> None:
 
     group = distributed.current()
     if group.world_size > 1:
-        with group, contextlib.suppress(SpeeDiffError):
+        with group, suppress(SpeeDiffError):
             group.together("flags", fail)
 
 
 def _train(options: argparse.Namespace, group: Group) -> None:
     if group.rank > 0:
         _progress.hide()
-    run = group.together("the start", lambda: _open(options, group))
-    with run.trainer:
-
-        def after_step(run: Run) -> None:
-            if options.sample_every and run.step % options.sample_every == 0:
-                name = f"samples-{run.step:07}.png"
-                group.together("samples", lambda: _write_samples(run, options, name))
-
-        begun, seconds = run.step, run.seconds
-        _training_loop.train(run, checkpoint_every=options.checkpoint_every, after_step=after_step)
-        if group.rank > 0:
-            return
-        _report(run, run.step - begun, run.seconds - seconds)
-        picture = _write_samples(run, options, "samples.png")
-    for path in (run.checkpoint, run.losses.path, picture):
-        if path is not None:
-            print(path)
+    group.together("the flags", lambda: _check(options))
+    with group.together("the folder", lambda: _taken(options, group)):
+        run = group.together("the start", lambda: _open(options, group))
+        with run.trainer:
+            _train_and_draw(run, options)
 
 
-def _open(options: argparse.Namespace, group: Group) -> Run:
+def _check(options: argparse.Namespace) -> None:
+    """Raises if something is wrong with the flags that are no settings of the run."""
     _progress.check()
     _samples.check(options)
     _arguments.integer("--checkpoint-every", options.checkpoint_every, least=1)
     if options.sample_every is not None:
         _arguments.integer("--sample-every", options.sample_every, least=1)
+
+
+def _taken(options: argparse.Namespace, group: Group) -> AbstractContextManager[Any]:
+    """Rank 0 takes the folder for all."""
+    return TakenFolder(Path(options.out)) if group.rank == 0 else nullcontext()
+
+
+def _open(options: argparse.Namespace, group: Group) -> Run:
     names = ("checkpoint_every", "sample_every", "samples", "sample_steps")
     group.agree({_schedule_flags.flag(name): getattr(options, name) for name in names})
-    given, threads, resume = vars(options), options.threads, options.resume
-    return open_run(Path(options.out), options.data, given, threads=threads, resume=resume, group=group)
+    run = open_run(
+        Path(options.out),
+        options.data,
+        vars(options),
+        threads=options.threads,
+        resume=options.resume,
+        group=group,
+        files=_pictures(options),
+    )
+    if group.rank == 0:
+        _samples.rehearse(run, options)
+    return run
 
 
-def _write_samples(run: Run, options: argparse.Namespace, name: str) -> Path | None:
-    """The picture that was written, if one was."""
+def _pictures(options: argparse.Namespace) -> list[str]:
+    """The names of pictures: the last one, and one that stands for those on the way."""
+    return [SAMPLES, _name_at(0)][: bool(options.samples) * (2 if options.sample_every else 1)]
+
+
+def _train_and_draw(run: Run, options: argparse.Namespace) -> None:
+    def after_step(run: Run, stop: StopRequest) -> None:
+        if options.sample_every and run.step % options.sample_every == 0:
+            run.group.together("samples", lambda: stop.unless_made(lambda: draw_once(_name_at(run.step))))
+
+    def draw_once(name: str) -> None:
+        is_there = run.saved_step == run.step and (run.folder / name).exists()
+        if run.group.rank == 0 and not is_there:
+            _samples.write(run, options, name)
+
+    begun, seconds = run.step, run.seconds
+    _training_loop.train(run, checkpoint_every=options.checkpoint_every, after_step=after_step)
     if run.group.rank > 0:
-        return None
-    title = f"{run.settings['method']}, {run.step} steps"
-    picture = _samples.draw(run, options, title)
-    if picture is None:
-        return None
-    path = run.folder / name
-    picture.save(path)
-    return path
+        return
+    _report(run, run.step - begun, run.seconds - seconds)
+    picture = _samples.write(run, options, SAMPLES)
+    for path in (run.checkpoint, run.losses.path, picture):
+        if path is not None:
+            print(path)
+
+
+def _name_at(step: int) -> str:
+    """The picture that is drawn after a step."""
+    return f"samples-{step:07}.png"
 
 
 def _report(run: Run, steps: int, seconds: float) -> None:

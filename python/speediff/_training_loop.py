@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from . import _progress
+from . import _messages, _progress
 from ._interrupt import Stopped, StopRequest
 from .errors import SpeeDiffGroupError, SpeeDiffNonFiniteError
 
@@ -23,7 +22,7 @@ def train(
     *,
     checkpoint_every: int,
     label: str = "training",
-    after_step: Callable[[Run], None] | None = None,
+    after_step: Callable[[Run, StopRequest], None] | None = None,
 ) -> None:
     """Trains up to the run's number of steps, with a checkpoint now and then, and one at the end.
 
@@ -31,21 +30,31 @@ def train(
         run: What to train.
         checkpoint_every: In steps.
         label: Stands before the progress bar.
-        after_step: Is called after each step, before its checkpoint.
+        after_step: Is called after each step, before its checkpoint, unless a signal makes it the last one;
+            and before the first step of a resumed run, to make up for that.
 
     Raises:
-        Stopped: On Ctrl-C, on any process of the run, after a checkpoint.
+        Stopped: On a signal of `StopRequest` to any process of the run, after a checkpoint.
         SpeeDiffNonFiniteError: If the loss or a gradient is not finite; it names the last checkpoint.
         SpeeDiffGroupError: If another process has ended or is silent; it names the last checkpoint, too.
     """
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
     leads = run.group.rank == 0
+
+    def finish_step() -> None:
+        if after_step is not None:
+            after_step(run, stop)
+            # Several processes agree on it within the next step.
+            run.is_stopping |= stop.made and run.group.world_size == 1
+
     with (
         StopRequest(quiet=not leads) as stop,
-        _progress.bar(label=label, total=steps, initial=min(run.step, steps), unit="step") as bar,
+        _progress.bar(label=label, total=steps, initial=min(run.step, steps), is_main=True) as bar,
     ):
         try:
+            if run.step > 0:
+                finish_step()
             while run.step < steps and not run.is_stopping:
                 begun = run.seconds
                 loss.add(run.advance(lambda: stop.made))
@@ -53,8 +62,8 @@ def train(
                 rate = batch / seconds.value
                 bar.set_postfix_str(f"loss {loss.value:.4f}, {rate:.0f} images/s", refresh=False)
                 bar.update()
-                if after_step is not None:
-                    after_step(run)
+                if not run.is_stopping:
+                    finish_step()
                 if run.step % checkpoint_every == 0 or run.step >= steps or run.is_stopping:
                     run.save()
         except SpeeDiffNonFiniteError as error:
@@ -66,9 +75,9 @@ def train(
             advice = f"--resume continues {run.checkpoint}" if can_go_on else "there is no checkpoint yet"
             error.args = (f"{error}; {advice}",)
             raise
-    if run.step < steps:
+    if run.is_stopping:
         if leads:
-            print(f"stopped at step {run.step}; --resume continues {run.checkpoint}", file=sys.stderr)
+            _messages.tell(f"stopped at step {run.step}; --resume continues {run.checkpoint}")
         raise Stopped
 
 

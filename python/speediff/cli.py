@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import codecs
 import io
-import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,8 +12,10 @@ from . import (
     __version__,
     _compare_command,
     _generate_command,
+    _messages,
     _methods_command,
     _plan_command,
+    _streams,
     _train_command,
     library_path,
 )
@@ -70,7 +71,10 @@ class _Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and gives its exit code: 0, or 2 after one line on stderr.
+    """Runs the command line and gives its exit code.
+
+    0: done. 1: whoever reads the output has gone, as `head` does. 2: an error, after one line on stderr.
+    130: stopped by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         argv: The arguments; None: those of the process.
@@ -78,21 +82,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="speediff.spell_out")
-    try:
-        if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-            raise unknown_name("command", arguments[0], COMMANDS)
-        options = _parse(arguments)
-        options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # Whoever reads has gone, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (SpeeDiffError, MemoryError) as error:
-        return _fail(str(error) or type(error).__name__)
-    except KeyboardInterrupt:
-        return 130
+    with _streams.unfailing() as out:
+        try:
+            return _run(arguments, out)
+        except BrokenPipeError:
+            return 1
+        except OSError as error:
+            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except (SpeeDiffError, MemoryError) as error:
+            return _fail(str(error) or type(error).__name__)
+        except KeyboardInterrupt:
+            return 130
+
+
+def _run(arguments: Sequence[str], out: _streams.Stream) -> int:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown_name("command", arguments[0], COMMANDS)
+    options = _parse(arguments)
+    options.run(options)
+    out.flush()
+    if options.prints and out.error is not None:
+        out.error.filename = "standard output"
+        raise out.error
     return 0
 
 
@@ -132,5 +143,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(message: str) -> int:
-    print("speediff:", " ".join(message.split()), file=sys.stderr)
+    _messages.tell(f"speediff: {' '.join(message.split())}")
     return 2

@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
-from ._plot_panels import draw_emphasis, draw_method, draw_methods, literal
+from . import _matplotlib
+from ._matplotlib import Figure, FigureCanvasAgg, MaxNLocator, literal, mpl, withStroke
+from ._plot_panels import draw_emphasis, draw_method, draw_methods
+from ._replacement import replace_bytes
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ def check_path(path: str | Path) -> None:
 def save(plan: Plan, path: str | Path) -> None:
     """Draws the plan to a file, PNG, SVG or PDF by its ending. Equal plans give equal files.
 
+    A file that is there is replaced as a whole, or stays.
+
     Raises:
         SpeeDiffValueError: If the ending is another one.
         OSError: If the file cannot be written.
@@ -60,7 +60,8 @@ def save(plan: Plan, path: str | Path) -> None:
     ending = Path(path).suffix.lower()
     undated: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending, {})
     with mpl.rc_context(STYLE):
-        plan_figure(plan).savefig(path, dpi=200, metadata=undated)
+        content = _matplotlib.encoded(plan_figure(plan), ending, dpi=200, metadata=undated)
+    replace_bytes(Path(path), content)
 
 
 def plan_figure(plan: Plan) -> Figure:

@@ -79,7 +79,8 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
     methods that learn also of the losses so far. To resume a run you only need its step number. Rank r of W
     draws its slice of the same global batch without communication. Only the "official" preset makes its pairs
     within each call's batch, so its draws also depend on how the global batch is divided. A copy or a pickle
-    draws what the original would have drawn. So does a forked worker, which warns: draw in the training process.
+    draws what the original would have drawn. So does a forked worker, with a warning: draw in the training
+    process.
     """
 
     def update(self, t: Timesteps, losses: Weights) -> None:

@@ -186,8 +186,12 @@ class Trainer(TrainerNetwork):
             SpeeDiffValueError: Between the micro-batches of a step.
             SpeeDiffBusyError: In the middle of `step`: in another thread, or in a signal handler.
         """
+        self._save(path, None)
+
+    def _save(self, path: str | os.PathLike[str], run: dict[str, Any] | None) -> None:
+        """`save`, with what a command knows of its run."""
         _shared_step.check_between(self)
-        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
+        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler, run))
 
     @property
     def schedule(self) -> NoiseSchedule:

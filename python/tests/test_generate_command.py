@@ -198,18 +198,17 @@ def test_what_it_refuses(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     fails(capsys, "damaged.safetensors", str(damaged))
 
 
-def test_names_that_the_run_lost_are_asked_for(
+def test_a_checkpoint_alone_knows_the_names_of_its_classes(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "named" / "run.safetensors", tmp_path)
+    named = array(tmp_path, tmp_path, "--n", "1", "--classes", "dog")
+    assert (named == array(folder / "named", tmp_path, "--n", "1", "--labels", "2")).all()
+
+
+def test_names_that_do_not_fit_the_network_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(folder / "named" / "run.safetensors", tmp_path)
     checkpoint = str(tmp_path / "run.safetensors")
-    fails(
-        capsys,
-        "--classes must be names in run.json, which has none: use --labels",
-        checkpoint,
-        "--classes",
-        "bee",
-    )
     description = json.loads((folder / "named" / "run.json").read_text())
     description["data"]["class_names"] = ["bee"]
     (tmp_path / "run.json").write_text(json.dumps(description))

@@ -25,7 +25,7 @@ def test_what_cannot_be_written_is_named(
     train(images, tmp_path, *QUICK)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)

@@ -85,24 +85,9 @@ def test_what_a_resumed_run_refuses(
         "uniform",
     )
     fails(capsys, "the data of the run: ", "train", latents, "--out", out, "--resume")
-    (tmp_path / "loss.csv").write_text("step,loss,seconds\n1,a,b\n")
-    fails(capsys, "loss.csv must hold step, loss, seconds as this run wrote it", *resume)
-    (tmp_path / "loss.csv").unlink()
     content = (tmp_path / "run.json").read_text()
-    for damaged in (
-        "",
-        "[]",
-        "{}",
-        content[:-30],
-        content.replace('"seed"', '"sed"'),
-        content.replace('"data"', '"dat"'),
-    ):
-        (tmp_path / "run.json").write_text(damaged)
-        fails(capsys, "run.json must be as `speediff train` wrote it", *resume)
     (tmp_path / "run.json").write_text(content.replace('"seed": 0', '"seed": 1'))
     fails(capsys, "run.safetensors must be of the run in run.json", *resume)
-    (tmp_path / "run.json").unlink()
-    fails(capsys, "run.json: No such file or directory", *resume)
     (tmp_path / "run.json").write_text(content)
     checkpoint = tmp_path / "run.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
@@ -133,7 +118,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 LONG = ("--steps", "100000", "--samples", "0")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_saves_and_the_run_goes_on(images: str, tmp_path: Path, number: signal.Signals) -> None:
     process = start(images, tmp_path, *LONG, "--checkpoint-every", "3")
     wait_for(tmp_path / "run.safetensors", process)
@@ -161,26 +146,6 @@ def test_a_killed_run_goes_on_where_its_checkpoint_was(images: str, tmp_path: Pa
     for out, flags in ((killed, ("--resume",)), (whole, ())):
         train(images, out, "--steps", str(steps), "--samples", "0", *flags)
     assert losses(killed) == losses(whole)
-
-
-def test_the_second_ctrl_c_ends_the_process_at_once() -> None:
-    script = (
-        "import time; from speediff._interrupt import StopRequest\n"
-        "with StopRequest() as stop:\n"
-        "    print('ready', flush=True)\n"
-        "    while True: time.sleep(0.01)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == b"\n"
-    assert b"stopping after this step" in process.stderr.readline()
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
-    assert process.returncode == -signal.SIGINT
 
 
 def test_signals_are_as_before_after_training(images: str, tmp_path: Path) -> None:

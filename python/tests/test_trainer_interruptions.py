@@ -15,7 +15,7 @@ import tqdm.auto
 from tiny_trainers import create, images, labels, memory
 
 import speediff
-from speediff import DiT, NoiseSchedule, TimestepSampler, Trainer
+from speediff import DiT, NoiseSchedule, TimestepSampler, Trainer, _progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +77,7 @@ def test_what_a_progress_bar_raises_ends_a_generation(
     length: str, slow: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tqdm.auto, "tqdm", Broken)
+    monkeypatch.setattr(_progress, "_is_watched", lambda: True)  # A terminal, or a notebook.
     before = memory(slow)
     with pytest.raises(ZeroDivisionError, match="a bar"):
         long_generation(slow, progress=True) if length == "long" else slow.generate(Y, steps=2, progress=True)

@@ -1,0 +1,73 @@
+"""The fonts of pictures with generated images: Pillow's own, or one of the system that has more letters."""
+
+from __future__ import annotations
+
+import importlib.util
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _extras, _messages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SYSTEM_FONTS = (
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "unifont.otf",
+    "Arial Unicode.ttf",
+)  # fmt: skip
+"""Where letters are looked for that Pillow's own font lacks: European, Chinese, Japanese and Korean, all."""
+NO_CHARACTER = "\U0010ffff"
+"""A font draws it as whatever it lacks: mostly a box."""
+SHOWN = 5
+"""Of the texts that a warning is about."""
+
+
+def choose(texts: Sequence[str], size: int) -> tuple[Any, list[bool]]:
+    """A font for some texts, and which of them it can draw.
+
+    It has letters for all of them, if there is such a font.
+    """
+    library = _extras.load("PIL.ImageFont", "a picture")
+    own = library.load_default(size)
+    drawable = [_has(own, text) for text in texts]
+    for name in () if all(drawable) else (_font_of_matplotlib(), *SYSTEM_FONTS):
+        try:
+            font = library.truetype(name, size)
+        except (OSError, ImportError):  # There is none, or Pillow was built without FreeType.
+            continue
+        if all(_has(font, text) for text in texts):
+            return font, [True] * len(texts)
+    return own, drawable
+
+
+def composed(text: str) -> str:
+    """With letters and their accents in one, as fonts have them."""
+    return unicodedata.normalize("NFC", text)
+
+
+def warn(texts: Sequence[str], consequence: str) -> None:
+    """Says, once for the same texts, that no font has their letters, and what that means."""
+    shown = ", ".join(texts[:SHOWN]) + ("…" if len(texts) > SHOWN else "")
+    # Bytes that are no letters at all become escapes.
+    _messages.warn(f"{consequence}: {shown.encode('utf-8', 'backslashreplace').decode()}")
+
+
+def _font_of_matplotlib() -> str:
+    """Where it would be, without importing matplotlib."""
+    found = importlib.util.find_spec("matplotlib")
+    package = Path(found.origin).parent if found is not None and found.origin else Path()
+    return str(package / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+
+
+def _has(font: Any, text: str) -> bool:
+    try:
+        box = _drawn(font, NO_CHARACTER)
+        return not any(_drawn(font, letter) == box for letter in set(text))
+    except UnicodeEncodeError:  # The only font of a Pillow without FreeType has Latin letters; half a letter.
+        return all(letter.isascii() for letter in text)
+
+
+def _drawn(font: Any, letter: str) -> tuple[Any, bytes]:
+    mask = font.getmask(letter)
+    return mask.size, bytes(mask)
