@@ -204,7 +204,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
     def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
-        """Learns from the losses of a global batch. Batches that were drawn ahead are discarded."""
+        """Learns from the losses of a global batch. What was drawn ahead is drawn anew."""
         self._open_handle().update(timesteps, losses)
         self._ahead.forget()
 

@@ -78,8 +78,9 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
     A draw is a pure function of (seed, step, index in the global batch, size of the global batch), and for
     methods that learn also of the losses so far. To resume a run you only need its step number. Rank r of W
     draws its slice of the same global batch without communication. Only the "official" preset makes its pairs
-    within each call's batch, so its draws also depend on how the global batch is divided. A forked worker can
-    draw too, but repeats what its parent draws: draw in the training process.
+    within each call's batch, so its draws also depend on how the global batch is divided. A copy or a pickle
+    draws what the original would have drawn. So does a forked worker, which warns: draw in the training
+    process.
     """
 
     def update(self, t: Timesteps, losses: Weights) -> None:

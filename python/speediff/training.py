@@ -113,7 +113,7 @@ class Trainer(TrainerNetwork):
         self.group = group or distributed.one()
         """The processes that share each step. All of them must call `step` and `save` together."""
         self.sampler = sampler
-        """The sampler of timesteps and weights. The trainer does not use or advance its counter."""
+        """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
         self._native_sampler = sampler._open_handle()
         shape, options = native.config(), native.options()
         self.config = network_of(shape)
@@ -226,8 +226,8 @@ class Trainer(TrainerNetwork):
             dimension. For an MDT it is the sum of both passes.
 
         Raises:
-            SpeeDiffNonFiniteError: If the loss or the gradient is not finite. Nothing was applied.
-            SpeeDiffGroupError: If another process has ended or does not respond.
+            SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
+            SpeeDiffGroupError: If another process has ended or does not answer.
         """
         if self.group.world_size > 1:
             return _shared_step.step(self, x, y)[0]

@@ -39,15 +39,15 @@ class DenoisingLoss:
         weighting: str | Weighting | None = None,
         **options: Unpack[Options],
     ) -> None:
-        """Takes the arguments of `SigmaSampler.fdm`.
+        """Takes what `SigmaSampler.fdm` takes.
 
         Args:
             process: "edm", "vp", "ve", or one of those of `speediff.processes`.
-            seed: The seed of the noise levels, in [0, 2⁶⁴). The noise itself comes from PyTorch.
-            warm_up: FDM's warm-up: weights are at most 5·100^(step/warm_up) before that optimizer step. None:
-                no bound.
-            sampling: A sampling in place of the process's own.
-            weighting: A weighting in place of the process's own.
+            seed: Of the noise levels, in [0, 2⁶⁴). The noise itself is PyTorch's.
+            warm_up: FDM's: weights are at most 5·100^(step/warm_up) before that optimizer step. None: no
+                bound.
+            sampling: Another draw than the process's.
+            weighting: Another weight than the process's.
             **options: As for `SigmaSampler`; `accumulation` is the number of calls per optimizer step.
 
         Raises:
@@ -82,15 +82,15 @@ class DenoisingLoss:
             net: D, called as `net(noisy, sigma, labels)` with σ of shape (n, 1, …, 1), and `augment_labels`
                 if there is an augmentation.
             images: float (n, …).
-            labels: Labels in the form that `net` takes.
-            augment_pipe: Returns augmented images and their labels.
-            noise: Standard normal, with the shape of the images; None: drawn by PyTorch.
+            labels: What `net` takes.
+            augment_pipe: Gives augmented images and their labels.
+            noise: Standard normal, shaped as the images; None: PyTorch's.
 
         Returns:
             The loss of each value, in the shape of the images.
 
         Raises:
-            SpeeDiffValueError: If the noise does not have the shape of the images. No batch is drawn.
+            SpeeDiffValueError: If the noise has another shape than the images; then no batch is drawn.
         """
         if noise is not None and noise.shape != images.shape:
             raise SpeeDiffValueError(

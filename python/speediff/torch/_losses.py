@@ -1,4 +1,4 @@
-"""Applies the weights of a batch to its losses."""
+"""Where the weights of a batch go."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = "mse") -> torch.Tensor:
     """The weighted loss of each sample, from the terms of guided-diffusion's `training_losses`.
 
-    SpeeD, P2 and Min-SNR weight the mean squared error, but not the variational term of a learned variance.
-    guided-diffusion's own `losses["loss"] * weights` weights both. `sampler.weighs` says which of the two
-    the sampler's methods were designed for.
+    SpeeD, P2 and Min-SNR weigh the mean squared error and leave the variational term of a learned variance
+    alone; guided-diffusion's own contract, `losses["loss"] * weights`, weighs both. `sampler.weighs` says
+    which of the two the sampler's methods were made for.
 
     Args:
-        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss" it may hold only "loss", as
+        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss" it may be "loss" alone, as
             for a variational bound.
-        weights: (n,), as `sample` returns them.
+        weights: (n,), as `sample` gives them.
         on: "mse" for w·mse + vb, "loss" for w·(mse + vb).
 
     Returns:
-        The losses, (n,). Minimize their mean.
+        The losses, (n,). Their mean is what to minimise.
 
     Raises:
         SpeeDiffValueError: If a term is missing, or shapes or devices differ.

@@ -1,4 +1,4 @@
-"""The preconditioning of networks by EDM, VP, VE and FDM."""
+"""Networks that see noise levels as EDM, VP, VE and FDM have them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..processes import Process
 
 _VP_STEPS = 1000
-"""The number of DDPM steps in the noise condition of a VP network."""
+"""The steps of DDPM that a VP network's noise condition counts."""
 
 
 class Preconditioned(torch.nn.Module):
-    """D(x; σ) = c_skip·x + c_out·F(c_in·x, c_noise), where F is a network (Karras et al. 2022, Table 1).
+    """D(x; σ) = c_skip·x + c_out·F(c_in·x, c_noise), F being a network (Karras et al. 2022, Table 1).
 
-    It replaces `EDMPrecond`, `VPPrecond` and `VEPrecond` of NVlabs/edm. With `momentum` it is that of FDM (Wu
-    et al. 2023), such as `FDM_EDMPrecond`: c_in becomes e^{-m·b}(1+m·b), with b = 0.1·t+9.95·t² and
-    t = (σ-σ_min)/(σ_max-σ_min).
+    As `EDMPrecond`, `VPPrecond` and `VEPrecond` of NVlabs/edm. With `momentum` it is FDM's (Wu et al. 2023),
+    which replaces c_in by e^{-m·b}(1+m·b), b = 0.1·t+9.95·t², t = (σ-σ_min)/(σ_max-σ_min): `FDM_EDMPrecond`
+    and its likes.
 
     Attributes:
         model: F.
         process: The process.
-        sigma_min: The smallest σ for sampling.
-        sigma_max: The largest. The authors of all three start sampling at 80 or below. With VP's momentum you
-            must too, since c_in is almost 0 beyond.
+        sigma_min: The least σ to sample at.
+        sigma_max: The greatest. The authors of all three begin at 80 at most; with VP's momentum images must,
+            since c_in is next to 0 beyond.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Preconditioned(torch.nn.Module):
         """Wraps a network.
 
         Args:
-            model: Called as `model(c_in·x, c_noise, class_labels=…)` with c_noise of shape (n,). It returns a
-                tensor like x, or an output of diffusers with that tensor as `sample`. Other keywords are
-                passed on.
-            process: "edm", "vp", "ve", or one of those of `speediff.processes`. EDM's form uses its
-                sigma_data.
-            momentum: FDM's multiplier m, above 0; its paper's runs use 2. None: no momentum.
+            model: Called as `model(c_in·x, c_noise, class_labels=…)` with c_noise of shape (n,); returns a
+                tensor like x, or an output of diffusers that has it as `sample`. Other keywords are passed
+                on.
+            process: "edm", "vp", "ve", or one of those of `speediff.processes`, whose sigma_data EDM's form
+                takes.
+            momentum: FDM's multiplier m, above 0; it is 2 in its paper's runs. None: no momentum.
 
         Raises:
             SpeeDiffValueError: If the process is rectified flow, or momentum is not above 0.
@@ -69,8 +69,8 @@ class Preconditioned(torch.nn.Module):
         Args:
             x: float (n, …).
             sigma: (n,), (n, 1, …, 1) or a single value, above 0.
-            class_labels: Labels in the network's form.
-            **keywords: Passed to the network.
+            class_labels: What the network takes.
+            **keywords: For the network.
         """
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).reshape(-1, *(1,) * (x.ndim - 1))
         skip, out, scale, noise = self._coefficients(sigma)
@@ -80,7 +80,7 @@ class Preconditioned(torch.nn.Module):
         return result
 
     def round_sigma(self, sigma: torch.Tensor) -> torch.Tensor:
-        """σ itself: the network accepts every noise level."""
+        """The σ nearest to one that the network knows: all of them."""
         return torch.as_tensor(sigma)
 
     def _coefficients(
