@@ -77,8 +77,8 @@ class Trainer(TrainerNetwork):
             max_grad_norm: Clip gradients to this global norm.
             warmup_steps: Updates over which the learning rate rises linearly.
             seed: The seed of initial parameters, noise and label dropout, in [0, 2⁶⁴).
-            threads: The number of threads. None: as many as this process may use, shared with the other
-                processes of `group` on its machine.
+            threads: The number of threads. None: the processors that this process may use, within its CPU
+                quota and OMP_NUM_THREADS, shared among the processes of `group` on one machine.
             group: The processes that share each step. All of them must make this trainer. None: this one
                 alone.
 
@@ -150,8 +150,8 @@ class Trainer(TrainerNetwork):
             path: A file that `save` wrote.
             sampler: A matching sampler; the saved history is restored into it. None: the sampler is rebuilt
                 from the file, which fails only for the weighting `to_emphasis` of another sampler.
-            threads: The number of threads. None: as many as this process may use, shared with the other
-                processes of `group` on its machine.
+            threads: The number of threads. None: the processors that this process may use, within its CPU
+                quota and OMP_NUM_THREADS, shared among the processes of `group` on one machine.
             rank: This process among `world_size`, for a sampler that is rebuilt.
             world_size: The number of processes that share each global batch.
             group: The processes that share each step; their number may differ from that of the saved run.

@@ -172,7 +172,10 @@ def test_flags_make_the_schedule(
             "--respacing 2000",
             "--respacing 2000: spec must have counts of at least 1 that sum to at most 1000",
         ),
-        ("--respacing ddim7,8", "--respacing ddim7,8: spec must be a count"),
+        (
+            "--respacing ddim7,8",
+            "--respacing ddim7,8: spec must be like '250', '10,20,30' or 'ddim50', got 'ddim7,8'",
+        ),
         ("--prediction eps", "--prediction must be one of epsilon, flow, sample, v, got 'eps'"),
         ("--method laplace --at-step 5", "--at-step does not apply to the method laplace"),
         ("--method clts --at-step -1", "--at-step must be at least 0, got -1"),
