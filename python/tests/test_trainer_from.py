@@ -296,9 +296,15 @@ def test_an_average_or_a_state_that_does_not_fit(linear: NoiseSchedule, tmp_path
         lambda c: c["ema"].update({"x_embedder.proj.bias": torch.ones(2)}),
     )
     changed("hold a state dict", file, lambda c: c.update(ema=3))
-    changed('AdamW with one parameter group as "opt"', file, lambda c: c.update(opt=[]))
-    changed('AdamW with one parameter group as "opt"', file, lambda c: c["opt"].update(param_groups=[]))
-    changed('the state of an AdamW as "opt"', file, lambda c: c["opt"]["param_groups"][0].update(params=[0]))
+    changed("AdamW with one parameter group, or no optimizer", file, lambda c: c.update(opt=[]))
+    changed(
+        "AdamW with one parameter group, or no optimizer", file, lambda c: c["opt"].update(param_groups=[])
+    )
+    changed(
+        "the state of an AdamW, or no optimizer",
+        file,
+        lambda c: c["opt"]["param_groups"][0].update(params=[0]),
+    )
     changed("amsgrad = False", value, lambda c: c["opt"]["param_groups"][0].update(amsgrad=True))
     changed("exp_avg .* must have shape", value, lambda c: c["opt"]["state"][1].update(exp_avg=torch.ones(2)))
 

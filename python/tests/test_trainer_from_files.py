@@ -15,7 +15,7 @@ import pytest
 import torch
 from diffusers.training_utils import EMAModel
 from diffusers_dit import converted
-from pipelines import network
+from pipelines import RATE, Pipeline, batches, network
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from speediff import Trainer
+    from speediff import NoiseSchedule, Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
 
@@ -113,6 +113,18 @@ def test_the_wrappers_of_pytorch_itself(tmp_path: Path) -> None:
     loads(tmp_path / "x.pt", state(), average())
     torch.save(averaged.state_dict(), tmp_path / "x.pt")
     loads(tmp_path / "x.pt", average())
+
+
+@pytest.mark.parametrize("optimizer", ["opt", "optimizer", "optimizer_state_dict"])
+def test_what_programs_call_the_optimizer(linear: NoiseSchedule, tmp_path: Path, optimizer: str) -> None:
+    pipeline = Pipeline(network(), linear)
+    pipeline.step(batches(0, 1)[0])
+    saved = {"model": pipeline.model.state_dict(), optimizer: pipeline.optimizer.state_dict()}
+    torch.save(saved, tmp_path / "x.pt")
+    with trainer_from(tmp_path / "x.pt", num_heads=3) as trainer:
+        assert (trainer.global_step, trainer.learning_rate) == (1, RATE)
+        moment = pipeline.optimizer.state[pipeline.model.blocks[1].mlp.fc1.bias]["exp_avg"]
+        np.testing.assert_array_equal(trainer.exp_avg["blocks.1.mlp.fc1.bias"], moment)
 
 
 @pytest.mark.parametrize(
