@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers_dit import converted, predict
+from loaded_checkpoints import refuses
 from pipelines import CLASSES, DECAY, EPS, RATE, Pipeline, batches, network
 from safetensors.torch import save_file
 from test_adoption_mdt import network as mdt
@@ -196,12 +197,6 @@ def test_what_was_adopted_can_be_saved_by_the_trainer(linear: NoiseSchedule, tmp
 
 
 # ---- What cannot be read -------------------------------------------------------------------------
-
-
-def refuses(path: Any, words: str, kind: type[Exception] = SpeeDiffFileError, **options: Any) -> None:
-    with pytest.raises(speediff.SpeeDiffError, match=words) as caught:
-        trainer_from(path, **{"num_heads": 3, **options})
-    assert type(caught.value) is kind, repr(caught.value)
 
 
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
