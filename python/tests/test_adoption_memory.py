@@ -138,6 +138,29 @@ def test_adopting_draws_nothing_from_pytorchs_generator() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_first_adoption_that_is_released_late_leaves_the_second_alone(linear: NoiseSchedule) -> None:
+    steps = batches(0, 4)
+    once, twice = (Pipeline(network(), linear) for _ in range(2))
+    with adopted(once) as adoption:
+        for batch in steps:
+            by_hand(adoption, batch)
+    first = adopted(twice)
+    by_hand(first, steps[0])
+    with adopted(twice) as second:
+        with pytest.raises(speediff.SpeeDiffValueError, match="must stay in the trainer's memory"):
+            by_hand(first, steps[1])
+        by_hand(second, steps[1])
+        first.release()
+        by_hand(second, steps[2])
+        twice.model.requires_grad_(False)
+        with pytest.raises(speediff.SpeeDiffClosedError):
+            by_hand(first, steps[3])
+        twice.model.requires_grad_(True).pos_embed.requires_grad_(False)
+        by_hand(second, steps[3])
+        assert {float(state["step"]) for state in twice.optimizer.state.values()} == {4.0}
+    assert_same(twice.tensors(), once.tensors(), 0)
+
+
 def test_a_module_can_be_adopted_again_without_a_release(linear: NoiseSchedule) -> None:
     steps = batches(0, 4)
     once, twice = (Pipeline(network(), linear) for _ in range(2))

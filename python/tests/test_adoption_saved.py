@@ -163,6 +163,15 @@ def test_copies_and_what_is_released_are_like_any_module(pipeline: Pipeline) -> 
         each.load_state_dict(changed)
 
 
+def test_a_module_that_is_adopted_again_is_released_whole(pipeline: Pipeline) -> None:
+    kept = adopt(pipeline.model, pipeline.ema, pipeline.optimizer, ema_decay=EMA_DECAY)
+    adopt(pipeline.model, pipeline.ema, pipeline.optimizer, ema_decay=EMA_DECAY).release()
+    kept.release()
+    for module in (pipeline.model, pipeline.ema):
+        assert not module._state_dict_hooks
+        assert not module._load_state_dict_pre_hooks
+
+
 def test_files_are_no_larger_than_their_tensors(pipeline: Pipeline, adoption: Adoption) -> None:
     for values in (pipeline.model.state_dict(), pipeline.optimizer.state_dict()):
         file = io.BytesIO()

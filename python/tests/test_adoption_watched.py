@@ -140,6 +140,10 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
         "^optimizer must have no hooks",
     ),
     "no state": (lambda p: p.optimizer.state.clear(), "^optimizer must keep its state"),
+    "another count": (
+        lambda p: p.optimizer.state[layer(p).bias].update(step=torch.tensor(9.0)),
+        "^optimizer must keep its state",
+    ),
     "another moment": (no_momentum, "^optimizer must keep its state"),
     "a moment elsewhere": (
         lambda p: p.optimizer.state[layer(p).bias]["exp_avg"].share_memory_(),

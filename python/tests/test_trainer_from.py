@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers_dit import converted, predict
+from loaded_checkpoints import refuses
 from pipelines import CLASSES, DECAY, EPS, RATE, Pipeline, batches, network
 from safetensors.torch import save_file
 from test_adoption_mdt import network as mdt
@@ -198,12 +199,6 @@ def test_what_was_adopted_can_be_saved_by_the_trainer(linear: NoiseSchedule, tmp
 # ---- What cannot be read -------------------------------------------------------------------------
 
 
-def refuses(path: Any, words: str, kind: type[Exception] = SpeeDiffFileError, **options: Any) -> None:
-    with pytest.raises(speediff.SpeeDiffError, match=words) as caught:
-        trainer_from(path, **{"num_heads": 3, **options})
-    assert type(caught.value) is kind, repr(caught.value)
-
-
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     refuses(3, "path must be a string or a path, got 3", SpeeDiffTypeError)
     for name in ("none.pt", "none.safetensors"):
@@ -296,9 +291,15 @@ def test_an_average_or_a_state_that_does_not_fit(linear: NoiseSchedule, tmp_path
         lambda c: c["ema"].update({"x_embedder.proj.bias": torch.ones(2)}),
     )
     changed("hold a state dict", file, lambda c: c.update(ema=3))
-    changed('AdamW with one parameter group as "opt"', file, lambda c: c.update(opt=[]))
-    changed('AdamW with one parameter group as "opt"', file, lambda c: c["opt"].update(param_groups=[]))
-    changed('the state of an AdamW as "opt"', file, lambda c: c["opt"]["param_groups"][0].update(params=[0]))
+    changed("AdamW with one parameter group, or no optimizer", file, lambda c: c.update(opt=[]))
+    changed(
+        "AdamW with one parameter group, or no optimizer", file, lambda c: c["opt"].update(param_groups=[])
+    )
+    changed(
+        "the state of an AdamW, or no optimizer",
+        file,
+        lambda c: c["opt"]["param_groups"][0].update(params=[0]),
+    )
     changed("amsgrad = False", value, lambda c: c["opt"]["param_groups"][0].update(amsgrad=True))
     changed("exp_avg .* must have shape", value, lambda c: c["opt"]["state"][1].update(exp_avg=torch.ones(2)))
 

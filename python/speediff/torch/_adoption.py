@@ -141,12 +141,13 @@ class Adoption:
 
     def _begin(self) -> None:
         """Takes over what the pipeline has changed since the last step."""
+        trainer, counted = self.trainer, self._counted
+        taken = trainer.global_step
         self._memory.check()
         self._watch.check()
-        trainer, counted = self.trainer, self._counted
-        if trainer.global_step != counted:
+        if taken != counted:
             raise SpeeDiffValueError(
-                f"trainer must be stepped only through the adoption, got {trainer.global_step} steps, not "
+                f"trainer must be stepped only through the adoption, got {taken} steps, not "
                 f"{counted}; set trainer.global_step = {counted}"
             )
         if self._optimizer is not None:

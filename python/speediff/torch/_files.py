@@ -75,7 +75,8 @@ def group(path: str, saved: object) -> dict[str, Any]:
         and "params" in groups[0]
     ):
         raise SpeeDiffFileError(
-            f'{path} must have the state of an AdamW with one parameter group as "opt", got something else'
+            f"{path} must hold the state of an AdamW with one parameter group, or no optimizer, got another "
+            "state"
         )
     found: dict[str, Any] = groups[0]
     return found

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ._optimizers import AdamW
 
 
+_KEPT = ("step", *MOMENTS)
+
+
 class OptimizerState:
     """Moments that are views of the trainer's memory, and one count of steps for all parameters."""
 
@@ -41,7 +44,7 @@ class OptimizerState:
             self._state[adam.trained[name]] = {"step": count, **state}
         self._moments = SharedMemory(shared)
         self._states = [self._state[adam.trained[name]] for name in moments]
-        self._tensors = [each.tensor for each in shared]
+        self._tensors = [state[which] for state in self._states for which in _KEPT]
 
     @property
     def learning_rate(self) -> float:
@@ -79,11 +82,9 @@ class OptimizerState:
     def release(self) -> None:
         """Gives the moments memory of PyTorch's own, and each parameter a count."""
         self._moments.release()
-        if self._adam.optimizer.state is self._state:
-            for parameter in self._adam.trained.values():
-                state = self._state.get(parameter, {})
-                if "step" in state:
-                    state["step"] = state["step"].clone()
+        for state in self._states:
+            state["step"] = state["step"].clone()
+        self._states, self._tensors = [], []
 
     def _is_kept(self) -> bool:
         if [*map(id, self._state.values())] != [*map(id, self._states)]:
@@ -93,5 +94,5 @@ class OptimizerState:
                 self._state.get(each) is state for each, state in zip(trained, self._states, strict=True)
             ):
                 return False
-        found = [id(state.get(which)) for state in self._states for which in MOMENTS]
-        return found == [*map(id, self._tensors)]
+        found = (state.get(which) for state in self._states for which in _KEPT)
+        return [*map(id, found)] == [*map(id, self._tensors)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
     from ._places import Part
+
+
+_hooked: weakref.WeakKeyDictionary[torch.nn.Module, list[RemovableHandle]] = weakref.WeakKeyDictionary()
+"""The hooks of modules, which may be adopted again without a release."""
 
 
 def hook_state_dicts(what: str, module: torch.nn.Module, parts: Mapping[str, Part]) -> list[RemovableHandle]:
@@ -30,12 +35,15 @@ def hook_state_dicts(what: str, module: torch.nn.Module, parts: Mapping[str, Par
     Returns:
         What removes the hooks.
     """
+    for handle in _hooked.pop(module, []):
+        handle.remove()
     if len(set(parts.values())) == len(parts):
         return []
-    return [
+    _hooked[module] = [
         module._register_state_dict_hook(_separate),  # type: ignore[no-untyped-call]
         module._register_load_state_dict_pre_hook(_EqualOnly(what, parts)),  # type: ignore[no-untyped-call]
     ]
+    return _hooked[module]
 
 
 def _separate(module: torch.nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:

@@ -134,4 +134,6 @@ def _adam(
         raise
     except Exception as error:
         # Whatever a file may have in place of numbers and tables.
-        raise SpeeDiffFileError(f'{what} must have the state of an AdamW as "opt", got {error!r}') from error
+        raise SpeeDiffFileError(
+            f"{what} must hold the state of an AdamW, or no optimizer, got {error!r}"
+        ) from error
