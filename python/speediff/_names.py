@@ -23,6 +23,12 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def one_line(text: str) -> str:
+    """Text with names in it, for a terminal: what cannot be printed is escaped."""
+    letters = printable(text)
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in letters)
+
+
 def to_json(value: Any) -> str:
     """JSON for people to read, in UTF-8. What is no UTF-8 is escaped, and comes back as it was."""
     text = json.dumps(value, indent=2, ensure_ascii=False)

@@ -73,6 +73,11 @@ def test_what_is_no_utf_8_is_escaped() -> None:
     assert json.loads(text) == {"name": name, "other": "é"}
 
 
+def test_a_line_with_names_has_no_control_characters() -> None:
+    text = f"a\nb\x1b[31m\r{os.fsdecode(bytes([0xE9]))} é日 ok"
+    assert _names.one_line(text) == "a\\nb\\x1b[31m\\r\\xe9 é日 ok"
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder, and classes in it, with all that names can have."""

@@ -180,6 +180,16 @@ def test_no_format_shows_what_is_below_transparent_pixels(tmp_path: Path, ending
     assert load(str(tmp_path)).summary[2].startswith("1 wholly transparent, now background alone: a.")
 
 
+def test_a_tga_says_whether_it_has_alpha(tmp_path: Path) -> None:
+    path = tmp_path / "a.tga"
+    Image.fromarray(np.dstack((COLORS[0], np.zeros((6, 6), np.uint8)))).save(path)
+    content = bytearray(path.read_bytes())
+    assert content[17] & 15 == 8
+    content[17] &= 0xF0  # What follows a color is now nothing but padding.
+    path.write_bytes(content)
+    assert np.array_equal(values(tmp_path), COLORS[0])
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_the_transparent_value_of_a_gray_png(tmp_path: Path, bits: int) -> None:
     top = (1 << bits) - 1
