@@ -190,8 +190,8 @@ def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
     if labels is not None:
         labels = _check_labels(source, labels, len(values), MAX_CLASSES if names is None else len(names))
         num_classes = int(labels.max()) + 1 if names is None else len(names)
-    lines = (f"{source}: {_described(raw, values, labels, num_classes)}", *raw.notes)
-    return Dataset(values, labels, num_classes, names, tuple(map(_names.one_line, lines)))
+    first = _names.one_line(f"{source}: {_described(raw, values, labels, num_classes)}")
+    return Dataset(values, labels, num_classes, names, (first, *raw.notes))
 
 
 def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int | None) -> str:

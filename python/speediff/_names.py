@@ -63,9 +63,8 @@ def find(argument: str, name: str, known: Sequence[str]) -> int:
         SpeeDiffValueError: If it is none of them, or could be several.
     """
     name = printable(name)
-    if name in known:
-        return known.index(name)
-    same = [index for index, other in enumerate(known) if _normal(other) == _normal(name)]
+    exact = [index for index, other in enumerate(known) if other == name]
+    same = exact or [index for index, other in enumerate(known) if _normal(other) == _normal(name)]
     if len(same) > 1:
         numbers = ", ".join(map(str, same))
         raise SpeeDiffValueError(

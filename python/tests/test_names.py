@@ -60,6 +60,8 @@ def test_a_name_in_either_form_of_unicode() -> None:
              "e\N{COMBINING CIRCUMFLEX ACCENT}\N{COMBINING ACUTE ACCENT}")  # fmt: skip
     with pytest.raises(SpeeDiffValueError, match=r"must be one class, got .*, which is any of labels 0, 1"):
         _names.find("--classes", third, forms)
+    with pytest.raises(SpeeDiffValueError, match="is any of labels 1, 2"):  # Of bytes, and of letters.
+        _names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))
     with pytest.raises(SpeeDiffValueError, match="did you mean 'bar'"):
         _names.find("--classes", "bat", ("bar", "foo"))
 
