@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _npy
 from ._dataset_raw import Raw
+from ._names import one_line
 from ._reading import check_regular, reading
 from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
@@ -60,10 +61,11 @@ def _read_archive(path: Path) -> Raw:
             keys = ", ".join(VALUE_KEYS)
             raise SpeeDiffValueError(f"{path} must hold one of {keys}, got {', '.join(members) or 'nothing'}")
         others = [key for key in members if key not in (values, labels)]
+        note = f"left out: {', '.join(others)}, neither {values} nor {labels or 'labels'}"
         return Raw(
             _member(path, archive, members[values]),
             None if labels is None else _member(path, archive, members[labels]),
-            notes=(f"left out: {', '.join(others)}, neither {values} nor labels",) if others else (),
+            notes=(one_line(note),) if others else (),
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _extras, _names, _picture_files, _progress
-from ._dataset_raw import Raw
+from ._dataset_raw import Raw, counted
 from ._picture_decoding import Decoder
 from ._picture_files import Some
 from ._reading import check_memory
@@ -43,17 +43,18 @@ def read(folder: Path, input_size: int | None, background: str = WHITE, out: Pat
     excluded = None if out is None else str(out)
     found = _picture_files.find(str(folder), decoder.endings, decoder.unreadable, excluded)
     paths = found.loose or [path for group in found.classes.values() for path in group]
-    pictures = _Pictures(folder, paths, has_size=input_size is not None)
+    pictures = _Pictures(folder, paths)
     for path in _progress.bar(paths, "reading pictures", unit="picture", delay=1):
         pictures.add(path, decoder.read(path))
     left_out = sum(names.count for names in found.left_out.values())
-    files = f" of {len(paths) + left_out} files" if left_out else ""
+    told = counted(len(paths), "picture", "pictures")
+    told += f" of {len(paths) + left_out} files" if left_out else ""
     notes = (*pictures.notes(background), *found.notes)
     if found.loose:
-        return Raw(pictures.values, counted=f"{len(paths)} pictures{files}", notes=notes)
+        return Raw(pictures.values, counted=told, notes=notes)
     names = tuple(_names.printable(name) for name in found.classes)
     labels = np.repeat(np.arange(len(names)), [len(group) for group in found.classes.values()])
-    return Raw(pictures.values, labels, names, f"{len(paths)} pictures{files}", notes)
+    return Raw(pictures.values, labels, names, told, notes)
 
 
 def color(text: str) -> str:
@@ -76,9 +77,9 @@ def color(text: str) -> str:
 class _Pictures:
     """Pictures of one size in one array, which gets three channels with the first picture in color."""
 
-    def __init__(self, folder: Path, paths: list[str], *, has_size: bool) -> None:
+    def __init__(self, folder: Path, paths: list[str]) -> None:
         self.values: Values = np.empty((0, 1, 0, 0), np.uint8)
-        self._folder, self._paths, self._has_size = folder, paths, has_size
+        self._folder, self._paths = folder, paths
         self._count = 0
         self._transparent, self._blank, self._frames = Some(), Some(), Some()
 

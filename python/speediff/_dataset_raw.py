@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{count} {one if count == 1 else many}"
+
+
 class Raw(NamedTuple):
     """Data as they were read, not yet checked."""
 

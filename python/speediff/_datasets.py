@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _dataset_arrays, _dataset_cifar, _dataset_idx, _dataset_pictures, _extras, _names
 from ._dataset_pictures import WHITE
-from ._dataset_raw import Raw
+from ._dataset_raw import Raw, counted
 from .errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
 
 if TYPE_CHECKING:
@@ -190,8 +190,8 @@ def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
     if labels is not None:
         labels = _check_labels(source, labels, len(values), MAX_CLASSES if names is None else len(names))
         num_classes = int(labels.max()) + 1 if names is None else len(names)
-    summary = (f"{_names.printable(source)}: {_described(raw, values, labels, num_classes)}", *raw.notes)
-    return Dataset(values, labels, num_classes, names, summary)
+    first = _names.one_line(f"{source}: {_described(raw, values, labels, num_classes)}")
+    return Dataset(values, labels, num_classes, names, (first, *raw.notes))
 
 
 def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int | None) -> str:
@@ -199,14 +199,15 @@ def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int
     count, channels, height, width = values.shape
     is_images = values.dtype == np.uint8
     kind = ("gray" if channels == 1 else "in color") if is_images else f"{channels} channels"
-    parts = [raw.counted or f"{count} {'images' if is_images else 'latents'}", f"{height}×{width}", kind]
+    nouns = ("image", "images") if is_images else ("latent", "latents")
+    parts = [raw.counted or counted(count, *nouns), f"{height}×{width}", kind]
     if labels is None:
         return ", ".join([*parts, "no labels"])
     counts = np.bincount(labels, minlength=num_classes or 0)[:SHOWN_CLASSES]
     names = map(str, range(len(counts))) if raw.names is None else raw.names
     shown = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=False))
     more = ", …" if len(counts) < (num_classes or 0) else ""
-    return ", ".join([*parts, f"{num_classes} classes ({shown}{more})"])
+    return ", ".join([*parts, f"{counted(num_classes or 0, 'class', 'classes')} ({shown}{more})"])
 
 
 def _check_finite(source: str, values: Values) -> None:

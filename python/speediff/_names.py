@@ -23,6 +23,12 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def one_line(text: str) -> str:
+    """Text with names in it, for a terminal: what cannot be printed is escaped."""
+    letters = printable(text)
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in letters)
+
+
 def to_json(value: Any) -> str:
     """JSON for people to read, in UTF-8. What is no UTF-8 is escaped, and comes back as it was."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -57,9 +63,8 @@ def find(argument: str, name: str, known: Sequence[str]) -> int:
         SpeeDiffValueError: If it is none of them, or could be several.
     """
     name = printable(name)
-    if name in known:
-        return known.index(name)
-    same = [index for index, other in enumerate(known) if _normal(other) == _normal(name)]
+    exact = [index for index, other in enumerate(known) if other == name]
+    same = exact or [index for index, other in enumerate(known) if _normal(other) == _normal(name)]
     if len(same) > 1:
         numbers = ", ".join(map(str, same))
         raise SpeeDiffValueError(

@@ -131,6 +131,7 @@ class _Layout:
         self._packing, self._maximum = _packing(opened)
         self._key = opened.info.get("transparency")
         """The value or color that is transparent; of a palette, the alpha of its colors."""
+        self._has_alpha = self._mode in WITH_ALPHA and not _is_padded(path, self._format)
         self._is_deep = self._mode in SIXTEEN_BITS.get(self._format, ())
         self.has_more_frames = bool(getattr(opened, "is_animated", False))
         fault = self._fault()
@@ -162,7 +163,7 @@ class _Layout:
             return self._upper_eight(samples), self._keyed(samples)
         # Gray and alpha of 16 bits are RGBA for Pillow.
         is_gray = self._mode in GRAY or self._packing.startswith("LA")
-        if self._mode in WITH_ALPHA or (self._mode == "P" and self._is_palette_transparent(picture)):
+        if self._has_alpha or (self._mode == "P" and self._is_palette_transparent(picture)):
             straight = picture.convert("LA") if self._mode == "La" else picture
             channels = np.asarray(straight.convert("RGBA"))
             return channels[:, :, : 1 if is_gray else 3], channels[:, :, 3]
@@ -188,6 +189,14 @@ class _Layout:
         hidden = samples == np.array(self._key) * (step if is_raw else 1)
         alpha: Bytes = np.where(hidden.all(axis=2), 0, 255).astype(np.uint8)
         return alpha
+
+
+def _is_padded(path: str, format: str) -> bool:
+    """Whether a TGA says that it has no alpha. Pillow takes the fourth byte of its pixels for one anyhow."""
+    if format != "TGA":
+        return False
+    with open(path, "rb") as file:
+        return file.read(18)[-1] & 15 == 0
 
 
 def _packing(opened: Any) -> tuple[str, int]:

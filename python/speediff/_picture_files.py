@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from ._names import one_line
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Some:
             self.first.append(name)
 
     def note(self, what: str) -> list[str]:
-        """A line about all of them, if there are any.
+        """A line about all of them, for a terminal, if there are any.
 
         Args:
             what: Stands between their number and their names.
@@ -70,7 +71,7 @@ class Some:
         if self.count == 0:
             return []
         more = f" and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
-        return [f"{self.count} {what}: {', '.join(self.first)}{more}"]
+        return [one_line(f"{self.count} {what}: {', '.join(self.first)}{more}")]
 
 
 @dataclass

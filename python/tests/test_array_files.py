@@ -187,7 +187,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_what_an_archive_holds_beside_the_data_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", images=PIXELS, labels=np.zeros(5, int), x=PIXELS, mean=PIXELS[0])
     assert load(str(tmp_path / "data.npz")).summary == (
-        f"{tmp_path / 'data.npz'}: 5 images, 6×6, in color, 1 classes (0 5)",
+        f"{tmp_path / 'data.npz'}: 5 images, 6×6, in color, 1 class (0 5)",
         "left out: x, mean, neither images nor labels",
     )
 

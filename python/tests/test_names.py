@@ -60,6 +60,8 @@ def test_a_name_in_either_form_of_unicode() -> None:
              "e\N{COMBINING CIRCUMFLEX ACCENT}\N{COMBINING ACUTE ACCENT}")  # fmt: skip
     with pytest.raises(SpeeDiffValueError, match=r"must be one class, got .*, which is any of labels 0, 1"):
         _names.find("--classes", third, forms)
+    with pytest.raises(SpeeDiffValueError, match="is any of labels 1, 2"):  # Of bytes, and of letters.
+        _names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))
     with pytest.raises(SpeeDiffValueError, match="did you mean 'bar'"):
         _names.find("--classes", "bat", ("bar", "foo"))
 
@@ -71,6 +73,11 @@ def test_what_is_no_utf_8_is_escaped() -> None:
     text = _names.to_json({"name": name, "other": "é"})
     assert text.encode().count("é".encode()) == 2
     assert json.loads(text) == {"name": name, "other": "é"}
+
+
+def test_a_line_with_names_has_no_control_characters() -> None:
+    text = f"a\nb\x1b[31m\r{os.fsdecode(bytes([0xE9]))} é日 ok"
+    assert _names.one_line(text) == "a\\nb\\x1b[31m\\r\\xe9 é日 ok"
 
 
 @pytest.fixture

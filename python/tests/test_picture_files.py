@@ -79,6 +79,11 @@ def test_what_is_no_picture_is_named(folder: Path, name: str, reason: str) -> No
         assert summary(folder)[1:] == [f"1 left out ({reason}): {name}"]
 
 
+def test_names_cannot_write_to_the_terminal(folder: Path) -> None:
+    (folder / "cat" / "\x1b[2J\n.txt").touch()
+    assert summary(folder)[1:] == ["1 left out (no ending of a picture): cat/\\x1b[2J\\n.txt"]
+
+
 def test_many_files_that_are_left_out_are_counted(folder: Path) -> None:
     for index in range(7):
         (folder / "dog" / f"{index}.txt").touch()

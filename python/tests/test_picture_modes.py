@@ -78,7 +78,7 @@ GRAY_WRITERS = (
 @pytest.mark.parametrize("write", GRAY_WRITERS)
 def test_deep_gray_keeps_its_upper_eight_bits(tmp_path: Path, write: Callable[[Path], None]) -> None:
     write(tmp_path / "a")
-    assert (values(tmp_path) == (DEEP >> 8)[:, :, None]).all()
+    assert np.array_equal(values(tmp_path), (DEEP >> 8)[:, :, None])
 
 
 @pytest.mark.parametrize("kind", [2, 6, 4])
@@ -88,7 +88,7 @@ def test_deep_colors_and_alpha_keep_their_upper_eight_bits(tmp_path: Path, kind:
     if kind != 2:
         samples[..., -1] = 65535
     write_png(tmp_path / "a.png", samples, bits=16, kind=kind)
-    assert (values(tmp_path) == samples[..., : 1 if kind == 4 else 3] >> 8).all()
+    assert np.array_equal(values(tmp_path), samples[..., : 1 if kind == 4 else 3] >> 8)
 
 
 def test_deep_gray_is_turned_as_its_camera_was(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_deep_ppm_in_color_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"P6\n8 8\n65535\n" + samples.tobytes())
     fails("a.ppm must be a PNG or have 8 bits: Pillow rounds", tmp_path)
     (tmp_path / "a.ppm").write_bytes(b"P6\n8 8\n255\n" + (samples >> 8).astype(np.uint8).tobytes())
-    assert (values(tmp_path) == samples >> 8).all()
+    assert np.array_equal(values(tmp_path), samples >> 8)
 
 
 # ---- Transparency --------------------------------------------------------------------------------
@@ -180,6 +180,16 @@ def test_no_format_shows_what_is_below_transparent_pixels(tmp_path: Path, ending
     assert load(str(tmp_path)).summary[2].startswith("1 wholly transparent, now background alone: a.")
 
 
+def test_a_tga_says_whether_it_has_alpha(tmp_path: Path) -> None:
+    path = tmp_path / "a.tga"
+    Image.fromarray(np.dstack((COLORS[0], np.zeros((6, 6), np.uint8)))).save(path)
+    content = bytearray(path.read_bytes())
+    assert content[17] & 15 == 8
+    content[17] &= 0xF0  # What follows a color is now nothing but padding.
+    path.write_bytes(content)
+    assert np.array_equal(values(tmp_path), COLORS[0])
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_the_transparent_value_of_a_gray_png(tmp_path: Path, bits: int) -> None:
     top = (1 << bits) - 1
@@ -204,7 +214,7 @@ def test_the_transparent_color_of_a_png(tmp_path: Path) -> None:
     samples[2, 4] = (7, 8, 10)
     write_png(tmp_path / "a.png", samples, bits=8, kind=2, transparent=struct.pack(">3H", 7, 8, 9))
     expected = np.where((samples == (7, 8, 9)).all(axis=2)[:, :, None], 255, samples)
-    assert (values(tmp_path) == expected).all()
+    assert np.array_equal(values(tmp_path), expected)
     write_png(
         tmp_path / "a.png",
         samples.astype(int) * 257,
@@ -224,7 +234,7 @@ def test_transparent_colors_of_a_palette(tmp_path: Path, transparency: Any) -> N
     picture.save(tmp_path / "a.png", transparency=transparency)
     alpha = np.array([0, 255, 255] if transparency == 0 else list(transparency))
     expected = composed(palette[indices], alpha[indices], (255, 255, 255))
-    assert (values(tmp_path) == expected).all()
+    assert np.array_equal(values(tmp_path), expected)
 
 
 def test_transparency_does_not_bleed_when_scaled(tmp_path: Path) -> None:
