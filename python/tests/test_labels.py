@@ -108,7 +108,7 @@ def test_generate_draws_the_labels_numbers(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("name", ["猫.npy", os.fsdecode(b"\xff.npy"), f"{NO_LETTERS}.npy"])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error:Glyph")
 def test_letters_that_matplotlib_lacks_are_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
