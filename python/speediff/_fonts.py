@@ -62,10 +62,12 @@ def _font_of_matplotlib() -> str:
 
 def _has(font: Any, text: str) -> bool:
     try:
+        text.encode()
         box = _drawn(font, NO_CHARACTER)
         return not any(_drawn(font, letter) == box for letter in set(text))
-    except UnicodeEncodeError:  # The only font of a Pillow without FreeType has Latin letters; half a letter.
-        return all(letter.isascii() for letter in text)
+    except UnicodeEncodeError:
+        # A name that is no UTF-8; or Pillow without FreeType, whose only font has few letters.
+        return text.isascii()
 
 
 def _drawn(font: Any, letter: str) -> tuple[Any, bytes]:

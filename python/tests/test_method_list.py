@@ -84,6 +84,33 @@ def test_the_table_fits_the_terminal_and_breaks_no_word(
                 assert word in words or any(found.startswith(f"{word}=") for found in words), word
 
 
+@pytest.mark.parametrize("columns", [24, 40, 60, 79])
+def test_a_narrow_terminal_cuts_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["methods"]) == 0
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= columns
+    assert "…" not in table
+    rows = [line.rstrip() for line in table.splitlines()]
+    for method in speediff.methods():
+        if columns < 64:  # A list.
+            assert method.name in rows
+        text = "".join((method.note or method.formula).split())
+        if columns < 64:
+            assert text in "".join(table.split())
+
+
+def test_a_pipe_has_every_row_whole() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "speediff", "methods"]
+    table = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    rows = [" ".join(line.split()) for line in table.splitlines()]
+    for method in speediff.methods():
+        assert f"{method.name} {' '.join((method.note or method.formula).split())} {method.source}" in rows
+
+
 def test_every_symbol_has_a_spelling_where_the_output_is_ascii() -> None:
     command = [sys.executable, "-m", "speediff", "methods"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

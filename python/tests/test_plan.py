@@ -12,6 +12,7 @@ import pytest
 import reference
 
 import speediff
+from speediff import _extras
 from speediff.cli import main
 from speediff.plan import Plan, make_plan
 
@@ -280,13 +281,14 @@ RUN_WITHOUT = (
 
 
 def test_without_rich_and_matplotlib_json_still_works() -> None:
+    install = _extras.command("speediff[cli]")
     table = python(RUN_WITHOUT, "rich", "plan")
     assert (table.returncode, table.stdout) == (2, "")
-    assert "pip install -e 'python[cli]', or use --json" in table.stderr
+    assert f"{install}, or use --json" in table.stderr
     picture = python(RUN_WITHOUT, "matplotlib", "plan", "--json", "--plot", "plan.png")
     assert (picture.returncode, picture.stdout) == (2, "")
     assert "--plot needs matplotlib" in picture.stderr
-    assert "pip install -e 'python[cli]'" in picture.stderr
+    assert install in picture.stderr
     for module in ("rich", "matplotlib"):
         assert json.loads(python(RUN_WITHOUT, module, "plan", "--json").stdout)["process"]["steps"] == 1000
 
