@@ -75,6 +75,14 @@ final class FileDescriptor: Sendable {
       guard errno == EINTR else { throw SafetensorsError.system(path, "must reach its device") }
     }
   }
+
+  /// Waits for a file system that stores a file, or finds that it has no room, when it is closed. The descriptor stays open.
+  func closeCopy() throws {
+    let copy = fcntl(number, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0, close(copy) == 0 || errno == EINTR else {
+      throw SafetensorsError.system(path, "must reach its device")
+    }
+  }
 }
 
 /// Refuses paths that C would cut.

@@ -42,7 +42,11 @@ struct FileReplacement {
     }
     directory = FileDescriptor(number, path: path)
     earlier = directory.entry(name)
-    guard let earlier else { return }
+    guard let earlier else {
+      // Else a name that is too long would be found by the rename, after all has been written.
+      guard errno == ENOENT else { throw SafetensorsError.system(path, "must be writable") }
+      return
+    }
     guard earlier.isRegular else {
       throw SafetensorsError.contents(path: path, rule: "must be a regular file", got: earlier.kind)
     }
@@ -60,6 +64,7 @@ struct FileReplacement {
         throw SafetensorsError.system(path, "must keep its mode")
       }
       try file.synchronize()
+      try file.closeCopy()
       guard renameat(directory.number, temporary, directory.number, name) == 0 else {
         throw SafetensorsError.system(path, "must be replaceable")
       }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _c_api as c
 from . import _c_training as ct
-from . import errors
+from . import _foreign, errors
 from ._handles import Handle
 from ._native_trainer import NativeTrainer
 from ._recipe import Options, Recipe
@@ -43,9 +43,18 @@ class Checkpoint(Handle):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         encoded = _encoded(path)
         self.path = os.fsdecode(encoded)
-        super().__init__(
-            ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, encoded
-        )
+        try:
+            super().__init__(
+                ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, encoded
+            )
+        except errors.SpeeDiffFileError as error:
+            found = _foreign.kind(self.path)
+            if found is None:
+                raise
+            raise errors.SpeeDiffFileError(
+                f"{self.path} must be a checkpoint that Trainer.save wrote, got {found}; to take over its "
+                "weights use speediff.torch.trainer_from(path, sampler)"
+            ) from error
 
     def sampler(self, rank: int, world_size: int) -> TimestepSampler:
         """The sampler that was saved, before it learned."""
@@ -116,4 +125,10 @@ def _encoded(path: str | os.PathLike[str]) -> bytes:
     encoded = text if isinstance(text, bytes) else os.fsencode(text)
     if b"\0" in encoded:
         raise errors.SpeeDiffValueError(f"path must have no null character, got {path!r}")
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        raise errors.SpeeDiffValueError(
+            f"path must be valid UTF-8, got {encoded!r}; rename the file or the folder"
+        ) from None
     return encoded
