@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_flushed_has_the_new_file(path: Path) -> None:
         path, [("fsync", errno.EIO, 1), ("fsync", errno.EINVAL, 1), ("fsync", errno.ENOSYS, 1)]
     )
     assert message is not None
-    assert message.startswith(f"{path} must reach its device")
+    assert message.startswith(f"{path} must be flushed to its device")
     assert (is_old, names) == (False, [path.name])
     # Some file systems have nothing to flush there.
     assert others == [(None, False, [path.name])] * 2
