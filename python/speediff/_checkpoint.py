@@ -1,4 +1,4 @@
-"""What Python adds to a native checkpoint: how to make its sampler anew."""
+"""Python's part of a native checkpoint: the description from which its sampler is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def save(native: NativeTrainer, path: str | os.PathLike[str], sampler: SamplerBase[Any]) -> None:
-    """Writes the file of a trainer whose sampler this is."""
+    """Writes the file of a trainer with this sampler."""
     drawing = sampler.recipe.drawing
     note = {
         "version": VERSION,
@@ -36,7 +36,7 @@ def save(native: NativeTrainer, path: str | os.PathLike[str], sampler: SamplerBa
 
 
 class Checkpoint(Handle):
-    """A `speediff_checkpoint`: an open file that has been checked."""
+    """A `speediff_checkpoint`: an open file that was checked."""
 
     __slots__ = ("path",)
 
@@ -57,7 +57,7 @@ class Checkpoint(Handle):
             ) from error
 
     def sampler(self, rank: int, world_size: int) -> TimestepSampler:
-        """The sampler that was saved, before it learned."""
+        """The saved sampler, without its history."""
         note = self._note()
         try:
             description = note["sampler"]
@@ -75,25 +75,25 @@ class Checkpoint(Handle):
             sampler._set_up(schedule, seed, recipe, options)
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise errors.SpeeDiffFileError(
-                f"{self.path} must tell how to make its sampler, got one that cannot be made anew ({error}); "
-                "give the sampler as sampler="
+                f"{self.path} must describe its sampler, got one that cannot be made from it ({error}); "
+                "pass the sampler as sampler="
             ) from error
         return sampler
 
     def trainer(self, sampler: SamplerBase[Any], threads: int) -> NativeTrainer:
-        """The trainer that was saved, with this sampler."""
+        """The saved trainer, with this sampler."""
         pointer = sampler._open_handle().pointer
         return NativeTrainer(ct.speediff_checkpoint_trainer, self.pointer, pointer, threads)
 
     def check(self, sampler: SamplerBase[Any]) -> None:
-        """Raises unless a sampler is as the saved one, apart from how its batches are divided."""
+        """Raises unless a sampler equals the saved one; its batches may be divided in another way."""
         note = self._note()
         found = {"sampler": sampler.recipe.describe(), "seed": sampler.seed}
         for key, value in found.items():
-            # What JSON does to a value, such as a tuple, is not a difference.
+            # Changes by JSON, such as tuples that become lists, are no difference.
             if json.loads(json.dumps(value)) != note.get(key):
                 raise errors.SpeeDiffValueError(
-                    f"sampler must be that of {self.path}, {note.get(key)}, got {value}"
+                    f"sampler must match {self.path}, whose {key} is {note.get(key)}, got {value}"
                 )
 
     def _schedule(self, description: str) -> NoiseSchedule:
@@ -111,8 +111,8 @@ class Checkpoint(Handle):
             note = None
         if not isinstance(note, dict) or note.get("version") != VERSION:
             raise errors.SpeeDiffFileError(
-                f"{self.path} must be a checkpoint that Python wrote, version {VERSION}, got another note; "
-                "C programs load their own files"
+                f"{self.path} must have a note of Python's Trainer.save, version {VERSION}, got another one; "
+                "load the files of a C program in C"
             )
         return note
 

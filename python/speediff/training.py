@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Trainer(TrainerNetwork):
     """Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average.
 
-    One thread at a time may use a trainer, in the process that made it. The same seed gives the same
-    run: bit by bit on one machine with the same number of threads.
+    One thread at a time may use a trainer, in the process that made it. The same seed gives the same run,
+    bit for bit on one machine with the same number of threads.
     """
 
     @_trainer_group.agreed
@@ -57,32 +57,33 @@ class Trainer(TrainerNetwork):
         Args:
             model: An official name, "DiT-S/2" … "DiT-XL/8", "MDT-S/2" …, "MDTv2-S/2" …, or a
                 `speediff.DiT` or `speediff.MDT`.
-            sampler: Draws time steps and weights. Its `prediction` is the network's target, epsilon if
-                it has none; with "flow" images are noised along the straight path (1-σ)x₀ + σε of the
-                same signal-to-noise ratio.
+            sampler: Draws time steps and weights. Its `prediction` is the network's target, epsilon by
+                default. With "flow", images are noised along the straight path (1-σ)x₀ + σε with the same
+                signal-to-noise ratio.
             input_size: Pixels, or latents, along an image's side: a multiple of the patch size.
-            in_channels: Planes of an image.
+            in_channels: Channels of an image.
             num_classes: Classes; None: a network without labels.
-            learn_sigma: Predict a variance too, trained by guided-diffusion's variational term.
-            class_dropout_prob: How often a label is replaced by the null label, number `num_classes`,
-                which 0 leaves out of the network.
-            learning_rate: After the warm-up, at least 0.
+            learn_sigma: Also predict a variance, trained with guided-diffusion's variational term.
+            class_dropout_prob: How often a label is replaced by the null label, number `num_classes`. With
+                0 the network has no null label.
+            learning_rate: The learning rate after the warm-up, at least 0 and finite in float32.
             betas: AdamW's, each in [0, 1).
-            eps: AdamW's, positive.
-            weight_decay: Decoupled, at least 0.
-            ema_decay: Of the moving average of the parameters, in [0, 1].
-            ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
-            max_grad_norm: Clip gradients to this global norm.
-            warmup_steps: Updates over which the learning rate rises linearly.
-            seed: Of initial parameters, noise and label dropout, in [0, 2⁶⁴).
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
-            group: The processes that share each step, all of which make this trainer; None: this one alone.
+            eps: AdamW's, positive in float32.
+            weight_decay: Decoupled weight decay, at least 0.
+            ema_decay: The decay of the moving average of the parameters, in [0, 1].
+            ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
+            max_grad_norm: Clip gradients to this global norm; None: no clipping.
+            warmup_steps: Updates over which the learning rate increases linearly.
+            seed: The seed of initial parameters, noise and label dropout, in [0, 2⁶⁴).
+            threads: None: as many as this process may use, divided among the ranks of `group` on its machine.
+            group: The processes that share each step; all of them make this trainer. None: this process
+                alone.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range, or does not fit another one; if the ranks of the
-                group differ in anything but threads.
+            SpeeDiffValueError: If a value is out of range or does not fit another one, or if the ranks of
+                the group differ in anything but threads.
             SpeeDiffTypeError: If a value has the wrong type.
-            SpeeDiffMemoryError: If the machine does not have the memory.
+            SpeeDiffMemoryError: If the machine does not have enough memory.
         """
         _check_sampler(sampler)
         shape = network(model).native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
@@ -109,9 +110,9 @@ class Trainer(TrainerNetwork):
     ) -> None:
         super().__init__(native)
         self.group = group or distributed.one()
-        """The processes that share each step. `step` and `save` are done by all of them together."""
+        """The processes that share each step. All of them call `step` and `save` together."""
         self.sampler = sampler
-        """What draws time steps and weights. Its own counter stays: the trainer names the steps."""
+        """Draws time steps and weights. Its own counter does not move: the trainer passes the step."""
         self._native_sampler = sampler._open_handle()
         shape, options = native.config(), native.options()
         self.config = network_of(shape)
@@ -119,10 +120,10 @@ class Trainer(TrainerNetwork):
         self.num_classes: int | None = shape.num_classes or None
         """Classes; None without labels."""
         self.class_dropout_prob: float = shape.class_dropout_prob
-        """How often a label is dropped."""
+        """The probability that a label is dropped."""
         self.learn_sigma = bool(shape.learn_sigma)
         self.seed: int = options.seed
-        """Of initial parameters, noise and label dropout."""
+        """The seed of initial parameters, noise and label dropout."""
         self.threads: int = options.threads
         """The threads of a step."""
 
@@ -138,20 +139,22 @@ class Trainer(TrainerNetwork):
         world_size: int = 1,
         group: distributed.Group | None = None,
     ) -> Self:
-        """Makes the trainer that was saved; its steps go on bit by bit with the same number of threads.
+        """Loads a trainer. With the same number of threads its run continues bit for bit.
 
         Args:
             path: A file that `save` wrote.
-            sampler: One like that of the run, into which goes what that had learned. None: made anew,
-                which all can be but those that weigh `to_emphasis` of another sampler.
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
-            rank: This process among `world_size`, for a sampler that is made anew.
-            world_size: The number of processes that share each global batch.
-            group: The processes that share each step, however many the file was saved by. All load it.
+            sampler: A matching sampler; the saved history is restored into it. None: it is made from the
+                file. Only one that weighs `to_emphasis` of another sampler must be given.
+            threads: None: as many as this process may use, divided among the ranks of `group` on its machine.
+            rank: The rank of this process, if the sampler is made from the file.
+            world_size: The number of processes that share each global batch, likewise.
+            group: The processes that share each step; all of them load the file. Their number may differ
+                from that when it was saved.
 
         Raises:
-            SpeeDiffFileError: If the file cannot be read, is torn or damaged, or is something else.
-            SpeeDiffValueError: If the sampler is another one.
+            SpeeDiffFileError: If the file cannot be read, is damaged, is overwritten while it is read, or
+                is of another kind. For PyTorch's files see `speediff.torch.trainer_from`.
+            SpeeDiffValueError: If the sampler does not match the file.
         """
         checkpoint = _checkpoint.Checkpoint(path)
         if sampler is None:
@@ -164,18 +167,18 @@ class Trainer(TrainerNetwork):
         return trainer
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all that continues the run bit by bit, as a safetensors file.
+        """Writes a safetensors file with everything that continues the run bit for bit.
 
-        Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
-        "exp_avg_sq." stand before those of their average and of AdamW's moments. The file is replaced as a
+        Parameters and `pos_embed` have the names of the official state dict. Their average and AdamW's
+        moments have the same names after "ema.", "exp_avg." and "exp_avg_sq.". The file is replaced as a
         whole: a kill or a full disk leaves the old one. After an error the trainer can be used as before.
-        With a group all ranks make this call, and rank 0 writes.
+        With a group all ranks call this, and rank 0 writes.
 
         Raises:
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffNonFiniteError: If a parameter, its average or a moment is not finite: `load` would
                 refuse the file, so none is written.
-            SpeeDiffValueError: Between the micro-batches of a step.
+            SpeeDiffValueError: If a step has begun: call `apply` or `discard` first.
         """
         _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler))
 
@@ -186,10 +189,9 @@ class Trainer(TrainerNetwork):
 
     @property
     def global_step(self) -> int:
-        """The updates so far: the step of the next draws, and of AdamW's bias correction.
+        """The updates so far: the step of the next draw and of AdamW's bias correction.
 
-        It can be set between steps, to at most 2³², where a run ends: for example to continue a run of
-        another trainer.
+        It can be set between steps, for example to continue a run of another trainer. A run ends at 2³².
         """
         return self._open_handle().global_step()
 
@@ -200,7 +202,7 @@ class Trainer(TrainerNetwork):
 
     @property
     def learning_rate(self) -> float:
-        """After the warm-up; setting it changes the updates to come."""
+        """The learning rate after the warm-up. Setting it affects further updates."""
         value: float = self._open_handle().options().learning_rate
         return value
 
@@ -211,22 +213,22 @@ class Trainer(TrainerNetwork):
         )
 
     def step(self, x: Floats, y: Integers | None = None) -> float:
-        """One training step: draw, noise, forward, backward, update; a sampler that learns learns from it.
+        """One training step: draw, noise, forward, backward, update. An adaptive sampler learns from it.
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
-                multiple of A, and each A-th part is a micro-batch. With a group, x is this rank's part of
-                the global batch, which is that of rank 0, then that of rank 1, …; parts may have any
-                sizes, also 0. The sampler's own rank and world size play no part.
+                multiple of A, and x is divided into A micro-batches. With a group, x is this rank's part of
+                the global batch, which has the parts in the order of ranks. Their sizes may differ, and be
+                0. The sampler's own rank and world size are ignored.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples, those of all ranks, of weight·mse, plus the variational term in bits
-            per dimension; an MDT's is the sum of both passes.
+            The mean of weight·mse over the samples of all ranks, plus the variational term in bits per
+            dimension. For an MDT, the sum over both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
-            SpeeDiffGroupError: If another process has ended or does not answer.
+            SpeeDiffGroupError: If another process has ended or does not respond.
         """
         if self.group.world_size > 1:
             return _shared_step.step(self, x, y)[0]
@@ -265,36 +267,36 @@ class Trainer(TrainerNetwork):
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
-        """The first half of a step: adds a micro-batch's part to the gradients.
+        """The first half of a step: adds the gradients of a micro-batch.
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size).
             y: Classes or the null label, int64 (n,); None without labels.
-            t: Time steps in [0, T), int64 (n,); None: drawn. No label is dropped if they are given.
-            noise: ε, float32 shaped as x; None: drawn.
+            t: Time steps in [0, T), int64 (n,); None: drawn. If they are given, no label is dropped.
+            noise: ε, float32 in the shape of x; None: drawn.
             weights: Finite, float32 (n,); None: the sampler's.
-            masked_noise: ε of an MDT's second pass, float32 shaped as x; None: drawn.
-            kept: Which tokens the encoder gets in that pass, int64 (n, k): different ones for each sample,
-                row by row of the grid of patches; None: drawn.
-            offset: Given with `total`: the samples are the entries from this one on of the step's
-                global batch, whatever the sampler's rank; so parts need not be of one size.
-            total: The entries of that global batch, of which a part may have none: at most 2³¹, and 2³² over
-                a quarter of an image's floats. Loss and gradients are then sums over the samples divided
-                by it: their sums over all parts are the global batch's means.
+            masked_noise: ε of an MDT's second pass, float32 in the shape of x; None: drawn.
+            kept: The tokens that the encoder gets in that pass, int64 (n, k), without repeats in a sample.
+                They count the grid of patches row by row. None: drawn.
+            offset: Given with `total`: the entry of the step's global batch that the first sample is. The
+                sampler's rank is then ignored, so parts may differ in size.
+            total: The size of that global batch: at most 2³¹, and 2³⁴ over an image's floats. A part may be
+                empty. Loss and gradients are then divided by it, so that their sums over all parts are the
+                means over the global batch.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
-            MDT's is the sum of both passes.
+            The mean of weight·mse over the samples, plus the variational term in bits per dimension. For
+            an MDT, the sum over both passes.
 
         Raises:
-            SpeeDiffNonFiniteError: If that is not finite; the step then begins anew with its first
+            SpeeDiffNonFiniteError: If that is not finite. The step then starts again with its first
                 micro-batch.
         """
         native = self._open_handle()
         if self.sampler._handle is not self._native_sampler:
             raise errors.SpeeDiffValueError(
-                "sampler must stay as it was when the trainer was made, got one that was closed or has "
-                "loaded a state; make another trainer"
+                "sampler must not be closed or load a state while a trainer uses it, got one that was or "
+                "did; make a new trainer"
             )
         self._check_images("x", x)
         if y is not None:
@@ -322,7 +324,7 @@ class Trainer(TrainerNetwork):
         return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
     def discard(self) -> None:
-        """Gives up a step that was begun: the next `backward` is its first micro-batch."""
+        """Discards the micro-batches of the current step; the next `backward` is its first one."""
         self._open_handle().discard()
 
     def apply(self) -> float:
@@ -342,7 +344,7 @@ class Trainer(TrainerNetwork):
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
 
-        Of an MDT it is the sum of both passes, which is what its authors have samplers learn from.
+        For an MDT, the sum over both passes, from which its authors let samplers learn.
         """
         return self._open_handle().last_losses()[1]
 
