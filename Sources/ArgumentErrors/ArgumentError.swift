@@ -1,13 +1,12 @@
 /// A caller's mistake: which argument, the rule it breaks, and the value that was given.
 ///
-/// Its description reads as one sentence, for example `k must be at least 1, got 0.5`, and is the message that C and
-/// Python callers see.
+/// Its description is one sentence, such as `k must be at least 1, got 0.5`. C and Python callers see it as the message.
 public struct ArgumentError: Error, Equatable, CustomStringConvertible {
   /// The name of the argument, as the caller wrote it.
   public let argument: String
-  /// What the argument has to fulfil, starting with a verb: `must be at least 1`.
+  /// The rule for the argument, starting with a verb: `must be at least 1`.
   public let rule: String
-  /// The value that was given, and what to do about it where there is something to say.
+  /// The value that was given, followed by advice if there is any.
   public let value: String
 
   /// Describes a mistake.

@@ -1,4 +1,4 @@
-/// The numbers of one AdamW update, with all that depends on the step worked out.
+/// The coefficients of one AdamW update.
 public struct AdamWCoefficients: Sendable {
   let beta1: Float
   let beta2: Float
@@ -12,12 +12,12 @@ public struct AdamWCoefficients: Sendable {
   let emaRate: Float
   let gradientScale: Float
 
-  /// Works out the numbers of an update.
+  /// Computes the coefficients of an update.
   ///
   /// - Parameters:
   ///   - beta1Power, beta2Power: β₁ᵘ and β₂ᵘ for update number u = 1, 2, …
-  ///   - emaDecay: of this update.
-  ///   - gradientScale: the factor that clipping puts on the gradient.
+  ///   - emaDecay: the decay of the moving average in this update.
+  ///   - gradientScale: the factor by which clipping scales the gradient.
   public init(
     learningRate: Double, beta1: Double, beta2: Double, epsilon: Double, weightDecay: Double, beta1Power: Double,
     beta2Power: Double, emaDecay: Double, gradientScale: Double
@@ -35,7 +35,7 @@ public struct AdamWCoefficients: Sendable {
   }
 }
 
-/// The memory of an optimizer, all of one length.
+/// The memory of an optimizer: arrays of equal length.
 public struct AdamWState: @unchecked Sendable {
   let parameters: UnsafeMutablePointer<Float>
   let gradients: UnsafePointer<Float>
@@ -43,9 +43,9 @@ public struct AdamWState: @unchecked Sendable {
   let secondMoment: UnsafeMutablePointer<Float>
   let average: UnsafeMutablePointer<Float>
 
-  /// The largest gradient whose square, and every mean of such squares, is finite in a float.
+  /// A bound on gradients whose squares, and their means, are finite in float32.
   ///
-  /// With an infinite mean a parameter would never move again, and nothing would say so.
+  /// With an infinite mean of squares a parameter would silently never be updated again.
   public static let largestGradient = 1e19
 
   /// Describes memory.
@@ -67,7 +67,7 @@ public struct AdamWState: @unchecked Sendable {
 ///   g = scale·gradient;  m = β₁m + (1-β₁)g;  v = β₂v + (1-β₂)g²
 ///   θ = (1 - lr·decay)θ - lr/(1-β₁ᵘ)·m/(√v/√(1-β₂ᵘ) + ε);  average += (1-d)(θ - average)
 ///
-/// Loshchilov and Hutter 2019, Algorithm 2, with PyTorch's place of ε.
+/// Loshchilov and Hutter 2019, Algorithm 2, with ε where PyTorch has it.
 public func adamWUpdate(_ state: AdamWState, _ coefficients: AdamWCoefficients, range: Range<Int>) {
   let c = coefficients
   let (beta1, beta2, scale) = (splat(c.beta1), splat(c.beta2), splat(c.gradientScale))
@@ -90,7 +90,7 @@ public func adamWUpdate(_ state: AdamWState, _ coefficients: AdamWCoefficients, 
   forEachVector(range.count, compute)
 }
 
-/// Σ x² in double precision; not finite if and only if some x is not.
+/// Σ x² in double precision. It is finite if and only if every x is.
 public func sumOfSquares(_ x: UnsafePointer<Float>, range: Range<Int>) -> Double {
   var total = SIMD8<Double>.zero
   var i = range.lowerBound

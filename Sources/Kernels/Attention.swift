@@ -1,9 +1,9 @@
 // Scaled dot-product attention of one head over one sample: y = softmax(q·kᵀ/√d)·v. Vaswani et al. 2017, Eq. 1.
 //
-// Queries may be of another number than keys, as in cross-attention. The probabilities are not kept: the backward pass
-// makes them again from q, k and each row's log-sum-exp.
+// The numbers of queries and keys may differ, as in cross-attention. The probabilities are not kept: the backward pass
+// recomputes them from q, k and each row's log-sum-exp.
 
-/// One head's part of the tensors of one sample.
+/// One head of the tensors of one sample.
 public struct AttentionHead {
   let q: Matrix
   let k: Matrix
@@ -12,9 +12,9 @@ public struct AttentionHead {
   let keys: Int
   let bias: RelativePositionBias?
 
-  /// Takes the columns of a head, and the rows of a sample.
+  /// Selects the columns of a head and the rows of a sample.
   ///
-  /// - Parameter bias: what is added to the scores, for queries and keys that are the same tokens.
+  /// - Parameter bias: added to the scores; queries and keys are then the same tokens.
   public init(
     q: Matrix, k: Matrix, v: Matrix, head: Int, size: Int, queries: Range<Int>, keys: Range<Int>,
     bias: RelativePositionBias? = nil
@@ -30,7 +30,7 @@ public struct AttentionHead {
 
   var scale: Float { 1 / Float(q.columns).squareRoot() }
 
-  /// Asks for what the next head reads of a query or key: rows lie pages apart, and from the way forward they are far.
+  /// Prefetches what the next head reads of a query or key: rows are pages apart, and no longer in the cache.
   @inline(__always)
   fileprivate func prefetchNext(query: Int) { prefetch(q.row(query) + q.columns, q.columns / lanes) }
   @inline(__always)
@@ -41,15 +41,15 @@ public struct AttentionHead {
 
   /// The floats of scratch memory that either pass needs.
   ///
-  /// - Parameter grid: the side of the grid of a relative position bias; 0 without.
+  /// - Parameter grid: the side of the grid of a relative position bias; 0: no bias.
   public static func scratch(queries: Int, keys: Int, grid: Int = 0) -> Int {
     biasOffset(queries: queries, keys: keys)
       + (grid > 0 ? RelativePositionBias.Tables.count(tokens: keys, grid: grid) : 0)
   }
 
-  /// Where scratch memory has room for the bias's tables: behind two blocks of scores and two numbers for each query.
+  /// Where the bias's tables are in scratch memory: after two blocks of scores and two numbers per query.
   ///
-  /// It grows with queries and keys, which a block does not: what is enough for many is enough for fewer.
+  /// It grows with the numbers of queries and keys, while a block does not. So room for many is enough for fewer.
   private static func biasOffset(queries: Int, keys: Int) -> Int {
     2 * min(queries * keys, max(blockSize, leastQueries * keys)) + 2 * min(queries, mostQueries)
   }
@@ -57,7 +57,7 @@ public struct AttentionHead {
   fileprivate var biasOffset: Int { Self.biasOffset(queries: queries, keys: keys) }
 }
 
-/// Queries are worked on in blocks, whose probabilities stay in the cache: 256 KB of them, if there are not very many
+/// Queries are processed in blocks whose probabilities stay in the cache: 256 KB of them, unless there are very many
 /// keys.
 private func queryBlock(keys: Int) -> Int { max(leastQueries, min(mostQueries, blockSize / keys)) }
 
@@ -106,18 +106,18 @@ public func attentionForward(
   }
 }
 
-/// Adds one head's gradients of q, k and v to what is there.
+/// Adds one head's gradients of q, k and v to those that are there.
 ///
 /// - Parameters:
 ///   - y: what `attentionForward` gave, with its `logSumExp`.
 ///   - dq, dk, dv: the head's columns, from the sample's first row on.
-///   - dBias: receives the gradients of the entries of the head's bias, if it has one.
+///   - dBias: receives the gradients of the head's bias, if it has one.
 ///   - scratch: room for `AttentionHead.scratch` floats.
 public func attentionBackward(
   _ head: AttentionHead, y: Matrix, dy: Matrix, logSumExp: Matrix, dq: GradientTarget, dk: GradientTarget,
   dv: GradientTarget, dBias: UnsafeMutablePointer<Float>? = nil, scratch: UnsafeMutablePointer<Float>
 ) {
-  // Keys are rows here: then both products that sum over queries read their left factor as it lies.
+  // Keys are rows here, so both products that sum over queries read their left factor in place.
   let block = min(head.queries, queryBlock(keys: head.keys))
   let size = head.q.columns
   let ofQueries = (logSumExp: scratch + 2 &* block &* head.keys, mean: scratch + 2 &* block &* head.keys + block)
@@ -166,7 +166,7 @@ public func attentionBackward(
   }
 }
 
-/// Makes e^(score - largest score) of a row of scores; returns the largest one and the sum.
+/// Replaces a row of scores by e^(score - largest score); returns the largest score and the sum.
 @inline(__always)
 private func exponentiate(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> (maximum: Float, sum: Float) {
   var largest = splat(-.infinity)
@@ -184,7 +184,7 @@ private func exponentiate(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> (
   return (maximum, total.horizontalSum)
 }
 
-/// A partial vector with -∞ where there is nothing.
+/// A partial vector, padded with -∞.
 @inline(__always)
 private func padded(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
   var vector = splat(-.infinity)
@@ -192,7 +192,7 @@ private func padded(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
   return vector
 }
 
-/// From a key's scores and gradients of probabilities, by query: probabilities, and gradients of the unscaled scores.
+/// Turns a key's scores and gradients of probabilities, by query, into probabilities and gradients of unscaled scores.
 @inline(__always)
 private func softmaxBackward(
   _ scores: UnsafeMutablePointer<Float>, _ gradients: UnsafeMutablePointer<Float>, logSumExp: UnsafePointer<Float>,

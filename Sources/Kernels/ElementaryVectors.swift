@@ -3,7 +3,7 @@ import COpenBLAS
 /// e^x to 2e-7 relative; 0 below -87.3, and at most e^88.3 ≈ 2.2e38. NaN stays NaN.
 @inline(__always)
 func exp(_ x: Vector) -> Vector {
-  // x = n ln 2 + r; adding 1.5·2²³ rounds to an integer, which then stands in the low bits.
+  // x = n ln 2 + r; adding 1.5·2²³ rounds to an integer, which is then in the low bits.
   let magic = splat(12_582_912)
   var x = x.replacing(with: splat(88.3), where: x .> splat(88.3))
   let underflows = x .< splat(-87.3)
@@ -21,24 +21,24 @@ func exp(_ x: Vector) -> Vector {
   p = (splat(1) + r).addingProduct(p, r * r)
   let exponent = unsafeBitCast(shifted, to: SIMD16<Int32>.self) &<< SIMD16(repeating: 23)
   let scaled = unsafeBitCast(unsafeBitCast(p, to: SIMD16<Int32>.self) &+ exponent, to: Vector.self)
-  // The integer arithmetic on the exponent would make a number of NaN.
+  // The integer arithmetic on the exponent would turn NaN into a number.
   return scaled.replacing(with: splat(0), where: underflows).replacing(with: x, where: x .!= x)
 }
 
 /// 1/(1 + e^-x) to 2e-7.
 @inline(__always)
 func logistic(_ x: Vector) -> Vector {
-  // Finite and at least 1, so that its reciprocal needs no care.
+  // Finite and at least 1, so its reciprocal needs no special case.
   let y = splat(1) + exp(splat(0) - x)
   let near = speediff_near_reciprocal(y)
   return near.addingProduct(near, splat(1).addingProduct(splat(0) - y, near))
 }
 
-/// The natural logarithm of positive normal floats to 1e-7, relative or, where it is below 1, absolute.
+/// The natural logarithm of positive normal floats to 1e-7: relative, or absolute if it is below 1.
 @inline(__always)
 func log(_ x: Vector) -> Vector { log(x, minusOne: x - splat(1)) }
 
-/// The same where x - 1 is known better than x, near 1.
+/// The same near 1, where x - 1 is known more precisely than x.
 @inline(__always)
 func log(_ x: Vector, minusOne: Vector) -> Vector {
   // x = 2^n m with m in [√½, √2).
@@ -70,7 +70,7 @@ func log(_ x: Vector, minusOne: Vector) -> Vector {
 /// Cosine and sine of 2π·w·2⁻³² for 32-bit fractions of a turn w, to 2e-7.
 @inline(__always)
 func cosineAndSine(turn w: SIMD16<UInt32>) -> (cosine: Vector, sine: Vector) {
-  // The nearest quarter turn is taken off exactly, in integers; what is left is in [-π/4, π/4].
+  // The nearest quarter turn is subtracted exactly, in integers; the rest is in [-π/4, π/4].
   let quarters = (w &+ SIMD16(repeating: 1 << 29)) &>> SIMD16(repeating: 30)
   let rest = unsafeBitCast(w &- (quarters &<< SIMD16(repeating: 30)), to: SIMD16<Int32>.self)
   // In two halves, each of which is exact as a float; see `exp` for the constant.

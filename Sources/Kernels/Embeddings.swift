@@ -26,12 +26,12 @@ public func timestepEmbedding(
   }
 }
 
-/// y = table[labels] for some rows.
+/// y = table[labels], for some rows.
 public func lookupForward(_ labels: UnsafePointer<Int32>, table: Matrix, into y: Matrix, rows: Range<Int>) {
   for r in rows { y.row(r).update(from: table.row(Int(labels[r])), count: table.columns) }
 }
 
-/// dTable[labels] += dy over all rows, after `dTable` was set to 0 unless it accumulates. One thread may do this.
+/// dTable[labels] += dy over all rows; unless it accumulates, `dTable` is set to 0 first. For one thread.
 public func lookupBackward(
   _ labels: UnsafePointer<Int32>, dy: Matrix, dTable: GradientTarget, entries: Int, rows: Range<Int>
 ) {
@@ -46,7 +46,7 @@ public func lookupBackward(
 
 /// Fixed two-dimensional sine and cosine positions of a square grid, shape (grid², columns), as in the official DiT.
 ///
-/// The first half of the columns embeds the place within a row (x), the second half the row (y); each half holds sines,
+/// The first half of the columns embeds the position within a row (x), the second half the row (y); each half has sines,
 /// then cosines, of the coordinate times 10000^(-i/(columns/4)). Columns must be a multiple of 4.
 public func sineCosinePositions(grid: Int, into y: Matrix) {
   let quarter = y.columns / 4

@@ -9,7 +9,7 @@ public func geluForward(_ u: Matrix, into y: Matrix, rows: Range<Int>) {
   }
 }
 
-/// For some rows, where `gradient` is dy: du = dy·GELU'(u) in its place, and y = GELU(u) in that of u.
+/// For some rows: replaces `gradient`, which is dy, by du = dy·GELU'(u), and u by y = GELU(u).
 public func geluBackward(_ u: Matrix, gradient: Matrix, rows: Range<Int>) {
   for r in rows {
     let (value, gradient) = (u.row(r), gradient.row(r))

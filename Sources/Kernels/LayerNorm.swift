@@ -1,11 +1,11 @@
-// Layer normalization without parameters of its own, and adaLN's modulation of it, in one pass:
+// Layer normalization without parameters, and its modulation by adaLN, in one pass:
 //
 //   x̂ = (x - mean(x))/√(var(x) + 1e-6)
 //   y = x̂·(1 + scale) + shift
 //
 // Each row is a token; shift and scale have one row per sample. Peebles and Xie 2023 (DiT), section 3.2.
 
-/// What is added to the variance. The official DiT's.
+/// The ε that is added to the variance, as in the official DiT.
 public let layerNormEpsilon: Float = 1e-6
 
 /// y for some samples of `length` rows each.
@@ -62,7 +62,7 @@ public func modulatedLayerNormBackward(
         let normal = (load(x + i, n) - mean) * scaling
         if let dShift { store(load(dShift + i, n) + dy, dShift + i, n) }
         if let dScale { store(load(dScale + i, n).addingProduct(dy, normal), dScale + i, n) }
-        // Beyond the last column dy is 0.
+        // After the last column dy is 0.
         let dNormal = dy * (splat(1) + load(scale + i, n))
         total += dNormal
         projection = projection.addingProduct(dNormal, normal)

@@ -8,7 +8,7 @@ public struct LinearParameters {
 
   /// - Parameters:
   ///   - weight: of shape (outputs, inputs).
-  ///   - packed: the weight, packed for the direction in which the layer is used.
+  ///   - packed: the weight, packed for the direction in which the layer is used; nil: not packed.
   public init(weight: Matrix, bias: UnsafePointer<Float>?, packed: PackedFactor? = nil) {
     self.weight = weight
     self.bias = bias

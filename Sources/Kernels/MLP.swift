@@ -1,7 +1,7 @@
 // y = GELU(x·W₁ᵀ + b₁)·W₂ᵀ + b₂, the multilayer perceptron of a transformer block. Rows are tokens.
 //
-// Its inner tensors are the widest of a block. So GELU is taken of rows of the first product as soon as they are there,
-// and on the way back its result takes the place of what it was taken of.
+// Its inner tensors are the widest of a block. So GELU is applied to rows of the first product as soon as they are
+// computed, and in the backward pass its output replaces its input.
 
 /// The rows for which the hidden layer's output is kept at a time.
 private let blockRows = 256
@@ -12,7 +12,7 @@ public func mlpScratch(hidden: Int) -> Int { blockRows * hidden }
 /// y for some rows.
 ///
 /// - Parameters:
-///   - u: receives what GELU is taken of.
+///   - u: receives the input of GELU.
 ///   - scratch: room for `mlpScratch` floats.
 public func mlpForward(
   _ x: Matrix, _ first: LinearParameters, _ second: LinearParameters, hidden u: Matrix, into y: Matrix,
@@ -37,7 +37,7 @@ public func mlpForward(
 /// The gradients of u and x for some rows.
 ///
 /// - Parameters:
-///   - u: what `mlpForward` gave. Becomes GELU(u), the second layer's input.
+///   - u: from `mlpForward`. Becomes GELU(u), the second layer's input.
 ///   - du: receives the gradient of u.
 public func mlpInputBackward(
   _ first: LinearParameters, _ second: LinearParameters, hidden u: Matrix, dHidden du: Matrix, dy: Matrix,

@@ -1,8 +1,8 @@
-// Tokens that a masked network leaves out, and puts back. He et al., "Masked Autoencoders", 2022; MDT, Gao et al. 2023.
+// Removes tokens for a masked network, and puts them back. He et al., "Masked Autoencoders", 2022; MDT, Gao et al. 2023.
 //
-// For each sample a permutation of its tokens is given, of which the first `kept` stay, in that order.
+// Each sample has a permutation of its tokens, of which the first `kept` are kept, in that order.
 
-/// y = the tokens that stay, for some samples of `length` tokens.
+/// y = the kept tokens, for some samples of `length` tokens.
 public func keepForward(
   _ x: Matrix, order: UnsafePointer<Int32>, into y: Matrix, length: Int, kept: Int, samples: Range<Int>
 ) {
@@ -14,7 +14,7 @@ public func keepForward(
   }
 }
 
-/// dx (+)= dy where tokens stay; nothing where they go.
+/// dx (+)= dy for kept tokens, and 0 for the others.
 public func keepBackward(
   order: UnsafePointer<Int32>, dy: Matrix, dx: GradientTarget, length: Int, kept: Int, samples: Range<Int>
 ) {
@@ -29,7 +29,7 @@ public func keepBackward(
   }
 }
 
-/// y = the tokens back in their places, and `token` in the places of those that went.
+/// y = the kept tokens back in their places, and `token` in the places of the others.
 public func restoreForward(
   _ x: Matrix, token: UnsafePointer<Float>, order: UnsafePointer<Int32>, into y: Matrix, length: Int, kept: Int,
   samples: Range<Int>
@@ -43,7 +43,7 @@ public func restoreForward(
   }
 }
 
-/// dx (+)= dy of the tokens that stayed.
+/// dx (+)= dy of the kept tokens.
 public func restoreBackward(
   order: UnsafePointer<Int32>, dy: Matrix, dx: GradientTarget, length: Int, kept: Int, samples: Range<Int>
 ) {
@@ -58,7 +58,7 @@ public func restoreBackward(
   }
 }
 
-/// dToken (+)= Σ dy of the tokens that went, over all samples.
+/// dToken (+)= Σ dy of the removed tokens, over all samples.
 public func restoreTokenBackward(
   order: UnsafePointer<Int32>, dy: Matrix, dToken: GradientTarget, length: Int, kept: Int, samples: Int
 ) {
@@ -72,7 +72,7 @@ public func restoreTokenBackward(
   }
 }
 
-/// y = `masked` where tokens went, `present` where they stayed.
+/// y = `masked` where tokens were removed, `present` where they were kept.
 public func chooseForward(
   masked: Matrix, present: Matrix, order: UnsafePointer<Int32>, into y: Matrix, length: Int, kept: Int,
   samples: Range<Int>
@@ -86,7 +86,7 @@ public func chooseForward(
   }
 }
 
-/// dMasked (+)= dy where tokens went, and dPresent (+)= dy where they stayed.
+/// dMasked (+)= dy where tokens were removed, and dPresent (+)= dy where they were kept.
 public func chooseBackward(
   order: UnsafePointer<Int32>, dy: Matrix, dMasked: GradientTarget?, dPresent: GradientTarget?, length: Int, kept: Int,
   samples: Range<Int>

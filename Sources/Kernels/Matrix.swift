@@ -1,12 +1,12 @@
-/// Rows of floats in memory that somebody else owns: row r begins at `base + r·stride`.
+/// Rows of floats in borrowed memory: row r starts at `base + r·stride`.
 ///
-/// How many rows there are is said by whoever calls a kernel, because it may change from run to run.
+/// The caller of a kernel gives the number of rows, which may change from run to run.
 public struct Matrix: @unchecked Sendable {
   /// The first row.
   public let base: UnsafeMutablePointer<Float>
   /// The floats of a row.
   public let columns: Int
-  /// From a row's beginning to the next one's, at least `columns`.
+  /// The floats from a row to the next one, at least `columns`.
   public let stride: Int
 
   /// Describes memory.
@@ -16,7 +16,7 @@ public struct Matrix: @unchecked Sendable {
     self.stride = stride ?? columns
   }
 
-  /// Where a row begins.
+  /// The start of a row.
   @inline(__always)
   public func row(_ row: Int) -> UnsafeMutablePointer<Float> { base + row &* stride }
 
@@ -30,11 +30,11 @@ public struct Matrix: @unchecked Sendable {
   public func from(_ first: Int) -> Matrix { Matrix(row(first), columns: columns, stride: stride) }
 }
 
-/// Where a backward pass leaves the gradient of an input.
+/// Where a backward pass writes the gradient of an input.
 public struct GradientTarget: @unchecked Sendable {
   /// The memory.
   public let matrix: Matrix
-  /// Whether other operations have left their part there already, to which this one's is added.
+  /// Whether to add to what other operations have written there.
   public let accumulates: Bool
 
   /// Describes a target.
@@ -54,7 +54,7 @@ public struct GradientTarget: @unchecked Sendable {
   /// The same columns from a row on.
   public func from(_ first: Int) -> GradientTarget { GradientTarget(matrix.from(first), accumulates: accumulates) }
 
-  /// A row to add to: one of zeros if nothing is there yet.
+  /// A row to add to; it is set to zero first unless the gradient accumulates.
   func startedRow(_ row: Int) -> UnsafeMutablePointer<Float> {
     let start = matrix.row(row)
     if !accumulates { start.update(repeating: 0, count: matrix.columns) }

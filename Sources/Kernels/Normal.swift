@@ -1,4 +1,4 @@
-/// Standard normal floats of 32-bit random words, by the method of Box and Muller.
+/// Standard normal floats from 32-bit random words, by the method of Box and Muller.
 ///
 /// Words 0 and 1 of four give normals 0 and 1, r·cos(θ) and r·sin(θ), with r = √(-2 ln((w₀ + 1)·2⁻³²)) and
 /// θ = 2π·w₁·2⁻³²; words 2 and 3 give normals 2 and 3. To 1e-6; the largest is 6.66.
@@ -30,13 +30,13 @@ private func gathered(_ low: SIMD8<UInt32>, _ high: SIMD8<UInt32>) -> SIMD16<UIn
 /// √(-2 ln((w + 1)·2⁻³²)).
 @inline(__always)
 private func radius(of w: SIMD16<UInt32>) -> Vector {
-  // 1 minus the fraction is exact where the fraction is near 1.
+  // 1 minus the fraction is exact if the fraction is near 1.
   let fraction = single(w, plus: 1) * splat(0x1p-32)
   let minusOne = single(SIMD16(repeating: .max) &- w, plus: 0) * splat(-0x1p-32)
   return (log(fraction, minusOne: minusOne) * splat(-2)).squareRoot()
 }
 
-/// w + plus, in two halves, which floats hold exactly, so that their sum is rounded once.
+/// w + plus, from two halves that floats hold exactly, so that the sum is rounded only once.
 @inline(__always)
 private func single(_ w: SIMD16<UInt32>, plus: Float) -> Vector {
   let magic = SIMD16<UInt32>(repeating: 0x4B40_0000)

@@ -4,7 +4,7 @@ public struct PatchGrid: Sendable {
   public let channels: Int
   /// The pixels along an image's side.
   public let size: Int
-  /// The pixels along a patch's side, which divides `size`.
+  /// The pixels along a patch's side; it divides `size`.
   public let patch: Int
 
   /// Describes a grid.
@@ -48,13 +48,13 @@ public struct PatchGrid: Sendable {
 
 /// The order of a patch's pixels in its row.
 public enum PatchOrder: Sendable {
-  /// Channel, row, column: that of a convolution's weights, in which a network takes patches.
+  /// Channel, row, column: the order of a convolution's weights, and of a network's input.
   case channelsFirst
-  /// Row, column, channel: that in which the official DiT's last layer gives them.
+  /// Row, column, channel: the output order of the official DiT's last layer.
   case channelsLast
 }
 
-/// Makes rows of patches from images, which are rows of channel, y, x; for some samples.
+/// Turns images, rows of (channel, y, x), into rows of patches, for some samples.
 public func patchify(
   _ images: Matrix, into patches: Matrix, _ grid: PatchGrid, _ order: PatchOrder, samples: Range<Int>
 ) {
@@ -67,7 +67,7 @@ public func patchify(
   }
 }
 
-/// Makes images from rows of patches, for some samples: the inverse of `patchify`, and its gradient.
+/// Turns rows of patches into images, for some samples: the inverse of `patchify`, and its gradient.
 public func unpatchify(
   _ patches: Matrix, into images: Matrix, _ grid: PatchGrid, _ order: PatchOrder, samples: Range<Int>
 ) {

@@ -1,36 +1,36 @@
-/// A number of samples, which may change between two runs of a program.
+/// A number of samples, which may change between runs of a program.
 public final class Samples: @unchecked Sendable {
-  /// The most there can be; memory is laid out for so many.
+  /// The maximum, for which memory is laid out.
   public let maximum: Int
-  /// How many there are in the next run, in [0, maximum].
+  /// The number in the next run, in [0, maximum].
   public var count: Int
 
-  /// The most, all of them in the next run.
+  /// Starts with the maximum.
   public init(maximum: Int) {
     self.maximum = maximum
     count = maximum
   }
 }
 
-/// The rows of tensors that have as many rows for each sample as the others, which may change between two runs.
+/// The rows of tensors with the same number of rows per sample, which may change between runs.
 public final class Rows: @unchecked Sendable {
   /// The samples.
   public let samples: Samples
-  /// The most rows of a sample.
+  /// The maximum number of rows per sample.
   public let maximumLength: Int
-  /// The rows of each sample in the next run, in [1, maximumLength].
+  /// The rows per sample in the next run, in [1, maximumLength].
   public var length: Int
 
-  /// Describes rows, of the greatest length in the next run.
+  /// Describes rows. The next run has the maximum length.
   public init(_ samples: Samples, length: Int) {
     self.samples = samples
     maximumLength = length
     self.length = length
   }
 
-  /// How many rows there are in the next run.
+  /// The number of rows in the next run.
   public var count: Int { samples.count &* length }
-  /// The most rows there can be.
+  /// The maximum number of rows.
   public var maximum: Int { samples.maximum * maximumLength }
 
   /// The rows of some samples.
@@ -39,7 +39,7 @@ public final class Rows: @unchecked Sendable {
   }
 }
 
-/// A part of a program that the threads share: a number of tasks that may run at once, in any order.
+/// A part of a program that the threads share: tasks that may run at once, in any order.
 struct Phase {
   enum Work {
     /// Rows that may be divided anywhere, or between samples only, each with a number of lanes (as heads).
@@ -49,7 +49,7 @@ struct Phase {
   }
 
   let work: Work
-  /// How many tasks there are; 0 for rows.
+  /// The number of tasks; 0 for rows.
   var tasks: Int {
     if case .tasks(let count) = work { return count }
     return 0
@@ -59,10 +59,10 @@ struct Phase {
   let run: (_ range: Range<Int>, _ lane: Int, _ thread: Int) -> Void
 }
 
-/// What the threads do in one run: phases, one after the other. Made once, then run any number of times.
+/// The work of one run: phases, one after the other. A program is made once, then run any number of times.
 ///
-/// Phases over rows that read only what earlier ones wrote for the same sample stand in one group. With enough samples
-/// a thread then takes some of them through the whole group, without waiting for others and with the cache still warm.
+/// Phases over rows that read only what earlier ones wrote for the same sample form a group. With enough samples, a thread
+/// takes some of them through the whole group, without waiting for others and with a warm cache.
 public struct Program {
   struct Group {
     var phases: [Phase] = []
@@ -73,23 +73,23 @@ public struct Program {
   private(set) var groups: [Group] = [Group()]
   private var deferred: [Phase] = []
 
-  /// The number of threads that will run it.
+  /// The number of threads that run it.
   public let threads: Int
 
   /// An empty program.
   public init(threads: Int) { self.threads = threads }
 
-  /// Appends work on rows, in which each task may use a range of them.
+  /// Appends work on rows, of which each task takes any range.
   public mutating func rows(_ rows: Rows, _ run: @escaping (_ rows: Range<Int>) -> Void) {
     self.rows(rows) { range, _ in run(range) }
   }
 
-  /// The same; `thread` tells scratch memory apart.
+  /// The same; `thread` selects the scratch memory.
   public mutating func rows(_ rows: Rows, _ run: @escaping (_ rows: Range<Int>, _ thread: Int) -> Void) {
     append(Phase(work: .rows(rows, wholeSamples: false, lanes: 1)) { range, _, thread in run(range, thread) })
   }
 
-  /// Appends work on rows that belong to whole samples, in which each task uses a range of samples.
+  /// Appends work on the rows of whole samples, of which each task takes a range.
   public mutating func samples(of rows: Rows, _ run: @escaping (_ samples: Range<Int>) -> Void) {
     append(
       Phase(work: .rows(rows, wholeSamples: true, lanes: 1)) { range, _, _ in
@@ -98,7 +98,7 @@ public struct Program {
       })
   }
 
-  /// The same for each of a number of lanes, such as attention heads; `thread` tells scratch memory apart.
+  /// The same for each of several lanes, such as attention heads; `thread` selects the scratch memory.
   public mutating func samples(
     of rows: Rows, lanes: Int, _ run: @escaping (_ samples: Range<Int>, _ lane: Int, _ thread: Int) -> Void
   ) {
@@ -116,13 +116,12 @@ public struct Program {
     cut()
   }
 
-  /// Notes tasks of which nobody reads the results before `runDeferred`, and which read nothing of each other's.
+  /// Defers tasks that do not read each other's results, and whose results nobody reads before `runDeferred`.
   public mutating func deferTasks(_ count: Int, _ run: @escaping (_ task: Int) -> Void) {
     deferred.append(Phase(work: .tasks(count)) { range, _, _ in run(range.lowerBound) })
   }
 
-  /// Appends the tasks that were deferred, all of them at once: threads then wait for each other once instead of after
-  /// each.
+  /// Appends all deferred tasks as one phase, so that threads wait for each other only once.
   public mutating func runDeferred() {
     cut()
     guard !deferred.isEmpty else { return }
@@ -131,7 +130,7 @@ public struct Program {
     cut()
   }
 
-  /// Ends the group: what comes next waits until all threads have come so far.
+  /// Ends the group: what follows waits until all threads have reached this point.
   public mutating func cut() {
     if groups.last?.phases.isEmpty == false { groups.append(Group()) }
   }
@@ -139,7 +138,7 @@ public struct Program {
   private mutating func append(_ phase: Phase) { groups[groups.count - 1].phases.append(phase) }
 }
 
-/// Divides `count` items, in units, into `parts` ranges of nearly the same length, some of which may be empty.
+/// Divides `count` items, in units, into `parts` ranges of nearly equal length, some of which may be empty.
 @inline(__always)
 public func part(_ index: Int, of parts: Int, count: Int, unit: Int = 1) -> Range<Int> {
   let units = (count &+ unit &- 1) / unit

@@ -1,22 +1,22 @@
-// A learned number for each head and each offset between two places of a square grid, added to the scores of attention.
+// A trained bias for each head and each offset between two places of a square grid, added to the attention scores.
 // As in BEiT (Bao et al. 2022) and MDT (Gao et al. 2023).
 
 /// The bias of one head over one sample.
 ///
-/// A place's number is y·(2g-1)+x, so that the entry for a query and a key, (g-1)·2g + number(query) - number(key), is a
-/// step along the table for each step along a row of the grid.
+/// A place's number is y·(2g-1)+x. So the entry for a query and a key, (g-1)·2g + number(query) - number(key), moves by one
+/// for each step along a row of the grid.
 public struct RelativePositionBias {
-  /// Shape ((2g-1)²+3, heads); the last three rows are for class tokens, which are not used.
+  /// Shape ((2g-1)²+3, heads); the last three rows, for class tokens, are not used.
   let table: Matrix
   let head: Int
   /// g, the places along a side.
   let grid: Int
-  /// The place of each token of the sample; nil: tokens are places, row by row.
+  /// The place of each token of the sample; nil: all places, row by row.
   let places: UnsafePointer<Int32>?
 
   /// - Parameters:
   ///   - table: shape (`entries` + 3, heads).
-  ///   - places: where each token of the sample stands; nil for all of them in order.
+  ///   - places: the place of each token of the sample; nil: all places, in order.
   public init(table: Matrix, head: Int, grid: Int, places: UnsafePointer<Int32>?) {
     self.table = table
     self.head = head
@@ -29,13 +29,13 @@ public struct RelativePositionBias {
 
   private var entries: Int { Self.entries(grid: grid) }
 
-  /// The head's entries and its tokens' numbers, in scratch memory.
+  /// The head's entries and its tokens' numbers, copied to scratch memory.
   struct Tables {
-    /// By offset, of a key to the queries of a row; or backwards, of a query to the keys of a row.
+    /// The entries by offset, from a key to the queries of a row; or reversed, from a query to the keys of a row.
     let entries: UnsafeMutablePointer<Float>
     let numbers: UnsafeMutablePointer<Int32>
     private let grid: Int
-    /// Whether tokens are places, row by row, whose numbers follow each other within a row.
+    /// Whether tokens are all places, row by row, with consecutive numbers within a row.
     private let hasRuns: Bool
 
     /// The floats that tables need.
@@ -55,11 +55,11 @@ public struct RelativePositionBias {
       }
     }
 
-    /// (g-1)·2g - the number of a token's place: where the entries of its row begin.
+    /// (g-1)·2g - the number of a token's place: where the entries of its row start.
     @inline(__always)
     private func start(_ token: Int) -> Int { (grid &- 1) &* 2 &* grid &- Int(numbers[token]) }
 
-    /// Calls `body` for runs of places in a row of the grid: the first column, its number, and how many there are.
+    /// Calls `body` for runs of places in a row of the grid with the first column, its number, and the length.
     @inline(__always)
     private func forEachRun(_ tokens: Range<Int>, _ body: (_ column: Int, _ number: Int, _ count: Int) -> Void) {
       var token = tokens.lowerBound
@@ -84,15 +84,15 @@ public struct RelativePositionBias {
             forEachVector(count) { i, n in store(load(start + number + i, n), row + column + i, n, adding: true) }
           }
         } else {
-          // Places that were chosen at random have no runs worth looking for.
+          // Places that were chosen at random have no runs worth finding.
           for i in 0..<columns.count { row[i] += start[Int(numbers[i])] }
         }
       }
     }
 
-    /// Adds the gradients of scores, of which keys are the rows, to those of the entries.
+    /// Adds the gradients of scores, whose rows are keys, to those of the entries.
     ///
-    /// - Parameter factor: what the gradients are multiplied by.
+    /// - Parameter factor: multiplies the gradients.
     @inline(__always)
     func addGradient(
       of gradients: Matrix, keys: Range<Int>, queries: Range<Int>, factor: Float,
@@ -122,10 +122,10 @@ public struct RelativePositionBias {
   }
 }
 
-/// dTable (+)= the sum of all samples' gradients by head and offset, in the table's order.
+/// dTable (+)= the sum over samples of the gradients by head and offset, in the table's order.
 ///
 /// - Parameters:
-///   - parts: a row for each sample, a head's `RelativePositionBias.entries` after the other's.
+///   - parts: one row per sample, with `RelativePositionBias.entries` floats per head.
 ///   - dTable: shape (entries + 3, heads).
 public func relativePositionBiasBackward(parts: Matrix, dTable: GradientTarget, samples: Int) {
   let heads = dTable.matrix.columns

@@ -44,7 +44,7 @@ public func concatenateForward(_ a: Matrix, _ b: Matrix, into y: Matrix, rows: R
 /// sums (+)= Σ over rows of x, for the columns of x.
 public func columnSums(_ x: Matrix, into sums: UnsafeMutablePointer<Float>, accumulates: Bool, rows: Range<Int>) {
   if !accumulates { sums.update(repeating: 0, count: x.columns) }
-  // Sixteen rows at a time: the sums stay in registers while memory is read in lines.
+  // Sixteen rows at a time: the sums stay in registers while memory is read by cache lines.
   var first = rows.lowerBound
   while first < rows.upperBound {
     let end = min(first &+ 16, rows.upperBound)

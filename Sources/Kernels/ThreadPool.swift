@@ -170,7 +170,7 @@ private final class Team: @unchecked Sendable {
     pthread_mutex_unlock(mutex)
   }
 
-  /// Sends the workers home.
+  /// Ends the workers.
   func dismiss() {
     pthread_mutex_lock(mutex)
     isDismissed.store(true, ordering: .releasing)
@@ -178,10 +178,10 @@ private final class Team: @unchecked Sendable {
     pthread_mutex_unlock(mutex)
   }
 
-  /// Waits for the program after those seen; nil: there will be none.
+  /// Waits for the next program; nil: there will be none.
   func nextProgram(after seen: inout Int) -> Program? {
     let last = seen
-    // A training loop asks for the next step soon.
+    // A training loop runs the next step soon.
     for _ in 0..<spins {
       if programs.load(ordering: .acquiring) != last || isDismissed.load(ordering: .acquiring) { break }
       speediff_spin_hint()
@@ -260,16 +260,16 @@ private final class Team: @unchecked Sendable {
     var waited = 0
     while barriers.load(ordering: .acquiring) == barrier {
       waited += 1
-      // With fewer processors than threads, the one to wait for may need this one's.
+      // With fewer processors than threads, the awaited thread may need this one's processor.
       if waited > spins { sched_yield() } else { speediff_spin_hint() }
     }
   }
 }
 
-/// How often a waiting thread looks before it gives its processor up: some tens of microseconds.
+/// How often a waiting thread polls before it yields its processor: some tens of microseconds.
 private let spins = 2000
 
-/// How a group's samples are divided, where there are enough of them to keep all threads busy.
+/// How a group's samples are divided if there are enough to keep all threads busy.
 private struct SampleDivision {
   let chunks: Int
   private let count: Int
@@ -285,7 +285,7 @@ private struct SampleDivision {
     }
     let size = max(1, min(samples / threads, rowsPerChunk / length))
     count = samples
-    // As many chunks for each thread.
+    // The same number of chunks for each thread.
     chunks = (samples &+ size &* threads &- 1) / (size &* threads) &* threads
   }
 

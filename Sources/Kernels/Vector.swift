@@ -1,6 +1,6 @@
 import COpenBLAS
 
-/// The unit in which kernels work.
+/// The vector that kernels compute with.
 typealias Vector = SIMD16<Float>
 
 /// The floats of a `Vector`.
@@ -8,8 +8,8 @@ let lanes = 16
 
 /// Calls `body(offset, count)` for each vector of `count` floats. Only the last may have fewer than 16.
 ///
-/// After inlining `count` is a constant in the loop, so that `load` and `store` are single instructions there. A long body is
-/// inlined only if it is a function that says so; a closure is then called for each vector.
+/// After inlining, `count` is a constant in the loop, and `load` and `store` are single instructions there. A long body is
+/// inlined only if it is a function marked so; a closure would be called for each vector.
 @inline(__always)
 func forEachVector(_ count: Int, _ body: (_ offset: Int, _ count: Int) -> Void) {
   var offset = 0
@@ -20,7 +20,7 @@ func forEachVector(_ count: Int, _ body: (_ offset: Int, _ count: Int) -> Void) 
   if offset < count { body(offset, count &- offset) }
 }
 
-/// A vector of `count` floats and zeros.
+/// A vector of `count` floats, padded with zeros.
 @inline(__always)
 func load(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
   if count == lanes { return UnsafeRawPointer(pointer).loadUnaligned(as: Vector.self) }
@@ -45,7 +45,7 @@ func store(_ vector: Vector, _ pointer: UnsafeMutablePointer<Float>, _ count: In
   store(adding ? load(pointer, count) + vector : vector, pointer, count)
 }
 
-/// A vector whose places from `count` on are 0.
+/// The vector with zeros from place `count` on.
 @inline(__always)
 func masked(_ vector: Vector, _ count: Int) -> Vector {
   if count == lanes { return vector }
@@ -59,13 +59,13 @@ func masked(_ vector: Vector, _ count: Int) -> Vector {
 func splat(_ value: Float) -> Vector { Vector(repeating: value) }
 
 extension SIMD16<Float> {
-  /// x + a·b, rounded once where the processor has an instruction for it: elsewhere that would be a call for each float.
+  /// x + a·b, rounded once if the processor has an instruction for it; otherwise that would be a call for each float.
   @inline(__always)
   func addingProduct(_ a: Self, _ b: Self) -> Self {
     speediff_has_fused_products() != 0 ? fused(self, a, b) : self + a * b
   }
 
-  /// The sum of all, by halves: `sum()` takes one place after the other.
+  /// The sum, by halves; `sum()` adds one place after the other.
   @inline(__always)
   var horizontalSum: Float {
     let eight = lowHalf + highHalf
@@ -74,7 +74,7 @@ extension SIMD16<Float> {
     return two.x + two.y
   }
 
-  /// The largest of all, by halves.
+  /// The maximum, by halves.
   @inline(__always)
   var horizontalMaximum: Float {
     let eight = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
@@ -84,11 +84,11 @@ extension SIMD16<Float> {
   }
 }
 
-/// The standard library's x + a·b, which `Vector` has another one in front of.
+/// The standard library's x + a·b, which `Vector` shadows with its own.
 @inline(__always)
 private func fused<V: SIMD>(_ x: V, _ a: V, _ b: V) -> V where V.Scalar: FloatingPoint { x.addingProduct(a, b) }
 
-/// Asks for the memory of some vectors that will soon be read. Nothing happens where there is no memory.
+/// Prefetches the memory of some vectors that will soon be read. Invalid addresses are ignored.
 @inline(__always)
 func prefetch(_ pointer: UnsafePointer<Float>, _ vectors: Int) {
   for i in 0..<vectors { speediff_prefetch(pointer + i &* lanes) }

@@ -3,7 +3,7 @@ import Kernels
 /// The Diffusion Transformer with adaLN-Zero blocks, class labels and fixed sine-cosine positions.
 ///
 /// Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023. Parameters are named, shaped and initialized as
-/// in the authors' PyTorch code, so that state dicts go both ways.
+/// in the authors' PyTorch code, so state dicts can be exchanged in both directions.
 final class DiT: DiffusionNetwork {
   /// The network's shape.
   let configuration: NetworkConfiguration
@@ -13,7 +13,7 @@ final class DiT: DiffusionNetwork {
   private let blocks: [TransformerBlock]
   private let finalLayer: FinalLayer
 
-  /// Lays out the parameters of a configuration that was checked.
+  /// Lays out the parameters of a checked configuration.
   init(_ configuration: NetworkConfiguration) {
     var list = ParameterList()
     embedders = Embedders(configuration, in: &list)

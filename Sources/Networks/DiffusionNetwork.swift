@@ -1,12 +1,12 @@
 import Kernels
 
-/// A network that can be trained to denoise: it knows its parameters, and records its forward pass.
+/// A network that can be trained to denoise. It has parameters, and records its forward pass.
 public protocol DiffusionNetwork: Sendable {
   /// Its shape.
   var configuration: NetworkConfiguration { get }
-  /// What is trained, in the order of its state dict.
+  /// Its parameters, in the order of its state dict.
   var parameters: ParameterList { get }
-  /// The shape of positions that are part of the state dict and not trained; nil where there are none.
+  /// The shape of the fixed positions in the state dict; nil if there are none.
   var fixedPositionShape: [Int]? { get }
 
   /// Writes the fixed positions.
@@ -15,8 +15,8 @@ public protocol DiffusionNetwork: Sendable {
   /// Records the forward pass.
   ///
   /// - Parameters:
-  ///   - fixedPositions: the fixed positions of this network, in memory that outlives the program; nil if it has none.
-  ///   - order: which tokens the encoder of a masked network gets; nil: all of them, as in generation.
+  ///   - fixedPositions: the fixed positions, in memory that outlives the program; nil if there are none.
+  ///   - order: which tokens the encoder of a masked network gets; nil: all, as in generation.
   /// - Returns: the inputs, and the prediction (n, outputChannels·size·size).
   func record(
     _ tape: Recorder, fixedPositions: Matrix?, order: TokenOrder?

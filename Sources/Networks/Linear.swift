@@ -12,7 +12,7 @@ public struct Linear: Sendable {
   ///
   /// - Parameters:
   ///   - inputs: the inputs' shape.
-  ///   - initialization: of the weight; nil stands for Xavier's uniform one. The bias is 0 at first.
+  ///   - initialization: the weight's; nil: Xavier uniform. The bias starts at 0.
   init(
     _ name: String, _ inputs: [Int], _ outputs: Int, initialization: Initialization? = nil,
     in list: inout ParameterList

@@ -1,10 +1,10 @@
 import Kernels
 
-/// The Masked Diffusion Transformer: a DiT with trained positions and a bias by relative position, which is trained with all
-/// of its tokens and with a part of them.
+/// The Masked Diffusion Transformer: a DiT with trained positions and a relative position bias, trained both with all tokens
+/// and with some of them.
 ///
 /// Gao et al., "Masked Diffusion Transformer is a Strong Image Synthesizer", 2023, and "MDTv2", 2024. Parameters are
-/// named and shaped as in the authors' PyTorch code, so that state dicts go both ways.
+/// named and shaped as in the authors' PyTorch code, so state dicts can be exchanged in both directions.
 final class MDT: DiffusionNetwork {
   /// The network's shape.
   let configuration: NetworkConfiguration
@@ -20,7 +20,7 @@ final class MDT: DiffusionNetwork {
   private let side: TransformerBlock
   private let finalLayer: FinalLayer
 
-  /// Lays out the parameters of a configuration that was checked, with its masking.
+  /// Lays out the parameters of a checked configuration and its masking.
   init(_ configuration: NetworkConfiguration, _ masking: MaskingConfiguration) {
     var list = ParameterList()
     let tokens = [1, configuration.tokens, configuration.hiddenSize]
@@ -72,7 +72,7 @@ final class MDT: DiffusionNetwork {
     }
     tape.beginScope()
     if let order {
-      // The side-interpolater: a block guesses the tokens that the encoder did not get.
+      // The side-interpolater: a block predicts the tokens that the encoder did not get.
       let known = tape.sum(tape.restore(x, token: maskToken, order, rows: all.rows), table: decoderPositions)
       x = tape.choose(masked: side.record(tape, known, c), present: known, order)
     } else {

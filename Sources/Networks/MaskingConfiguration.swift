@@ -1,26 +1,26 @@
 import ArgumentErrors
 
-/// What an MDT, and its training, has beside the shape of a DiT.
+/// The options of an MDT and its training, beyond those of a DiT.
 public struct MaskingConfiguration: Sendable, Equatable {
   /// The authors' two networks.
   public enum Version: Int, Sendable {
-    /// Gao et al. 2023: a row of blocks, of which the last decode. The mask ratio is fixed.
+    /// Gao et al. 2023: a row of blocks, the last of which decode. The mask ratio is fixed.
     case one = 1
-    /// MDTv2, 2024: long skips within the encoder and from its input. The mask ratio is drawn.
+    /// MDTv2, 2024: long skip connections within the encoder and from its input. The mask ratio is drawn.
     case two = 2
   }
 
   /// The structure of the blocks.
   public var version: Version
-  /// How many of the blocks decode.
+  /// The number of blocks that decode.
   public var decoderDepth: Int
-  /// The share of tokens that the encoder does not get: of version 2 the least, with 0.2 more at most.
+  /// The share of tokens that the encoder does not get. In version 2 it is the minimum; the maximum is 0.2 higher.
   public var maskRatio: Double
 
-  /// γ of the Min-SNR factor that both passes' squared errors have beside the sampler's weight; nil for none.
+  /// γ of the Min-SNR factor on both passes' squared errors, in addition to the sampler's weight; nil: none.
   public var minSNRGamma: Double?
 
-  /// Describes the masking; `check` says whether a network can have it.
+  /// Describes the masking. `check` tells whether it fits a network.
   public init(version: Version, decoderDepth: Int, maskRatio: Double, minSNRGamma: Double?) {
     self.version = version
     self.decoderDepth = decoderDepth
@@ -30,19 +30,19 @@ public struct MaskingConfiguration: Sendable, Equatable {
 
   /// The masking of Gao et al. 2023, as SpeeD trains it.
   public static let paper = MaskingConfiguration(version: .one, decoderDepth: 2, maskRatio: 0.3, minSNRGamma: nil)
-  /// That of the authors' code of MDTv2, which has Min-SNR-5 written into its loss.
+  /// The masking of the authors' MDTv2 code, whose loss includes Min-SNR-5.
   public static let secondVersion = MaskingConfiguration(
     version: .two, decoderDepth: 4, maskRatio: 0.3, minSNRGamma: 5)
 
   /// The ratio of a step.
   ///
-  /// - Parameter fraction: a random number in [0, 1], of which version 2 makes up to 0.2 more.
+  /// - Parameter fraction: a random number in [0, 1]. Version 2 adds 0.2 times it.
   public func ratio(_ fraction: Double) -> Double { version == .two ? min(maskRatio + 0.2 * fraction, 1) : maskRatio }
 
   /// How many tokens the encoder gets at one ratio.
   public func keptTokens(of tokens: Int, ratio: Double) -> Int { Int(Double(tokens) * (1 - ratio)) }
 
-  /// - Throws: `ArgumentError` unless a network of this shape can be masked so.
+  /// - Throws: `ArgumentError` if it does not fit a network of this shape.
   public func check(for configuration: NetworkConfiguration) throws {
     guard (0...configuration.depth).contains(decoderDepth) else {
       throw ArgumentError("decode_layer", "must be in [0, depth = \(configuration.depth)]", got: decoderDepth)

@@ -1,21 +1,21 @@
 import Kernels
 
-/// Whether the gradients of parameters hold the part of an earlier micro-batch, to which the next run adds its own.
+/// Whether the parameter gradients hold those of earlier micro-batches, to which the next run adds.
 public final class Accumulation: @unchecked Sendable {
-  /// False: the next run begins anew.
+  /// False: the next run overwrites them.
   public var hasBegun = false
 
-  /// Nothing is there yet.
+  /// No gradients yet.
   public init() {}
 }
 
-/// Where a network's parameters and their gradients lie.
+/// The memory of a network's parameters and their gradients.
 public struct ParameterMemory {
   let parameters: UnsafeMutablePointer<Float>
   let gradients: UnsafeMutablePointer<Float>?
   let accumulation: Accumulation
 
-  /// For a network that is only run forward.
+  /// For inference only.
   public init(parameters: UnsafeMutablePointer<Float>) {
     self.parameters = parameters
     gradients = nil
@@ -32,7 +32,7 @@ public struct ParameterMemory {
   }
 }
 
-/// Where the operations of a recorded network find their tensors, while they append to a program.
+/// Gives the operations of a recorded network the memory of their tensors while they append to a program.
 final class Memory {
   let threads: Int
   private let parameters: ParameterMemory
@@ -42,9 +42,9 @@ final class Memory {
   private var values: [Tensor: Matrix] = [:]
   private var gradients: [Tensor: Matrix] = [:]
   private var begun: Set<Tensor> = []
-  /// The parameters whose gradients an earlier part of the same run has begun, by their offsets.
+  /// The offsets of the parameters whose gradients an earlier part of the same run has written.
   var begunBefore: Set<Int> = []
-  /// Those whose gradients this part has begun.
+  /// The offsets of those whose gradients this part has written.
   private(set) var begunParameters: Set<Int> = []
 
   init(threads: Int, parameters: ParameterMemory, scratchSize: Int) {
@@ -61,7 +61,7 @@ final class Memory {
     Matrix(parameters.parameters + parameter.offset, columns: parameter.columns)
   }
 
-  /// A layer's parameters, its weight packed for the direction at hand if it is packed at all.
+  /// A layer's parameters, with the weight packed for the current direction if it is packed at all.
   subscript(_ layer: Linear) -> LinearParameters {
     LinearParameters(
       weight: self[layer.weight], bias: self[layer.bias].base, packed: packedWeights[layer.weight.offset])
@@ -70,15 +70,15 @@ final class Memory {
   /// The gradient of an operation's output, or of a note.
   func gradient(ofOutput tensor: Tensor) -> Matrix { view(of: tensor, in: gradients) }
 
-  /// Where an operation leaves its part of an input's gradient; nil if nobody needs it.
+  /// Where an operation adds its part of an input's gradient; nil if it is not needed.
   func gradient(of tensor: Tensor) -> GradientTarget? {
     guard tensor.needsGradient else { return nil }
     return GradientTarget(view(of: tensor, in: gradients), accumulates: !begun.insert(tensor).inserted)
   }
 
-  /// Where an operation leaves its part of a parameter's gradient; asked when the program is run.
+  /// Where an operation adds its part of a parameter's gradient; called when the program runs.
   ///
-  /// Operations defer this work. Where another one has begun the gradient, what was deferred is run first.
+  /// Operations defer this work. If another one has written the gradient before, the deferred work is run first.
   func gradient(of parameter: Parameter, _ program: inout Program) -> () -> GradientTarget {
     guard let base = parameters.gradients else { preconditionFailure("a network without gradients was run back") }
     let matrix = Matrix(base + parameter.offset, columns: parameter.columns)
@@ -102,15 +102,15 @@ final class Memory {
     gradients[tensor] = Matrix(base, columns: tensor.columns)
   }
 
-  /// Notes that somebody else than `gradient(of:)` began a gradient.
+  /// Records that a gradient was written without `gradient(of:)`.
   func begin(_ tensor: Tensor) { begun.insert(tensor) }
 
   func hasBegun(_ tensor: Tensor) -> Bool { begun.contains(tensor) }
 
-  /// The packed weights of the scope and direction at hand, by the parameter's offset.
+  /// The packed weights of the current scope and direction, by the parameter's offset.
   var packedWeights: [Int: PackedFactor] = [:]
 
-  /// The input of the operation at hand whose gradient is its output's own, so that nothing is to be done for it.
+  /// The input of the current operation that shares its output's gradient, so that nothing needs to be computed.
   var passed: Tensor?
 
   private func view(of tensor: Tensor, in matrices: [Tensor: Matrix]) -> Matrix {

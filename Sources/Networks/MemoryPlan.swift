@@ -1,8 +1,8 @@
 import Kernels
 
-/// Divides one block of memory between buffers of which each lives for a while.
+/// Divides one block of memory among buffers with limited lifetimes.
 struct MemoryPlan {
-  /// A buffer, in a time that counts the scopes of a network forward and then back.
+  /// A buffer. Time counts the scopes of a network, forward and then backward.
   struct Buffer {
     let size: Int
     var lifetime: ClosedRange<Int>
@@ -18,15 +18,15 @@ struct MemoryPlan {
   /// The floats of the block.
   private(set) var count = 0
 
-  /// Adds a buffer and gives its number.
+  /// Adds a buffer, and returns its number.
   mutating func add(size: Int, lifetime: ClosedRange<Int>) -> Int {
     buffers.append(Buffer(size: size, lifetime: lifetime))
     return buffers.count - 1
   }
 
-  /// Gives each buffer the lowest place that no other one has at the same time, the largest first.
+  /// Gives each buffer, the largest first, the lowest place that no other one has at the same time.
   ///
-  /// - Throws: `MemoryError` where the sum of sizes is beyond any machine.
+  /// - Throws: `MemoryError` if the total size is beyond any machine.
   mutating func layOut() throws {
     let largestFirst = buffers.indices.sorted { (buffers[$0].size, $1) > (buffers[$1].size, $0) }
     var placed: [Int] = []

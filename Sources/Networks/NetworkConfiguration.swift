@@ -5,7 +5,7 @@ import Kernels
 public struct NetworkConfiguration: Sendable, Equatable {
   /// The pixels, or latents, along an image's side.
   public var inputSize: Int
-  /// The pixels along a patch's side, which divides `inputSize`.
+  /// The pixels along a patch's side; it divides `inputSize`.
   public var patchSize: Int
   /// The planes of an image.
   public var channels: Int
@@ -15,20 +15,20 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public var depth: Int
   /// The attention heads of a block.
   public var heads: Int
-  /// The hidden floats of a block's MLP, in units of `hiddenSize`.
+  /// The hidden floats of a block's MLP, as a multiple of `hiddenSize`.
   public var mlpRatio: Double
   /// The number of classes; 0 for a network without labels.
   public var classes: Int
-  /// The probability that a label is dropped in training; more than 0 adds a null label, number `classes`.
+  /// The probability that a label is dropped in training. Above 0 there is a null label, number `classes`.
   public var classDropout: Double
-  /// Whether the network predicts a variance beside the mean.
+  /// Whether the network also predicts a variance.
   public var learnsSigma: Bool
-  /// s in the frequencies 10000^(-i/(128-s)) of the time step's embedding: 0 in the authors' code, 1 in that of diffusers.
+  /// s in the frequencies 10000^(-i/(128-s)) of the time step embedding: 0 in the authors' code, 1 in diffusers.
   public var frequencyShift: Double
-  /// What makes an MDT of it; nil for a DiT.
+  /// The masking of an MDT; nil for a DiT.
   public var masking: MaskingConfiguration?
 
-  /// Describes a network; `check` says whether it can be built.
+  /// Describes a network. `check` tells whether it can be built.
   public init(
     inputSize: Int = 32, patchSize: Int = 2, channels: Int = 4, hiddenSize: Int = 1152, depth: Int = 28,
     heads: Int = 16, mlpRatio: Double = 4, classes: Int = 1000, classDropout: Double = 0.1, learnsSigma: Bool = true,
@@ -99,16 +99,16 @@ public struct NetworkConfiguration: Sendable, Equatable {
 }
 
 extension NetworkConfiguration {
-  /// Width, depth and heads by letter. Peebles and Xie 2023, Table 1; the MDTs have the same.
+  /// Width, depth and heads by letter. Peebles and Xie 2023, Table 1; MDT has the same.
   private static let sizes = [("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16)]
   private static let families: [(String, MaskingConfiguration?)] = [
     ("DiT", nil), ("MDT", .paper), ("MDTv2", .secondVersion),
   ]
 
-  /// Takes on width, depth, heads, patch and masking of an official network: DiT, MDT or MDTv2 in the sizes S, B, L and XL
-  /// with patches of 2, 4 or 8, as "DiT-S/2".
+  /// Sets width, depth, heads, patch and masking to those of an official network: DiT, MDT or MDTv2 in size S, B, L or XL with
+  /// patch 2, 4 or 8, such as "DiT-S/2".
   ///
-  /// - Throws: `ArgumentError` that suggests the nearest name.
+  /// - Throws: `ArgumentError`, which suggests the nearest name.
   public mutating func become(_ name: String) throws {
     var names: [String] = []
     for (family, masking) in Self.families {
@@ -129,7 +129,7 @@ extension NetworkConfiguration {
   }
 }
 
-/// How many letters have to be put in, left out or changed to make one word of another, whatever their case.
+/// The edit distance of two words, regardless of case.
 private func distance(_ a: String, _ b: String) -> Int {
   let (a, b) = (Array(a.lowercased().prefix(64)), Array(b.lowercased().prefix(64)))
   var row = Array(0...b.count)

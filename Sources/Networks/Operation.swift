@@ -1,28 +1,28 @@
 import Kernels
 
-/// A step of a recorded network: how it computes its output, and how its inputs' gradients follow from its output's.
+/// A step of a recorded network: how it computes its output, and its inputs' gradients from its output's.
 ///
-/// An operation is a thin binding of a forward/backward pair of `Kernels` to tensors. Its work on rows must read, of
-/// other tensors with the same samples, nothing but the same samples. Gradients of parameters, which need all samples, are
-/// deferred: no operation reads them, and tensors keep their values to the end of the scope.
+/// An operation is a thin binding of a forward/backward pair of `Kernels` to tensors. Its work on the rows of a sample may
+/// read only the same sample of other tensors. Gradients of parameters need all samples and are deferred: no operation
+/// reads them, and tensors keep their values to the end of the scope.
 protocol Operation {
-  /// What it reads. Each that needs a gradient gets a part of it from `backward`.
+  /// Its inputs. `backward` adds to the gradient of each that needs one.
   var inputs: [Tensor] { get }
-  /// What it computes.
+  /// Its output.
   var output: Tensor { get }
-  /// What `forward` leaves for `backward` beside the output, such as statistics.
+  /// What `forward` stores for `backward` besides the output, such as statistics.
   var notes: [Tensor] { get }
-  /// The notes to which `backward` gives a gradient, of its own use.
+  /// The notes whose gradients `backward` uses for itself.
   var noteGradients: [Tensor] { get }
-  /// The tensors whose values `backward` reads, beside the notes.
+  /// The tensors whose values `backward` reads, besides the notes.
   var neededByBackward: [Tensor] { get }
-  /// The input whose gradient is the output's gradient itself, for which `backward` need do nothing.
+  /// The input whose gradient is the output's gradient itself, so `backward` need not compute it.
   var passesGradientTo: Tensor? { get }
-  /// The weights of its products with rows of tokens, which are packed at the beginning of each scope, both ways.
+  /// The weights of its products with rows of tokens, packed at the start of each scope in both directions.
   var packedWeights: [Parameter] { get }
   /// The floats of scratch memory that each thread needs.
   var scratch: Int { get }
-  /// What messages call it.
+  /// Its name in messages.
   func name(in scope: Int) -> String
 
   /// Appends the computation of the output.

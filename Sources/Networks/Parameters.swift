@@ -4,9 +4,9 @@ public struct Parameter: Sendable {
   public let name: String
   /// The shape in the state dict.
   public let shape: [Int]
-  /// How it begins.
+  /// Its initial values.
   public let initialization: Initialization
-  /// The first float in the memory that holds all parameters.
+  /// Its first float in the memory of all parameters.
   public let offset: Int
 
   /// The number of floats.
@@ -17,18 +17,18 @@ public struct Parameter: Sendable {
   var columns: Int { count / rows }
 }
 
-/// How a parameter begins.
+/// The initial values of a parameter.
 public enum Initialization: Sendable, Equatable {
   case zero
   /// Uniform within ±√(6/(inputs + outputs)). Glorot and Bengio 2010, Eq. 16.
   case xavierUniform(inputs: Int, outputs: Int)
   /// Normal with mean 0.
   case normal(standardDeviation: Float)
-  /// The sine and cosine positions of a square grid, for each of its places.
+  /// The sine and cosine positions of a square grid.
   case sineCosinePositions(grid: Int)
 }
 
-/// The parameters of a network in the order of its state dict, and where each lies in the memory that holds them all.
+/// The parameters of a network in the order of its state dict, and the place of each in the memory of all.
 public struct ParameterList: Sendable {
   /// All parameters.
   public private(set) var parameters: [Parameter] = []
@@ -38,7 +38,7 @@ public struct ParameterList: Sendable {
   /// No parameters.
   public init() {}
 
-  /// Each begins at a multiple of 64 bytes; what lies between them is 0.
+  /// Adds a parameter. Each starts at a multiple of 64 bytes; the gaps are 0.
   mutating func add(_ name: String, _ shape: [Int], _ initialization: Initialization) -> Parameter {
     let parameter = Parameter(name: name, shape: shape, initialization: initialization, offset: count)
     parameters.append(parameter)

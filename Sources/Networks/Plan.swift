@@ -1,6 +1,6 @@
 import Kernels
 
-/// A recorded network with its memory, ready to be appended to programs once it has been placed.
+/// A recorded network with its memory layout. Once memory is bound, it can be appended to programs.
 public final class Plan {
   /// The floats of activations, their gradients and scratch.
   public let activationCount: Int
@@ -19,9 +19,9 @@ public final class Plan {
   ///
   /// - Parameters:
   ///   - recorder: the recorded network.
-  ///   - output: what it computes; the caller sets its gradient between the two ways.
+  ///   - output: its output; the caller sets its gradient between forward and backward.
   ///   - parameters: where the parameters are.
-  /// - Throws: `MemoryError` if there is no machine with such memory.
+  /// - Throws: `MemoryError` if no machine has this much memory.
   public init(_ recorder: Recorder, output: Tensor, parameters: ParameterMemory) throws {
     var layout = Lifetimes(recorder, output: output)
     try layout.plan.layOut()
@@ -36,7 +36,7 @@ public final class Plan {
     memory = Memory(threads: recorder.threads, parameters: parameters, scratchSize: scratchSize)
   }
 
-  /// Takes up memory for `activationCount` floats, which must live as long as the plan. Plans may share it, one at a time.
+  /// Binds memory for `activationCount` floats, which must outlive the plan. Plans may share it, one at a time.
   public func place(at base: UnsafeMutablePointer<Float>) {
     self.base = base
     memory.scratch = base + plan.count
@@ -50,7 +50,7 @@ public final class Plan {
   /// The gradient of the output.
   public var outputGradient: Matrix { memory.gradient(ofOutput: output) }
 
-  /// Appends the way from the inputs to the output.
+  /// Appends the forward pass.
   public func appendForward(to program: inout Program) {
     var scope = -1
     var packing = Program(threads: 1)
@@ -70,7 +70,7 @@ public final class Plan {
     program.cut()
   }
 
-  /// Appends the packing of weights for a part of the forward pass or of the way back.
+  /// Appends the packing of weights for a part of the forward or backward pass.
   private func appendPacking(at time: Int, to program: inout Program) {
     memory.packedWeights = [:]
     let threads = program.threads
@@ -86,10 +86,10 @@ public final class Plan {
     program.runDeferred()
   }
 
-  /// Goes through the forward pass again, operation by operation, with the inputs of the last run, and names the first
-  /// output with a value that is not finite; nil if there is none.
+  /// Repeats the forward pass with the inputs of the last run, operation by operation, and names the first output with a
+  /// value that is not finite; nil if there is none.
   public func firstNonFiniteOperation() -> String? {
-    // The pool is not needed for what is done once.
+    // This is done once, so it does not need the pool.
     guard let pool = try? ThreadPool(threads: 1) else { return nil }
     return steps.first { step in
       pool.run(step.program)
@@ -99,17 +99,17 @@ public final class Plan {
     }?.name
   }
 
-  /// Appends the way from the output's gradient to those of the parameters.
+  /// Appends the backward pass.
   ///
-  /// - Parameter begun: the parameters whose gradients an earlier part of the same run writes, by their offsets.
-  /// - Returns: those whose gradients this one writes.
+  /// - Parameter begun: the offsets of the parameters whose gradients an earlier part of the same run writes.
+  /// - Returns: the offsets of those whose gradients this part writes.
   @discardableResult
   public func appendBackward(to program: inout Program, begun: Set<Int> = []) -> Set<Int> {
     memory.begunBefore = begun
     memory.begin(output)
     var scope = -1
     for (operation, itsScope) in recorder.operations.reversed() where operation.output.needsGradient {
-      // The next scope's memory may be this one's.
+      // The next scope may reuse this one's memory.
       if itsScope != scope {
         program.runDeferred()
         scope = itsScope
@@ -131,7 +131,7 @@ public final class Plan {
   private var steps: [(name: String, program: Program, output: Matrix, rows: Rows)] = []
   private var recomputed: Set<Tensor> = []
 
-  /// Makes a value again that was not kept, and before it those that it is made of.
+  /// Recomputes a value that was not kept, after those that it depends on.
   private func recompute(_ tensor: Tensor, _ program: inout Program) {
     guard tensor.isRecomputed, recomputed.insert(tensor).inserted else { return }
     guard let operation = recorder.producer(of: tensor) else { return }
@@ -141,7 +141,7 @@ public final class Plan {
     operation.forward(&program, memory)
   }
 
-  /// A tensor that was divided must have got a gradient in all of its columns.
+  /// Checks that a divided tensor gets a gradient in all of its columns.
   private func checkGradient(of tensor: Tensor) {
     guard !memory.hasBegun(tensor) else { return }
     let parts = (recorder.partsRead[tensor] ?? []).filter(memory.hasBegun)
@@ -155,7 +155,7 @@ public final class Plan {
   }
 }
 
-/// From when to when each value and gradient is needed.
+/// The lifetime of each value and gradient.
 private struct Lifetimes {
   var plan = MemoryPlan()
   var values: [Tensor: (forward: Int, back: Int)] = [:]
@@ -211,7 +211,7 @@ private struct Lifetimes {
       }
     }
     for (tensor, lifetime) in forward.ordered {
-      // A value that is wanted again at once stays.
+      // A value that is needed again at once is kept.
       let again = back[tensor]
       let stays = again.map { $0.lowerBound <= lifetime.upperBound + 1 } ?? false
       let whole = stays ? lifetime.lowerBound...max(lifetime.upperBound, again?.upperBound ?? 0) : lifetime
@@ -229,7 +229,7 @@ private struct Lifetimes {
     packedWeights[time, default: []].append((weight, plan.add(size: size, lifetime: time...time)))
   }
 
-  /// Notes that the way back reads a value.
+  /// Records that the backward pass reads a value.
   private static func need(
     _ tensor: Tensor, at time: Int, _ recorder: Recorder, _ forward: inout [Tensor: ClosedRange<Int>],
     _ back: inout [Tensor: ClosedRange<Int>]
@@ -243,7 +243,7 @@ private struct Lifetimes {
 }
 
 extension Tensor {
-  /// Its floats at most; the largest number if that is beyond any machine.
+  /// Its maximum number of floats; the largest integer if that is beyond any machine.
   fileprivate var size: Int {
     let (size, overflow) = rows.maximum.multipliedReportingOverflow(by: columns)
     return overflow ? Int.max / 16 : size.roundedUp
@@ -251,7 +251,7 @@ extension Tensor {
 }
 
 extension Int {
-  /// To a multiple of 16.
+  /// Rounded up to a multiple of 16.
   fileprivate var roundedUp: Int { self > Int.max / 16 ? Int.max / 16 : (self + 15) / 16 * 16 }
 }
 
@@ -261,7 +261,7 @@ extension [Tensor: ClosedRange<Int>] {
     self[tensor] = Swift.min(lifetime.lowerBound, time)...Swift.max(lifetime.upperBound, time)
   }
 
-  /// In an order that does not depend on where objects lie.
+  /// In an order that does not depend on the addresses of objects.
   fileprivate var ordered: [(key: Tensor, value: ClosedRange<Int>)] {
     sorted {
       ($0.value.lowerBound, $0.value.upperBound, $0.key.size) < ($1.value.lowerBound, $1.value.upperBound, $1.key.size)

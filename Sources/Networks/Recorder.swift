@@ -1,38 +1,38 @@
 import Kernels
 
-/// Notes the operations of a network's forward pass, from which a program for it, and for the way back, is made.
+/// Records the operations of a network's forward pass, from which the programs of both passes are made.
 ///
 /// A network calls one method per operation, each in its own file, and gets tensors that have no memory yet. `plan`
-/// then lays out all memory: a value is kept until the last operation that reads it, forward or back, and cheap ones
-/// are made again on the way back.
+/// then lays out all memory: a value is kept until the last operation that reads it, forward or backward, and cheap ones
+/// are recomputed in the backward pass.
 public final class Recorder {
   /// Threads of the programs.
   let threads: Int
-  /// Whether there will be a way back.
+  /// Whether there is a backward pass.
   let isTraining: Bool
   /// The samples of a batch.
   public let samples: Samples
   private(set) var operations: [(operation: any Operation, scope: Int)] = []
   private(set) var inputs: [Tensor] = []
-  /// The operation of which each tensor is the output, by its number.
+  /// The number of the operation that computes each tensor.
   private var producers: [Tensor: Int] = [:]
-  /// The parts that were read of tensors that were divided.
+  /// The parts of divided tensors that were read.
   private(set) var partsRead: [Tensor: Set<Tensor>] = [:]
   private var scope = 0
 
-  /// Begins a recording.
+  /// Starts a recording.
   ///
   /// - Parameters:
   ///   - samples: the samples of a batch.
-  ///   - isTraining: whether gradients are wanted.
+  ///   - isTraining: whether gradients are needed.
   public init(samples: Samples, threads: Int, isTraining: Bool) {
     self.samples = samples
     self.threads = threads
     self.isTraining = isTraining
   }
 
-  /// Begins a part of the network, such as a block: within it no memory is used twice, so that each thread can go
-  /// through it with its own samples.
+  /// Starts a part of the network, such as a block. Within it no memory is reused, so each thread can compute all of it for
+  /// its own samples.
   public func beginScope() { scope += 1 }
 
   /// One past the last scope.
@@ -50,7 +50,7 @@ public final class Recorder {
   /// - Parameters:
   ///   - inputs: what it depends on.
   ///   - hasParameters: whether the operation has parameters.
-  ///   - isCheap: make the value again rather than keep it.
+  ///   - isCheap: recompute the value rather than keep it.
   func output(
     _ rows: Rows, columns: Int, of inputs: [Tensor], hasParameters: Bool = false, isCheap: Bool = false
   ) -> Tensor {
@@ -59,12 +59,12 @@ public final class Recorder {
       isRecomputed: isTraining && isCheap, scope: scope)
   }
 
-  /// A tensor for what an operation notes for its way back.
+  /// A tensor for what an operation stores for its backward pass.
   func note(_ rows: Rows, columns: Int) -> Tensor {
     Tensor(rows, columns: columns, needsGradient: false, isRecomputed: false, scope: scope)
   }
 
-  /// Appends an operation and gives its output.
+  /// Appends an operation, and returns its output.
   func record(_ operation: some Operation) -> Tensor {
     for input in operation.inputs where input.whole == nil {
       precondition(!input.isDivided, "a tensor that was divided is read in parts only")
@@ -78,6 +78,6 @@ public final class Recorder {
     return operation.output
   }
 
-  /// The operation of which a tensor is the output; nil for inputs and notes.
+  /// The operation that computes a tensor; nil for inputs and notes.
   func producer(of tensor: Tensor) -> (any Operation)? { producers[tensor].map { operations[$0].operation } }
 }

@@ -1,6 +1,6 @@
 import Kernels
 
-/// A value that a recorded network computes: a matrix of some rows for each sample.
+/// A value that a recorded network computes: a matrix with some rows per sample.
 public final class Tensor {
   /// Its rows.
   public let rows: Rows
@@ -9,14 +9,14 @@ public final class Tensor {
 
   /// Whether the loss depends on a parameter through it.
   let needsGradient: Bool
-  /// Whether its value is made again on the way back instead of being kept.
+  /// Whether its value is recomputed in the backward pass instead of kept.
   let isRecomputed: Bool
-  /// The tensor of which this is a range of columns.
+  /// The tensor of which this is a range of columns; nil: none.
   let whole: Tensor?
   let firstColumn: Int
   /// When its operation was recorded.
   let scope: Int
-  /// Whether it has been divided, or been read as a whole: its gradient has one layout.
+  /// Whether it was divided or read as a whole; its gradient has only one layout.
   var isDivided = false
   var isReadWhole = false
 
@@ -44,7 +44,7 @@ public final class Tensor {
   /// The tensor that has memory of its own.
   var root: Tensor { whole ?? self }
 
-  /// Equal parts of the columns, as PyTorch's `chunk(parts, dim=-1)`. A tensor is divided once, and then read in parts only.
+  /// Equal parts of the columns, as PyTorch's `chunk(parts, dim=-1)`. A tensor is divided only once, and then read in parts.
   public func chunked(_ parts: Int) -> [Tensor] {
     precondition(whole == nil && !isDivided && !isReadWhole, "a tensor is divided once, and not read as a whole")
     precondition(columns % parts == 0, "parts are equal")

@@ -10,14 +10,14 @@ struct TransformerBlock: Sendable {
   private let heads: Int
   private let grid: Int
 
-  /// Whether the block reads what an earlier one gave.
+  /// Whether the block also reads the output of an earlier one.
   var hasSkip: Bool { skipLinear != nil }
 
   /// Adds the parameters of a block in the order of its state dict.
   ///
   /// - Parameters:
-  ///   - hasPositionBias: whether attention has a bias by relative position.
-  ///   - hasSkip: whether the block reads an earlier one's tokens beside the last one's.
+  ///   - hasPositionBias: whether attention has a relative position bias.
+  ///   - hasSkip: whether the block also reads an earlier block's tokens.
   init(
     _ name: String, _ configuration: NetworkConfiguration, hasPositionBias: Bool = false, hasSkip: Bool = false,
     in list: inout ParameterList
@@ -26,7 +26,7 @@ struct TransformerBlock: Sendable {
     let hidden = configuration.hiddenSize
     qkv = Linear("\(name).attn.qkv", [hidden], 3 * hidden, in: &list)
     projection = Linear("\(name).attn.proj", [hidden], hidden, in: &list)
-    // The authors cut this normal distribution off at a hundred standard deviations.
+    // The authors truncate this normal distribution at a hundred standard deviations.
     positionBias =
       hasPositionBias
       ? list.add(
@@ -41,8 +41,8 @@ struct TransformerBlock: Sendable {
   /// - Parameters:
   ///   - x: tokens.
   ///   - c: SiLU of the conditioning, one row per sample.
-  ///   - skip: an earlier block's tokens, where the block reads them.
-  ///   - order: which of the grid's tokens there are; nil: all.
+  ///   - skip: an earlier block's tokens, if the block reads them.
+  ///   - order: which of the grid's tokens x has; nil: all.
   func record(_ tape: Recorder, _ x: Tensor, _ c: Tensor, skip: Tensor? = nil, order: TokenOrder? = nil) -> Tensor {
     var x = x
     if let skipLinear, let skip { x = tape.linear(tape.concatenation(x, skip), skipLinear) }

@@ -1,6 +1,6 @@
 import Kernels
 
-/// What a run of a diffusion transformer reads.
+/// The inputs of a diffusion transformer.
 public struct NetworkInputs {
   /// Shape (n, channels·size·size).
   public let images: Tensor
@@ -17,7 +17,7 @@ struct Embedders: Sendable {
   private let t: (Linear, Linear)
   private let y: Parameter?
 
-  /// The sinusoidal features of a time step.
+  /// The number of sinusoidal features of a time step.
   private static let frequencies = 256
 
   init(_ configuration: NetworkConfiguration, in list: inout ParameterList) {
@@ -49,7 +49,7 @@ struct Embedders: Sendable {
       inputs.timesteps, columns: Self.frequencies, frequencyShift: configuration.frequencyShift)
     var c = tape.linear(tape.silu(tape.linear(waves, t.0)), t.1)
     if let labels = inputs.labels, let y { c = tape.sum(c, tape.lookup(labels, y)) }
-    // Each block of the PyTorch code begins its modulation with this same SiLU.
+    // Each block of the PyTorch code starts its modulation with this same SiLU.
     return tape.silu(c)
   }
 }

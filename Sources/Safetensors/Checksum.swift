@@ -1,13 +1,13 @@
-/// The two checksums that this module keeps in the metadata, so that any damage to a file is found.
+/// The two checksums in the metadata, by which any damage to a file is found.
 ///
-/// The data's is the XXH64 of all bytes after the header. The header's is the XXH64 of all bytes before them, its own 16
-/// digits taken as zeros. Both are 16 hexadecimal digits.
+/// The data checksum is the XXH64 of all bytes after the header. The header checksum is the XXH64 of all bytes before them,
+/// with its own 16 digits taken as zeros. Both are written as 16 hexadecimal digits.
 enum Checksum {
   static let dataKey = "speediff.data_xxh64"
   static let headerKey = "speediff.header_xxh64"
   static let blank = String(repeating: "0", count: 16)
 
-  /// The checksum of a header, its length before it, with the digits of the checksum as zeros.
+  /// The checksum of a header and its length, with the digits of the checksum itself as zeros.
   static func ofHeader(_ json: [UInt8], blanking digits: Range<Int>) -> String {
     var hash = XXH64()
     withUnsafeBytes(of: UInt64(json.count).littleEndian) { hash.update($0) }
@@ -19,8 +19,8 @@ enum Checksum {
     return hash.hexadecimal()
   }
 
-  /// The error of bytes that are not those that were written. Damage is the likely cause; a program that rewrites a file and
-  /// copies its metadata also gets here, and so does one that writes while the file is being read.
+  /// The error for bytes that are not those that were saved. Damage is the likely cause. Another is a program that rewrites
+  /// a file and copies its metadata, or that writes to the file while it is read.
   static func mismatch(_ part: String, path: String, found: String, recorded: String) -> SafetensorsError {
     .contents(
       path: path, rule: "must match its checksums",

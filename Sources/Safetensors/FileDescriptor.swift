@@ -6,13 +6,13 @@
   import Darwin
 #endif
 
-/// An open file, closed when it is released. Its transfers go on after interruptions and partial ones.
+/// An open file, closed when it is released. Reads and writes continue after interruptions and partial transfers.
 final class FileDescriptor: Sendable {
   let number: Int32
   /// For messages.
   let path: String
 
-  /// Takes a descriptor over.
+  /// Takes ownership of a descriptor.
   init(_ number: Int32, path: String) {
     self.number = number
     self.path = path
@@ -20,7 +20,7 @@ final class FileDescriptor: Sendable {
 
   deinit { close(number) }
 
-  /// Opens a file to read it. A FIFO does not block.
+  /// Opens a file for reading. A FIFO does not block.
   static func opened(_ path: String) throws -> FileDescriptor {
     try checkPath(path)
     let number = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -28,16 +28,16 @@ final class FileDescriptor: Sendable {
     return FileDescriptor(number, path: path)
   }
 
-  /// What the system says of it.
+  /// Its status.
   func status() throws -> stat {
     var result = stat()
-    guard fstat(number, &result) == 0 else { throw SafetensorsError.system(path, "must have a status") }
+    guard fstat(number, &result) == 0 else { throw SafetensorsError.system(path, "must be readable") }
     return result
   }
 
   /// Reads as many bytes as the buffer holds.
   ///
-  /// - Throws: also if the file ends before that, because it was cut after it was opened.
+  /// - Throws: also if the file ends early, because it was cut after it was opened.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     try transfer(buffer.count, at: offset, rule: "must be readable") {
       pread(number, buffer.baseAddress! + $0, $1, off_t($2))
@@ -62,22 +62,32 @@ final class FileDescriptor: Sendable {
         done += moved
       } else if moved == 0 {
         throw SafetensorsError.contents(
-          path: path, rule: "must have \(count) bytes from byte \(offset) on", got: "\(done) before its end")
+          path: path, rule: "must have \(count) bytes from byte \(offset) on",
+          got: "\(done); it was cut while it was open")
       } else if errno != EINTR {
         throw SafetensorsError.system(path, rule)
       }
     }
   }
 
-  /// Waits until all is on the device.
+  /// Waits until everything is on the device.
   func synchronize() throws {
     while fsync(number) != 0 {
-      guard errno == EINTR else { throw SafetensorsError.system(path, "must reach its device") }
+      guard errno == EINTR else { throw SafetensorsError.system(path, "must be flushed to its device") }
+    }
+  }
+
+  /// Closes a copy of the descriptor; the file stays open. Some file systems store a file, or report a full disk, only on
+  /// close.
+  func closeCopy() throws {
+    let copy = fcntl(number, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0, close(copy) == 0 || errno == EINTR else {
+      throw SafetensorsError.system(path, "must be flushed to its device")
     }
   }
 }
 
-/// Refuses paths that C would cut.
+/// Rejects paths that C would truncate.
 func checkPath(_ path: String) throws {
   guard !path.isEmpty, !path.utf8.contains(0) else {
     throw SafetensorsError.argument("path", rule: "must not be empty or contain a NUL", got: quoted(path))
@@ -100,6 +110,6 @@ extension stat {
     }
   }
 
-  /// Whether it is the same file.
+  /// Whether both are the same file.
   func isSame(as other: stat) -> Bool { st_dev == other.st_dev && st_ino == other.st_ino }
 }

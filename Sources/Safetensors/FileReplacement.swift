@@ -8,20 +8,20 @@
 
 /// Replaces a file as a whole: a temporary file beside it is written, flushed, and renamed.
 ///
-/// A temporary file is called `.NAME.speediff-PID-N.tmp`, and locked (`flock`) by its writer as long as it lives. So a
-/// later writer of the same file knows those whose writer was killed by that they are not locked, in whatever container
-/// or on whatever host it ran, and removes them. On file systems without locks they stay.
+/// The temporary file is named `.NAME.speediff-PID-N.tmp`. Its writer holds a lock on it (`flock`), which ends with the
+/// writer. So the next writer of the same file recognizes the leftovers of killed writers, on any host or in any
+/// container, and removes them. On file systems without locks they stay.
 struct FileReplacement {
   private let path: String
   private let directory: FileDescriptor
   private let name: String
-  /// The status of the file before, nil if there was none.
+  /// The status of the file that is replaced; nil if there was none.
   private let earlier: stat?
 
-  /// Calls `body` with a new file, and gives it this path once it is complete.
+  /// Calls `body` with a new file, and moves it to this path once it is complete.
   ///
-  /// - Throws: `SafetensorsError`, or what `body` throws; the temporary file is removed and the path is as it was. If the
-  ///   directory cannot be flushed in the end, the path has the new file already.
+  /// - Throws: `SafetensorsError`, or what `body` throws; the temporary file is removed, and the path is unchanged. If
+  ///   only flushing the directory fails, the path already has the new file.
   static func replace(_ path: String, _ body: (FileDescriptor) throws -> Void) throws {
     try checkPath(path)
     try FileReplacement(path).run(body)
@@ -42,7 +42,11 @@ struct FileReplacement {
     }
     directory = FileDescriptor(number, path: path)
     earlier = directory.entry(name)
-    guard let earlier else { return }
+    guard let earlier else {
+      // Otherwise a name that is too long would fail at the rename, after everything was written.
+      guard errno == ENOENT else { throw SafetensorsError.system(path, "must be writable") }
+      return
+    }
     guard earlier.isRegular else {
       throw SafetensorsError.contents(path: path, rule: "must be a regular file", got: earlier.kind)
     }
@@ -60,6 +64,7 @@ struct FileReplacement {
         throw SafetensorsError.system(path, "must keep its mode")
       }
       try file.synchronize()
+      try file.closeCopy()
       guard renameat(directory.number, temporary, directory.number, name) == 0 else {
         throw SafetensorsError.system(path, "must be replaceable")
       }
@@ -70,14 +75,14 @@ struct FileReplacement {
     try synchronizeDirectory()
   }
 
-  /// Waits until the new name is on the device, where the file system can say so.
+  /// Waits until the new name is on the device, if the file system supports that.
   private func synchronizeDirectory() throws {
     do {
       try directory.synchronize()
     } catch SafetensorsError.system(_, _, let code) where [EINVAL, ENOTSUP, ENOSYS].contains(code) {}
   }
 
-  /// Makes and locks a temporary file of a name that no other has.
+  /// Creates and locks a temporary file with a name of its own.
   private func create() throws -> (FileDescriptor, name: String) {
     for attempt in 0..<10_000 {
       let temporary = "\(prefix)\(getpid())-\(attempt)\(Self.suffix)"
@@ -88,15 +93,15 @@ struct FileReplacement {
         throw SafetensorsError.system(path, "must be in a directory that can be read and written")
       }
       let file = FileDescriptor(number, path: path)
-      // Between these two calls another writer may have taken it for a stale one, and removes it.
+      // Between the two calls another writer may have taken it for a leftover and removed it.
       if flock(number, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK { continue }
       guard let entry = directory.entry(temporary), entry.isSame(as: try file.status()) else { continue }
       return (file, temporary)
     }
-    throw SafetensorsError.system(path: path, rule: "must have a name left for a temporary file", code: EEXIST)
+    throw SafetensorsError.system(path: path, rule: "must leave a free name for a temporary file", code: EEXIST)
   }
 
-  /// Removes the temporary files of writers that were killed, as far as it may.
+  /// Removes the temporary files of killed writers, if it has permission.
   private func removeStale() {
     for temporary in directory.entries() where isTemporary(temporary) {
       let number = openat(directory.number, temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
@@ -111,7 +116,7 @@ struct FileReplacement {
 
   private static let suffix = ".tmp"
 
-  /// What temporary files of this path start with; cut, because a name has 255 bytes at most.
+  /// How the names of this path's temporary files start; cut, because a name has at most 255 bytes.
   private var prefix: String {
     var start = ""
     for scalar in name.unicodeScalars {
@@ -129,7 +134,7 @@ struct FileReplacement {
     return numbers.count == 2 && numbers.allSatisfy { !$0.isEmpty && $0.allSatisfy(digits.contains) }
   }
 
-  /// Where symbolic links lead to, whether or not there is a file.
+  /// The target of the symbolic links, whether or not it exists.
   private static func resolved(_ path: String) throws -> String {
     var result = path
     for _ in 0..<40 {
@@ -139,9 +144,9 @@ struct FileReplacement {
       let count = target.withUnsafeMutableBytes {
         readlink(result, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
       }
-      guard count >= 0 else { throw SafetensorsError.system(path, "must be a link that can be read") }
+      guard count >= 0 else { throw SafetensorsError.system(path, "must be a readable link") }
       guard let next = String(validating: target[..<count], as: UTF8.self) else {
-        throw SafetensorsError.contents(path: path, rule: "must be a link to a path of valid UTF-8", got: "another")
+        throw SafetensorsError.contents(path: path, rule: "must be a link to a path in valid UTF-8", got: "other bytes")
       }
       let slash = result.utf8.lastIndex(of: UInt8(ascii: "/"))
       result = next.hasPrefix("/") ? next : String(slash.map { result[...$0] } ?? "") + next
@@ -151,7 +156,7 @@ struct FileReplacement {
 }
 
 extension FileDescriptor {
-  /// The status of an entry of this directory, nil if there is none.
+  /// The status of an entry of this directory; nil, with `errno` set, if there is none.
   fileprivate func entry(_ name: String) -> stat? {
     var result = stat()
     return fstatat(number, name, &result, AT_SYMLINK_NOFOLLOW) == 0 ? result : nil

@@ -1,10 +1,10 @@
-/// What the header of a file says.
+/// The header of a file, parsed.
 ///
 ///     8 bytes   the length of the header, little-endian
 ///     header    JSON: {"__metadata__": {name: text}, name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
-///     data      the tensors, without holes, to the end of the file
+///     data      the tensors, without gaps, up to the end of the file
 ///
-/// Source: the README of huggingface/safetensors, and `SafeTensors::read_metadata` there, whose rules are these.
+/// Source: the README of huggingface/safetensors; the rules are those of its `SafeTensors::read_metadata`.
 struct Header {
   /// The longest header that the format allows, in bytes.
   static let lengthLimit = 100_000_000
@@ -25,7 +25,7 @@ struct Header {
   ///   - bytes: the JSON.
   ///   - dataCount: how many bytes follow it in the file.
   ///   - path: for messages.
-  /// - Throws: `SafetensorsError.contents` that names the first rule that is broken.
+  /// - Throws: `SafetensorsError.contents`, which names the first broken rule.
   init(_ bytes: [UInt8], dataCount: Int, path: String) throws {
     var scanner = JSONScanner(bytes, path: path)
     guard bytes.first == UInt8(ascii: "{") else { throw scanner.missing("'{'") }
@@ -109,7 +109,7 @@ struct Header {
       throw scanner.fault("must have dtype, shape and data_offsets for \(tensor)", got: "no \(field)")
     }
     guard offsets.count == 2, offsets[0] <= offsets[1] else {
-      throw scanner.fault("must have data_offsets of a begin and an end after it for \(tensor)", got: "\(offsets)")
+      throw scanner.fault("must have data_offsets [begin, end] with begin ≤ end for \(tensor)", got: "\(offsets)")
     }
     let range = offsets[0]..<offsets[1]
     let wanted = dtype.byteCount(shape: shape)
@@ -131,7 +131,7 @@ struct Header {
     return result
   }
 
-  /// Sorts the tensors by their place, and checks that they fill the data.
+  /// Sorts the tensors by position, and checks that they fill the data.
   private mutating func checkLayout(dataCount: Int, path: String) throws {
     let order = tensors.indices.sorted {
       let (a, b) = (tensors[$0].range, tensors[$1].range)

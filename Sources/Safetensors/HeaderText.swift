@@ -1,8 +1,8 @@
 /// The header of a file to write, and the order of its tensors.
 ///
-/// The JSON is padded with spaces so that the data start at a multiple of 64 bytes. The tensors are sorted by their dtype,
-/// the largest first, and by name, as the reference implementation does, so that each starts at a multiple of its element's
-/// size. The metadata are sorted by key. So the bytes of a file depend on nothing but what it holds.
+/// The JSON is padded with spaces so that the data start at a multiple of 64 bytes. As in the reference implementation,
+/// tensors are sorted by dtype, the largest first, and then by name, so that each starts at a multiple of its element
+/// size. The metadata are sorted by key. So the bytes of a file depend only on its contents.
 struct HeaderText {
   /// The tensors, in the order of their data.
   let tensors: [TensorSource]
@@ -14,8 +14,8 @@ struct HeaderText {
 
   /// Lays a file out.
   ///
-  /// - Throws: `SafetensorsError.argument` if a name or key comes twice or is one of the format's or this module's, if a
-  ///   buffer's size is not that of its shape, or if the header or the data are too large.
+  /// - Throws: `SafetensorsError.argument` if a name or key is repeated or reserved, if a buffer's size does not match its
+  ///   shape, or if the header or the data are too large.
   init(metadata: [String: String], tensors: [TensorSource], hasChecksums: Bool) throws {
     for key in [Checksum.dataKey, Checksum.headerKey] where metadata[key] != nil {
       throw SafetensorsError.argument("metadata", rule: "must not have the checksums' keys", got: quoted(key))
@@ -48,7 +48,7 @@ struct HeaderText {
     withUnsafeBytes(of: UInt64(length).littleEndian) { bytes.replaceSubrange(..<Self.prefix, with: $0) }
   }
 
-  /// Puts the checksums in, if there is a place for them.
+  /// Fills in the checksums, if the header has a place for them.
   mutating func seal(dataChecksum: String) {
     guard let dataPlace = digits[Checksum.dataKey], let headerPlace = digits[Checksum.headerKey] else { return }
     bytes.replaceSubrange(dataPlace..<dataPlace + 16, with: dataChecksum.utf8)

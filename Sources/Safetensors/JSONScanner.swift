@@ -1,10 +1,10 @@
-/// Goes through the JSON of a header: strings, integers and punctuation, which is all that the format allows.
+/// Scans the JSON of a header: strings, integers and punctuation, all that the format allows.
 ///
-/// It never recurses, and reads each byte a fixed number of times at most.
+/// It never recurses, and reads each byte at most a fixed number of times.
 struct JSONScanner {
   let path: String
   private let bytes: [UInt8]
-  /// How many bytes are read.
+  /// How many bytes have been read.
   private(set) var position = 0
 
   init(_ bytes: [UInt8], path: String) {
@@ -12,7 +12,7 @@ struct JSONScanner {
     self.path = path
   }
 
-  /// Passes white space, and takes a punctuation mark if it comes next.
+  /// Skips white space, and takes a punctuation mark if it comes next.
   mutating func takes(_ mark: Unicode.Scalar) -> Bool {
     skipSpace()
     guard position < bytes.count, bytes[position] == UInt8(ascii: mark) else { return false }
@@ -25,13 +25,13 @@ struct JSONScanner {
     guard takes(mark) else { throw missing("'\(mark)'") }
   }
 
-  /// Takes white space up to the end.
+  /// Skips white space up to the end.
   mutating func expectEnd() throws {
     skipSpace()
     guard position == bytes.count else { throw missing("its end or a space") }
   }
 
-  /// Calls `body` before each of the elements of a list in brackets or braces, of which the first is taken already.
+  /// Calls `body` at each element of a list in brackets or braces; the opening one has been taken.
   mutating func forEachElement(until end: Unicode.Scalar, _ body: (inout Self) throws -> Void) throws {
     if takes(end) { return }
     while true {
@@ -65,7 +65,7 @@ struct JSONScanner {
   /// Takes a string.
   mutating func string() throws -> String { try locatedString().text }
 
-  /// Takes a string, and says where its bytes are, without the quotation marks.
+  /// Takes a string, and returns the range of its bytes without the quotation marks.
   mutating func locatedString() throws -> (text: String, range: Range<Int>) {
     skipSpace()
     guard takes("\"") else { throw missing("a string") }
@@ -90,7 +90,9 @@ struct JSONScanner {
     }
     let end = position
     guard takes("\"") else { throw missing("a closing quotation mark") }
-    guard let text else { throw fault("must have a header of valid UTF-8", got: "another string at byte \(start)") }
+    guard let text else {
+      throw fault("must have a header in valid UTF-8", got: "other bytes in the string at byte \(start)")
+    }
     return (text, start..<end)
   }
 
@@ -159,7 +161,7 @@ struct JSONScanner {
     .contents(path: path, rule: rule, got: value)
   }
 
-  /// The error of a header that has something else next.
+  /// The error of a header with something unexpected next.
   func missing(_ wanted: String) -> SafetensorsError {
     let found =
       position < bytes.count

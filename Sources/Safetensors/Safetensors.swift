@@ -1,4 +1,4 @@
-/// A tensor to write. Its bytes are borrowed: they must live, and stay as they are, until `Safetensors.write` returns.
+/// A tensor to write. Its bytes are borrowed: they must stay valid and unchanged until `Safetensors.write` returns.
 public struct TensorSource {
   /// The name, unique in its file; any text but `__metadata__`.
   public let name: String
@@ -37,20 +37,19 @@ public struct TensorSource {
 public enum Safetensors {
   /// Writes a file, or replaces it as a whole.
   ///
-  /// The bytes are a function of what is written. Two checksums are added to the metadata, `speediff.data_xxh64` and
+  /// The same contents give the same bytes. Two checksums are added to the metadata, `speediff.data_xxh64` and
   /// `speediff.header_xxh64`, by which the reader finds damage; other programs ignore them.
   ///
-  /// A kill or power loss at any time leaves the old file or the new one, and maybe a temporary file beside it, which the
-  /// next write of the same path removes. The mode of an existing file is kept; owner and attributes are not. If the path
-  /// is a symbolic link, the file that it leads to is replaced.
+  /// A kill or power loss at any time leaves the old file or the new one. It may also leave a temporary file beside it,
+  /// which the next write to the same path removes. The mode of an existing file is kept; owner and attributes are not. If
+  /// the path is a symbolic link, its target is replaced.
   ///
   /// - Parameters:
   ///   - path: the file, in a directory that can be read and written.
   ///   - metadata: any text.
   ///   - tensors: in any order.
-  /// - Throws: `SafetensorsError.argument` if a name comes twice or a buffer does not have the size of its shape, and
-  ///   `.system` or `.contents` if the file cannot be written. The file is then as it was, unless all that failed is to
-  ///   flush its directory.
+  /// - Throws: `SafetensorsError.argument` if a name is repeated or a buffer's size does not match its shape; `.system` or
+  ///   `.contents` if the file cannot be written. The file is then unchanged, unless only flushing its directory failed.
   public static func write(to path: String, metadata: [String: String] = [:], tensors: [TensorSource]) throws {
     try write(to: path, metadata: metadata, tensors: tensors, hasChecksums: true)
   }
@@ -62,7 +61,7 @@ public enum Safetensors {
     try FileReplacement.replace(path) { file in
       var (hash, place) = (XXH64(), header.bytes.count)
       for tensor in header.tensors {
-        // What is hashed is still in the cache when it is written.
+        // Hashed in small parts, which are still in the cache when they are written.
         for start in stride(from: 0, to: tensor.bytes.count, by: 1 << 18) {
           let part = UnsafeRawBufferPointer(rebasing: tensor.bytes[start...].prefix(1 << 18))
           hash.update(part)

@@ -6,13 +6,13 @@
   import Darwin
 #endif
 
-/// Why a file could not be read or written, in one sentence: what must hold, and what was found.
+/// Why a file could not be read or written, in one sentence: the rule, and what was found.
 public enum SafetensorsError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The system refused: `code` is its errno.
   case system(path: String, rule: String, code: Int32)
-  /// The file can be read, but is torn, damaged, foreign, or lacks what is asked for.
+  /// The file can be read, but is cut, damaged, of another kind, or lacks what was requested.
   case contents(path: String, rule: String, got: String)
-  /// The caller gave what cannot be written, or read into.
+  /// An argument of the caller cannot be written, or read into.
   case argument(_ argument: String, rule: String, got: String)
 
   /// "run.safetensors must be writable, got No space left on device (errno 28)".
@@ -25,11 +25,11 @@ public enum SafetensorsError: Error, Equatable, Sendable, CustomStringConvertibl
     }
   }
 
-  /// The system's error of the call before.
+  /// The error of the last system call.
   static func system(_ path: String, _ rule: String) -> Self { .system(path: path, rule: rule, code: errno) }
 }
 
-/// A text as messages show it: in quotes, with escapes, cut if it is long.
+/// A text for messages: quoted, escaped, and cut if it is long.
 func quoted(_ text: String) -> String {
   let scalars = text.unicodeScalars
   var result = "\""
@@ -37,7 +37,7 @@ func quoted(_ text: String) -> String {
   return result + (scalars.dropFirst(60).isEmpty ? "\"" : "…\"")
 }
 
-/// A shape as messages show it, cut if it is long.
+/// A shape for messages, cut if it is long.
 func described(_ shape: [Int]) -> String {
   shape.count <= 8 ? "\(shape)" : "\(shape.count) dimensions"
 }

@@ -8,11 +8,11 @@
 
 /// A safetensors file that is open for reading.
 ///
-/// The header is read and checked at once. Tensors are read when asked for, on any number of threads, with `pread`: a mapped
-/// file that another program cuts would end the process. No file, damaged or hostile, is a trap or takes memory beyond a
-/// small multiple of its header.
+/// The header is read and checked on opening; tensors are read on request, from any number of threads. They are read with
+/// `pread` and not mapped, because a mapped file that another program truncates kills the process. No file, damaged or
+/// hostile, traps or takes memory beyond a small multiple of its header.
 public final class SafetensorsFile: Sendable {
-  /// The metadata of the file, without the checksums of this module.
+  /// The metadata, without the checksums.
   public let metadata: SafetensorsMetadata
   /// The tensors, in the order of their data.
   public let tensors: [TensorInfo]
@@ -24,8 +24,8 @@ public final class SafetensorsFile: Sendable {
 
   /// Opens a file, and checks its header, with its checksum if it has one.
   ///
-  /// - Throws: `SafetensorsError` if the file cannot be read, is not regular, or breaks a rule of the format: the JSON, the
-  ///   names, the dtypes, and tensors that fill the data without holes and overlap, up to the end of the file.
+  /// - Throws: `SafetensorsError` if the file cannot be read, is not regular, or breaks a rule of the format: valid JSON,
+  ///   unique names, known dtypes, and tensors that fill the data up to the end of the file without gap or overlap.
   public init(path: String) throws {
     descriptor = try FileDescriptor.opened(path)
     let status = try descriptor.status()
@@ -53,7 +53,7 @@ public final class SafetensorsFile: Sendable {
     places = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { (ExactName($1.name), $0) })
   }
 
-  /// The path that it was opened by.
+  /// The path with which it was opened.
   public var path: String { descriptor.path }
 
   /// The names of the tensors, in the order of their data.
@@ -62,32 +62,32 @@ public final class SafetensorsFile: Sendable {
   /// Whether it has a tensor of this name.
   public func contains(_ name: String) -> Bool { places[ExactName(name)] != nil }
 
-  /// Whether the file has checksums. Files by other programs have none.
+  /// Whether the file has checksums. Files of other programs have none.
   public var hasChecksums: Bool { dataChecksum != nil }
 
   /// The dtype, shape and size of a tensor.
   ///
-  /// - Throws: `SafetensorsError.contents` if there is none of this name.
+  /// - Throws: `SafetensorsError.contents` if there is no tensor of this name.
   public func tensor(_ name: String) throws -> TensorInfo { tensors[try place(of: name)] }
 
-  /// Reads a tensor, without a look at its checksum.
+  /// Reads a tensor without verifying it.
   ///
   /// - Parameters:
   ///   - name: the name of the tensor.
   ///   - buffer: as many bytes as it has, with any alignment. Undefined after an error.
-  /// - Throws: `SafetensorsError` if there is none of this name, if the buffer has another size, or if the file cannot be read
-  ///   or has become shorter.
+  /// - Throws: `SafetensorsError` if there is no tensor of this name, if the buffer has another size, or if the file cannot be
+  ///   read or was cut.
   public func read(_ name: String, into buffer: UnsafeMutableRawBufferPointer) throws {
     let tensor = tensors[try place(of: name, for: buffer)]
     try descriptor.read(into: buffer, at: dataStart + tensor.range.lowerBound)
   }
 
-  /// Reads all data once, and compares the checksum of the bytes that were read with the file's.
+  /// Reads all data once, and verifies the bytes that were read.
   ///
-  /// The checksum is that of the buffers themselves, so a file that another program writes over meanwhile is an error, and
+  /// The checksum is computed over the buffers themselves. So a file that another program overwrites meanwhile is an error,
   /// never a mixture.
   ///
-  /// - Parameter destinations: tensors to keep, each with a buffer of as many bytes as it has. Undefined after an error.
+  /// - Parameter destinations: the tensors to keep, each with a buffer of its size. Undefined after an error.
   /// - Throws: `SafetensorsError` as `read(_:into:)`; `.contents` if the checksums differ, or if the file has none
   ///   (`hasChecksums`).
   public func readVerified(_ destinations: [(name: String, buffer: UnsafeMutableRawBufferPointer)]) throws {
@@ -96,7 +96,7 @@ public final class SafetensorsFile: Sendable {
     }
     var buffers: [Int: UnsafeMutableRawBufferPointer] = [:]
     for (name, buffer) in destinations { buffers[try place(of: name, for: buffer)] = buffer }
-    // What is hashed is still in the cache.
+    // Small parts are still in the cache when they are hashed.
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 64)
     defer { scratch.deallocate() }
     var hash = XXH64()
@@ -114,14 +114,14 @@ public final class SafetensorsFile: Sendable {
     }
   }
 
-  /// Reads all data, and compares their checksum.
+  /// Reads and verifies all data.
   ///
   /// - Throws: as `readVerified`.
   public func verify() throws { try readVerified([]) }
 
-  /// Where the tensor of this name is among `tensors`.
+  /// The index in `tensors` of the tensor of this name.
   ///
-  /// - Throws: `SafetensorsError.contents` if there is none of this name.
+  /// - Throws: `SafetensorsError.contents` if there is none.
   private func place(of name: String) throws -> Int {
     guard let place = places[ExactName(name)] else {
       throw SafetensorsError.contents(
@@ -130,7 +130,7 @@ public final class SafetensorsFile: Sendable {
     return place
   }
 
-  /// The same, if the buffer has its size.
+  /// The same; the buffer must have the tensor's size.
   private func place(of name: String, for buffer: UnsafeMutableRawBufferPointer) throws -> Int {
     let place = try place(of: name)
     guard buffer.count == tensors[place].byteCount else {

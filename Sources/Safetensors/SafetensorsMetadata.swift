@@ -1,16 +1,16 @@
-/// The texts that a file has beside its tensors, by key.
+/// The texts by key that a file has beside its tensors.
 ///
-/// Not a `Dictionary`, because a `String` as its key is compared as text, which for a hostile one takes quadratic time.
+/// Not a `Dictionary` with `String` keys: comparing hostile strings as text takes quadratic time.
 public struct SafetensorsMetadata: Sendable {
   /// The keys, in the order of the file, each once.
   public private(set) var keys: [String] = []
 
   private var values: [ExactName: String] = [:]
 
-  /// The text of a key, nil if it has none. Keys are equal if their bytes are.
+  /// The text of a key; nil if there is none. Keys are equal if their bytes are equal.
   public subscript(key: String) -> String? { values[ExactName(key)] }
 
-  /// Adds a key, and says whether it is new.
+  /// Adds a key, and returns whether it is new.
   mutating func insert(_ key: String, _ value: String) -> Bool {
     guard values.updateValue(value, forKey: ExactName(key)) == nil else { return false }
     keys.append(key)
@@ -18,8 +18,8 @@ public struct SafetensorsMetadata: Sendable {
   }
 }
 
-/// A name that is equal to another if its bytes are. A `String` is also equal to other spellings of the same text, and to
-/// find out takes quadratic time if it has many combining marks.
+/// A name that is compared by its bytes. A `String` also equals other spellings of the same text, and comparing it takes
+/// quadratic time if it has many combining marks.
 struct ExactName: Hashable, ExpressibleByStringLiteral {
   let text: String
 
@@ -30,11 +30,11 @@ struct ExactName: Hashable, ExpressibleByStringLiteral {
   static func == (a: Self, b: Self) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
 
   func hash(into hasher: inout Hasher) {
-    // A native string is hashed where it lies, in one piece.
+    // A native string is hashed in place, in one piece.
     var text = text
     text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
   }
 
-  /// Whether the bytes come before those of another, which is the order of files.
+  /// Whether it comes before another in the order of bytes, which is the order in files.
   func precedes(_ other: Self) -> Bool { text.utf8.lexicographicallyPrecedes(other.text.utf8) }
 }

@@ -24,7 +24,7 @@ public enum TensorDType: String, CaseIterable, Sendable {
   case u16 = "U16"
   /// Unsigned, 8 bits.
   case u8 = "U8"
-  /// A byte, 0 or 1. What other values mean is left to the reader.
+  /// A byte, 0 or 1. The meaning of other values is up to the reader.
   case bool = "BOOL"
 
   /// How many bytes an element takes.
@@ -37,7 +37,7 @@ public enum TensorDType: String, CaseIterable, Sendable {
     }
   }
 
-  /// Where the type comes in a file, the largest first: the order of the reference implementation.
+  /// The position of the type in a file, the largest first, as in the reference implementation.
   var rank: Int { Self.fileOrder.firstIndex(of: self)! }
 
   private static let fileOrder: [Self] = [
@@ -46,7 +46,7 @@ public enum TensorDType: String, CaseIterable, Sendable {
 
   /// How many bytes a tensor takes.
   ///
-  /// - Returns: nil if a dimension is negative, or if the dimensions other than 0 have a product of bytes above `Int.max`.
+  /// - Returns: nil if a dimension is negative, or if the product of the nonzero ones in bytes is above `Int.max`.
   func byteCount(shape: [Int]) -> Int? {
     var (bytes, isEmpty) = (size, false)
     for dimension in shape {

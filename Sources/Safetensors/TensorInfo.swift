@@ -1,4 +1,4 @@
-/// What the header says of a tensor.
+/// A tensor's entry in the header.
 public struct TensorInfo: Sendable, Equatable {
   /// The name, unique in its file.
   public let name: String
@@ -6,7 +6,7 @@ public struct TensorInfo: Sendable, Equatable {
   public let dtype: TensorDType
   /// The dimensions, slowest first; none for a scalar.
   public let shape: [Int]
-  /// Where it is, from the first byte of data.
+  /// Its bytes, counted from the start of the data.
   let range: Range<Int>
 
   /// How many bytes it takes.

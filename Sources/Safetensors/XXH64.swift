@@ -1,6 +1,6 @@
-/// XXH64: a 64-bit hash of a stream of bytes that finds damage. It is no protection from an adversary.
+/// XXH64: a 64-bit hash of a stream of bytes. It detects damage, but does not protect against an adversary.
 ///
-/// Four lanes of 64-bit multiplications take 32 bytes at a time.
+/// Four lanes of 64-bit multiplications consume 32 bytes at a time.
 ///
 /// Source: Yann Collet, `doc/xxhash_spec.md` of xxHash.
 struct XXH64 {

@@ -4,14 +4,14 @@ import NoiseSchedules
 import Safetensors
 import TimestepSampling
 
-/// The file of a training run: all that continues it bit by bit.
+/// The file of a training run: everything that is needed to continue it bit for bit.
 ///
 /// It is a safetensors file. Parameters and fixed positions have the names of the official state dict. Their average and
 /// AdamW's moments have the same names after "ema.", "exp_avg." and "exp_avg_sq.". The sampler's schedule and history are
 /// tensors of doubles; everything else is metadata.
 ///
-/// Whatever is used was checked against the file's checksums as it was read. So a file that another program overwrites is
-/// an error, and never a mixture of two.
+/// Everything is verified with the file's checksums as it is read. So a file that another program overwrites meanwhile is an
+/// error, never a mixture of two.
 public final class Checkpoint: Sendable {
   /// The shape of the network.
   public let configuration: NetworkConfiguration
@@ -34,9 +34,9 @@ public final class Checkpoint: Sendable {
   /// A schedule comes back exactly from one of its two tables: the one that it was made from.
   static let (betas, alphasCumprod) = ("speediff.schedule.betas", "speediff.schedule.alphas_cumprod")
 
-  /// Opens a file, and checks it: its checksums, its options, and that it has the tensors of its network.
+  /// Opens a file, and checks its checksums, its options, and that it has the tensors of its network.
   ///
-  /// - Throws: `SafetensorsError` if it cannot be read, is damaged, or is no checkpoint of this version.
+  /// - Throws: `SafetensorsError` if it cannot be read, is damaged, or is not a checkpoint of this version.
   public init(path: String) throws {
     let file = try SafetensorsFile(path: path)
     let values = CheckpointMetadata(file.metadata, path: path)
@@ -88,14 +88,14 @@ public final class Checkpoint: Sendable {
     try checkTensors()
   }
 
-  /// The rules of a run, for those that are saved and those that are loaded; `SavedTensor.check` has those of its tensors.
+  /// The rules for a run, both when it is saved and when it is loaded. Those for its tensors are in `SavedTensor.check`.
   static func check(_ configuration: NetworkConfiguration, _ options: TrainerOptions, globalStep: UInt64) throws {
     try configuration.check()
     try options.check()
     try Trainer.checkGlobalStep(globalStep)
   }
 
-  /// Turns a broken rule of a run into an error of the file that describes it.
+  /// Turns a broken rule into an error of the file that describes the run.
   private static func describing<Result>(_ path: String, _ body: () throws -> Result) throws -> Result {
     do {
       return try body()
@@ -105,12 +105,12 @@ public final class Checkpoint: Sendable {
     }
   }
 
-  /// What makes an MDT of the network; nil for a DiT.
+  /// The masking of an MDT; nil for a DiT.
   private static func masking(_ values: CheckpointMetadata) throws -> MaskingConfiguration? {
     guard values.has("mdt.version") else { return nil }
     guard let version = MaskingConfiguration.Version(rawValue: try values.integer("mdt.version")) else {
       throw SafetensorsError.contents(
-        path: values.path, rule: "must have 1 or 2 as mdt.version", got: try values.text("mdt.version"))
+        path: values.path, rule: "must have 1 or 2 as mdt.version in its metadata", got: try values.text("mdt.version"))
     }
     return MaskingConfiguration(
       version: version, decoderDepth: try values.integer("mdt.decode_layer"),
@@ -118,32 +118,33 @@ public final class Checkpoint: Sendable {
       minSNRGamma: values.has("mdt.min_snr_gamma") ? try values.real("mdt.min_snr_gamma") : nil)
   }
 
-  /// Every tensor of the network must be there, in its shape, before memory is asked for.
+  /// Checks that every tensor of the network is there, in its shape, before memory is allocated.
   private func checkTensors() throws {
     let tensors = SavedTensor.all(of: try configuration.network())
     for wanted in tensors {
       let tensor = try file.tensor(wanted.name)
       guard tensor.dtype == .f32, tensor.shape == wanted.shape else {
         throw SafetensorsError.contents(
-          path: file.path, rule: "must have \(wanted.name) as F32 of shape \(wanted.shape)",
+          path: file.path, rule: "must have a tensor \(wanted.name) of type F32 and shape \(wanted.shape)",
           got: "\(tensor.dtype.rawValue) of shape \(tensor.shape)")
       }
     }
-    // The schedule and what the sampler learned are the others.
+    // The other tensors are the sampler's schedule and history.
     let count = tensors.count + (history.isEmpty ? 1 : 2)
     guard file.tensors.count == count else {
       throw SafetensorsError.contents(
-        path: file.path, rule: "must have the \(count) tensors of its network alone", got: "\(file.tensors.count)")
+        path: file.path, rule: "must have exactly the \(count) tensors of its network and sampler",
+        got: "\(file.tensors.count)")
     }
   }
 
   /// Makes the trainer that was saved.
   ///
   /// - Parameters:
-  ///   - sampler: one of the same method, schedule and target. The saved history is restored into it, once all else has
-  ///     succeeded.
-  ///   - threads: of the new trainer.
-  /// - Throws: `ArgumentError` if the sampler is another one; `SafetensorsError` if the file was damaged or written over
+  ///   - sampler: one of the same method, schedule and target. The saved history is restored into it once everything else
+  ///     has succeeded.
+  ///   - threads: the threads of the new trainer.
+  /// - Throws: `ArgumentError` if the sampler does not match; `SafetensorsError` if the file was damaged or overwritten
   ///   since it was opened; `MemoryError`.
   public func trainer(sampler: TimestepSampler, threads: Int) throws -> Trainer {
     guard sampler.schedule == schedule else {
@@ -170,12 +171,12 @@ public final class Checkpoint: Sendable {
 }
 
 extension SafetensorsFile {
-  /// The length of a table that a schedule or a sampler may have.
+  /// The length of a table of a schedule or a sampler.
   fileprivate func countOfDoubles(_ name: String) throws -> Int {
     let tensor = try tensor(name)
     guard tensor.dtype == .f64, tensor.shape.count == 1 else {
       throw SafetensorsError.contents(
-        path: path, rule: "must have \(name) as F64 of one dimension",
+        path: path, rule: "must have a tensor \(name) of type F64 with one dimension",
         got: "\(tensor.dtype.rawValue) of shape \(tensor.shape)")
     }
     return tensor.shape[0]

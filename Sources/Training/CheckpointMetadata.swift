@@ -1,6 +1,6 @@
 import Safetensors
 
-/// The metadata of a checkpoint, as the values that they stand for.
+/// The metadata of a checkpoint, parsed.
 struct CheckpointMetadata {
   private let values: SafetensorsMetadata
   let path: String
@@ -14,7 +14,8 @@ struct CheckpointMetadata {
 
   func text(_ key: String) throws -> String {
     guard let value = values[key] else {
-      throw SafetensorsError.contents(path: path, rule: "must be a checkpoint of SpeeDiff, with \(key)", got: "none")
+      throw SafetensorsError.contents(
+        path: path, rule: "must be a SpeeDiff checkpoint with \(key) in its metadata", got: "none")
     }
     return value
   }
@@ -30,7 +31,8 @@ struct CheckpointMetadata {
   private func value<Value>(_ key: String, _ kind: String, _ parse: (String) -> Value?) throws -> Value {
     let text = try text(key)
     guard let value = parse(text) else {
-      throw SafetensorsError.contents(path: path, rule: "must have \(kind) as \(key)", got: String(text.prefix(40)))
+      throw SafetensorsError.contents(
+        path: path, rule: "must have \(kind) as \(key) in its metadata", got: String(text.prefix(40)))
     }
     return value
   }

@@ -7,12 +7,12 @@ import TimestepSampling
 extension Trainer {
   /// Writes all that `Checkpoint` continues from, or replaces a file as a whole.
   ///
-  /// What `Checkpoint` would refuse is refused here, before anything is written. After an error a file that was there is as
-  /// it was, and the trainer can go on.
+  /// What `Checkpoint` would refuse is refused here, before anything is written. After an error an existing file is
+  /// unchanged, and the trainer can be used as before.
   ///
-  /// - Parameter note: any text, which the checkpoint gives back.
-  /// - Throws: `ArgumentError` between the micro-batches of a step; `TrainingError.notFinite` that names a number that is
-  ///   not; `SafetensorsError` if the file cannot be written.
+  /// - Parameter note: any text; `Checkpoint.note` returns it.
+  /// - Throws: `ArgumentError` between the micro-batches of a step; `TrainingError.notFinite`, which names a number
+  ///   that is not finite; `SafetensorsError` if the file cannot be written.
   public func save(to path: String, note: String = "") throws {
     try exclusively {
       let history = sampler.history
@@ -32,7 +32,8 @@ extension Trainer {
       for tensor in SavedTensor.all(of: network) { try tensor.check(in: self) }
     } catch let error as ArgumentError {
       throw TrainingError.notFinite(
-        "\(error); no file was written. Go on from the last one, with a lower learning_rate or with max_grad_norm")
+        "\(error); no file was written. Continue from the last checkpoint with a lower learning_rate or with max_grad_norm"
+      )
     }
   }
 }
@@ -89,6 +90,6 @@ extension Checkpoint {
 }
 
 extension TimestepSampler {
-  /// The target, epsilon where none was told.
+  /// The prediction target; epsilon by default.
   var predictionTarget: PredictionTarget { options.prediction ?? .epsilon }
 }

@@ -1,7 +1,7 @@
 import NoiseSchedules
 import TimestepSampling
 
-/// The objective of one sample, and its gradient: w·MSE, plus the variational term where the variance is learned.
+/// The objective of one sample, and its gradient: w·MSE, plus the variational term if the variance is learned.
 struct DiffusionLoss {
   let points: [ProcessPoint]
   let posteriors: [PosteriorPoint]
@@ -24,12 +24,12 @@ struct DiffusionLoss {
     for i in 0..<elements { input[i] = a * x[i] + b * noise[i] }
   }
 
-  /// A sample's losses, and the gradient of `scale`·(weight·mse + variational) with regard to the network's output.
+  /// A sample's losses, and the gradient of `scale`·(weight·mse + variational) with respect to the network's output.
   ///
   /// - Parameters:
   ///   - x, noise: x₀ and ε, `elements` floats each.
-  ///   - input: what the network was given.
-  ///   - output: what it gave: the prediction, then where it is learned the variance's v, `elements` floats each.
+  ///   - input: the network's input.
+  ///   - output: its output: the prediction, then v of the variance if it is learned, `elements` floats each.
   ///   - gradient: as `output`.
   /// - Returns: the mean squared error, and the variational term in bits per element.
   func evaluate(
@@ -64,8 +64,8 @@ struct DiffusionLoss {
     return (mse, total * bits)
   }
 
-  /// KL(q(x_{t-1} | x_t, x₀) ‖ p) in nats, and its derivative by the log-variance of p; the means differ by their parts
-  /// of x₀ alone. Ho et al. 2020, Eq. 5.
+  /// KL(q(x_{t-1} | x_t, x₀) ‖ p) in nats, and its derivative with respect to the log-variance of p. The means differ
+  /// only in their x₀ terms. Ho et al. 2020, Eq. 5.
   private func divergence(
     _ posterior: PosteriorPoint, difference: Double, logVariance: Double
   ) -> (value: Double, slope: Double) {
@@ -75,13 +75,13 @@ struct DiffusionLoss {
     return (0.5 * (logVariance - posterior.leastLogVariance - 1 + ratio + square), 0.5 * (1 - ratio - square))
   }
 
-  /// -ln p(x₀ | x₁) in nats for x₀ in steps of 2/255, and its derivative by the log-variance. Ho et al. 2020, Eq. 13,
+  /// -ln p(x₀ | x₁) in nats for x₀ in steps of 2/255, and its derivative with respect to the log-variance. Ho et al. 2020, Eq. 13,
   /// with guided-diffusion's approximation of the normal distribution function and its bounds.
   private func decoderNLL(_ x: Double, mean: Double, logVariance: Double) -> (value: Double, slope: Double) {
     let inverse = Double.exp(-logVariance / 2)
     let (upper, dUpper) = normalCDF((x - mean + 1.0 / 255) * inverse)
     let (lower, dLower) = normalCDF((x - mean - 1.0 / 255) * inverse)
-    // d/dlogVariance of an argument is -½ times it; the derivatives below hold that argument already.
+    // d/dlogVariance of an argument is -½ times it; the derivatives below include that argument already.
     let (p, dp): (Double, Double)
     if x < -0.999 {
       (p, dp) = (upper, dUpper)
@@ -97,7 +97,7 @@ struct DiffusionLoss {
   /// ½(1 + tanh(√(2/π)(z + 0.044715z³))), and its derivative times z.
   private func normalCDF(_ z: Double) -> (value: Double, slopeTimesArgument: Double) {
     let root = (2 / Double.pi).squareRoot()
-    // tanh(u) = 1 - 2/(e^{2u} + 1), which is right for every u.
+    // tanh(u) = 1 - 2/(e^{2u} + 1), which is accurate for every u.
     let tanh = 1 - 2 / (Double.exp(2 * root * (z + 0.044715 * z * z * z)) + 1)
     let slope = 0.5 * (1 - tanh * tanh) * root * (1 + 3 * 0.044715 * z * z)
     return ((1 + tanh) / 2, z.isFinite && slope > 0 ? slope * z : 0)

@@ -1,11 +1,11 @@
 import NoiseSchedules
 import TimestepSampling
 
-/// How a network with one prediction target sees the process at one time step.
+/// The process at one time step, for a network with a given prediction target.
 ///
-/// The network's input is `signal`·x₀ + `noise`·ε, its target `targetSignal`·x₀ + `targetNoise`·ε. With the target flow
-/// the input lies on the straight path (1-σ)x₀ + σε of the same signal-to-noise ratio, σ = 1/(1+√S); with the others it
-/// is x_t = √ᾱ x₀ + √(1-ᾱ) ε itself.
+/// The network's input is `signal`·x₀ + `noise`·ε, its target `targetSignal`·x₀ + `targetNoise`·ε. For flow the input is
+/// on the straight path (1-σ)x₀ + σε with the same signal-to-noise ratio, σ = 1/(1+√S). For other targets it is
+/// x_t = √ᾱ x₀ + √(1-ᾱ) ε.
 struct ProcessPoint {
   /// √ᾱ and √(1-ᾱ).
   let (rootSignal, rootNoise): (Double, Double)
@@ -45,13 +45,13 @@ struct ProcessPoint {
 struct PosteriorPoint {
   /// The mean is `meanOfSample`·x₀ + `meanOfInput`·x_t.
   let (meanOfSample, meanOfInput): (Double, Double)
-  /// ln of the posterior variance, at the first step that of the second; and ln β.
+  /// ln of the posterior variance (at the first step, that of the second), and ln β.
   let (leastLogVariance, mostLogVariance): (Double, Double)
-  /// ln of the variance that a network without a learned one samples with: β, at the first step the posterior variance
-  /// of the second ("fixed large").
+  /// ln of the variance for sampling without a learned one: β, and at the first step the posterior variance of the second
+  /// ("fixed large").
   let fixedLogVariance: Double
 
-  /// The points of all steps.
+  /// The values for all steps.
   static func points(of schedule: NoiseSchedule) -> [PosteriorPoint] {
     let (betas, cumprod) = (schedule.betas, schedule.alphasCumprod)
     func variance(_ i: Int) -> Double { betas[i] * (1 - cumprod[i - 1]) / (1 - cumprod[i]) }
@@ -65,7 +65,7 @@ struct PosteriorPoint {
     }
   }
 
-  /// ln of the variance that a network's output v in [-1, 1] stands for; beyond, it goes on.
+  /// ln of the variance that the network's output v in [-1, 1] encodes; it extrapolates beyond.
   func logVariance(_ v: Double) -> Double {
     leastLogVariance + (v + 1) / 2 * (mostLogVariance - leastLogVariance)
   }

@@ -4,7 +4,7 @@ import TimestepSampling
 
 /// How images are generated.
 public struct GenerationOptions: Sendable {
-  /// How one step leads to the next.
+  /// How each step is computed.
   public enum Method: Int32, Sendable, CaseIterable {
     /// Ancestral sampling. Ho et al. 2020, Algorithm 2.
     case ddpm = 1
@@ -14,18 +14,18 @@ public struct GenerationOptions: Sendable {
 
   /// The method.
   public var method: Method
-  /// How many of the schedule's steps to take, in [2, T], spread evenly with the first and the last.
+  /// How many of the schedule's steps to take, in [2, T], evenly spaced, including the first and the last.
   public var steps: Int
   /// DDIM's η, at least 0.
   public var eta: Double
-  /// s in prediction(null) + s·(prediction(label) - prediction(null)); 1 is no guidance. Ho and Salimans 2022.
+  /// s in prediction(null) + s·(prediction(label) - prediction(null)); 1: no guidance. Ho and Salimans 2022.
   public var guidance: Double
-  /// Whether predictions of x₀ are cut to [-1, 1].
+  /// Whether predictions of x₀ are clipped to [-1, 1].
   public var clips: Bool
   /// Whether to use the average of the parameters.
   public var usesAverage: Bool
 
-  /// Describes a way.
+  /// Describes a generation.
   public init(
     method: Method = .ddpm, steps: Int = 250, eta: Double = 0, guidance: Double = 1, clips: Bool = false,
     usesAverage: Bool = true
@@ -42,14 +42,14 @@ public struct GenerationOptions: Sendable {
 extension Trainer {
   /// Generates one image per seed.
   ///
-  /// An image is a function of its seed, its label and the options, whatever the others are (up to rounding). Step 0 of a
-  /// seed's `generation` noise is x_T, step k that of the k-th denoising step. With a learned variance, that of the label
-  /// is used; without, β.
+  /// An image depends only on its seed, its label and the options (up to rounding), whatever else is in the batch. Step 0 of
+  /// a seed's `generation` noise is x_T; step k is the noise of the k-th denoising step. The variance is that predicted
+  /// with the label, or β if none is learned.
   ///
   /// - Parameters:
   ///   - labels: as many as seeds; nil for a network without labels.
   ///   - out: room for (count, channels, size, size).
-  ///   - progress: is told after each step how many are done of how many, and says whether to go on.
+  ///   - progress: is called after each step with the steps done and their total; returns whether to continue.
   /// - Throws: `ArgumentError`, `MemoryError`, `TrainingError.cancelled`.
   public func generate(
     labels: UnsafePointer<Int64>?, seeds: UnsafeBufferPointer<UInt64>, options: GenerationOptions,
@@ -62,9 +62,9 @@ extension Trainer {
       let (classes, hasNull) = (network.configuration.classes, network.configuration.classDropout > 0)
       guard !isGuided || (classes > 0 && hasNull) else {
         throw ArgumentError(
-          "cfg_scale", "must be 1 for a network without a null label", got: options.guidance)
+          "cfg_scale", "must be 1 for a network without a null label (class_dropout_prob = 0)", got: options.guidance)
       }
-      // Larger batches are no faster, and want more memory.
+      // Larger batches are no faster and need more memory.
       let chunk = max(1, min(seeds.count, isGuided ? 32 : 64))
       let chunks = (seeds.count + chunk - 1) / chunk
       for index in 0..<chunks {
@@ -120,7 +120,7 @@ extension Trainer {
   }
 }
 
-/// The steps of a generation, with the numbers of each.
+/// The steps of a generation, with their coefficients.
 private struct Course {
   struct Point {
     let timestep: Int
@@ -147,7 +147,7 @@ private struct Course {
     guard options.guidance.isFinite else { throw ArgumentError("cfg_scale", "must be finite", got: options.guidance) }
     guard trainer.prediction != .epsilon || (schedule.alphasCumprod.last ?? 0) > 0 else {
       throw ArgumentError(
-        "prediction", "must not be epsilon where generation begins without signal (alphas_cumprod = 0)",
+        "prediction", "must not be epsilon if generation starts without signal (alphas_cumprod = 0)",
         got: "epsilon")
     }
     let timesteps = try Respacing.sections([options.steps], of: schedule.steps)
@@ -165,13 +165,13 @@ private struct Course {
     learnsSigma = trainer.network.configuration.learnsSigma
   }
 
-  /// Takes one image from a step to the one before.
+  /// Takes one image from a step to the previous one.
   ///
   /// - Parameters:
   ///   - x: x_t, which becomes x_{t-1}.
-  ///   - input: what the network was given.
-  ///   - output: what it said, with the label.
-  ///   - null: what it said with the null label, for guidance.
+  ///   - input: the network's input.
+  ///   - output: its output for the label.
+  ///   - null: its output for the null label, for guidance.
   func step(
     _ x: UnsafeMutablePointer<Float>, at point: Point, input: UnsafePointer<Float>, output: UnsafePointer<Float>,
     null: UnsafePointer<Float>?, noise: [Float]
@@ -179,7 +179,7 @@ private struct Course {
     let (process, posterior) = (point.process, point.posterior)
     let before = point.alphaCumprodBefore
     let ratio = (1 - before) / (1 - point.alphaCumprod)
-    // ᾱ_t/ᾱ_{t-1} is 0 where there is no signal.
+    // ᾱ_t/ᾱ_{t-1} is 0 if there is no signal.
     let sigma = options.eta * (ratio * (1 - point.alphaCumprod / before)).squareRoot()
     let direction = max(0, 1 - before - sigma * sigma).squareRoot()
     let fixedScale = Double.exp(posterior.fixedLogVariance / 2)

@@ -1,7 +1,7 @@
 import Kernels
 import Networks
 
-/// The network alone, for batches of some size or less.
+/// The network alone, for batches up to a given size.
 final class InferenceProgram {
   let samples: Samples
   let images: Matrix
@@ -28,6 +28,6 @@ final class InferenceProgram {
     self.output = plan.value(of: output)
   }
 
-  /// Runs the network on what stands in `images`, `timesteps` and `labels`.
+  /// Runs the network on the contents of `images`, `timesteps` and `labels`.
   func run(_ pool: ThreadPool) { pool.run(program) }
 }

@@ -2,7 +2,7 @@ import Kernels
 import Networks
 import TimestepSampling
 
-/// Writes the initial values of a network's parameters: a function of the seed and of each parameter's place in the list.
+/// Writes the initial values of a network's parameters, a function of the seed and of each parameter's place in the list.
 func initialize(
   _ list: ParameterList, at base: UnsafeMutablePointer<Float>, seed: UInt64, pool: ThreadPool
 ) {
@@ -28,7 +28,7 @@ func initialize(
   pool.run(program)
 }
 
-/// Uniform values in (-bound, bound), one for each word of a stream.
+/// Uniform values in (-bound, bound), one per word of a stream.
 private func fillUniform(
   _ out: UnsafeMutablePointer<Float>, _ count: Int, within bound: Float, _ stream: RandomStream
 ) {
@@ -39,7 +39,7 @@ private func fillUniform(
     while first < count {
       stream.storeInOrder(fromBlock: UInt32(truncatingIfNeeded: first / 4), into: words)
       for i in 0..<min(RandomStream.chunk, count &- first) {
-        // The upper 24 bits, which a float holds exactly, from the middle of their interval.
+        // The upper 24 bits, which a float holds exactly, at the middle of their interval.
         let fraction = (Float(words[i] &>> 8) + 0.5) * 0x1p-24
         out[first &+ i] = (2 * fraction - 1) * bound
       }

@@ -4,7 +4,7 @@ import TimestepSampling
 /// Standard normal noise as a function of (seed, step, entry of the global batch, element).
 ///
 /// Element e of entry g belongs to index g·E + e of the stream, where E is the elements of an entry rounded up to a
-/// multiple of 4; see `makeNormal` for what becomes of the words.
+/// multiple of 4. `makeNormal` turns the words into normals.
 struct Noise {
   private let stream: RandomStream
 
@@ -12,7 +12,7 @@ struct Noise {
     stream = RandomStream(seed: seed, purpose: purpose, step: step)
   }
 
-  /// Whether entries of the global batch have words of their own: 2³² blocks are all there are.
+  /// Whether each entry of the global batch has words of its own; there are 2³² blocks.
   static func canFill(entries: Int, elements: Int) -> Bool {
     let (blocks, overflow) = entries.multipliedReportingOverflow(by: blocks(of: elements))
     return !overflow && blocks <= 1 << 32

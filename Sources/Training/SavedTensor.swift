@@ -1,17 +1,17 @@
 import ArgumentErrors
 import Networks
 
-/// A tensor of floats that every checkpoint has: its name there, and its place in the memory of a trainer.
+/// A float tensor of every checkpoint: its name in the file, and its place in a trainer's memory.
 struct SavedTensor {
   let name: String
   let shape: [Int]
   private let buffer: Trainer.Buffer
   private let range: Range<Int>
 
-  /// The name of positions that are not trained.
+  /// The name of fixed positions.
   private static let positions = "pos_embed"
 
-  /// The tensors of a network: parameters, their average, AdamW's moments, and the positions if they are not trained.
+  /// The tensors of a network: parameters, their average, AdamW's moments, and fixed positions.
   static func all(of network: any DiffusionNetwork) -> [SavedTensor] {
     let buffers: [(prefix: String, buffer: Trainer.Buffer)] = [
       ("", .parameters), ("ema.", .average), ("exp_avg.", .firstMoment), ("exp_avg_sq.", .secondMoment),
@@ -34,12 +34,12 @@ struct SavedTensor {
     UnsafeMutableBufferPointer(rebasing: trainer.buffer(buffer)[range])
   }
 
-  /// - Throws: `ArgumentError` that names the first number that no run has: one that is not finite, or a negative square.
+  /// - Throws: `ArgumentError`, which names the first number that is not finite, or a mean of squares that is negative.
   func check(in trainer: Trainer) throws {
     let floats = floats(of: trainer)
     let isSquare = buffer == .secondMoment
     let (least, most) = (isSquare ? 0 : -Float.greatestFiniteMagnitude, Float.greatestFiniteMagnitude)
-    // Counted, not looked for: so several are compared at once.
+    // Counting, unlike searching, lets the compiler compare several at once.
     var wrong = 0
     for value in floats { wrong &+= value >= least && value <= most ? 0 : 1 }
     guard wrong > 0, let i = floats.firstIndex(where: { !($0 >= least && $0 <= most) }) else { return }

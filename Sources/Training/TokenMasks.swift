@@ -5,11 +5,11 @@ import TimestepSampling
 /// Which tokens the encoder of a masked network gets in one training step: a function of (seed, step, entry of the global
 /// batch).
 ///
-/// The ratio is the whole step's; with version 2 it is word 0 of purpose `maskRatio`, in [r, r + 0.2). Token j of entry g
-/// has word g·L + j of purpose `mask`, where L is the tokens of an entry rounded up to a multiple of 4. The tokens of the
-/// smallest words stay, in the order of their words, and of equal ones in their own.
+/// The ratio is the same for the whole step; in version 2 it is drawn from word 0 of purpose `maskRatio`, in [r, r + 0.2).
+/// Token j of entry g has word g·L + j of purpose `mask`, where L is the tokens of an entry rounded up to a multiple of 4.
+/// The tokens with the smallest words are kept, sorted by word, then by token.
 struct TokenMasks {
-  /// How many tokens stay.
+  /// How many tokens are kept.
   let kept: Int
   private let tokens: Int
   private let words: RandomStream
@@ -21,10 +21,10 @@ struct TokenMasks {
     words = RandomStream(seed: seed, purpose: .mask, step: step)
   }
 
-  /// Whether entries of the global batch have words of their own: 2³² blocks are all there are.
+  /// Whether each entry of the global batch has words of its own; there are 2³² blocks.
   static func canFill(entries: Int, tokens: Int) -> Bool { entries <= (1 << 32) / blocks(of: tokens) }
 
-  /// Writes all tokens of an entry, those that stay first.
+  /// Writes all tokens of an entry, the kept ones first.
   func fill(_ order: UnsafeMutablePointer<Int32>, entry: Int) {
     withUnsafeTemporaryAllocation(of: UInt64.self, capacity: Self.blocks(of: tokens) * 4) { keys in
       let first = entry &* Self.blocks(of: tokens)
@@ -40,7 +40,7 @@ struct TokenMasks {
   private static func blocks(of tokens: Int) -> Int { (tokens + 3) / 4 }
 }
 
-/// Heapsort: the library's own sort asks for memory, and a training step does not.
+/// Heapsort: the standard library's sort allocates memory, and a training step must not.
 private func sortInPlace(_ keys: UnsafeMutableBufferPointer<UInt64>) {
   func sink(_ start: Int, below end: Int) {
     var parent = start

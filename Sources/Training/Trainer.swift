@@ -15,13 +15,13 @@ import TimestepSampling
 
 /// Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
 ///
-/// One thread at a time may use it; others get `TrainingError.busy`. Noise, dropped labels, masks and initial parameters are
-/// functions of (seed, step, place in the global batch), as the draw is: the same seed gives the same run, bit by bit on
-/// one machine with one number of threads.
+/// One thread at a time may use it; others get `TrainingError.busy`. Like the draw, noise, dropped labels, masks and initial
+/// parameters are functions of (seed, step, place in the global batch). So the same seed gives the same run, bit for bit on
+/// one machine with the same number of threads.
 public final class Trainer: @unchecked Sendable {
   /// The network.
   public let network: any DiffusionNetwork
-  /// What draws time steps and weights; its target is the network's.
+  /// Draws time steps and weights; its prediction target is the network's.
   public let sampler: TimestepSampler
   /// Optimizer, seed and threads.
   public internal(set) var options: TrainerOptions
@@ -44,14 +44,14 @@ public final class Trainer: @unchecked Sendable {
   var training: TrainingProgram?
   private var inference: (program: InferenceProgram, usesAverage: Bool)?
   private var workspace: FloatMemory?
-  /// The samples of the last backward; nil if there was none, or its losses are gone.
+  /// The samples of the last backward; nil if there was none, or if its losses were overwritten.
   var lastCount: Int?
   private let isBusy = Atomic<Bool>(false)
   private let process = getpid()
 
   /// Builds and initializes a network.
   ///
-  /// - Throws: `ArgumentError` if something is out of range or does not fit together; `MemoryError`.
+  /// - Throws: `ArgumentError` if a value is out of range or does not fit another one; `MemoryError`.
   public convenience init(
     _ configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
@@ -60,7 +60,7 @@ public final class Trainer: @unchecked Sendable {
     memory.average.base.update(from: memory.parameters.base, count: network.parameters.count)
   }
 
-  /// The same with parameters of 0, for those that come from a file.
+  /// The same with all parameters 0, to be filled from a file.
   init(
     uninitialized configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
@@ -69,7 +69,7 @@ public final class Trainer: @unchecked Sendable {
     let prediction = sampler.options.prediction ?? .epsilon
     guard !configuration.learnsSigma || prediction != .epsilon || (sampler.schedule.alphasCumprod.last ?? 0) > 0 else {
       throw ArgumentError(
-        "prediction", "must not be epsilon with learn_sigma where the last step has no signal (alphas_cumprod = 0)",
+        "prediction", "must not be epsilon with learn_sigma if the last step has no signal (alphas_cumprod = 0)",
         got: "epsilon")
     }
     self.network = network
@@ -92,12 +92,12 @@ public final class Trainer: @unchecked Sendable {
     for name in parameterNames { free(UnsafeMutableRawPointer(mutating: name)) }
   }
 
-  /// The memory of a trainer; positions are those that are not trained, of which an MDT has none.
+  /// The memory of a trainer. Positions are the fixed ones; an MDT has none.
   public enum Buffer: Sendable {
     case parameters, gradients, firstMoment, secondMoment, average, positions
   }
 
-  /// Memory itself, valid as long as the trainer.
+  /// The memory itself, valid as long as the trainer.
   public func buffer(_ buffer: Buffer) -> UnsafeMutableBufferPointer<Float> {
     let floats =
       switch buffer {
@@ -111,10 +111,10 @@ public final class Trainer: @unchecked Sendable {
     return UnsafeMutableBufferPointer(start: floats.base, count: floats.count)
   }
 
-  /// The target of the network.
+  /// The network's prediction target.
   public var prediction: PredictionTarget { sampler.options.prediction ?? .epsilon }
 
-  /// Runs `body` while nobody else may.
+  /// Runs `body` with exclusive use of the trainer.
   ///
   /// - Throws: `TrainingError.busy` or `.forked`, and what `body` throws.
   public func exclusively<Result>(_ body: () throws -> Result) throws -> Result {
@@ -126,7 +126,7 @@ public final class Trainer: @unchecked Sendable {
     return try body()
   }
 
-  /// Sets the learning rate of the updates to come.
+  /// Sets the learning rate of further updates.
   public func setLearningRate(_ value: Double) throws {
     try exclusively {
       var changed = options
@@ -144,7 +144,7 @@ public final class Trainer: @unchecked Sendable {
     }
   }
 
-  /// Sets the number of updates so far, which is the step of the draws to come and of AdamW's bias correction.
+  /// Sets the number of updates so far, which is the step of the next draw and of AdamW's bias correction.
   ///
   /// - Throws: `ArgumentError` above `maximumSteps`, or between the micro-batches of a step.
   public func setGlobalStep(_ value: UInt64) throws {
@@ -158,7 +158,7 @@ public final class Trainer: @unchecked Sendable {
     }
   }
 
-  /// The most updates of a run: with 2³¹ micro-batches a step, calls are counted in 63 bits.
+  /// The most updates of a run. With 2³¹ micro-batches per step, calls are counted in 63 bits.
   public static let maximumSteps: UInt64 = 1 << 32
 
   static func checkGlobalStep(_ value: UInt64) throws {
@@ -173,7 +173,7 @@ public final class Trainer: @unchecked Sendable {
   ///   - images: shape (count, channels, size, size).
   ///   - timesteps: one per sample, finite; fractions are allowed.
   ///   - labels: classes or the null label; nil for a network without labels.
-  ///   - usesAverage: the moving average of the parameters instead of themselves.
+  ///   - usesAverage: use the moving average of the parameters.
   ///   - out: room for (count, outputChannels, size, size).
   public func forward(
     images: UnsafePointer<Float>, timesteps: UnsafePointer<Float>, labels: UnsafePointer<Int64>?, count: Int,
@@ -192,7 +192,7 @@ public final class Trainer: @unchecked Sendable {
     }
   }
 
-  /// The program of a step for a batch, with room for it at least.
+  /// The program of a step, with room for at least this batch.
   func trainingProgram(for count: Int) throws -> TrainingProgram {
     if let training, training.batch.capacity >= count { return training }
     training = nil
@@ -205,7 +205,7 @@ public final class Trainer: @unchecked Sendable {
     return program
   }
 
-  /// The program of the network alone for a batch, with room for it at least.
+  /// The program of the network alone, with room for at least this batch.
   func inferenceProgram(for count: Int, usesAverage: Bool) throws -> InferenceProgram {
     if let inference, inference.usesAverage == usesAverage, inference.program.samples.maximum >= count {
       inference.program.samples.count = count
@@ -220,10 +220,10 @@ public final class Trainer: @unchecked Sendable {
     return program
   }
 
-  /// Memory that all programs use, one at a time.
+  /// Memory that all programs share, one at a time.
   private func reserve(_ count: Int) throws -> UnsafeMutablePointer<Float> {
     if let workspace, workspace.count >= count { return workspace.base }
-    // What others have laid out there is gone with it.
+    // The programs laid out there become invalid with it.
     (training, inference, workspace, lastCount) = (nil, nil, nil, nil)
     try FloatMemory.check(count: count + memory.total, for: "parameters and activations for a batch")
     let floats = try FloatMemory(count: count, for: "activations")

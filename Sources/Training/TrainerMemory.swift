@@ -2,7 +2,7 @@ import NoiseSchedules
 import Kernels
 import Networks
 
-/// The parameters of a trainer and all that is kept for each of them.
+/// The parameters of a trainer, and what is stored for each of them.
 final class TrainerMemory {
   let parameters: FloatMemory
   let gradients: FloatMemory
@@ -18,7 +18,7 @@ final class TrainerMemory {
   private let update: Program
   private let next = NextUpdate()
 
-  /// The floats that one task works on.
+  /// The floats of one task.
   private static let chunk = 1 << 16
 
   init(_ network: any DiffusionNetwork, threads: Int) throws {
@@ -52,10 +52,10 @@ final class TrainerMemory {
 
   deinit { partialSums.deallocate() }
 
-  /// The floats that are kept whatever the batch.
+  /// The floats that do not depend on the batch.
   var total: Int { 5 * parameters.count + fixedPositions.count }
 
-  /// The fixed positions, one row per token; nil where there are none.
+  /// The fixed positions, one row per token; nil if there are none.
   var fixedPositionRows: Matrix? {
     fixedPositions.count > 0 ? Matrix(fixedPositions.base, columns: hiddenSize) : nil
   }
@@ -71,12 +71,12 @@ final class TrainerMemory {
     pool.run(update)
   }
 
-  /// The parameter nearest to the network's input that is not finite.
+  /// The first parameter, from the network's input on, that is not finite.
   func firstNonFiniteParameter(of list: ParameterList) -> String? {
     list.parameters.first { !Self.isFinite(parameters, $0) }?.name
   }
 
-  /// The parameter nearest to the network's output whose gradient is not finite.
+  /// The last parameter, from the network's input on, whose gradient is not finite: the first in the backward pass.
   func lastNonFiniteGradient(of list: ParameterList) -> String? {
     list.parameters.last { !Self.isFinite(gradients, $0) }?.name
   }
@@ -86,7 +86,7 @@ final class TrainerMemory {
   }
 }
 
-/// What the program of an update reads.
+/// The input of an update's program.
 private final class NextUpdate: @unchecked Sendable {
   var coefficients: AdamWCoefficients?
 }

@@ -1,6 +1,6 @@
 import ArgumentErrors
 
-/// What a trainer needs besides its network and its sampler.
+/// The options of a trainer, besides its network and its sampler.
 public struct TrainerOptions: Sendable, Equatable {
   /// The learning rate after the warm-up.
   public var learningRate = 1e-4
@@ -14,11 +14,11 @@ public struct TrainerOptions: Sendable, Equatable {
   public var weightDecay = 0.0
   /// The decay of the moving average of the parameters.
   public var emaDecay = 0.9999
-  /// Whether the average is shorter at first: its decay at update n = 1, 2, … is at most (1 + n)/(10 + n).
+  /// Whether the average starts shorter: its decay at update n = 1, 2, … is at most (1 + n)/(10 + n).
   public var emaWarmsUp = false
   /// The largest global norm of a gradient; infinity for no clipping.
   public var maximumGradientNorm = Double.infinity
-  /// The updates over which the learning rate rises linearly.
+  /// The updates over which the learning rate increases linearly.
   public var warmUpSteps = 0
   /// The seed of initial parameters, noise and label dropout.
   public var seed: UInt64 = 0
@@ -28,8 +28,8 @@ public struct TrainerOptions: Sendable, Equatable {
   /// The defaults.
   public init() {}
 
-  /// - Throws: `ArgumentError` for the first value that is out of range. The update computes in float32, where its numbers must
-  ///   be finite, and ε not 0.
+  /// - Throws: `ArgumentError` for the first value that is out of range. Updates are computed in float32, where the values must
+  ///   be finite and ε positive.
   public func check() throws {
     for (name, value) in [("betas[0]", beta1), ("betas[1]", beta2)] where !(value >= 0 && value < 1) {
       throw ArgumentError(name, "must be in [0, 1)", got: value)

@@ -2,7 +2,7 @@ import ArgumentErrors
 import TimestepSampling
 
 extension Trainer {
-  /// A micro-batch, as callers give it.
+  /// A micro-batch, as the caller passes it.
   public struct Batch {
     /// x₀, shape (count, channels, size, size).
     public var images: UnsafePointer<Float>
@@ -10,23 +10,23 @@ extension Trainer {
     public var labels: UnsafePointer<Int64>?
     /// The samples.
     public var count: Int
-    /// Time steps instead of drawn ones, shape (count,); then no label is dropped.
+    /// Time steps, shape (count,); nil: drawn. If they are given, no label is dropped.
     public var timesteps: UnsafePointer<Int64>?
-    /// ε instead of drawn noise, shaped as the images.
+    /// ε, in the images' shape; nil: drawn.
     public var noise: UnsafePointer<Float>?
-    /// The ε of a masked network's second pass, shaped as the images.
+    /// The ε of a masked network's second pass, in the images' shape; nil: drawn.
     public var maskedNoise: UnsafePointer<Float>?
-    /// The tokens that the encoder of a masked network gets in the second pass instead of drawn ones, shape (count,
-    /// keptCount): different ones for each sample.
+    /// The tokens that a masked network's encoder gets in the second pass, shape (count, keptCount), without repeats in a
+    /// sample; nil: drawn.
     public var kept: UnsafePointer<Int64>?
-    /// How many there are for each sample.
+    /// The number of these per sample.
     public var keptCount = 0
-    /// Weights instead of the sampler's, shape (count,).
+    /// Weights, shape (count,); nil: the sampler's.
     public var weights: UnsafePointer<Float>?
-    /// Which entries of the step's global batch these are; nil: what the sampler's layout says.
+    /// Which entries of the step's global batch these are; nil: those of the sampler's layout.
     public var place: Place?
 
-    /// A batch of which nothing but images and labels is given.
+    /// A batch with images and labels only.
     public init(images: UnsafePointer<Float>, labels: UnsafePointer<Int64>?, count: Int) {
       self.images = images
       self.labels = labels
@@ -34,11 +34,11 @@ extension Trainer {
     }
   }
 
-  /// Where a micro-batch lies in the step's global batch, for parts that are not of one size.
+  /// The place of a micro-batch in the step's global batch, for parts of different sizes.
   public struct Place {
-    /// The entry that its first sample is.
+    /// The entry of its first sample.
     public var offset: Int
-    /// The entries of the global batch: gradients and objective are divided by it.
+    /// The number of entries of the global batch, by which gradients and objective are divided.
     public var total: Int
 
     /// Describes a place.
@@ -48,12 +48,12 @@ extension Trainer {
     }
   }
 
-  /// Forward and backward: adds a micro-batch's part to the gradients.
+  /// Forward and backward: adds the gradients of a micro-batch.
   ///
-  /// - Returns: the objective, the mean over the samples of weight·mse + variational term, of a masked network summed over
-  ///   both passes; with a place, their sum over the samples divided by the entries of the global batch.
-  /// - Throws: `ArgumentError` for what the batch does wrong, after which nothing has changed; `MemoryError`;
-  ///   `TrainingError.notFinite`, after which the step begins anew with its first micro-batch.
+  /// - Returns: the objective: the mean over the samples of weight·mse + variational term, summed over both passes of a masked
+  ///   network. With a place it is their sum over the samples, divided by the entries of the global batch.
+  /// - Throws: `ArgumentError` for an invalid batch, after which nothing has changed; `MemoryError`;
+  ///   `TrainingError.notFinite`, after which the step starts again with its first micro-batch.
   public func backward(_ batch: Batch) throws -> Double {
     try exclusively { try runBackward(batch) }
   }
@@ -97,7 +97,7 @@ extension Trainer {
     return objective
   }
 
-  /// A part of the global batch without a sample: its gradient is 0, and counts as a micro-batch's.
+  /// An empty part of the global batch: its gradient is 0, and it counts as a micro-batch.
   private func addNothing() -> Double {
     if !accumulation.hasBegun { memory.gradients.base.update(repeating: 0, count: memory.gradients.count) }
     accumulation.hasBegun = true
@@ -106,18 +106,18 @@ extension Trainer {
     return 0
   }
 
-  /// Gives up a step that was begun: the next `backward` is its first micro-batch.
+  /// Discards the micro-batches of the current step; the next `backward` is its first one.
   public func discard() throws {
     try exclusively { dropGradients() }
   }
 
-  /// Forgets the micro-batches of this step.
+  /// Discards the micro-batches of this step.
   func dropGradients() {
     accumulation.hasBegun = false
     microBatches = 0
   }
 
-  /// Checks a batch before anything changes.
+  /// Checks a batch, before anything has changed.
   private func check(_ batch: Batch) throws -> BatchSlice {
     let least = batch.place == nil ? 1 : 0
     guard batch.count >= least, batch.count <= 1 << 20 else {
@@ -126,7 +126,8 @@ extension Trainer {
     let slice = try slice(of: batch)
     guard Noise.canFill(entries: slice.total, elements: loss.elements) else {
       throw ArgumentError(
-        batch.place == nil ? "n" : "total", "must leave noise for each of the \(slice.total) entries of a step",
+        batch.place == nil ? "n" : "total",
+        "must be smaller: a step has no noise left for all of \(slice.total) images",
         got: batch.place?.total ?? batch.count)
     }
     let elements = batch.count * loss.elements
@@ -144,7 +145,7 @@ extension Trainer {
     return slice
   }
 
-  /// Checks what a masked network alone is given.
+  /// Checks the arguments for masked networks.
   private func checkMasks(_ batch: Batch, entries: Int) throws {
     let configuration = network.configuration
     guard configuration.masking != nil else {
@@ -155,7 +156,8 @@ extension Trainer {
     }
     guard TokenMasks.canFill(entries: entries, tokens: configuration.tokens) else {
       throw ArgumentError(
-        batch.place == nil ? "n" : "total", "must leave a mask for each of the \(entries) entries of a step",
+        batch.place == nil ? "n" : "total",
+        "must be smaller: a step has no random numbers left to mask all of \(entries) images",
         got: batch.place?.total ?? batch.count)
     }
     if let noise = batch.maskedNoise { try checkFinite(noise, batch.count * loss.elements, "masked_noise") }
@@ -170,7 +172,7 @@ extension Trainer {
         throw ArgumentError("kept[\(i)]", "must be in [0, \(tokens))", got: kept[i])
       }
       guard owner[Int(kept[i])] != i / count else {
-        throw ArgumentError("kept[\(i)]", "must differ from the sample's others", got: kept[i])
+        throw ArgumentError("kept[\(i)]", "must not repeat a token of its sample", got: kept[i])
       }
       owner[Int(kept[i])] = i / count
     }
@@ -183,7 +185,7 @@ extension Trainer {
     }
     guard microBatches == 0 || batch.count == microBatchSize else {
       throw ArgumentError(
-        "n", "must be \(microBatchSize), as in the other micro-batches of this step", got: batch.count)
+        "n", "must be \(microBatchSize), as in this step's other micro-batches", got: batch.count)
     }
     let layout = sampler.options.layout
     return try layout.slice(
@@ -234,7 +236,7 @@ extension Trainer {
     }
   }
 
-  /// Says how many tokens the encoder gets in a masked pass, and which if they are given.
+  /// Sets how many tokens the encoder gets in a masked pass, and which if they are given.
   private func chooseTokens(_ given: Batch, _ pass: TrainingPass, _ batch: TrainingBatch) {
     guard let order = pass.order, let masking = network.configuration.masking else { return }
     guard let kept = given.kept else {
@@ -256,7 +258,7 @@ extension Trainer {
   ) throws -> Result {
     try exclusively {
       guard let lastCount else {
-        throw ArgumentError("losses", "must be asked for after a backward", got: "none yet")
+        throw ArgumentError("losses", "must be read after backward", got: "no backward yet")
       }
       return try body(
         UnsafeBufferPointer(start: training?.batch.timesteps, count: lastCount),
@@ -265,9 +267,9 @@ extension Trainer {
   }
 }
 
-/// - Throws: `ArgumentError` that names the first value that is not finite.
+/// - Throws: `ArgumentError`, which names the first value that is not finite.
 func checkFinite(_ values: UnsafePointer<Float>, _ count: Int, _ argument: String) throws {
-  // x - x is 0 for finite x alone.
+  // x - x is 0 only if x is finite.
   var sum: Float = 0
   for i in 0..<count { sum += values[i] - values[i] }
   guard sum != 0 || sum.isNaN else { return }

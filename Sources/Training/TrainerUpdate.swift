@@ -3,11 +3,11 @@ import Kernels
 import Networks
 
 extension Trainer {
-  /// Clips, updates parameters and their average, and ends the step.
+  /// Clips the gradient, updates parameters and their average, and ends the step.
   ///
   /// - Returns: the global norm of the gradient before clipping.
-  /// - Throws: `ArgumentError` unless all micro-batches of the step are there; `TrainingError.notFinite` for a gradient that
-  ///   is not finite, or whose square is not. Then nothing was applied, and the step begins anew.
+  /// - Throws: `ArgumentError` if micro-batches of the step are missing; `TrainingError.notFinite` if the gradient, or its square
+  ///   in float32, is not finite. Then nothing was applied, and the step starts again.
   public func apply() throws -> Double {
     try exclusively {
       let needed = sampler.options.layout.accumulation
@@ -19,14 +19,14 @@ extension Trainer {
         dropGradients()
         let name = memory.lastNonFiniteGradient(of: network.parameters) ?? "a sum"
         throw TrainingError.notFinite(
-          "gradient must be finite, got norm \(norm) at step \(globalStep); on the way back the first that is not finite is that of \(name). The step was not applied"
+          "gradient must be finite, got norm \(norm) at step \(globalStep); the first in the backward pass is the gradient of \(name). The step was not applied"
         )
       }
       let clipped = options.clipping(of: norm) * norm
       guard clipped <= AdamWState.largestGradient else {
         dropGradients()
         throw TrainingError.notFinite(
-          "gradient must have a norm of at most \(AdamWState.largestGradient), or its square would be infinite in AdamW's float32, got \(clipped) at step \(globalStep). The step was not applied; set max_grad_norm, or make the weights of the loss smaller"
+          "gradient must have a norm of at most \(AdamWState.largestGradient), which AdamW can square in float32, got \(clipped) at step \(globalStep). The step was not applied; set max_grad_norm, or use smaller loss weights"
         )
       }
       memory.update(options.coefficients(at: globalStep, norm: norm), pool)
@@ -38,7 +38,7 @@ extension Trainer {
 }
 
 extension TrainerOptions {
-  /// The numbers of the update after `step` others, for a gradient of some norm.
+  /// The coefficients of the update after `step` others, for a gradient with this norm.
   func coefficients(at step: UInt64, norm: Double) -> AdamWCoefficients {
     let update = Double(step) + 1
     let warmth = warmUpSteps > 0 ? min(1, update / Double(warmUpSteps)) : 1
@@ -49,6 +49,6 @@ extension TrainerOptions {
       gradientScale: clipping(of: norm))
   }
 
-  /// The factor of a gradient with this norm, as torch.nn.utils.clip_grad_norm_ has it.
+  /// The factor for a gradient with this norm, as in torch.nn.utils.clip_grad_norm_.
   func clipping(of norm: Double) -> Double { min(1, maximumGradientNorm / (norm + 1e-6)) }
 }

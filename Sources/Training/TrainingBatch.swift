@@ -1,12 +1,12 @@
-/// The batch at hand: what the phases of a training program read, and the losses that they leave.
+/// The current batch: the inputs of a training program's phases, and the losses that they compute.
 ///
-/// Phases hold this object, not its contents, so that they are made once. Pointers are valid during a run only.
+/// Phases refer to this object, so they are made only once. Pointers are valid only during a run.
 final class TrainingBatch: @unchecked Sendable {
-  /// x₀, and each pass's ε where the caller gives it.
+  /// x₀, and the ε of each pass if the caller gives it.
   var images: UnsafePointer<Float>?
   var givenNoise: UnsafePointer<Float>?
   var givenMaskedNoise: UnsafePointer<Float>?
-  /// What draws the masks; nil without any, or where the caller gives them.
+  /// Draws the masks; nil if there are none, or if the caller gives them.
   var masks: TokenMasks?
   /// The training step, and the place of the first entry in the global batch.
   var step: UInt64 = 0
@@ -15,7 +15,7 @@ final class TrainingBatch: @unchecked Sendable {
   var scale = 0.0
 
   let timesteps: UnsafeMutablePointer<Int64>
-  /// Of the squared errors.
+  /// The weights of the squared errors.
   let weights: UnsafeMutablePointer<Float>
   /// The mean squared errors and the variational terms, summed over the passes.
   let losses: UnsafeMutablePointer<Float>

@@ -1,21 +1,21 @@
-/// What goes wrong with a trainer that no single argument is to blame for.
+/// An error of a trainer that no single argument causes.
 public enum TrainingError: Error, Equatable, CustomStringConvertible {
   /// Another thread is using it.
   case busy
-  /// It was made before fork(), whose child has none of its threads.
+  /// It was made before fork(); the child has none of its threads.
   case forked
-  /// A loss or gradient is not finite; nothing was applied.
+  /// A loss, a gradient or a number to save is not finite; nothing was applied or written.
   case notFinite(String)
-  /// Whoever watched a generation asked it to stop.
+  /// The progress callback of a generation asked it to stop.
   case cancelled
 
-  /// What must hold, and what was found.
+  /// The rule that was broken, and what was found.
   public var description: String {
     switch self {
     case .busy: "trainer must be used by one thread at a time, got a call while another one is running"
     case .forked: "trainer must be used in the process that made it, got a call after fork(); make it in the child"
     case .notFinite(let message): message
-    case .cancelled: "progress must not return 0 for the images to be finished, got 0"
+    case .cancelled: "progress must not return 0 before the images are finished, got 0"
     }
   }
 }

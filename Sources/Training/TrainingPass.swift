@@ -2,12 +2,12 @@ import Kernels
 import Networks
 import TimestepSampling
 
-/// One way through the network and back: noise, forward, loss, backward.
+/// One pass through the network and back: noise, forward, loss, backward.
 ///
-/// A DiT's step has one pass. An MDT's has two, with the same time steps and weights but noise and dropped labels of their
-/// own: one with all tokens, one with some of them masked. They use the same memory, one after the other.
+/// A DiT's step has one pass. An MDT's has two with the same time steps and weights, but different noise and dropped
+/// labels: one with all tokens, and one with some of them masked. They share memory, one after the other.
 final class TrainingPass {
-  /// What tells the passes of a step apart.
+  /// The kinds of passes of a step.
   enum Kind {
     case full, masked
 
@@ -41,18 +41,18 @@ final class TrainingPass {
     preparation = Program(threads: threads)
   }
 
-  /// The floats that it needs.
+  /// The number of floats that it needs.
   var activationCount: Int { plan.activationCount }
 
-  /// Takes up its memory, and appends itself to the program of a step.
+  /// Binds its memory, and appends itself to the program of a step.
   ///
-  /// - Parameter begun: the parameters whose gradients earlier passes write, by their offsets; becomes those of this one too.
+  /// - Parameter begun: the offsets of the parameters whose gradients earlier passes write; this pass adds its own.
   func append(
     to program: inout Program, at base: UnsafeMutablePointer<Float>, _ batch: TrainingBatch, _ loss: DiffusionLoss,
     seed: UInt64, begun: inout Set<Int>
   ) {
     plan.place(at: base)
-    // The memory may be another pass's.
+    // The memory may be shared with another pass.
     program.cut()
     appendPreparation(to: &program, batch, loss, seed: seed)
     appendPreparation(to: &preparation, batch, loss, seed: seed)
@@ -101,8 +101,8 @@ final class TrainingPass {
     }
   }
 
-  /// Goes through the pass of the last run again, up to its output, and names the first operation whose output is not
-  /// finite; nil if all are.
+  /// Repeats the forward pass of the last run, and names the first operation whose output is not finite; nil if all are
+  /// finite.
   func firstNonFiniteOperation(_ pool: ThreadPool) -> String? {
     pool.run(preparation)
     return plan.firstNonFiniteOperation()

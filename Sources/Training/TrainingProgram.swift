@@ -1,7 +1,7 @@
 import Kernels
 import Networks
 
-/// One training step up to the gradients, for batches of some size or less.
+/// One training step up to the gradients, for batches up to a given size.
 final class TrainingProgram {
   let batch: TrainingBatch
   let samples: Samples
@@ -28,10 +28,10 @@ final class TrainingProgram {
     for pass in passes { pass.append(to: &program, at: base, batch, loss, seed: seed, begun: &begun) }
   }
 
-  /// Runs the step for the batch that stands in `batch`.
+  /// Runs the step for the contents of `batch`.
   func run(_ pool: ThreadPool) { pool.run(program) }
 
-  /// The operation of the last run whose output is the first that is not finite; nil if all are.
+  /// The first operation of the last run whose output is not finite; nil if all are finite.
   func firstNonFiniteOperation(_ pool: ThreadPool) -> String? {
     for pass in passes {
       if let name = pass.firstNonFiniteOperation(pool) { return name }

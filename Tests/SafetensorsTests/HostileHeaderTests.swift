@@ -103,7 +103,7 @@ struct HostileHeaderTests {
       [0x80], [0xC3], [0xC0, 0xAF], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xFF],
     ] as [[UInt8]])
   func utf8(_ text: [UInt8]) {
-    let wanted = "have a header of valid UTF-8, got another string at byte 2"
+    let wanted = "have a header in valid UTF-8, got other bytes in the string at byte 2"
     for escape in ["", "\\n"] {
       let json: [UInt8] = Array("{\"\(escape)".utf8) + text + Array("\":".utf8)
       expect(Hostile(bytes(json, data: []), wanted))
@@ -154,11 +154,11 @@ struct HostileHeaderTests {
       Hostile(tensor: "\"dtype\":5", "have a string at byte 14 of its header, got '5'"),
       Hostile(
         tensor: "\(shape)[1],\"data_offsets\":[0]",
-        "have data_offsets of a begin and an end after it for tensor \"w\", got [0]"),
+        "have data_offsets [begin, end] with begin ≤ end for tensor \"w\", got [0]"),
       Hostile(tensor: "\(shape)[1],\"data_offsets\":[0,4,4]", "have ']' at byte 52 of its header, got '4'"),
       Hostile(
         tensor: "\(shape)[1],\"data_offsets\":[4,0]",
-        "have data_offsets of a begin and an end after it for tensor \"w\", got [4, 0]"),
+        "have data_offsets [begin, end] with begin ≤ end for tensor \"w\", got [4, 0]"),
       Hostile(tensor: "\(shape)[2],\(offsets)", "give tensor \"w\" 8 bytes for F32 [2], got 4 bytes"),
       Hostile(tensor: "\(shape)[],\"data_offsets\":[0,0]", "give tensor \"w\" 4 bytes for F32 [], got 0 bytes"),
       Hostile(tensor: "\(shape)[3,0],\(offsets)", "give tensor \"w\" 0 bytes for F32 [3, 0], got 4 bytes"),

@@ -87,7 +87,7 @@ struct ReadingTests {
     let file = try SafetensorsFile(path: directory / "a")
     let size = contents(directory / "a").count
     truncate(directory / "a", off_t(size - 1))
-    let wanted = "a must have 9000 bytes from byte \(size - 9000) on, got 8999 before its end"
+    let wanted = "a must have 9000 bytes from byte \(size - 9000) on, got 8999; it was cut while it was open"
     #expect(message(in: directory) { _ = try file.load("w") } == wanted)
     #expect(message(in: directory) { try file.verify() } == wanted)
     var bytes = [UInt8](repeating: 0, count: 9000)

@@ -125,7 +125,7 @@ struct WritingTests {
     try SafetensorsFile(path: directory / name).verify()
     #expect(directory.names == [name])
     let text = message(in: directory) { try write([], to: directory / (name + "b")) }
-    #expect(text == "\(name)b must be replaceable, got File name too long (errno 36)")
+    #expect(text == "\(name)b must be writable, got File name too long (errno 36)")
     #expect(directory.names == [name])
     let relative = "safetensors-\(getpid()).tmp"
     defer { unlink(relative) }

@@ -1,4 +1,4 @@
-"""What Python adds to a native checkpoint: how to make its sampler anew."""
+"""Python's part of a native checkpoint: the description from which its sampler is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _c_api as c
 from . import _c_training as ct
-from . import errors
+from . import _foreign, errors
 from ._handles import Handle
 from ._native_trainer import NativeTrainer
 from ._recipe import Options, Recipe
@@ -28,7 +28,7 @@ def save(
     sampler: SamplerBase[Any],
     run: dict[str, Any] | None = None,
 ) -> None:
-    """Writes the file of a trainer whose sampler this is; `run` is what `Checkpoint.run` gives back."""
+    """Writes the file of a trainer with this sampler; `Checkpoint.run` returns `run`."""
     drawing = sampler.recipe.drawing
     note = {
         "version": VERSION,
@@ -43,19 +43,28 @@ def save(
 
 
 class Checkpoint(Handle):
-    """A `speediff_checkpoint`: an open file that has been checked."""
+    """A `speediff_checkpoint`: an open file that was checked."""
 
     __slots__ = ("path",)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         encoded = _encoded(path)
         self.path = os.fsdecode(encoded)
-        super().__init__(
-            ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, encoded
-        )
+        try:
+            super().__init__(
+                ct.checkpoint_p, ct.speediff_checkpoint_open, ct.speediff_checkpoint_destroy, encoded
+            )
+        except errors.SpeeDiffFileError as error:
+            found = _foreign.kind(self.path)
+            if found is None:
+                raise
+            raise errors.SpeeDiffFileError(
+                f"{self.path} must be a checkpoint that Trainer.save wrote, got {found}; to take over its "
+                "weights use speediff.torch.trainer_from(path, sampler)"
+            ) from error
 
     def sampler(self, rank: int, world_size: int) -> TimestepSampler:
-        """The sampler that was saved, before it learned."""
+        """The saved sampler, without its history."""
         note = self._note()
         try:
             description = note["sampler"]
@@ -73,25 +82,25 @@ class Checkpoint(Handle):
             sampler._set_up(schedule, seed, recipe, options)
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise errors.SpeeDiffFileError(
-                f"{self.path} must tell how to make its sampler, got one that cannot be made anew ({error}); "
-                "give the sampler as sampler="
+                f"{self.path} must describe its sampler, got one that cannot be made from it ({error}); "
+                "pass the sampler as sampler="
             ) from error
         return sampler
 
     def trainer(self, sampler: SamplerBase[Any], threads: int) -> NativeTrainer:
-        """The trainer that was saved, with this sampler."""
+        """The saved trainer, with this sampler."""
         pointer = sampler._open_handle().pointer
         return NativeTrainer(ct.speediff_checkpoint_trainer, self.pointer, pointer, threads)
 
     def check(self, sampler: SamplerBase[Any]) -> None:
-        """Raises unless a sampler is as the saved one, apart from how its batches are divided."""
+        """Raises unless a sampler equals the saved one; its batches may be divided in another way."""
         note = self._note()
         found = {"sampler": sampler.recipe.describe(), "seed": sampler.seed}
         for key, value in found.items():
-            # What JSON does to a value, such as a tuple, is not a difference.
+            # Changes by JSON, such as tuples that become lists, are no difference.
             if json.loads(json.dumps(value)) != note.get(key):
                 raise errors.SpeeDiffValueError(
-                    f"sampler must be that of {self.path}, {note.get(key)}, got {value}"
+                    f"sampler must match {self.path}, whose {key} is {note.get(key)}, got {value}"
                 )
 
     def run(self) -> Any:
@@ -113,8 +122,8 @@ class Checkpoint(Handle):
             note = None
         if not isinstance(note, dict) or note.get("version") != VERSION:
             raise errors.SpeeDiffFileError(
-                f"{self.path} must be a checkpoint that Python wrote, version {VERSION}, got another note; "
-                "C programs load their own files"
+                f"{self.path} must have a note of Python's Trainer.save, version {VERSION}, got another one; "
+                "load the files of a C program in C"
             )
         return note
 
@@ -127,4 +136,10 @@ def _encoded(path: str | os.PathLike[str]) -> bytes:
     encoded = text if isinstance(text, bytes) else os.fsencode(text)
     if b"\0" in encoded:
         raise errors.SpeeDiffValueError(f"path must have no null character, got {path!r}")
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        raise errors.SpeeDiffValueError(
+            f"path must be valid UTF-8, got {encoded!r}; rename the file or the folder"
+        ) from None
     return encoded

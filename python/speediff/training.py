@@ -68,13 +68,13 @@ class Trainer(TrainerNetwork):
             learn_sigma: Also predict a variance, trained by guided-diffusion's variational term.
             class_dropout_prob: The probability that a label is replaced by the null label, number
                 `num_classes`. With 0 the network has no null label.
-            learning_rate: The learning rate after the warm-up, at least 0.
+            learning_rate: The learning rate after the warm-up, at least 0 and finite in float32.
             betas: β₁ and β₂ of AdamW, each in [0, 1).
-            eps: ε of AdamW, positive.
+            eps: ε of AdamW, positive in float32.
             weight_decay: Decoupled weight decay, at least 0.
             ema_decay: The decay of the parameters' moving average, in [0, 1].
             ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
-            max_grad_norm: Clip gradients to this global norm.
+            max_grad_norm: Clip gradients to this global norm; None: no clipping.
             warmup_steps: Updates over which the learning rate rises linearly.
             seed: The seed of initial parameters, noise and label dropout, in [0, 2⁶⁴).
             threads: The number of threads. None: the processors that this process may use, within its CPU
@@ -86,7 +86,7 @@ class Trainer(TrainerNetwork):
             SpeeDiffValueError: If a value is out of range or contradicts another one, or if the ranks of the
                 group differ in anything but threads.
             SpeeDiffTypeError: If a value has the wrong type.
-            SpeeDiffMemoryError: If the machine does not have the memory.
+            SpeeDiffMemoryError: If the machine does not have enough memory.
         """
         _check_sampler(sampler)
         shape = network(model).native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
@@ -158,7 +158,8 @@ class Trainer(TrainerNetwork):
                 All of them must load the file.
 
         Raises:
-            SpeeDiffFileError: If the file cannot be read, is truncated or damaged, or is not a trainer's.
+            SpeeDiffFileError: If the file cannot be read, is damaged, is overwritten while it is read, or
+                is of another kind. For PyTorch's files see `speediff.torch.trainer_from`.
             SpeeDiffValueError: If the sampler does not match the file's.
         """
         checkpoint = _checkpoint.Checkpoint(path)
@@ -172,18 +173,18 @@ class Trainer(TrainerNetwork):
         return trainer
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all that continues the run bit by bit, as a safetensors file.
+        """Writes a safetensors file with everything that continues the run bit for bit.
 
-        Parameters and `pos_embed` have the names of the official state dict; "ema.", "exp_avg." and
-        "exp_avg_sq." stand before those of their average and of AdamW's moments. The file is replaced as a
+        Parameters and `pos_embed` have the names of the official state dict. Their average and AdamW's
+        moments have the same names after "ema.", "exp_avg." and "exp_avg_sq.". The file is replaced as a
         whole: a kill or a full disk leaves the old one. After an error the trainer can be used as before.
-        With a group all ranks make this call, and rank 0 writes.
+        With a group all ranks call this, and rank 0 writes.
 
         Raises:
             SpeeDiffFileError: If the file cannot be written.
             SpeeDiffNonFiniteError: If a parameter, its average or a moment is not finite: `load` would
                 refuse the file, so none is written.
-            SpeeDiffValueError: Between the micro-batches of a step.
+            SpeeDiffValueError: If a step has begun: call `apply` or `discard` first.
             SpeeDiffBusyError: In the middle of `step`: in another thread, or in a signal handler.
         """
         self._save(path, None)
@@ -200,10 +201,9 @@ class Trainer(TrainerNetwork):
 
     @property
     def global_step(self) -> int:
-        """The updates so far: the step of the next draws, and of AdamW's bias correction.
+        """The updates so far: the step of the next draw and of AdamW's bias correction.
 
-        It can be set between steps, to at most 2³², where a run ends: for example to continue a run of
-        another trainer.
+        It can be set between steps, for example to continue a run of another trainer. A run ends at 2³².
         """
         return self._open_handle().global_step()
 
@@ -293,7 +293,7 @@ class Trainer(TrainerNetwork):
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
-        """The first half of a step: adds a micro-batch's part to the gradients.
+        """The first half of a step: adds the gradients of a micro-batch.
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size).
@@ -321,8 +321,8 @@ class Trainer(TrainerNetwork):
         native = self._open_handle()
         if self.sampler._handle is not self._native_sampler:
             raise errors.SpeeDiffValueError(
-                "sampler must stay as it was when the trainer was made, got one that was closed or has "
-                "loaded a state; make another trainer"
+                "sampler must not be closed or load a state while a trainer uses it, got one that was or "
+                "did; make a new trainer"
             )
         self._check_images("x", x)
         if y is not None:

@@ -65,7 +65,7 @@ def test_the_official_names() -> None:
     [
         ({"kept": np.zeros((N, 5), np.int64)}, "kept_count must be in [1, 4], got 5"),
         ({"kept": np.zeros((N, 0), np.int64)}, "kept_count must be in [1, 4], got 0"),
-        ({"kept": np.zeros((N, 2), np.int64)}, "kept[1] must differ from the sample's others, got 0"),
+        ({"kept": np.zeros((N, 2), np.int64)}, "kept[1] must not repeat a token of its sample, got 0"),
         ({"kept": np.full((N, 1), 4)}, "kept[0] must be in [0, 4), got 4"),
         ({"kept": np.full((N, 1), -1)}, "kept[0] must be in [0, 4), got -1"),
         ({"kept": np.zeros((3, 1), np.int64)}, "kept must have shape (4, "),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from typing import TYPE_CHECKING
 
 import checkpoint_files as files
 import numpy as np
 import pytest
+import torch
 from tiny_trainers import CLASSES, create, images, in_a_child, labels, refuses, sampler
 
 import speediff
@@ -198,6 +200,40 @@ def test_mutated_files_are_errors_or_runs_and_never_crash(count: int, file: byte
     print(f"{refused} refused, {loaded} loaded")
     assert refused > 0.8 * count
     assert loaded > 0
+
+
+def test_a_checkpoint_of_pytorch_is_an_error_that_names_trainer_from(file: bytes, path: Path) -> None:
+    weights = {"model": {"pos_embed": torch.zeros(4)}}
+    foreign = path.with_name("model.pt")
+    header, data = files.split(file)
+    del header["__metadata__"]
+
+    def expect(found: str, place: Path = foreign) -> None:
+        parts = rf"^{place} must .* Trainer\.save", f"got {found}", r"speediff\.torch\.trainer_from\("
+        refuses(lambda: Trainer.load(place), *parts, kind=SpeeDiffFileError)
+
+    torch.save(weights, foreign)
+    expect("a zip archive")
+    torch.save(weights, foreign, _use_new_zipfile_serialization=False)
+    expect("a pickle")
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        foreign.write_bytes(pickle.dumps({"model": [1.0]}, protocol))
+        expect("a pickle")
+    foreign.write_bytes(files.joined(header, data))
+    expect("a safetensors file of another program")
+    folder = path.with_name("transformer")
+    folder.mkdir()
+    refuses(lambda: Trainer.load(folder), "must be a regular file, got a directory", kind=SpeeDiffFileError)
+    (folder / "config.json").write_text("{}")
+    expect("a folder of diffusers", folder)
+
+
+def test_a_file_of_any_other_kind_is_refused_for_what_it_is(path: Path) -> None:
+    for content in (b"", b"\x80", b"PK", b"\x80\x01" * 9, b"\x89PNG\r\n\x1a\n", b"{" * 9, b"\xff" * 100):
+        path.write_bytes(content)
+        with pytest.raises(SpeeDiffFileError, match="must have") as caught:
+            Trainer.load(path)
+        assert "trainer_from" not in str(caught.value)
 
 
 def test_a_program_that_knows_the_format_reads_the_file(file: bytes) -> None:

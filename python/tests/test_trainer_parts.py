@@ -142,7 +142,7 @@ def test_the_step_counts_in_the_bias_correction() -> None:
 
 def test_a_step_that_cannot_be_set() -> None:
     with create(sampler(accumulation=2)) as trainer:
-        for value in (-1, 1 << 32):
+        for value in (-1, (1 << 32) + 1):
             with pytest.raises(SpeeDiffValueError, match="global_step must be"):
                 trainer.global_step = value
         trainer.backward(images(), labels(4))

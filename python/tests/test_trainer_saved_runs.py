@@ -197,7 +197,9 @@ def test_a_file_that_is_cut_while_it_is_loaded_is_an_error(path: Path) -> None:
     for size in (len(first) - 1, len(first) // 2, 100, 0):
         with path.open("r+b") as file:
             file.truncate(size)
-        refuses(lambda: checkpoint.trainer(made_anew, 1), "before its end", kind=SpeeDiffFileError)
+        refuses(
+            lambda: checkpoint.trainer(made_anew, 1), "it was cut while it was open", kind=SpeeDiffFileError
+        )
 
 
 def test_a_file_that_is_replaced_while_it_is_loaded_is_the_old_one(path: Path) -> None:

@@ -176,7 +176,9 @@ def test_paths_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
             for path in ("a\0b", b"a\0b"):
                 refuses(lambda path=path, use=use: use(path), "^path ", "null")
             for path in (b"\xff\xfe", "\udcff"):
-                refuses(lambda path=path, use=use: use(path), "^path ", "UTF-8")
+                refuses(
+                    lambda path=path, use=use: use(path), "^path must be valid UTF-8, got b'.xff", "rename"
+                )
             for path in (None, 3, 3.5, ["x"], file.open("rb")):
                 refuses(lambda path=path, use=use: use(path), "^path ", kind=speediff.SpeeDiffTypeError)
         refuses(lambda: Trainer.load(file), "at least|header", kind=SpeeDiffFileError)

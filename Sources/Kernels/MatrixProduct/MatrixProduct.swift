@@ -9,7 +9,7 @@ import COpenBLAS
   import Darwin
 #endif
 
-/// The seam behind which the matrix product sits: nothing else in the library calls OpenBLAS.
+/// The matrix product. Nothing else in the library calls OpenBLAS.
 ///
 /// Each call runs on the thread that makes it; `ThreadPool` divides the work.
 package enum MatrixProduct {
@@ -45,7 +45,7 @@ package enum MatrixProduct {
   /// Throws `ArgumentError` if the environment names a product that there is not.
   static func checkChoice() throws { _ = try choice.get() }
 
-  /// Takes the memory that the calling thread's products need.
+  /// Allocates the memory that the calling thread's products need.
   ///
   /// - Parameter whileHeld: waits for the other threads that take theirs.
   /// - Throws: `MemoryError` if it cannot be had; then `whileHeld` has not run.
@@ -61,8 +61,8 @@ package enum MatrixProduct {
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
   ///
   /// - Parameters:
-  ///   - packed: all of B, packed before.
-  ///   - finish: is called with every part of C when it is complete, mostly before it leaves the cache.
+  ///   - packed: all of B, already packed.
+  ///   - finish: called with each part of C when it is complete, usually before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
     k: Int, alpha: Float = 1, base: ProductBase, packed: PackedFactor? = nil,

@@ -9,7 +9,7 @@
 /// The matrix product in Swift, for processors with 32 vector registers of 16 floats.
 ///
 /// As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008: a block of B is packed into
-/// panels that stay in the second cache, and tiles of C are summed up in registers. Rows of A are read where they lie.
+/// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place.
 enum NativeProduct {
   /// The columns of a panel.
   static let width = 3 * lanes
@@ -98,7 +98,7 @@ enum NativeProduct {
         oneTile(
           a, panel, c.base + first, strideC: c.stride, padded, rows: rows, k: k, alpha: alpha, base: base.from(first))
       } else {
-        // A tile that goes beyond the matrix is made elsewhere.
+        // A tile that extends beyond the matrix is computed elsewhere.
         oneTile(a, panel, edge, strideC: width, padded, rows: rows, k: k, alpha: alpha, base: .zero)
         for row in 0..<rows {
           let (from, to) = (edge + row &* width, c.row(row) + first)
@@ -147,7 +147,7 @@ enum NativeProduct {
       base: base)
   }
 
-  /// Takes the calling thread's memory for packing.
+  /// Allocates the calling thread's memory for packing.
   static func takeScratch() throws {
     guard ProductScratch.take() != nil else {
       throw MemoryError(bytes: ProductScratch.bytes, purpose: "a thread's memory for packing")
@@ -176,7 +176,7 @@ private struct ProductScratch {
     return (sizes.panels + sizes.strips + sizes.edge) * MemoryLayout<Float>.stride
   }
 
-  /// The calling thread's memory, freed when it ends; nil if it cannot be had.
+  /// The calling thread's memory, freed when the thread ends; nil if it cannot be allocated.
   static func take() -> UnsafeMutableRawPointer? {
     if let memory = pthread_getspecific(key) { return memory }
     var memory: UnsafeMutableRawPointer?
@@ -185,7 +185,7 @@ private struct ProductScratch {
     return memory
   }
 
-  /// The same for a thread that took it when its pool was made, or that uses none.
+  /// The same for a thread that allocated it when its pool was made, or that needs none.
   static var current: ProductScratch {
     let sizes = NativeProduct.sizes
     guard let memory = take() else { preconditionFailure("a product has no memory for packing") }

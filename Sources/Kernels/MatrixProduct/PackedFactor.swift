@@ -1,13 +1,13 @@
-/// The right factor of products with several left ones, copied once into the order in which they read it.
+/// The right factor of several products, copied once into the order in which they read it.
 ///
-/// Where each product packs the factor for itself, that costs an eighth of its time with 256 rows on the left.
+/// If each product packed the factor itself, that would take an eighth of its time with 256 rows on the left.
 public struct PackedFactor {
   let panels: UnsafeMutablePointer<Float>
   private let source: Matrix
   private let order: MatrixProduct.Order
   private let (rows, columns): (Int, Int)
 
-  /// The floats that a weight takes; 0 where products do not read packed factors.
+  /// The floats of a packed weight; 0 if products do not read packed factors.
   public static func count(outputs: Int, inputs: Int) -> Int {
     MatrixProduct.backend == .native
       ? max(inputs * roundedToVector(outputs), outputs * roundedToVector(inputs)) : 0
@@ -23,7 +23,7 @@ public struct PackedFactor {
     (panels, source, order, rows, columns) = (memory, weight, .plain, outputs, weight.columns)
   }
 
-  /// Packs one of several parts of the weight as it is now.
+  /// Packs one of several parts of the weight's current values.
   public func pack(_ index: Int, of parts: Int) {
     let range = part(index, of: parts, count: columns, unit: NativeProduct.width)
     guard !range.isEmpty else { return }
@@ -35,7 +35,7 @@ public struct PackedFactor {
     }
   }
 
-  /// The first panel of a block of rows, and from a column on.
+  /// The panels of a block of rows, from a column on.
   @inline(__always)
   func panel(row: Int, column: Int) -> UnsafePointer<Float> {
     UnsafePointer(panels + row &* roundedToVector(columns) + column &* min(NativeProduct.blockRows, rows &- row))

@@ -1,9 +1,8 @@
 /// Copies `rows`×`columns` of a matrix into panels of `width` columns: element (k, j) of a panel is at k·width + j.
 ///
-/// The last panel is as wide as the columns that are left, rounded up to a vector and filled with zeros. Panels follow
-/// each other.
+/// The last panel has the remaining columns, padded with zeros to a whole vector. Panels are contiguous.
 func packPanels(_ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>) {
-  // Whole rows at a time: the processor looks ahead along them, and not from row to row.
+  // Whole rows at a time: the processor prefetches along rows, not across them.
   for k in 0..<rows {
     var (first, panel) = (0, out)
     while first < columns {
@@ -17,7 +16,7 @@ func packPanels(_ source: Matrix, rows: Int, columns: Int, width: Int, into out:
   }
 }
 
-/// The same of a matrix that is stored transposed, as `columns` rows of `rows` floats.
+/// The same for a matrix stored transposed, as `columns` rows of `rows` floats.
 func packTransposedPanels(
   _ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>
 ) {
@@ -46,7 +45,7 @@ func packTransposedPanels(
 }
 
 /// Copies up to sixteen columns of A over k rows, from a matrix stored transposed, into two strips of eight: element (i, k)
-/// of a strip is at k·8 + i. What there is not is 0.
+/// of a strip is at k·8 + i. Missing columns are 0.
 func packStrips(
   _ source: Matrix, rows: Int, columns: Int, into first: UnsafeMutablePointer<Float>,
   _ second: UnsafeMutablePointer<Float>
@@ -59,7 +58,7 @@ func packStrips(
   }
 }
 
-/// Rows lie pages apart, where the processor does not look ahead by itself.
+/// Rows are pages apart, where the processor does not prefetch by itself.
 private let rowsAhead = 16
 
 @inline(__always)
@@ -90,8 +89,8 @@ private struct VectorBlock {
     v15 = load(p + 15 &* stride, lanes)
   }
 
-  /// Interleaves vectors i and i + 8. Done four times, this takes every bit of an index through every place, which
-  /// transposes the block.
+  /// Interleaves vectors i and i + 8. Done four times, it rotates the bits of each index by half, which transposes the
+  /// block.
   @inline(__always)
   mutating func interleave() {
     let old = self

@@ -1,4 +1,4 @@
-/// A row of a tile of C: one, two or three vectors, which stay in registers while the tile is summed up.
+/// A row of a tile of C: one, two or three vectors, which stay in registers while the tile is accumulated.
 protocol TileRow {
   static var vectors: Int { get }
   static var zero: Self { get }
@@ -109,18 +109,18 @@ struct TileA {
   let columnStride: Int
 }
 
-/// The rows of B ahead of the sum whose memory is asked for. The processor itself looks ahead by less than B's cache needs.
+/// How many rows of B ahead are prefetched. The processor itself prefetches less than B's cache needs.
 private let rowsAhead = 10
 
-/// What a product is added to.
+/// The base that a product is added to.
 enum ProductBase {
   case zero
-  /// What stands in C.
+  /// The contents of C.
   case present
-  /// The same row, as long as those of C, for each row.
+  /// One row, as long as those of C, for all rows.
   case row(UnsafePointer<Float>)
 
-  /// The part of it for columns from one on.
+  /// Its part from a column on.
   @inline(__always)
   func from(_ column: Int) -> ProductBase {
     if case .row(let row) = self { return .row(row + column) }
@@ -130,7 +130,7 @@ enum ProductBase {
 
 /// A tile of eight rows: C = base + α·A·B over k rows of B that are `strideB` apart.
 ///
-/// - Parameter rows: how many rows of C there are; A must have as many, or be padded to eight.
+/// - Parameter rows: the rows of C; A must have as many, or be padded to eight.
 @inline(__always)
 func tile<Row: TileRow>(
   _: Row.Type, _ a: TileA, _ b: UnsafePointer<Float>, strideB: Int, _ c: UnsafeMutablePointer<Float>, strideC: Int,
@@ -138,7 +138,7 @@ func tile<Row: TileRow>(
 ) {
   var (c0, c1, c2, c3) = (Row.zero, Row.zero, Row.zero, Row.zero)
   var (c4, c5, c6, c7) = (Row.zero, Row.zero, Row.zero, Row.zero)
-  // Rows that there are not are computed as the first one, and not stored.
+  // Missing rows are computed as the first one, and not stored.
   @inline(__always)
   func start(_ row: Int) -> UnsafePointer<Float> { a.base + (row < rows ? row &* a.rowStride : 0) }
   var (a0, a1, a2, a3) = (start(0), start(1), start(2), start(3))

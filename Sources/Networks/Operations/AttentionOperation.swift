@@ -1,17 +1,17 @@
 import Kernels
 
-/// A trained number for each head and each offset between two tokens' places on a square grid.
+/// A trained bias for each head and each offset between two places on a square grid.
 public struct PositionBias {
   /// Shape ((2·grid-1)²+3, heads).
   let table: Parameter
   let grid: Int
-  /// Which tokens there are; nil: all of the grid's.
+  /// Which of the grid's tokens are present; nil: all.
   let order: TokenOrder?
 
   /// The shape of its table.
   static func shape(grid: Int, heads: Int) -> [Int] { [RelativePositionBias.entries(grid: grid) + 3, heads] }
 
-  /// The bias of tokens that may have been chosen.
+  /// The kernel's bias, for the tokens that are present.
   public init(table: Parameter, grid: Int, order: TokenOrder?) {
     self.table = table
     self.grid = grid
@@ -27,7 +27,7 @@ struct AttentionOperation: Operation {
   let heads: Int
   let bias: PositionBias?
   let logSumExp: Tensor
-  /// The gradients of the bias's entries for each sample, head after head; written on the way back.
+  /// The gradients of the bias's entries per sample, head after head; written in the backward pass.
   let biasParts: Tensor?
   let output: Tensor
 
@@ -54,8 +54,8 @@ struct AttentionOperation: Operation {
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
-    // In the order in which the kernel writes them. Self-attention divides one tensor into the three, so that all of
-    // them need gradients or none.
+    // In the order in which the kernel writes them. In self-attention the three are parts of one tensor, so either all
+    // need gradients or none.
     guard let dv = memory.gradient(of: v), let dq = memory.gradient(of: q), let dk = memory.gradient(of: k) else {
       preconditionFailure("queries, keys and values must all depend on parameters")
     }
@@ -102,11 +102,11 @@ struct AttentionOperation: Operation {
 extension Recorder {
   /// Attention of each query to the keys of its sample, head by head; q, k and v have equal columns.
   ///
-  /// - Parameter bias: what is added to the scores of tokens on a grid.
+  /// - Parameter bias: added to the scores of tokens on a grid.
   public func attention(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, bias: PositionBias? = nil
   ) -> Tensor {
-    // Blocks of queries are finished one by one, while every block adds to the keys.
+    // Blocks of queries are completed one by one, while every block adds to the keys.
     precondition(q != k && q != v, "queries are a tensor of their own, or a part of their own")
     return record(
       AttentionOperation(

@@ -61,7 +61,7 @@ extension Recorder {
   /// Labels that are written before each run.
   public func labels() -> Labels { Labels(count: samples.maximum) }
 
-  /// The rows of a table that labels name.
+  /// The rows of a table that the labels select.
   public func lookup(_ labels: Labels, _ table: Parameter) -> Tensor {
     let rows = Rows(samples, length: 1)
     return record(

@@ -10,7 +10,7 @@ struct LinearOperation: Operation {
 
   func name(in scope: Int) -> String { String(layer.weight.name.dropLast(".weight".count)) }
 
-  /// Rows of samples are too few for it.
+  /// Rows of samples are too few to be worth packing the weight.
   var packedWeights: [Parameter] { x.rows.maximumLength > 1 ? [layer.weight] : [] }
 
   func forward(_ program: inout Program, _ memory: Memory) {
@@ -28,8 +28,8 @@ struct LinearOperation: Operation {
     layer.deferGradients(&program, memory, x: input, dy: dy, rows: x.rows)
   }
 
-  /// Divides rows of tokens; those of samples are so few that each thread would read all weights, so columns are
-  /// divided there.
+  /// Divides rows of tokens. Rows of samples are so few that each thread would read all weights; there columns are divided
+  /// instead.
   private func divide(
     _ program: inout Program, columns: Int, _ run: @escaping (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
@@ -43,13 +43,13 @@ struct LinearOperation: Operation {
 }
 
 extension Linear {
-  /// Defers the gradients of the parameters, for inputs and gradients of outputs that stay until then.
+  /// Defers the gradients of the parameters. Inputs and gradients of outputs must stay valid until then.
   func deferGradients(_ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows) {
     let (dWeight, dBias) = (memory.gradient(of: weight, &program), memory.gradient(of: bias, &program))
     let (inputs, outputs, tasks) = (inputs, outputs, memory.threads)
     program.deferTasks(tasks) { task in
       func part(of count: Int) -> Range<Int> { Kernels.part(task, of: tasks, count: count, unit: 16) }
-      // The longer side is divided, so that products are not narrow.
+      // The longer side is divided, to avoid narrow products.
       let isTall = outputs >= inputs
       linearWeightBackward(
         x, dy: dy, dWeight: dWeight(), rows: rows.count, outputs: isTall ? part(of: outputs) : 0..<outputs,

@@ -5,7 +5,7 @@ struct MLPOperation: Operation {
   let x: Tensor
   let first: Linear
   let second: Linear
-  /// What GELU is taken of, and then GELU of it.
+  /// The input of GELU, and then its output.
   let hidden: Tensor
   let output: Tensor
 
@@ -38,7 +38,7 @@ struct MLPOperation: Operation {
 }
 
 extension Recorder {
-  /// The multilayer perceptron of a transformer block: `first`, GELU in the form with tanh, `second`.
+  /// The MLP of a transformer block: `first`, GELU with tanh, `second`.
   public func mlp(_ x: Tensor, _ first: Linear, _ second: Linear) -> Tensor {
     record(
       MLPOperation(

@@ -1,6 +1,6 @@
 import Kernels
 
-/// The tokens that a masked network keeps: for each sample a permutation, of which it keeps the first ones.
+/// The tokens that a masked network keeps: a permutation per sample, of which the first are kept.
 ///
 /// Written before each run, as is `kept.length`.
 public final class TokenOrder: @unchecked Sendable {
@@ -8,7 +8,7 @@ public final class TokenOrder: @unchecked Sendable {
   public let base: UnsafeMutablePointer<Int32>
   /// The tokens of a sample.
   public let length: Int
-  /// The rows of the tokens that stay; their length is how many of them.
+  /// The rows of the kept tokens; their length is the number of kept tokens.
   public let kept: Rows
 
   /// - Throws: `MemoryError` if the machine does not have the memory.
@@ -23,14 +23,14 @@ public final class TokenOrder: @unchecked Sendable {
 
   deinit { base.deallocate() }
 
-  /// Has a sample keep some tokens, `kept.length` different ones.
+  /// Sets the tokens that a sample keeps: `kept.length` different ones.
   public func keep(_ tokens: [Int], sample: Int) {
     let tokens = tokens + Set(0..<length).subtracting(tokens).sorted()
     for (i, token) in tokens.enumerated() { base[sample * length + i] = Int32(token) }
   }
 }
 
-/// The tokens that stay.
+/// The kept tokens.
 struct KeepOperation: Operation {
   let x: Tensor
   let order: TokenOrder
@@ -55,7 +55,7 @@ struct KeepOperation: Operation {
   }
 }
 
-/// The tokens that stayed back in their places, and one trained token in those of the others.
+/// The kept tokens back in their places, and one trained token in the places of the others.
 struct RestoreOperation: Operation {
   let x: Tensor
   let token: Parameter
@@ -89,7 +89,7 @@ struct RestoreOperation: Operation {
   }
 }
 
-/// One tensor where tokens went, and another where they stayed.
+/// One tensor where tokens were removed, and another where they were kept.
 struct ChooseOperation: Operation {
   let masked: Tensor
   let present: Tensor
@@ -125,19 +125,19 @@ extension Recorder {
   /// - Throws: `MemoryError` if the machine does not have the memory.
   public func tokenOrder(length: Int) throws -> TokenOrder { try TokenOrder(samples, length: length) }
 
-  /// The tokens of x that stay.
+  /// The kept tokens of x.
   public func keep(_ x: Tensor, _ order: TokenOrder) -> Tensor {
     record(KeepOperation(x: x, order: order, output: output(order.kept, columns: x.columns, of: [x])))
   }
 
-  /// The tokens that stayed back in their places among `rows`, and `token` in those of the others.
+  /// The kept tokens back in their places among `rows`, and `token` in the places of the others.
   public func restore(_ x: Tensor, token: Parameter, _ order: TokenOrder, rows: Rows) -> Tensor {
     record(
       RestoreOperation(
         x: x, token: token, order: order, output: output(rows, columns: x.columns, of: [x], hasParameters: true)))
   }
 
-  /// `masked` where tokens went, and `present` where they stayed.
+  /// `masked` where tokens were removed, and `present` where they were kept.
   public func choose(masked: Tensor, present: Tensor, _ order: TokenOrder) -> Tensor {
     record(
       ChooseOperation(

@@ -124,7 +124,7 @@ struct ConcatenationOperation: Operation {
 }
 
 extension Operation {
-  /// Gives the output's gradient to an input, where it is not that input's already.
+  /// Adds the output's gradient to an input's, unless they share it.
   fileprivate func appendPassing(_ dy: Matrix, to x: Tensor, _ program: inout Program, _ memory: Memory) {
     guard memory.passed != x, let dx = memory.gradient(of: x) else { return }
     program.rows(output.rows) { sumBackward(dy: dy, dx: dx, rows: $0) }
