@@ -75,7 +75,8 @@ class Trainer(TrainerNetwork):
             max_grad_norm: Clip gradients to this global norm.
             warmup_steps: Updates over which the learning rate rises linearly.
             seed: Of initial parameters, noise and label dropout, in [0, 2⁶⁴).
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
+            threads: None: the processors that this process may use, within its CPU quota and
+                OMP_NUM_THREADS; those of one machine are divided among the processes of `group`.
             group: The processes that share each step, all of which make this trainer; None: this one alone.
 
         Raises:
@@ -144,7 +145,8 @@ class Trainer(TrainerNetwork):
             path: A file that `save` wrote.
             sampler: One like that of the run, into which goes what that had learned. None: made anew,
                 which all can be but those that weigh `to_emphasis` of another sampler.
-            threads: None: as many as this process may use, divided among those of `group` on its machine.
+            threads: None: the processors that this process may use, within its CPU quota and
+                OMP_NUM_THREADS; those of one machine are divided among the processes of `group`.
             rank: This process among `world_size`, for a sampler that is made anew.
             world_size: The number of processes that share each global batch.
             group: The processes that share each step, however many the file was saved by. All load it.
