@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from os.path import dirname, isfile, join, realpath
+from os.path import abspath, dirname, isfile, join, realpath
 
 from . import _instruction_sets, _loading_errors
 from .errors import SpeeDiffLibraryError
@@ -23,7 +23,8 @@ def _candidates() -> list[str]:
     """The places to look, in order; an explicit choice leaves no others."""
     chosen = os.environ.get("SPEEDIFF_LIBRARY")
     if chosen:
-        return [chosen]
+        # The loader would look a bare name up in the system's folders.
+        return [abspath(chosen)]
     package = dirname(realpath(__file__))
     own, checkout = join(package, "lib"), dirname(dirname(package))
     builds = [level for level in _instruction_sets.LEVELS if isfile(join(own, level, _FILE_NAME))]

@@ -27,8 +27,10 @@ else:
 """
 
 
-def import_it(library: str | None, package: Path = PACKAGE, isa: str | None = None) -> tuple[str, str]:
-    """The classes and the message of what importing raises, or "loaded <path>" and nothing."""
+def import_it(
+    library: str | None, package: Path = PACKAGE, isa: str | None = None, folder: Path | str = "/"
+) -> tuple[str, str]:
+    """The classes and the message of what importing in a folder raises, or "loaded <path>" and nothing."""
     choices = {"SPEEDIFF_LIBRARY": library, "SPEEDIFF_ISA": isa}
     environment = {key: value for key, value in os.environ.items() if key not in choices}
     environment |= {key: value for key, value in choices.items() if value is not None}
@@ -38,7 +40,7 @@ def import_it(library: str | None, package: Path = PACKAGE, isa: str | None = No
     run = subprocess.run(
         [sys.executable, "-c", REPORT],
         env=environment,
-        cwd="/",
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -81,6 +83,12 @@ def test_the_environment_chooses_the_library(tmp_path: Path) -> None:
     copy = tmp_path / "renamed.so"
     shutil.copy(speediff.library_path(), copy)
     assert import_it(str(copy)) == (f"loaded {copy}", "")
+
+
+def test_a_choice_may_be_relative_to_the_working_folder(tmp_path: Path) -> None:
+    copy = tmp_path / "libc.so.6"  # A bare name that the system's loader knows.
+    shutil.copy(speediff.library_path(), copy)
+    assert import_it(copy.name, folder=tmp_path) == (f"loaded {copy}", "")
 
 
 def test_an_empty_choice_is_none() -> None:
