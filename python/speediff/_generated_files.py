@@ -80,7 +80,7 @@ class GeneratedFiles:
             _replacement.replace(self.path, lambda file: np.save(SimpleNamespace(write=file.write), images))
         elif self._is_folder:
             for image, path in zip(images, self._paths(len(images), rows, first_seed), strict=True):
-                _pictures.write(_pictures.single(image), path)
+                _pictures.write(_pictures.single(image), path, is_one_of_many=True)
         else:
             _pictures.write(_grid(images, rows), self.path)
 

@@ -53,9 +53,9 @@ def encoded(picture: Any) -> memoryview:
     return file.getbuffer()
 
 
-def write(picture: Any, path: Path) -> None:
-    """Writes it as a PNG file, in the place of the one that is there."""
-    replace_bytes(path, encoded(picture))
+def write(picture: Any, path: Path, *, is_one_of_many: bool = False) -> None:
+    """Writes it as a PNG file, in the place of the one that is there; see `replace`."""
+    replace_bytes(path, encoded(picture), is_one_of_many=is_one_of_many)
 
 
 def grid(

@@ -35,23 +35,26 @@ PREFIX_BYTES = 200
 MOST_LINKS = 40
 
 
-def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def replace(path: Path, write: Callable[[BinaryIO], object], *, is_one_of_many: bool = False) -> None:
     """Writes a file, or puts it in the place of the one that is there.
 
     Args:
         path: May be a symbolic link, also one that leads nowhere yet.
         write: Writes the content. Whatever it raises leaves the old file.
+        is_one_of_many: Does not look through the folder for temporary files that a killed writer left.
 
     Raises:
         OSError: If the file cannot be written; it names the file, and the old one stays.
     """
     with _naming(path), _Target(path) as target:
+        if not is_one_of_many:
+            target.remove_stale()
         target.replace(write)
 
 
-def replace_bytes(path: Path, content: bytes | memoryview) -> None:
+def replace_bytes(path: Path, content: bytes | memoryview, *, is_one_of_many: bool = False) -> None:
     """`replace` by these bytes."""
-    replace(path, lambda file: file.write(content))
+    replace(path, lambda file: file.write(content), is_one_of_many=is_one_of_many)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -65,6 +68,7 @@ def replace_text(path: Path, text: str) -> None:
 def check(path: Path) -> None:
     """Raises OSError if `replace` would, as far as can be told beforehand. Leaves nothing behind."""
     with _naming(path), _Target(path) as target:
+        target.remove_stale()
         target.try_out()
 
 
@@ -105,7 +109,6 @@ class _Target:
 
     def replace(self, write: Callable[[BinaryIO], object]) -> None:
         """Does it."""
-        self._remove_stale()
         with self._temporary() as (file, temporary):
             write(file)
             file.flush()
@@ -154,7 +157,7 @@ class _Target:
             return False
         return os.path.samestat(entry, os.fstat(number))
 
-    def _remove_stale(self) -> None:
+    def remove_stale(self) -> None:
         """Removes the temporary files of writers that were killed: no lock is on them any more."""
         pattern = re.compile(re.escape(self._prefix) + r"[0-9]+-[0-9]+\.tmp")
         for name in filter(pattern.fullmatch, os.listdir(self._folder)):

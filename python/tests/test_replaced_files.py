@@ -214,6 +214,25 @@ def test_temporary_files_of_killed_writers_are_removed(tmp_path: Path, write: Ca
     assert names(tmp_path) == sorted([other.name, own.name, "file"])
 
 
+def test_many_files_are_written_without_a_look_through_their_folder_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else thousands of pictures would take a time that grows with their square."""
+
+    def late(*_: Any) -> list[str]:
+        raise AssertionError("the folder is listed")
+
+    monkeypatch.setattr(os, "listdir", late)
+    for number in range(3):
+        replace(tmp_path / str(number), lambda file: file.write(b"x"), is_one_of_many=True)
+    with pytest.raises(AssertionError):
+        replace_text(tmp_path / "0", "text")
+    monkeypatch.undo()
+    (tmp_path / ".0.speediff-123-0.tmp").touch()
+    check(tmp_path / "0")
+    assert names(tmp_path) == ["0", "1", "2"], "they are removed beforehand"
+
+
 def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
 
