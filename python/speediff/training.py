@@ -218,8 +218,8 @@ class Trainer(TrainerNetwork):
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
                 multiple of A, and x is divided into A micro-batches. With a group, x is this rank's part of
-                the global batch, which has the parts in the order of ranks. Their sizes may differ, and be
-                0. The sampler's own rank and world size are ignored.
+                the global batch, in which the parts follow in the order of ranks. Parts may differ in size
+                and may be empty. The sampler's own rank and world size are ignored.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
@@ -278,11 +278,11 @@ class Trainer(TrainerNetwork):
             masked_noise: ε of an MDT's second pass, float32 in the shape of x; None: drawn.
             kept: The tokens that the encoder gets in that pass, int64 (n, k), without repeats in a sample.
                 They count the grid of patches row by row. None: drawn.
-            offset: Given with `total`: the entry of the step's global batch that the first sample is. The
+            offset: Given with `total`: the index of the first sample in the step's global batch. The
                 sampler's rank is then ignored, so parts may differ in size.
-            total: The size of that global batch: at most 2³¹, and 2³⁴ over an image's floats. A part may be
-                empty. Loss and gradients are then divided by it, so that their sums over all parts are the
-                means over the global batch.
+            total: The size of that global batch, at most 2³¹ and at most 2³⁴ divided by the floats of an
+                image. A part may be empty. Loss and gradients are then divided by it, so that their sums
+                over all parts are the means over the global batch.
 
         Returns:
             The mean of weight·mse over the samples, plus the variational term in bits per dimension. For
@@ -295,7 +295,7 @@ class Trainer(TrainerNetwork):
         native = self._open_handle()
         if self.sampler._handle is not self._native_sampler:
             raise errors.SpeeDiffValueError(
-                "sampler must not be closed or load a state while a trainer uses it, got one that was or "
+                "sampler must not be closed or load a state while a trainer uses it, got one that "
                 "did; make a new trainer"
             )
         self._check_images("x", x)
@@ -344,7 +344,7 @@ class Trainer(TrainerNetwork):
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
 
-        For an MDT, the sum over both passes, from which its authors let samplers learn.
+        For an MDT, the sum over both passes. Its authors let samplers learn from that.
         """
         return self._open_handle().last_losses()[1]
 
