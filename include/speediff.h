@@ -574,7 +574,8 @@ speediff_status speediff_network_config_set_name(speediff_network_config *config
  * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
-/* How a network is trained. */
+/* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
+ * there, and epsilon above 0. */
 typedef struct speediff_trainer_options {
   double learning_rate; /* after the warm-up; at least 0 */
   double beta1;         /* AdamW's, in [0, 1) */
@@ -658,9 +659,9 @@ speediff_status speediff_trainer_backward(speediff_trainer *trainer, const speed
 /* Gives up a step that was begun. The next backward is its first micro-batch again. */
 speediff_status speediff_trainer_discard(speediff_trainer *trainer);
 
-/* Clips the gradient, updates the parameters and their average, and ends the step. *norm becomes the gradient's global
- * norm before clipping; norm may be NULL. After SPEEDIFF_ERROR_NOT_FINITE nothing was applied, and the step begins
- * anew. */
+/* Clips the gradient, updates the parameters and their average, and ends the step. *norm, which may be NULL, becomes the
+ * gradient's global norm before clipping. A gradient that is not finite, or whose norm after clipping is above 1e19, which
+ * AdamW cannot square in a float, fails with SPEEDIFF_ERROR_NOT_FINITE: nothing is applied, and the step starts again. */
 speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
 
 /* The number of samples of the last backward. 0 if there was none, or if a call that laid out memory has dropped

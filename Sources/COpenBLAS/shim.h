@@ -1,4 +1,4 @@
-/* What Swift needs of OpenBLAS, of the C library and of the processor that it cannot say itself.
+/* What Swift needs of OpenBLAS, the C library and the processor, and cannot express itself.
  *
  * OpenBLAS is declared here and not included, so that the package builds with any of its header layouts.
  */

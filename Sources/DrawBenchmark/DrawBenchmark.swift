@@ -1,7 +1,7 @@
 import NoiseSchedules
 import TimestepSampling
 
-/// Times the draw from Swift itself, for `python/benchmarks/per_step.py` to set beside the draw through the C ABI.
+/// Times the draw from Swift, which `python/benchmarks/per_step.py` compares with the draw through the C ABI.
 ///
 /// Prints one line per batch size, `n minimum median`, in microseconds per batch.
 @main

@@ -1,4 +1,4 @@
-/// What trainers derive from ᾱ, each of shape (T,).
+/// Tables derived from ᾱ, each of shape (T,).
 extension NoiseSchedule {
   /// α_i = 1-β_i.
   public var alphas: [Double] { betas.map { 1 - $0 } }

@@ -1,5 +1,5 @@
-// The only file that knows which C library the platform has. Foundation would hide that, and add 12 MB to a
-// self-contained library.
+// Only this file depends on the platform's C library. Foundation would hide it, but add 12 MB to a self-contained
+// library.
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)

@@ -18,7 +18,7 @@ public struct LinearClosedForms: Sendable {
   /// t_ad as a real number.
   public let accelerationEnd: Double
 
-  /// T/Δ and β₀, which the formula for τ needs again.
+  /// T/Δ and β₀, which the formula for τ uses, too.
   private let stepsPerDelta: Double
   private let betaZero: Double
 
@@ -32,7 +32,7 @@ public struct LinearClosedForms: Sendable {
     let spacing = delta / Double(steps - 1)
     for i in betas.indices where abs(betas[i] - (betas[0] + Double(i) * spacing)) > 1e-9 * delta || delta <= 0 {
       throw ArgumentError(
-        "betas[\(i)]", "must lie on a line that increases from the first to the last for the closed forms",
+        "betas[\(i)]", "must increase in equal steps from the first to the last, for the closed forms",
         got: betas[i])
     }
     let stepsPerDelta = Double(steps) / delta
@@ -55,7 +55,7 @@ public struct LinearClosedForms: Sendable {
     try checkMagnitude(r)
     let shift = stepsPerDelta * betaZero
     let growth = 2 * stepsPerDelta * Double.log(r)
-    // √(growth + shift²) - shift, without the cancellation that nearly constant β would bring.
+    // √(growth + shift²) - shift, without cancellation for nearly constant β.
     return growth / ((growth + shift * shift).squareRoot() + shift)
   }
 }

@@ -1,11 +1,11 @@
-/// The schedules that the field knows by name.
+/// The named schedules of the literature.
 extension NoiseSchedule {
   /// `linear`: β = linspace(betaStart, betaEnd)·(1000/T).
   ///
-  /// The factor keeps the whole process the same for any T, as in guided-diffusion and DiT. Source: Ho et al. 2020.
+  /// The factor makes the whole process the same for any T, as in guided-diffusion and DiT. Source: Ho et al. 2020.
   ///
   /// - Parameters:
-  ///   - steps: T. With the default end points T must be above 20, so that β stays below 1.
+  ///   - steps: T. With the default end points it must be above 20, so that β stays below 1.
   ///   - betaStart: first β at T = 1000.
   ///   - betaEnd: last β at T = 1000.
   public static func linear(steps: Int, betaStart: Double = 1e-4, betaEnd: Double = 0.02) throws -> NoiseSchedule {
@@ -22,7 +22,7 @@ extension NoiseSchedule {
 
   /// `quadratic` and `scaled_linear`: β = linspace(√betaStart, √betaEnd)², not rescaled by T.
   ///
-  /// The defaults are official SpeeD's `quad`; Stable Diffusion's `scaled_linear` is the same form from 0.00085 to 0.012.
+  /// The defaults are those of official SpeeD's `quad`. Stable Diffusion's `scaled_linear` goes from 0.00085 to 0.012.
   public static func quadratic(steps: Int, betaStart: Double = 1e-4, betaEnd: Double = 0.02) throws -> NoiseSchedule {
     try checkSteps(steps, "steps")
     try checkEndPoints(betaStart, betaEnd)
@@ -70,7 +70,7 @@ extension NoiseSchedule {
   /// `warmup10` and `warmup50`: β = linspace(betaStart, betaEnd) over the first ⌊T·fraction⌋ steps, then betaEnd, as in
   /// guided-diffusion and DiT. Not rescaled by T.
   ///
-  /// - Parameter fraction: in (0, 1]; 0.1 and 0.5 there.
+  /// - Parameter fraction: in (0, 1]; 0.1 and 0.5 in these two.
   public static func warmup(
     steps: Int, fraction: Double = 0.1, betaStart: Double = 1e-4, betaEnd: Double = 0.02
   ) throws -> NoiseSchedule {

@@ -8,19 +8,19 @@
 public struct NoiseSchedule: Sendable, Equatable {
   /// β_i, the variance that step i adds.
   public let betas: [Double]
-  /// ᾱ_i = Π_{j≤i}(1-β_j), the share of the signal's variance that is left after step i.
+  /// ᾱ_i = Π_{j≤i}(1-β_j), the share of the signal's variance that remains after step i.
   public let alphasCumprod: [Double]
 
   /// T, the number of time steps.
   public var steps: Int { betas.count }
 
-  /// The most steps a schedule may have; it keeps every table's size far from the limits of memory and of integers.
+  /// The maximum number of steps. It keeps the size of every table far from the limits of memory and of integers.
   public static let maximumSteps = 1 << 24
 
   /// Makes a schedule from β.
   ///
   /// - Parameter betas: T ≥ 2 finite values in (0, 1], 1 only at the last step.
-  /// - Throws: `ArgumentError` naming the first entry that is not valid, or at which ᾱ stops decreasing in double
+  /// - Throws: `ArgumentError`, which names the first entry that is not valid, or at which ᾱ stops decreasing in double
   ///   precision or reaches 0 before the last step.
   public init(betas: [Double]) throws {
     try Self.checkSteps(betas.count, "betas")
@@ -34,7 +34,7 @@ public struct NoiseSchedule: Sendable, Equatable {
         throw ArgumentError("betas[\(i)]", "must be below 1 before the last step", got: beta)
       }
       let next = product * (1 - beta)
-      // Below the normal numbers products lose their precision, and stop decreasing.
+      // Products below the normal numbers lose precision and stop decreasing.
       guard next >= .leastNormalMagnitude || isLast else {
         throw ArgumentError(
           "betas[\(i)]", "must leave alphas_cumprod above \(Double.leastNormalMagnitude) before the last step",
@@ -54,7 +54,7 @@ public struct NoiseSchedule: Sendable, Equatable {
   ///
   /// - Parameter alphasCumprod: T ≥ 2 values, strictly decreasing from below 1, 0 only at the last step. The table is
   ///   kept as given.
-  /// - Throws: `ArgumentError` naming the first entry that breaks the rule.
+  /// - Throws: `ArgumentError`, which names the first entry that breaks the rule.
   public init(alphasCumprod: [Double]) throws {
     try Self.checkSteps(alphasCumprod.count, "alphas_cumprod")
     try Self.checkDecreasing(alphasCumprod)
@@ -70,7 +70,7 @@ public struct NoiseSchedule: Sendable, Equatable {
     self.alphasCumprod = alphasCumprod
   }
 
-  /// Throws unless a schedule can have this number of steps.
+  /// Throws if a schedule cannot have this number of steps.
   static func checkSteps(_ steps: Int, _ argument: String, atLeast least: Int = 2) throws {
     let subject = argument == "steps" ? "must be" : "must have a number of entries"
     guard steps >= least else { throw ArgumentError(argument, "\(subject) at least \(least)", got: steps) }
@@ -80,7 +80,7 @@ public struct NoiseSchedule: Sendable, Equatable {
   private static func checkDecreasing(_ alphasCumprod: [Double]) throws {
     var previous = 1.0
     for (i, value) in alphasCumprod.enumerated() {
-      // The comparison is written so that NaN fails it.
+      // Written so that NaN fails the comparison.
       guard value < previous else {
         let bound = i == 0 ? "1" : "the entry before it (\(previous))"
         throw ArgumentError("alphas_cumprod[\(i)]", "must be below \(bound)", got: value)

@@ -7,7 +7,7 @@
 /// Note: the paper's variance Ψ_t is that of *independent* draws of x_t and x_{t+1}. For the Markov chain itself it
 /// would be β_{t+1} + (1-√α_{t+1})²(1-ᾱ_t), which never converges. The paper's φ_t lacks a bar: its factor is √ᾱ_t.
 public struct ProcessIncrements: Sendable {
-  /// φ_t/x₀ = (√α_{t+1}-1)·√ᾱ_t for t = 1…T-1: what is left of the data in the increment's mean. Shape (T-1,).
+  /// φ_t/x₀ = (√α_{t+1}-1)·√ᾱ_t for t = 1…T-1: the factor of the data in the increment's mean. Shape (T-1,).
   public let meanFactor: [Double]
   /// Ψ_t = 2 - ᾱ_t(1+α_{t+1}) for t = 1…T-1. Shape (T-1,).
   public let variance: [Double]
@@ -33,7 +33,7 @@ public struct ProcessIncrements: Sendable {
   /// t_dc(r), the first step t with r_t > r: where the convergence area begins.
   ///
   /// - Parameter r: the magnitude, finite and above 1. The paper's linear schedule at T = 1000 gives τ = 700 for 143.5.
-  /// - Throws: `ArgumentError` if r is out of range, or if no step qualifies; then the error gives 1/ᾱ_T.
+  /// - Throws: `ArgumentError` if r is out of range, or if no step qualifies; the error then states 1/ᾱ_T.
   public func convergenceStart(r: Double) throws -> Int {
     try checkMagnitude(r)
     guard let index = magnitude.firstIndex(where: { $0 > r }) else {
@@ -51,7 +51,7 @@ func checkMagnitude(_ r: Double) throws {
   guard r > 1, r.isFinite else { throw ArgumentError("r", "must be finite and above 1", got: r) }
 }
 
-/// Differences per index, central inside and one-sided at both ends. Needs two values or more.
+/// Differences per index, central inside and one-sided at both ends. Needs at least two values.
 package func gradient(_ values: [Double]) -> [Double] {
   let last = values.count - 1
   return values.indices.map { i in
@@ -63,7 +63,7 @@ package func gradient(_ values: [Double]) -> [Double] {
   }
 }
 
-/// The first index at which the largest value stands. Needs one value or more.
+/// The first index of the largest value. Needs at least one value.
 private func firstIndexOfMaximum(_ values: [Double]) -> Int {
   values.indices.reduce(0) { best, i in values[i] > values[best] ? i : best }
 }

@@ -1,14 +1,14 @@
-/// Which steps of a schedule to sample with, where all of them are too many.
+/// Chooses the steps of a schedule for sampling with fewer than all of them.
 public enum Respacing {
   /// Steps spread evenly over sections of equal length.
   ///
-  /// Each section has its first and its last step among them, unless it has one alone: then its first. Positions are
-  /// accumulated and rounded half to even. Source: openai/guided-diffusion, `space_timesteps`.
+  /// Each section includes its first and last step, or only its first if one step is taken. Positions are accumulated and
+  /// rounded half to even. Source: openai/guided-diffusion, `space_timesteps`.
   ///
   /// - Parameters:
-  ///   - sectionCounts: how many steps of each section, at least 1. The first T mod sections sections are longer by one.
+  ///   - sectionCounts: the steps to take of each section, at least 1. The first (T mod sections) sections are longer by one.
   ///   - steps: T.
-  /// - Throws: `ArgumentError` if a section has fewer steps than are wanted of it.
+  /// - Throws: `ArgumentError` if a section has fewer steps than its count.
   public static func sections(_ sectionCounts: [Int], of steps: Int) throws -> [Int] {
     try NoiseSchedule.checkSteps(steps, "steps")
     guard !sectionCounts.isEmpty, sectionCounts.count <= steps else {
@@ -36,7 +36,7 @@ public enum Respacing {
   ///
   /// Source: Song et al., "Denoising Diffusion Implicit Models", 2021; openai/guided-diffusion, `ddimN`.
   ///
-  /// - Throws: `ArgumentError` if no stride does.
+  /// - Throws: `ArgumentError` if there is no such stride.
   public static func ddim(_ count: Int, of steps: Int) throws -> [Int] {
     try NoiseSchedule.checkSteps(steps, "steps")
     let strides = 1..<steps
@@ -48,10 +48,10 @@ public enum Respacing {
 }
 
 extension NoiseSchedule {
-  /// The schedule of some of its steps: ᾱ at these.
+  /// The schedule of a subset of its steps, with the ᾱ of these.
   ///
   /// - Parameter timesteps: two or more, 0-based and strictly increasing.
-  /// - Throws: `ArgumentError` naming the first that is not.
+  /// - Throws: `ArgumentError`, which names the first that is not valid.
   public func respaced(_ timesteps: [Int]) throws -> NoiseSchedule {
     for (i, t) in timesteps.enumerated() {
       guard t >= 0, t < steps, i == 0 || t > timesteps[i - 1] else {

@@ -175,6 +175,8 @@ static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
   const char *note = NULL;
   int64_t steps = 0;
   speediff_checkpoint *checkpoint = NULL;
+  float *squares = NULL;
+  int64_t count = 0;
   speediff_schedule *schedule = NULL;
   speediff_trainer *twin = NULL;
   speediff_sampler *same = learner();
@@ -201,6 +203,12 @@ static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
   CHECK_ERROR(speediff_checkpoint_open(NULL, &checkpoint), SPEEDIFF_ERROR_NULL_POINTER, "path");
   CHECK_ERROR(speediff_trainer_save(trainer, "/nowhere/at/all", ""), SPEEDIFF_ERROR_FILE, "/nowhere/at/all");
   CHECK_ERROR(speediff_trainer_save(trainer, path, NULL), SPEEDIFF_ERROR_NULL_POINTER, "note");
+  CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_EXP_AVG_SQ, &squares, &count) == SPEEDIFF_OK && count > 0);
+  const float square = squares[0];
+  squares[0] = INFINITY;
+  CHECK_ERROR(speediff_trainer_save(trainer, path, ""), SPEEDIFF_ERROR_NOT_FINITE, "exp_avg_sq.");
+  CHECK(access(path, F_OK) != 0);
+  squares[0] = square;
   CHECK(checkpoint == NULL && twin == NULL);
   speediff_checkpoint_destroy(NULL);
   speediff_schedule_destroy(schedule);
@@ -273,8 +281,11 @@ static void batches(speediff_trainer *trainer) {
   CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
   CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_global_step(trainer, -1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "global_step");
-  CHECK_ERROR(speediff_trainer_set_global_step(trainer, INT64_C(1) << 32), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+  CHECK_ERROR(speediff_trainer_set_global_step(trainer, (INT64_C(1) << 32) + 1), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "global_step");
+  CHECK(speediff_trainer_set_global_step(trainer, INT64_C(1) << 32) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_backward(trainer, &batch, &loss), SPEEDIFF_ERROR_INVALID_ARGUMENT, "global_step");
+  CHECK(speediff_trainer_set_global_step(trainer, 4) == SPEEDIFF_OK);
 }
 
 /* An MDT's step: two passes, with masks drawn or given. */

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _extras
+from . import _extras, _messages
 from ._log_lines import SECONDS, LogLines
 from ._streams import LOST
 
@@ -54,7 +54,7 @@ def task(label: str) -> contextlib.AbstractContextManager[Any]:
 def note(line: str) -> None:
     """Writes a line on stderr, where bars are shown."""
     if _shown:
-        print(line, file=sys.stderr)
+        _messages.tell(line)
 
 
 def check() -> None:

@@ -239,9 +239,9 @@ class Trainer(TrainerNetwork):
 
         Args:
             x: Images, float32 (n, in_channels, input_size, input_size). With accumulation A, n is a
-                multiple of A, and the images are split into A micro-batches. With a group, x is this rank's
-                part of the global batch, which consists of rank 0's images, then rank 1's, …; parts may have
-                any size, even 0. The sampler's own rank and world size are not used.
+                multiple of A, and x is divided into A micro-batches. With a group, x is this rank's part of
+                the global batch, in which the parts follow in the order of ranks. Parts may differ in size
+                and may be empty. The sampler's own rank and world size are ignored.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
@@ -301,14 +301,14 @@ class Trainer(TrainerNetwork):
             t: Timesteps in [0, T), int64 (n,); None: they are drawn. If they are given, no label is dropped.
             noise: ε, float32 with the shape of x; None: it is drawn.
             weights: Finite, float32 (n,); None: the sampler's.
-            masked_noise: ε of an MDT's second pass, float32 with the shape of x; None: it is drawn.
-            kept: The tokens that the encoder gets in that pass, int64 (n, k), numbered row by row over the
-                grid of patches; those of one sample must be distinct. None: they are drawn.
-            offset: Together with `total`: the samples are the entries of the step's global batch from this
-                one on, whatever the sampler's rank. So parts may have different sizes.
-            total: The size of that global batch; a part may be empty. At most 2³¹, and 2³² over a quarter of
-                an image's floats. Loss and gradients are then sums over the samples divided by `total`, so
-                their sums over all parts are the means over the global batch.
+            masked_noise: ε of an MDT's second pass, float32 in the shape of x; None: drawn.
+            kept: The tokens that the encoder gets in that pass, int64 (n, k), without repeats in a sample.
+                They count the grid of patches row by row. None: drawn.
+            offset: Given with `total`: the index of the first sample in the step's global batch. The
+                sampler's rank is then ignored, so parts may differ in size.
+            total: The size of that global batch, at most 2³¹ and at most 2³⁴ divided by the floats of an
+                image. A part may be empty. Loss and gradients are then divided by it, so that their sums
+                over all parts are the means over the global batch.
 
         Returns:
             The mean over the samples of weight·mse, plus the variational term in bits per dimension. For an
@@ -321,7 +321,7 @@ class Trainer(TrainerNetwork):
         native = self._open_handle()
         if self.sampler._handle is not self._native_sampler:
             raise errors.SpeeDiffValueError(
-                "sampler must not be closed or load a state while a trainer uses it, got one that was or "
+                "sampler must not be closed or load a state while a trainer uses it, got one that "
                 "did; make a new trainer"
             )
         self._check_images("x", x)
@@ -370,7 +370,7 @@ class Trainer(TrainerNetwork):
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
 
-        For an MDT it is the sum of both passes, from which samplers learn in the authors' code.
+        For an MDT, the sum over both passes. Its authors let samplers learn from that.
         """
         return self._open_handle().last_losses()[1]
 
