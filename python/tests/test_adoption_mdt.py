@@ -69,7 +69,7 @@ def batches(count: int, n: int = 4) -> list[Batch]:
 def network(version: int, **options: Any) -> official_mdt.MDT:
     kind, blocks = VERSIONS[version]
     shape = {"hidden_size": 16, "num_heads": 2, "patch_size": 2, "input_size": 8, "in_channels": 3}
-    model = kind(mask_ratio=0.3, **{**shape, **blocks, "learn_sigma": False, **options})
+    model = kind(**{**shape, **blocks, "mask_ratio": 0.3, "learn_sigma": False, **options})
     weights = {name: torch.from_numpy(value) for name, value in random_weights(model, 3).items()}
     model.load_state_dict({**model.state_dict(), **weights})
     return model
@@ -119,6 +119,22 @@ def test_a_step_is_that_of_a_trainer_with_these_weights(version: int) -> None:
             assert [adoption.step(x, y) for _ in range(3)] == [
                 trainer.step(x.numpy(), y.numpy()) for _ in range(3)
             ]
+
+
+def test_a_module_built_for_sampling_is_adopted_as_the_error_says() -> None:
+    """That is the default of the authors' functions: no mask_ratio, and a mask_token that is frozen."""
+    module, sampling = network(2), network(2, mask_ratio=None)
+    sampling.load_state_dict(module.state_dict())
+    assert not sampling.mask_token.requires_grad
+    with pytest.raises(
+        speediff.SpeeDiffValueError, match=r"must have a mask_ratio, .*; set module\.mask_ratio"
+    ):
+        adopt(sampling)
+    sampling.mask_ratio = 0.3
+    sampling.mask_token.requires_grad_(True)
+    x, y, *_ = batches(1)[0]
+    with adopt(sampling, seed=4) as adoption, adopt(module, seed=4) as other:
+        assert adoption.step(x, y) == other.step(x, y)
 
 
 def test_what_cannot_be_adopted_is_named() -> None:

@@ -115,7 +115,15 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
     ),
     "label dropout": (
         lambda p: setattr(p.model.y_embedder, "dropout_prob", 0.5),
-        r"^module must keep the settings .*class_dropout_prob=0.1.*, got .*class_dropout_prob=0.5",
+        r"^module must keep class_dropout_prob = 0\.1, with which it was adopted, got 0\.5",
+    ),
+    "heads": (
+        lambda p: delattr(p.model.blocks[0].attn, "num_heads"),
+        r"^module must keep num_heads = 3, with which it was adopted, got None",
+    ),
+    "dropout": (
+        lambda p: setattr(p.model.blocks[0].attn.drop, "p", 0.5),
+        r"^module must keep dropout = \[0\.0\], with which it was adopted, got \[0\.5\]",
     ),
     # The optimizer.
     "another group": (
@@ -160,6 +168,7 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
 def test_a_change_that_the_trainer_cannot_follow(linear: NoiseSchedule, what: str) -> None:
     change, words = CHANGES[what]
     pipeline, (first, second) = Pipeline(network(), linear), batches(0, 2)
+    pipeline.model.blocks[0].attn.drop = torch.nn.Dropout(0.0)
     with adopt(pipeline.model, pipeline.ema, pipeline.optimizer) as adoption:
         by_hand(adoption, first)
         change(pipeline)

@@ -78,8 +78,8 @@ def adopt(
     tensors.update(module.named_buffers(remove_duplicate=False))
     sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     parts = architecture.parts("module", sizes)
-    parameters = check_parameters(module, parts, architecture.fixed)
     shape = _shape(module, architecture, sizes, class_dropout_prob)
+    parameters = check_parameters(module, parts, architecture.fixed)
     average = None if ema is None else Average(ema, module, parameters, parts)
     decay = None if average is None else average.decay
     trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}

@@ -103,7 +103,8 @@ def _of_module(
     tensors: dict[str, torch.Tensor] = dict(ema.named_parameters(remove_duplicate=False))
     if type(ema) is not type(module):
         raise SpeeDiffTypeError(
-            f"ema must be a copy of the module, a {type(module).__name__}, got a {type(ema).__name__}"
+            f"ema must be a copy of the module, a {type(module).__name__}, got a {type(ema).__name__}; if it "
+            "holds one, pass that"
         )
     others = tensors.keys() ^ parameters.keys()
     if others:

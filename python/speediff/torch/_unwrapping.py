@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,7 +65,7 @@ def networks(path: Path, state: Mapping[str, torch.Tensor]) -> tuple[State, Stat
     roots = sorted({root for first in _FIRST for root in _roots(first, state)})
     if not roots:
         return dict(state), None
-    averages = [root for root in roots if "ema" in root.lower()]
+    averages = [root for root in roots if "ema" in re.split("[._]", root.lower())]
     models = [root for root in roots if root not in averages]
     if len(models) > 1 or len(averages) > 1:
         shown = ", ".join(repr(root) for root in roots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,9 +62,10 @@ class Watch:
             )
         settings = self._read_settings()
         if settings != self._settings:
+            name = next(name for name, value in self._settings.items() if settings.get(name) != value)
             raise SpeeDiffValueError(
-                f"module must keep the settings with which it was adopted, {self._settings}, got {settings}; "
-                f"{_UNDO}"
+                f"module must keep {name} = {self._settings[name]}, with which it was adopted, "
+                f"got {settings.get(name)}; {_UNDO}"
             )
         if self._average is not None and not self._average.is_kept():
             raise SpeeDiffValueError(
@@ -74,12 +76,12 @@ class Watch:
     def _read_trained(self) -> list[bool]:
         return [each.requires_grad for each in self._parameters.values()]
 
-    def _read_settings(self) -> tuple[object, ...]:
-        try:
-            hints: object = self._architecture.hints(self._module)
-        except Exception as error:
-            hints = error
-        return hints, *(each.p for each in self._dropouts)
+    def _read_settings(self) -> dict[str, object]:
+        """What the module's attributes tell; nothing if they are no longer there."""
+        settings: dict[str, object] = {"dropout": [each.p for each in self._dropouts]}
+        with contextlib.suppress(Exception):
+            settings |= self._architecture.hints(self._module)._asdict()
+        return settings
 
     def _explain(self) -> None:
         """Raises with what has changed, if it is one of the usual things."""
