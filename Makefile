@@ -8,8 +8,8 @@
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
 # make format     format Swift and Python
 #
-# Needs Swift 6.1 or later, Python 3.11 or later, and a C compiler. The rest is installed: Debian packages as root, Python
-# packages into .venv. What is there already is not installed again.
+# Needs Swift 6.1 or later (https://swift.org/install), Python 3.11 or later (PYTHON=python3.12 names one), and a C compiler.
+# The rest is installed: Debian packages as root, Python packages into .venv. What is there already is not installed again.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,12 +17,17 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-.PHONY: demo test test-long bench build wheel test-wheel methods format check test-swift test-c test-python clean
+.PHONY: demo test test-long bench build wheel test-wheel methods format \
+  tools check test-oldest test-c test-swift test-python clean
 
-demo: $(VENV)/.ready-for-demo build
+demo: tools $(VENV)/.ready-for-demo build
 	scripts/demo.sh
 
-test: check test-c test-swift test-python
+test: tools check test-oldest test-c test-swift test-python
+
+# What cannot be installed from here, before anything is.
+tools:
+	PYTHON=$(PYTHON) scripts/check-tools.sh swift python
 
 # Style and types.
 check: $(VENV)/.ready-for-test
@@ -42,18 +47,24 @@ test-swift:
 test-python: $(VENV)/.ready-for-test build
 	cd python && ../$(BIN)/pytest
 
+# The oldest Python and dependencies that are allowed, where that Python is found.
+test-oldest: $(VENV)/.ready-for-demo build
+	scripts/test-oldest.sh
+
 test-long: $(VENV)/.ready-for-test build
 	cd python && ../$(BIN)/pytest -m long
 	scripts/fuzz.sh 1000000 2
 	$(MAKE) test-wheel
 
-bench: $(VENV)/.ready-for-bench build
+bench: tools $(VENV)/.ready-for-bench build
 	swift build --configuration release --scratch-path .build-bench --product DrawBenchmark -Xcc -march=native
 	$(BIN)/python python/benchmarks/per_step.py
 	$(BIN)/python python/benchmarks/in_pipeline.py
 	$(BIN)/python python/benchmarks/trainer.py --quick
 
 build:
+	scripts/check-tools.sh swift
+	scripts/install-system-packages.sh libopenblas-dev
 	scripts/build.sh
 
 wheel: $(VENV)/.ready-for-wheel
@@ -70,11 +81,12 @@ format: $(VENV)/.ready-for-test
 	cd python && ../$(BIN)/ruff format . && ../$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .build .build-* dist $(VENV)
+	rm -rf .build .build-* dist $(VENV) .venv-oldest
 
 # Virtual environment. A stamp is made anew when what it stands for changes.
 $(VENV)/.ready-for-demo: python/pyproject.toml python/constraints.txt
-	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev dataset-fashion-mnist
+	PYTHON=$(PYTHON) scripts/check-tools.sh python
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh libopenblas-dev dataset-fashion-mnist python3-venv
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train]'
 	touch $@
@@ -85,7 +97,7 @@ $(VENV)/.ready-for-wheel: $(VENV)/.ready-for-demo
 	touch $@
 
 # PyTorch begins here.
-$(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo
+$(VENV)/.ready-for-bench: tools $(VENV)/.ready-for-demo
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh python3-dev
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples]'
 	touch $@

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import Patch
 
 SCHEDULES = {
     "linear": speediff.NoiseSchedule.linear(1000),
@@ -96,8 +96,13 @@ def test_the_shades_are_the_areas_in_every_panel(schedule: str, methods: tuple[s
             assert right <= log_snr.min() <= log_snr.max() <= left
 
 
-def shades(patches: list[Rectangle]) -> dict[str, tuple[float, float]]:
-    return {str(patch.get_gid()): (patch.get_x(), patch.get_x() + patch.get_width()) for patch in patches}
+def shades(patches: list[Patch]) -> dict[str, tuple[float, float]]:
+    def ends(patch: Patch) -> tuple[float, float]:
+        # A rectangle, or a polygon in Matplotlib before 3.9.
+        x = patch.get_patch_transform().transform(patch.get_path().vertices)[:, 0]
+        return x.min(), x.max()
+
+    return {str(patch.get_gid()): ends(patch) for patch in patches}
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -44,7 +44,12 @@ def draw(
     return t, w
 
 
-@torch.library.custom_op("speediff::draw", mutates_args=("calls",))
+# PyTorch 2.4 cannot infer a schema from annotations that are strings, as all are in this package.
+_TAKEN = "Tensor(a0!) calls, SymInt number, SymInt batch_size, Device device, ScalarType dtype"
+_SCHEMA = f"({_TAKEN}) -> (Tensor, Tensor)"
+
+
+@torch.library.custom_op("speediff::draw", mutates_args=("calls",), schema=_SCHEMA)
 def _draw(
     calls: torch.Tensor, number: int, batch_size: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
