@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _extras
+from . import _extras, _messages
 from ._log_lines import SECONDS, LogLines
 from ._streams import LOST
 
@@ -18,9 +18,10 @@ _shown = True
 
 
 def hide() -> None:
-    """Shows no more progress in this process: another one does."""
+    """Shows no more progress and no warnings in this process: another one does."""
     global _shown
     _shown = False
+    _messages.hide()
 
 
 def bar(
