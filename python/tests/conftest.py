@@ -23,7 +23,7 @@ CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps logs of torchrun and caches of Hugging Face, which tests leave, in a folder that goes with them."""
+    """Keeps torchrun's logs and Hugging Face's caches in a folder that goes with the tests."""
     tempfile.gettempdir()  # Remembered: the tests' own folders stay where pytest has them.
     folder = tempfile.mkdtemp(prefix="speediff-tests-")
     os.environ["TMPDIR"] = folder
