@@ -8,6 +8,13 @@ import sys
 from ._streams import LOST
 
 _said: set[str] = set()
+_warns = True
+
+
+def hide() -> None:
+    """Says no more warnings in this process: another one does."""
+    global _warns
+    _warns = False
 
 
 def tell(message: str) -> None:
@@ -21,6 +28,6 @@ def tell(message: str) -> None:
 def warn(message: str) -> None:
     """Writes a warning in one line, and the same one only once."""
     line = f"speediff: warning: {' '.join(message.split())}"
-    if line not in _said:
+    if _warns and line not in _said:
         _said.add(line)
         tell(line)

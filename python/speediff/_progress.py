@@ -18,9 +18,10 @@ _shown = True
 
 
 def hide() -> None:
-    """Shows no more progress in this process: another one does."""
+    """Shows no more progress and no warnings in this process: another one does."""
     global _shown
     _shown = False
+    _messages.hide()
 
 
 def bar(

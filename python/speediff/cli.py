@@ -98,13 +98,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str], out: _streams.Stream) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
-    options = _parse(arguments)
+    try:
+        options = _parse(arguments)
+    except SystemExit as error:
+        if not error.code:  # --help and --version print, and exit.
+            _check_printed(out)
+        raise
     options.run(options)
+    if options.prints:
+        _check_printed(out)
+    return 0
+
+
+def _check_printed(out: _streams.Stream) -> None:
+    """Raises OSError if a part of the result could not be printed."""
     out.flush()
-    if options.prints and out.error is not None:
+    if out.error is not None:
         out.error.filename = "standard output"
         raise out.error
-    return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
     from pipelines import Pipeline
 
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps torchrun's logs and Hugging Face's caches in a folder that goes with the tests."""
+    tempfile.gettempdir()  # Remembered: the tests' own folders stay where pytest has them.
+    folder = tempfile.mkdtemp(prefix="speediff-tests-")
+    os.environ["TMPDIR"] = folder
+    os.environ.setdefault("HF_HOME", folder)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

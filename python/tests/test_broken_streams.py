@@ -65,7 +65,10 @@ def test_a_run_without_any_stream(images: str, tmp_path: Path) -> None:
 
 @needs_full
 @pytest.mark.parametrize(("how", "code"), [("closed", 2), ("full", 2), ("no reader", 1)])
-@pytest.mark.parametrize("words", [("methods",), ("methods", "--json"), ("plan",), ("plan", "--json")])
+@pytest.mark.parametrize(
+    "words",
+    [("methods",), ("methods", "--json"), ("plan",), ("plan", "--json"), ("--version",), ("train", "--help")],
+)
 def test_a_result_that_cannot_be_printed_is_an_error(words: tuple[str, ...], how: str, code: int) -> None:
     """As Unix tools do: `head` ends it in silence, a full disk does not."""
     done = run(words, BROKEN[how].format(1))

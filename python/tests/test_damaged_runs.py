@@ -135,6 +135,19 @@ def test_a_description_that_is_damaged_or_missing_is_taken_from_the_checkpoint(
         assert path.read_text() == whole, "it is there again"
 
 
+def test_several_processes_warn_once(images: str, tmp_path: Path) -> None:
+    from launched_ranks import run
+
+    train(images, tmp_path, *QUICK)
+    (tmp_path / "run.json").write_text("")
+    (tmp_path / "loss.csv").write_text("")
+    words = ["-m", "speediff", "train", images, "--out", str(tmp_path), "--resume", "--steps", "8"]
+    codes, _, errors = run("mpi", [[*words, "--samples", "0"]] * 2)
+    assert not any(codes), errors
+    assert errors.count("run.json is damaged; what it held is taken from run.safetensors") == 1
+    assert errors.count("loss.csv is damaged; none of its rows is kept") == 1
+
+
 def test_a_checkpoint_of_an_earlier_version_needs_its_description(
     images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,10 +252,8 @@ def test_torchrun_that_is_ended_saves(images: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "speediff", "train", images, "--out", str(out), *TINY, *ENDLESS]
-    process = subprocess.Popen(
-        [sys.executable, *command], stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.PIPE, text=True)
     wait_for(out / "run.safetensors", process, seconds=120)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
