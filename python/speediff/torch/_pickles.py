@@ -81,9 +81,7 @@ def _explained(path: Path, error: Exception) -> str:
     """One line of ours: PyTorch's own is several, and advises to load the file by running its code."""
     text = _TERMINAL_CODES.sub("", str(error))
     if "TorchScript" in text:
-        return (
-            f"{path} must be a checkpoint, got a TorchScript archive; save the module's state_dict() instead"
-        )
+        return f"{path} must be a checkpoint, got {_SCRIPT}"
     found = _refused_classes(path) or {"".join(match) for match in _NOT_ALLOWED.findall(text)}
     if found:
         return (
