@@ -162,9 +162,12 @@ AFTERWARDS: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
     ),
     "another decay": (
         lambda p: p.optimizer.param_groups[0].update(weight_decay=0.5),
-        r"optimizer must keep .*weight_decay=0.02.*, got .*weight_decay=0.5",
+        r"optimizer must keep weight_decay = 0\.02 .*, got 0\.5",
     ),
-    "other betas": (lambda p: p.optimizer.param_groups[0].update(betas=(0.5, 0.9)), "betas=.0.5, 0.9"),
+    "other betas": (
+        lambda p: p.optimizer.param_groups[0].update(betas=(0.5, 0.9)),
+        r"must keep betas = .*, got \(0\.5, 0\.9\); give a scheduler",
+    ),
     "another rate": (lambda p: p.optimizer.param_groups[0].update(lr=-1.0), "learning_rate must be"),
 }
 

@@ -140,9 +140,12 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
     ),
     "amsgrad": (lambda p: group_of(p).update(amsgrad=True), "^optimizer must have amsgrad = False"),
     "maximize": (lambda p: group_of(p).update(maximize=True), "^optimizer must have maximize = False"),
-    "epsilon": (lambda p: group_of(p).update(eps=1e-3), r"^optimizer must keep .*, got .*eps=0.001"),
-    "betas": (lambda p: group_of(p).update(betas=(0.5, 0.9)), r"^optimizer must keep .*, got .*betas=\(0.5"),
-    "decay": (lambda p: group_of(p).update(weight_decay=0.5), "^optimizer must keep .*, got .*decay=0.5"),
+    "epsilon": (lambda p: group_of(p).update(eps=1e-3), r"^optimizer must keep eps = 1e-05 .*, got 0\.001"),
+    "betas": (lambda p: group_of(p).update(betas=(0.5, 0.9)), r"^optimizer must keep betas = .*, got \(0\.5"),
+    "decay": (
+        lambda p: group_of(p).update(weight_decay=0.5),
+        r"^optimizer must keep weight_decay = .*, got 0\.5",
+    ),
     "a hook of the optimizer": (
         lambda p: p.optimizer.register_step_post_hook(lambda *_: None),
         "^optimizer must have no hooks",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -20,8 +19,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")
 
 
-@dataclass(frozen=True)
-class Coefficients:
+class Coefficients(NamedTuple):
     """Options of a trainer that cannot change."""
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -92,11 +90,13 @@ class AdamW:
             self._check_parameters()
             self._given = given
         now = self._read_coefficients()
-        if now != self.coefficients:
-            raise SpeeDiffValueError(
-                f"optimizer must keep {self.coefficients} while its module is adopted, got {now}; "
-                "release the module and adopt it again"
-            )
+        for name, before, value in zip(now._fields, self.coefficients, now, strict=True):
+            if value != before:
+                hint = "give a scheduler cycle_momentum=False, or " if name == "betas" else ""
+                raise SpeeDiffValueError(
+                    f"optimizer must keep {name} = {before} while its module is adopted, got {value}; "
+                    f"{hint}release the module and adopt it again"
+                )
 
     def _check_options(self) -> None:
         groups = self.optimizer.param_groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,14 @@ from ..errors import SpeeDiffFileError
 from ._places import some
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _ALLOWED = (argparse.Namespace,)
 """DiT's train.py saves its arguments, too."""
+
+_SCRIPT = "a TorchScript archive; save the module's state_dict() instead"
+"""Which PyTorch refuses itself since 2.6."""
 
 _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)")
 _DETAIL = re.compile(r"WeightsUnpickler error: ([^\n]+)")
@@ -37,10 +42,12 @@ def load_pickle(path: Path) -> object:
     """
     check_beginning(path, "a checkpoint that PyTorch can load")
     try:
-        with torch.serialization.safe_globals([*_ALLOWED]):
+        with _allowed():
             loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise SpeeDiffFileError(_explained(path, error)) from error
+    if isinstance(loaded, torch.jit.ScriptModule):
+        raise SpeeDiffFileError(f"{path} must be a checkpoint, got {_SCRIPT}")
     return loaded
 
 
@@ -58,13 +65,23 @@ def check_beginning(path: Path, rule: str) -> None:
             raise SpeeDiffFileError(f"{path} must be {rule}, got {found}")
 
 
+@contextlib.contextmanager
+def _allowed() -> Iterator[None]:
+    """Adds what is allowed to what PyTorch loads; its own context manager for this is not in 2.4."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals([*_ALLOWED])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
 def _explained(path: Path, error: Exception) -> str:
     """One line of ours: PyTorch's own is several, and advises to load the file by running its code."""
     text = _TERMINAL_CODES.sub("", str(error))
     if "TorchScript" in text:
-        return (
-            f"{path} must be a checkpoint, got a TorchScript archive; save the module's state_dict() instead"
-        )
+        return f"{path} must be a checkpoint, got {_SCRIPT}"
     found = _refused_classes(path) or {"".join(match) for match in _NOT_ALLOWED.findall(text)}
     if found:
         return (
@@ -81,7 +98,7 @@ def _explained(path: Path, error: Exception) -> str:
 def _refused_classes(path: Path) -> set[str]:
     """The classes and functions that the file names and that are not allowed, if PyTorch can list them."""
     try:
-        with torch.serialization.safe_globals([*_ALLOWED]):
+        with _allowed():
             return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:
         return set()
