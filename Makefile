@@ -97,7 +97,7 @@ $(VENV)/.ready-for-wheel: $(VENV)/.ready-for-demo
 	touch $@
 
 # PyTorch begins here.
-$(VENV)/.ready-for-bench: tools $(VENV)/.ready-for-demo
+$(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo | tools
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh python3-dev
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples]'
 	touch $@
