@@ -1,7 +1,7 @@
 """Standard output and error that never end the work: what cannot be written is lost.
 
-A log may be closed, on a full disk, or a pipe whose reader has died of the same Ctrl-C. Nor does a message wait
-for a pager that nobody scrolls, or for a stopped terminal.
+A log may be closed, on a full disk, or a pipe whose reader has died of the same Ctrl-C. No message waits for
+a pager that nobody scrolls, or for a stopped terminal.
 """
 
 from __future__ import annotations
