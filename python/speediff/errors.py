@@ -45,7 +45,7 @@ class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
 
 
 class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
-    """Another thread is using the trainer, or another process made it."""
+    """Another thread is using the trainer, another process made it, or another command is using the folder."""
 
 
 class SpeeDiffGroupError(SpeeDiffError, RuntimeError):
