@@ -45,7 +45,7 @@ class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
 
 
 class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
-    """Another thread is using the trainer, another process made it, or another command is using the folder."""
+    """Another thread uses the trainer, another process made it, or another command has the folder."""
 
 
 class SpeeDiffGroupError(SpeeDiffError, RuntimeError):
