@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SYSTEM_FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "unifont.otf",
-    "Arial Unicode.ttf",
+    "unifont_upper.otf", "Arial Unicode.ttf",
 )  # fmt: skip
 """Where letters are looked for that Pillow's own font lacks: European, Chinese, Japanese and Korean, all."""
 NO_CHARACTER = "\U0010ffff"
@@ -24,21 +24,21 @@ SHOWN = 5
 
 
 def choose(texts: Sequence[str], size: int) -> tuple[Any, list[bool]]:
-    """A font for some texts, and which of them it can draw.
-
-    It has letters for all of them, if there is such a font.
-    """
+    """A font for some texts, and which of them it can draw: the first of those that can draw the most."""
     library = _extras.load("PIL.ImageFont", "a picture")
-    own = library.load_default(size)
-    drawable = [_has(own, text) for text in texts]
-    for name in () if all(drawable) else (_font_of_matplotlib(), *SYSTEM_FONTS):
+    best = library.load_default(size)
+    drawable = [_has(best, text) for text in texts]
+    for name in (_font_of_matplotlib(), *SYSTEM_FONTS):
+        if all(drawable):
+            break
         try:
             font = library.truetype(name, size)
         except (OSError, ImportError):  # There is none, or Pillow was built without FreeType.
             continue
-        if all(_has(font, text) for text in texts):
-            return font, [True] * len(texts)
-    return own, drawable
+        by_this = [_has(font, text) for text in texts]
+        if sum(by_this) > sum(drawable):
+            best, drawable = font, by_this
+    return best, drawable
 
 
 def composed(text: str) -> str:

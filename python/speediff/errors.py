@@ -49,7 +49,7 @@ class SpeeDiffNonFiniteError(SpeeDiffError, ArithmeticError):
 
 
 class SpeeDiffBusyError(SpeeDiffError, RuntimeError):
-    """Another thread is using the trainer, or another process made it."""
+    """Another thread uses the trainer, another process made it, or another command has the folder."""
 
 
 class SpeeDiffGroupError(SpeeDiffError, RuntimeError):

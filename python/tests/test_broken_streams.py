@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,6 +138,59 @@ def test_a_warning_is_one_line_and_said_once(capsys: pytest.CaptureFixture[str])
     for _ in range(3):
         _messages.warn(f"this\nis {os.getpid()}")
     assert capsys.readouterr().err == f"speediff: warning: this is {os.getpid()}\n"
+
+
+OFTEN = """
+import sys
+from speediff import _log_lines
+from speediff.cli import main
+_log_lines.SECONDS = 0.05
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_reader_that_is_behind_is_waited_for_once() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writer, b"x")
+    os.set_blocking(writer, True)
+    with os.fdopen(writer, "w") as file:
+        stream, began = Stream(file, patience=0.2), time.monotonic()
+        for _ in range(100):
+            stream.write("lost\n")
+        assert 0.2 <= time.monotonic() - began < 2
+        assert stream.error is None
+        assert os.read(reader, filled) == b"x" * filled
+        stream.write("found\n")
+        stream.flush()
+        assert os.read(reader, 100) == b"found\n"
+    os.close(reader)
+
+
+def test_a_reader_that_does_not_read_stops_nothing(images: str, tmp_path: Path) -> None:
+    """A pager that nobody scrolls: the pipe is full, and each line and the handler's message would wait."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 1000)
+    os.set_blocking(writer, True)
+    words = ["train", images, "--out", str(tmp_path), *TINY, "--steps", "1000000", "--samples", "0"]
+    command = [sys.executable, "-c", OFTEN, *words, "--checkpoint-every", "1"]
+    process = subprocess.Popen(command, stderr=writer)
+    for _ in range(2):  # It saves again and again.
+        limit = time.monotonic() + 60
+        while not (tmp_path / "run.safetensors").exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        (tmp_path / "run.safetensors").unlink()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    assert (tmp_path / "run.safetensors").exists()
+    os.close(writer)
+    os.close(reader)
 
 
 def test_ctrl_c_that_ends_the_logs_reader_first_saves(images: str, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_a_font_of_the_system_is_used_where_it_has_the_letters(
     font, drawable = _fonts.choose(["кот"], 13)
     assert drawable == [True]
     assert font.getname() != own.getname()
+    mixed = _fonts.choose(["cat", "кот", NO_LETTERS], 13)
+    assert (mixed[0].getname(), mixed[1]) == (font.getname(), [True, True, False]), "the one with the most"
     assert _fonts.choose(["cat"], 13)[0].getname() == own.getname(), "the picture is as ever"
 
 

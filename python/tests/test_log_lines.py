@@ -52,6 +52,11 @@ def quiet(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def check_often(count: int, seconds: float, often: float) -> None:
+    """Whether lines came as often as they should, on a machine that may be busy with other things."""
+    assert seconds / (2 * often) - 1 <= count <= seconds / often + 1
+
+
 # ---- Lines ---------------------------------------------------------------------------------------
 
 
@@ -78,9 +83,10 @@ def test_a_line_tells_step_total_note_and_time_left(
 
 
 def test_a_step_that_takes_long_is_told_as_well(capsys: pytest.CaptureFixture[str], often: float) -> None:
+    began = time.monotonic()
     with LogLines(label="training", total=2, unit="step"):
         quiet(7 * often)
-    assert 4 <= len(lines(capsys)) <= 9
+    check_often(len(lines(capsys)), time.monotonic() - began, often)
 
 
 def test_work_within_work_speaks_for_both(capsys: pytest.CaptureFixture[str], often: float) -> None:
@@ -91,7 +97,7 @@ def test_work_within_work_speaks_for_both(capsys: pytest.CaptureFixture[str], of
             with LogLines(label="inner", delay=60):
                 quiet(0.6 * often)
     found = lines(capsys)
-    assert 5 <= len(found) <= 10
+    check_often(len(found), time.monotonic() - began, often)
     assert {line.split(":")[0] for line in found[:-1]} == {"inner"}
     assert found[-1].startswith("outer: 0/2 steps")
 
@@ -99,10 +105,11 @@ def test_work_within_work_speaks_for_both(capsys: pytest.CaptureFixture[str], of
 def test_works_in_a_row_are_no_longer_silent_than_one(
     capsys: pytest.CaptureFixture[str], often: float
 ) -> None:
+    began = time.monotonic()
     for _ in range(10):
         with LogLines(label="short", delay=60):
             quiet(0.8 * often)
-    assert 5 <= len(lines(capsys)) <= 9
+    check_often(len(lines(capsys)), time.monotonic() - began, often)
 
 
 def test_short_work_writes_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
