@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,21 @@ if TYPE_CHECKING:
 
     from pipelines import Pipeline
 
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+LEFT_BEHIND = Path(tempfile.mkdtemp(prefix="speediff-tests-"))
+"""Where libraries and the processes that tests start leave what they forget; `tmp_path` is elsewhere."""
+for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR"):
+    # Before anybody imports a library that reads it.
+    os.environ[_variable] = str(LEFT_BEHIND / _variable.lower())
+    os.mkdir(os.environ[_variable])
+tempfile.tempdir = None
+
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
+
+
+def pytest_unconfigure() -> None:
+    """Removes what was left behind."""
+    shutil.rmtree(LEFT_BEHIND, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
