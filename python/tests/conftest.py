@@ -19,9 +19,19 @@ if TYPE_CHECKING:
 
     from pipelines import Pipeline
 
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+LEFT_BEHIND = Path(tempfile.mkdtemp(prefix="speediff-tests-"))
+"""Where libraries and the processes that tests start leave what they forget; `tmp_path` is elsewhere."""
+for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR"):
+    # Before anybody imports a library that reads it.
+    os.environ[_variable] = str(LEFT_BEHIND / _variable.lower())
+    os.mkdir(os.environ[_variable])
+tempfile.tempdir = None
+
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
 
 
+<<<<<<< HEAD
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps torchrun's logs and Hugging Face's caches in a folder that goes with the tests."""
     tempfile.gettempdir()  # Remembered: the tests' own folders stay where pytest has them.
@@ -29,6 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = folder
     os.environ.setdefault("HF_HOME", folder)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+=======
+def pytest_unconfigure() -> None:
+    """Removes what was left behind."""
+    shutil.rmtree(LEFT_BEHIND, ignore_errors=True)
+>>>>>>> versions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
