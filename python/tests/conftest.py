@@ -31,19 +31,9 @@ tempfile.tempdir = None
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
 
 
-<<<<<<< HEAD
-def pytest_configure(config: pytest.Config) -> None:
-    """Keeps torchrun's logs and Hugging Face's caches in a folder that goes with the tests."""
-    tempfile.gettempdir()  # Remembered: the tests' own folders stay where pytest has them.
-    folder = tempfile.mkdtemp(prefix="speediff-tests-")
-    os.environ["TMPDIR"] = folder
-    os.environ.setdefault("HF_HOME", folder)
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-=======
 def pytest_unconfigure() -> None:
     """Removes what was left behind."""
     shutil.rmtree(LEFT_BEHIND, ignore_errors=True)
->>>>>>> versions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
