@@ -29,7 +29,7 @@ from rich.table import Table
 
 import speediff
 import speediff.torch
-from speediff import _c_api
+from speediff._native import c_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ def rivals(n: int) -> dict[str, Callable[[], Any]]:
     p32 = torch.from_numpy(on_numpy.probabilities.copy()).float()
     p64 = on_numpy.probabilities
     timed: dict[str, Callable[[], Any]] = {
-        "empty ctypes call": _c_api.speediff_abi_version,
+        "empty ctypes call": c_api.speediff_abi_version,
         "SpeeDiff, NumPy": lambda: on_numpy.sample(n),
         "SpeeDiff, torch CPU": lambda: on_torch.sample(n, "cpu"),
         "SpeeDiff official preset, NumPy": lambda: official.sample(n),

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speediff._method_text import MethodReader
+from speediff._methods.method.method_text import MethodReader
+
 from speediff.sampling import Sampling
 from speediff.torch import TimestepSampler
 from speediff.weighting import Weighting

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from speediff._methods.method.method_text import MethodReader
+
 from speediff import NoiseSchedule, SpeeDiffValueError, processes, weighting
-from speediff._method_text import MethodReader
 
 if TYPE_CHECKING:
     from speediff.sampling import Sampling

@@ -8,8 +8,9 @@ t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on
 """
 
 from . import distributed, processes, sampling, weighting
-from ._library import library_path
-from ._method_list import MethodInfo, methods
+from ._methods.method_list import MethodInfo, methods
+from ._native.library import library_path
+from ._support.version import __version__
 from .errors import (
     SpeeDiffBusyError,
     SpeeDiffCancelledError,
@@ -30,8 +31,6 @@ from .networks import MDT, DiT
 from .sampler import SigmaSampler, TimestepSampler
 from .schedules import NoiseSchedule
 from .training import Trainer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "MDT",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _arguments, _launchers
-from ._group import Group
+from ._distributed import launchers
+from ._distributed.group import Group
+from ._support import arguments
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
@@ -37,8 +38,8 @@ def current(engine: str | None = None) -> Group:
         SpeeDiffValueError: If mpi4py was built for another MPI than that of the `mpirun`.
     """
     if engine is not None:
-        _arguments.choice("engine", engine, ENGINES)
-    return {"one": one, "gloo": gloo, "mpi": mpi}[engine or _launchers.engine()]()
+        arguments.choice("engine", engine, ENGINES)
+    return {"one": one, "gloo": gloo, "mpi": mpi}[engine or launchers.engine()]()
 
 
 def one() -> Group:
@@ -56,9 +57,9 @@ def gloo(*, timeout: float = TIMEOUT) -> Group:
         timeout: In seconds, positive. If a process hangs for longer, the others raise an error. If one ends,
             they raise it at once.
     """
-    from . import _extras
+    from ._support import extras
 
-    _extras.load("torch", "gloo", install="torch")
+    extras.load("torch", "gloo", install="torch")
     from .torch._gloo_group import GlooGroup
 
     return GlooGroup(timeout)
@@ -70,7 +71,7 @@ def mpi(communicator: Intracomm | None = None) -> Group:
     Args:
         communicator: An mpi4py communicator, for some of the processes. None: COMM_WORLD. It is duplicated.
     """
-    from ._mpi_group import MPIGroup
+    from ._distributed.mpi_group import MPIGroup
 
     return MPIGroup(communicator)
 

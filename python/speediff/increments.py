@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _arguments
-from . import _c_api as c
+from ._native import c_api as c
+from ._support import arguments
 
 if TYPE_CHECKING:
     from .schedules import NoiseSchedule, Table
@@ -48,7 +48,7 @@ class ProcessIncrements:
         Raises:
             SpeeDiffValueError: If r is out of range. If no step qualifies, the message gives 1/ᾱ_T.
         """
-        value = _arguments.real("r", r)
+        value = arguments.real("r", r)
         return int(self.schedule._number(c.speediff_schedule_convergence_start, "int64", value))
 
 
@@ -77,5 +77,5 @@ class ClosedFormIncrements:
         Args:
             r: The magnitude; finite and above 1.
         """
-        value = _arguments.real("r", r)
+        value = arguments.real("r", r)
         return self.schedule._number(c.speediff_schedule_closed_form_convergence_start, "float64", value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from . import _arguments
-from . import _c_training as c
+from ._native import c_training as c
+from ._support import arguments
 from .errors import SpeeDiffTypeError, SpeeDiffValueError
 
 _Kind = TypeVar("_Kind", bound="Network")
@@ -27,16 +27,16 @@ class Network:
     ) -> c.NetworkConfig:
         """The shape for some data, as the library takes it."""
         return c.NetworkConfig(
-            _arguments.integer("input_size", input_size),
-            _arguments.integer("patch_size", self.patch_size),
-            _arguments.integer("in_channels", in_channels),
-            _arguments.integer("hidden_size", self.hidden_size),
-            _arguments.integer("depth", self.depth),
-            _arguments.integer("num_heads", self.num_heads),
-            _arguments.real("mlp_ratio", self.mlp_ratio),
-            0 if num_classes is None else _arguments.integer("num_classes", num_classes, least=1),
-            _arguments.real("class_dropout_prob", dropout),
-            _arguments.flag("learn_sigma", learn_sigma),
+            arguments.integer("input_size", input_size),
+            arguments.integer("patch_size", self.patch_size),
+            arguments.integer("in_channels", in_channels),
+            arguments.integer("hidden_size", self.hidden_size),
+            arguments.integer("depth", self.depth),
+            arguments.integer("num_heads", self.num_heads),
+            arguments.real("mlp_ratio", self.mlp_ratio),
+            0 if num_classes is None else arguments.integer("num_classes", num_classes, least=1),
+            arguments.real("class_dropout_prob", dropout),
+            arguments.flag("learn_sigma", learn_sigma),
         )
 
 
@@ -73,7 +73,7 @@ class DiT(Network):
     ) -> c.NetworkConfig:
         """The shape for some data, as the library takes it."""
         config = super().native(input_size, in_channels, num_classes, learn_sigma, dropout)
-        config.frequency_shift = _arguments.real("frequency_shift", self.frequency_shift)
+        config.frequency_shift = arguments.real("frequency_shift", self.frequency_shift)
         return config
 
 
@@ -124,10 +124,10 @@ class MDT(Network):
     ) -> c.NetworkConfig:
         """The shape for some data, as the library takes it."""
         config = super().native(input_size, in_channels, num_classes, learn_sigma, dropout)
-        config.mdt_version = _arguments.integer("version", self.version, least=1, end=3)
-        config.decode_layer = _arguments.integer("decode_layer", self.decode_layer)
-        config.mask_ratio = _arguments.real("mask_ratio", self.mask_ratio)
-        config.min_snr_gamma = _arguments.positive_or_none("min_snr_gamma", self.min_snr_gamma)
+        config.mdt_version = arguments.integer("version", self.version, least=1, end=3)
+        config.decode_layer = arguments.integer("decode_layer", self.decode_layer)
+        config.mask_ratio = arguments.real("mask_ratio", self.mask_ratio)
+        config.min_snr_gamma = arguments.positive_or_none("min_snr_gamma", self.min_snr_gamma)
         return config
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments
-from ._process import Area, ClosedForm, Process, emphasis_of, make_process
+from ._plans.areas import Area, ClosedForm, Process, emphasis_of, make_process
+from ._support import arguments
 from .errors import SpeeDiffValueError
 from .increments import DEFAULT_R
 from .sampling import Asymmetric
@@ -154,7 +154,7 @@ def make_plan(
     Raises:
         SpeeDiffValueError: If a value is out of range, or a sampler is over another schedule.
     """
-    batch = _arguments.integer("batch", batch)
+    batch = arguments.integer("batch", batch)
     if not 1 <= batch <= MAX_BATCH:
         raise SpeeDiffValueError(f"batch must be in [1, {MAX_BATCH}], got {batch}")
     process = make_process(schedule, label or repr(schedule), r, tau)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _matplotlib
-from ._matplotlib import Figure, FigureCanvasAgg, MaxNLocator, literal, mpl, withStroke
-from ._plot_panels import draw_emphasis, draw_method, draw_methods
-from ._replacement import replace_bytes
+from ._plans import backend
+from ._plans.backend import Figure, FigureCanvasAgg, MaxNLocator, literal, mpl, withStroke
+from ._plans.panels import draw_emphasis, draw_method, draw_methods
+from ._support.replacement import replace_bytes
 from .errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def save(plan: Plan, path: str | Path) -> None:
     ending = Path(path).suffix.lower()
     undated: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending, {})
     with mpl.rc_context(STYLE):
-        content = _matplotlib.encoded(plan_figure(plan), ending, dpi=200, metadata=undated)
+        content = backend.encoded(plan_figure(plan), ending, dpi=200, metadata=undated)
     replace_bytes(Path(path), content)
 
 

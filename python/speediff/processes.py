@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import _arguments, _buffers
-from . import _c_processes as c
-from ._handles import Handle
+from ._native import buffers
+from ._native import c_processes as c
+from ._native.handles import Handle
+from ._support import arguments
 
 if TYPE_CHECKING:
-    from ._native_sampler import Table
+    from ._native.native_sampler import Table
 
 
 class Process:
@@ -29,7 +30,7 @@ class Process:
     def __post_init__(self) -> None:
         """Converts the parameters to float, and lets the library check them."""
         for field in fields(self):  # type: ignore[arg-type]
-            object.__setattr__(self, field.name, _arguments.real(field.name, getattr(self, field.name)))
+            object.__setattr__(self, field.name, arguments.real(field.name, getattr(self, field.name)))
         self._create()
 
     def sigma(self, t: Table) -> Table:
@@ -53,9 +54,9 @@ class Process:
         return Handle(c.process_p, self._constructor, c.speediff_process_destroy, *parameters)
 
     def _evaluate(self, quantity: int, t: Table) -> Table:
-        times = _buffers.table_input("t", t)
+        times = buffers.table_input("t", t)
         out = np.empty(len(times), np.float64)
-        pointers = _buffers.input_pointer(times), _buffers.output_pointer(out)
+        pointers = buffers.input_pointer(times), buffers.output_pointer(out)
         process = self._create()
         c.speediff_process_evaluate(process.pointer, quantity, *pointers, len(times))
         return out

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from . import _buffers
-from ._drawing import DrawingBase
-from ._native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
-from ._sampler_base import SamplerBase
-from ._sigma_base import SigmaSamplerBase
+from ._native import buffers
+from ._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
+from ._samplers.drawing import DrawingBase
+from ._samplers.sampler_base import SamplerBase
+from ._samplers.sigma_base import SigmaSamplerBase
 
 if TYPE_CHECKING:
-    from ._native_sampler import Levels, Timesteps, Weights
+    from ._native.native_sampler import Levels, Timesteps, Weights
 
 Native = TypeVar("Native", bound=NativeDrawing)
 First = TypeVar("First")
@@ -97,8 +97,8 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
             SpeeDiffValueError: If a value is out of range, or the method does not learn. Nothing has changed.
             SpeeDiffTypeError: If an array has another dtype or layout.
         """
-        timesteps = _buffers.check("t", t, np.int64)
-        self._learn(timesteps, _buffers.check_count("losses", losses, np.float32, len(timesteps)))
+        timesteps = buffers.check("t", t, np.int64)
+        self._learn(timesteps, buffers.check_count("losses", losses, np.float32, len(timesteps)))
 
 
 class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["tuple[Weights, Weights]"]):

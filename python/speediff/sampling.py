@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from . import _arguments, errors
-from . import _c_api as c
-from ._handles import Handle
-from ._methods import Method, resolve
+from . import errors
+from ._methods.method import Method, resolve
+from ._native import c_api as c
+from ._native.handles import Handle
+from ._support import arguments as checks
 from .increments import DEFAULT_R
 
 
@@ -273,7 +274,7 @@ class Truncated(
 
     def _create(self) -> Handle:
         base = _resolve("base", self.base)._create()
-        end = _arguments.LAST if self.end is None else self.end
+        end = checks.LAST if self.end is None else self.end
         return _handle(c.speediff_sampling_create_truncated, base.pointer, self.start, end)
 
 

@@ -7,9 +7,10 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import _arguments, _buffers, _respacing
-from . import _c_api as c
-from ._handles import Closable, Handle
+from ._native import buffers, respacings
+from ._native import c_api as c
+from ._native.handles import Closable, Handle
+from ._support import arguments as checks
 from .errors import SpeeDiffValueError
 from .increments import ClosedFormIncrements, ProcessIncrements
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from typing_extensions import Self
 
-    from ._respacing import Steps
+    from ._native.respacings import Steps
 
     Table = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -74,9 +75,9 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_linear,
             _describe("linear", steps, beta_start, beta_end),
-            _arguments.integer("steps", steps),
-            _arguments.real("beta_start", beta_start),
-            _arguments.real("beta_end", beta_end),
+            checks.integer("steps", steps),
+            checks.real("beta_start", beta_start),
+            checks.real("beta_end", beta_end),
         )
 
     @classmethod
@@ -91,9 +92,9 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_quadratic,
             _describe("quadratic", steps, beta_start, beta_end),
-            _arguments.integer("steps", steps),
-            _arguments.real("beta_start", beta_start),
-            _arguments.real("beta_end", beta_end),
+            checks.integer("steps", steps),
+            checks.real("beta_start", beta_start),
+            checks.real("beta_end", beta_end),
         )
 
     @classmethod
@@ -109,7 +110,7 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_cosine,
             f"cosine({steps})",
-            _arguments.integer("steps", steps),
+            checks.integer("steps", steps),
         )
 
     @classmethod
@@ -118,8 +119,8 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_constant,
             f"constant({steps}, beta={beta})",
-            _arguments.integer("steps", steps),
-            _arguments.real("beta", beta),
+            checks.integer("steps", steps),
+            checks.real("beta", beta),
         )
 
     @classmethod
@@ -136,9 +137,9 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_sigmoid,
             _describe("sigmoid", steps, beta_start, beta_end),
-            _arguments.integer("steps", steps),
-            _arguments.real("beta_start", beta_start),
-            _arguments.real("beta_end", beta_end),
+            checks.integer("steps", steps),
+            checks.real("beta_start", beta_start),
+            checks.real("beta_end", beta_end),
         )
 
     @classmethod
@@ -158,16 +159,16 @@ class NoiseSchedule(Closable[Handle]):
         return cls._create(
             c.speediff_schedule_create_warmup,
             f"warmup({steps}, {fraction}, beta_start={beta_start}, beta_end={beta_end})",
-            _arguments.integer("steps", steps),
-            _arguments.real("fraction", fraction),
-            _arguments.real("beta_start", beta_start),
-            _arguments.real("beta_end", beta_end),
+            checks.integer("steps", steps),
+            checks.real("fraction", fraction),
+            checks.real("beta_start", beta_start),
+            checks.real("beta_end", beta_end),
         )
 
     @classmethod
     def jsd(cls, steps: int) -> Self:
         """β_i = 1/(T-i), which leaves no signal at the last step (Sohl-Dickstein et al. 2015)."""
-        steps = _arguments.integer("steps", steps)
+        steps = checks.integer("steps", steps)
         return cls._create(c.speediff_schedule_create_jsd, f"jsd({steps})", steps)
 
     @classmethod
@@ -178,11 +179,11 @@ class NoiseSchedule(Closable[Handle]):
             betas: Shape (T,); a contiguous float64 array, or a list of numbers. For a `diffusers`
                 scheduler pass `scheduler.betas.double().numpy()`.
         """
-        table = _buffers.table_input("betas", betas)
+        table = buffers.table_input("betas", betas)
         return cls._create(
             c.speediff_schedule_create_from_betas,
             f"from_betas({len(table)} values)",
-            _buffers.input_pointer(table),
+            buffers.input_pointer(table),
             len(table),
         )
 
@@ -193,11 +194,11 @@ class NoiseSchedule(Closable[Handle]):
         Args:
             alphas_cumprod: Shape (T,); a contiguous float64 array, or a list of numbers.
         """
-        table = _buffers.table_input("alphas_cumprod", alphas_cumprod)
+        table = buffers.table_input("alphas_cumprod", alphas_cumprod)
         return cls._create(
             c.speediff_schedule_create_from_alphas_cumprod,
             f"from_alphas_cumprod({len(table)} values)",
-            _buffers.input_pointer(table),
+            buffers.input_pointer(table),
             len(table),
         )
 
@@ -228,7 +229,7 @@ class NoiseSchedule(Closable[Handle]):
         Raises:
             SpeeDiffValueError: If a section has fewer steps than requested, or no stride fits.
         """
-        return _respacing.parse(spec).timesteps(self.steps)
+        return respacings.parse(spec).timesteps(self.steps)
 
     def respaced(self, spec: str | int | list[int] | tuple[int, ...]) -> NoiseSchedule:
         """The schedule restricted to the steps of `respacing`: ᾱ at these steps, at least two."""
@@ -238,7 +239,7 @@ class NoiseSchedule(Closable[Handle]):
             c.speediff_schedule_create_respaced,
             f"{self._description}.respaced({spec!r})",
             handle.pointer,
-            _buffers.input_pointer(timesteps),
+            buffers.input_pointer(timesteps),
             len(timesteps),
         )
 
@@ -314,7 +315,7 @@ class NoiseSchedule(Closable[Handle]):
 
     def _read_table(self, code: int, count: int) -> Table:
         handle = self._open_handle()
-        return _buffers.read_table(
+        return buffers.read_table(
             lambda out, n: c.speediff_schedule_table(handle.pointer, code, out, n), count
         )
 

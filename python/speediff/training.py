@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _buffers, _checkpoint, _shared_step, _trainer_group, distributed, errors
-from . import _c_training as c
-from ._native_trainer import NativeTrainer
-from ._sampler_base import SamplerBase
-from ._trainer_network import TrainerNetwork
+from . import distributed, errors
+from ._native import buffers
+from ._native import c_training as c
+from ._native.native_trainer import NativeTrainer
+from ._samplers.sampler_base import SamplerBase
+from ._support import arguments
+from ._trainer import checkpoints, shared_step, trainer_group
+from ._trainer.network import TrainerNetwork
 from .networks import Network, network, network_of
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._native_trainer import Floats, Integers
+    from ._native.native_trainer import Floats, Integers
     from .schedules import NoiseSchedule
 
 
@@ -31,7 +34,7 @@ class Trainer(TrainerNetwork):
 
     _instead = "save it with save(path), and make the copy with Trainer.load(path)"
 
-    @_trainer_group.agreed
+    @trainer_group.agreed
     def __init__(
         self,
         model: str | Network,
@@ -93,16 +96,16 @@ class Trainer(TrainerNetwork):
         if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
             raise errors.SpeeDiffTypeError(f"betas must be a pair of numbers, got {betas!r}")
         options = c.TrainerOptions(
-            _arguments.real("learning_rate", learning_rate),
-            _arguments.real("betas[0]", betas[0]),
-            _arguments.real("betas[1]", betas[1]),
-            _arguments.real("eps", eps),
-            _arguments.real("weight_decay", weight_decay),
-            _arguments.real("ema_decay", ema_decay),
-            _arguments.flag("ema_warmup", ema_warmup),
-            _arguments.positive_or_none("max_grad_norm", max_grad_norm),
-            _arguments.integer("warmup_steps", warmup_steps, least=0),
-            _arguments.integer("seed", seed, least=0, end=1 << 64),
+            arguments.real("learning_rate", learning_rate),
+            arguments.real("betas[0]", betas[0]),
+            arguments.real("betas[1]", betas[1]),
+            arguments.real("eps", eps),
+            arguments.real("weight_decay", weight_decay),
+            arguments.real("ema_decay", ema_decay),
+            arguments.flag("ema_warmup", ema_warmup),
+            arguments.positive_or_none("max_grad_norm", max_grad_norm),
+            arguments.integer("warmup_steps", warmup_steps, least=0),
+            arguments.integer("seed", seed, least=0, end=1 << 64),
             _threads(threads),
         )
         native = NativeTrainer(c.speediff_trainer_create, shape, options, sampler._open_handle().pointer)
@@ -133,7 +136,7 @@ class Trainer(TrainerNetwork):
         """The number of threads of a step."""
 
     @classmethod
-    @_trainer_group.agreed
+    @trainer_group.agreed
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -162,7 +165,7 @@ class Trainer(TrainerNetwork):
                 is of another kind. For PyTorch's files see `speediff.torch.trainer_from`.
             SpeeDiffValueError: If the sampler does not match the file's.
         """
-        checkpoint = _checkpoint.Checkpoint(path)
+        checkpoint = checkpoints.Checkpoint(path)
         if sampler is None:
             sampler = checkpoint.sampler(rank, world_size)
         else:
@@ -191,8 +194,8 @@ class Trainer(TrainerNetwork):
 
     def _save(self, path: str | os.PathLike[str], run: dict[str, Any] | None) -> None:
         """`save`, with what a command knows of its run."""
-        _shared_step.check_between(self)
-        _trainer_group.save(self, lambda: _checkpoint.save(self._open_handle(), path, self.sampler, run))
+        shared_step.check_between(self)
+        trainer_group.save(self, lambda: checkpoints.save(self._open_handle(), path, self.sampler, run))
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -209,7 +212,7 @@ class Trainer(TrainerNetwork):
 
     @global_step.setter
     def global_step(self, value: int) -> None:
-        step = _arguments.integer("global_step", value, least=0)
+        step = arguments.integer("global_step", value, least=0)
         self._open_handle().set_global_step(step)
 
     @property
@@ -221,7 +224,7 @@ class Trainer(TrainerNetwork):
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         c.speediff_trainer_set_learning_rate(
-            self._open_handle().pointer, _arguments.real("learning_rate", value)
+            self._open_handle().pointer, arguments.real("learning_rate", value)
         )
 
     @property
@@ -232,7 +235,7 @@ class Trainer(TrainerNetwork):
 
     @ema_decay.setter
     def ema_decay(self, value: float) -> None:
-        c.speediff_trainer_set_ema_decay(self._open_handle().pointer, _arguments.real("ema_decay", value))
+        c.speediff_trainer_set_ema_decay(self._open_handle().pointer, arguments.real("ema_decay", value))
 
     def step(self, x: Floats, y: Integers | None = None) -> float:
         """One training step: draw, noise, forward, backward, update. A sampler that learns is updated too.
@@ -254,7 +257,7 @@ class Trainer(TrainerNetwork):
             SpeeDiffBusyError: In the middle of another `step`.
         """
         if self.group.world_size > 1:
-            return _shared_step.step(self, x, y)[0]
+            return shared_step.step(self, x, y)[0]
         native = self._open_handle()
         self._check_images("x", x)
         accumulation = self.sampler.recipe.drawing.accumulation
@@ -264,7 +267,7 @@ class Trainer(TrainerNetwork):
             )
         size = len(x) // accumulation
         if y is not None:
-            _buffers.check_shape("y", y, np.int64, (len(x),))
+            buffers.check_shape("y", y, np.int64, (len(x),))
 
         def work() -> float:
             loss, seen = 0.0, []
@@ -278,7 +281,7 @@ class Trainer(TrainerNetwork):
                 self.sampler._learn(t, losses)
             return loss
 
-        return _shared_step.whole(self, work)
+        return shared_step.whole(self, work)
 
     def backward(
         self,
@@ -326,17 +329,17 @@ class Trainer(TrainerNetwork):
             )
         self._check_images("x", x)
         if y is not None:
-            _buffers.check_shape("y", y, np.int64, (len(x),))
+            buffers.check_shape("y", y, np.int64, (len(x),))
         if t is not None:
-            _buffers.check_shape("t", t, np.int64, (len(x),))
+            buffers.check_shape("t", t, np.int64, (len(x),))
         if noise is not None:
-            _buffers.check_shape("noise", noise, np.float32, x.shape)
+            buffers.check_shape("noise", noise, np.float32, x.shape)
         if weights is not None:
-            _buffers.check_shape("weights", weights, np.float32, (len(x),))
+            buffers.check_shape("weights", weights, np.float32, (len(x),))
         if masked_noise is not None:
-            _buffers.check_shape("masked_noise", masked_noise, np.float32, x.shape)
+            buffers.check_shape("masked_noise", masked_noise, np.float32, x.shape)
         if kept is not None:
-            _buffers.check_shape("kept", kept, np.int64, (len(x), None))
+            buffers.check_shape("kept", kept, np.int64, (len(x), None))
         if (offset is None) != (total is None):
             raise errors.SpeeDiffValueError(
                 f"offset and total must be given together, got offset={offset}, total={total}"
@@ -344,8 +347,8 @@ class Trainer(TrainerNetwork):
         place = (0, 0)
         if offset is not None and total is not None:
             place = (
-                _arguments.integer("offset", offset, least=0, end=1 << 31),
-                _arguments.integer("total", total, least=1, end=(1 << 31) + 1),
+                arguments.integer("offset", offset, least=0, end=1 << 31),
+                arguments.integer("total", total, least=1, end=(1 << 31) + 1),
             )
         return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
@@ -387,4 +390,4 @@ def _check_sampler(sampler: object) -> None:
 
 def _threads(threads: int | None) -> int:
     """The number of threads; None is 0 for the library."""
-    return 0 if threads is None else _arguments.integer("threads", threads, least=1, end=1025)
+    return 0 if threads is None else arguments.integer("threads", threads, least=1, end=1025)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import _buffers
-from . import _c_api as c
-from ._handles import Closable, Handle
-from ._methods import Method
+from ._methods.method import Method
+from ._native import buffers
+from ._native import c_api as c
+from ._native.handles import Closable, Handle
 from .errors import SpeeDiffTypeError
 
 if TYPE_CHECKING:
-    from ._drawing import DrawingBase
+    from ._samplers.drawing import DrawingBase
 
 
 class Weighting(Method):
@@ -220,8 +220,8 @@ class ToEmphasis(Weighting, formula="ε: E(λ)·|dλ/di|/P", source="SpeeDiff"):
         log_snr, density = self._emphasis  # type: ignore[attr-defined]
         return _handle(
             c.speediff_weighting_create_to_emphasis,
-            _buffers.input_pointer(log_snr),
-            _buffers.input_pointer(density),
+            buffers.input_pointer(log_snr),
+            buffers.input_pointer(density),
             len(density),
         )
 

@@ -1,6 +1,6 @@
 """The C functions as a C program calls them, each with arguments that are valid.
 
-Names of arguments come from the header; `_c_api`, `_c_processes` and `_c_training` lend their types, which
+Names of arguments come from the header; `c_api`, `c_processes` and `c_training` lend their types, which
 test_header.py holds to it.
 """
 
@@ -15,9 +15,9 @@ import header
 import numpy as np
 
 import speediff
-from speediff import _c_api as c
-from speediff import _c_processes as cp
-from speediff import _c_training as ct
+from speediff._native import c_api as c
+from speediff._native import c_processes as cp
+from speediff._native import c_training as ct
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import speediff
-from speediff._datasets import load
+from speediff._data.datasets import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,9 @@ import pytest
 from data_files import GENERATOR, PIXELS, fails
 
 import speediff
-from speediff import _npy, _reading
-from speediff._datasets import load
+from speediff._data import npy_files
+from speediff._data.datasets import load
+from speediff._support import reading
 from speediff.cli import main
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> Non
 
     class Shrinking(io.FileIO):
         def read(self, size: int = -1) -> Any:
-            if size == _reading.PIECE:
+            if size == reading.PIECE:
                 os.truncate(path, 1 << 20)
             return super().read(size)
 
     with (
         pytest.raises(speediff.SpeeDiffValueError, match="its header promises"),
-        _reading.reading(path, "whole"),
+        reading.reading(path, "whole"),
     ):
-        _npy.parse(path, Shrinking(path), 1 << 30)
+        npy_files.parse(path, Shrinking(path), 1 << 30)
 
 
 def test_no_damage_to_a_byte_escapes(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data.npy")
     fails("data.npy must be a file, got a pipe, a socket or a device", tmp_path / "data.npy")
     with pytest.raises(speediff.SpeeDiffValueError, match="must be a file, got a folder"):
-        _npy.load(tmp_path)
+        npy_files.load(tmp_path)
 
 
 def test_what_an_archive_holds_beside_the_data_is_named(tmp_path: Path) -> None:

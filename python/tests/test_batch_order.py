@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speediff._batches import Batches, permutation, random_bits
-from speediff._datasets import Dataset
+from speediff._data.datasets import Dataset
+from speediff._runs.batches import Batches, permutation, random_bits
 
 
 def numbered(count: int) -> Dataset:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from training_runs import QUICK, TINY, losses
 
-from speediff import _messages
-from speediff._streams import Stream, unfailing
+from speediff._support import messages
+from speediff._support.streams import Stream, unfailing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,12 +131,12 @@ def test_messages_of_a_program_of_ones_own_do_not_end_it(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    _messages.tell("text")
+    messages.tell("text")
 
 
 def test_a_warning_is_one_line_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(3):
-        _messages.warn(f"this\nis {os.getpid()}")
+        messages.warn(f"this\nis {os.getpid()}")
     assert capsys.readouterr().err == f"speediff: warning: this is {os.getpid()}\n"
 
 

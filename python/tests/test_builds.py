@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import speediff
-from speediff import _instruction_sets
+from speediff._native import instruction_sets
 
 LIBRARY = Path(speediff.library_path())
 PACKAGE = Path(speediff.__file__).parent
@@ -22,8 +22,8 @@ SCRIPT = Path(__file__).parent / "draw_digests.py"
 
 def builds() -> list[Path]:
     """What this processor runs: a wheel's builds, or a checkout's that are as new as the library in use."""
-    flags = _instruction_sets._processor_flags()
-    levels = [level for level in _instruction_sets.LEVELS if not _instruction_sets._missing(level, flags)]
+    flags = instruction_sets._processor_flags()
+    levels = [level for level in instruction_sets.LEVELS if not instruction_sets._missing(level, flags)]
     if LIBRARY.parents[1] == PACKAGE / "lib":
         return [PACKAGE / "lib" / level / LIBRARY.name for level in levels]
     folders = [CHECKOUT / f".build-{level.removeprefix('x86-64-')}" / "release" for level in levels]

@@ -34,8 +34,8 @@ from c_calls import (
     raw,
 )
 
-from speediff import _c_api as c
-from speediff import _c_training as ct
+from speediff._native import c_api as c
+from speediff._native import c_training as ct
 
 PARAMETERS = [
     pytest.param(name, place, id=f"{name}-{parameter}")

@@ -22,7 +22,7 @@ from c_calls import (
     raw,
 )
 
-from speediff import _c_training as ct
+from speediff._native import c_training as ct
 
 if TYPE_CHECKING:
     from collections.abc import Callable

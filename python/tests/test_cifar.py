@@ -13,8 +13,8 @@ import pytest
 from data_files import GENERATOR, fails
 
 import speediff
-from speediff import _dataset_cifar
-from speediff._datasets import load, load_test
+from speediff._data import cifar
+from speediff._data.datasets import load, load_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def cifar_pickle(content: object) -> bytes:
 def write_cifar(folder: Path, *, binary: bool) -> list[Path]:
     paths = []
     for name, values, labels in zip(
-        _dataset_cifar.NAMES["train"] + _dataset_cifar.NAMES["test"], CIFAR, CIFAR_LABELS, strict=True
+        cifar.NAMES["train"] + cifar.NAMES["test"], CIFAR, CIFAR_LABELS, strict=True
     ):
         paths.append(folder / (f"{name}.bin" if binary else name))
         records = np.concatenate((labels[:, None].astype(np.uint8), values), axis=1)
@@ -54,7 +54,7 @@ def write_cifar(folder: Path, *, binary: bool) -> list[Path]:
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("unpacked_inside", [False, True])
 def test_cifar_10_is_read_from_its_own_files(tmp_path: Path, binary: bool, unpacked_inside: bool) -> None:
-    folder = tmp_path / _dataset_cifar.FOLDERS[1 + binary] if unpacked_inside else tmp_path
+    folder = tmp_path / cifar.FOLDERS[1 + binary] if unpacked_inside else tmp_path
     folder.mkdir(exist_ok=True)
     write_cifar(folder, binary=binary)
     data, test = load(str(tmp_path)), load_test(str(tmp_path))

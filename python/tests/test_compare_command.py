@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import speediff
-from speediff import _validation
-from speediff._compare_command import split_methods
-from speediff._compare_report import Result
-from speediff._datasets import Dataset
-from speediff._process import make_process
-from speediff._training_settings import DEFAULTS
+from speediff._data.datasets import Dataset
+from speediff._plans.areas import make_process
+from speediff._runs import validation
+from speediff._runs.run_settings import DEFAULTS
 from speediff.cli import main
+from speediff.cli.compare import split_methods
+from speediff.cli.compare_result import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def test_the_error_in_the_noise_is_found_by_area(
     """An error of √(t/1000) in ε, t from 1, squares to t/1000: means are those of the steps, over 1000."""
     data = Dataset(np.random.default_rng(0).integers(0, 256, (500, 1, 4, 4), np.uint8), np.arange(500), 500)
     network: Any = Network(data, linear, prediction, learn_sigma)
-    questions = _validation.ValidationSet(data, linear, prediction, 500)
+    questions = validation.ValidationSet(data, linear, prediction, 500)
     overall, *areas = questions.measure(network, 64)
     assert overall == pytest.approx(0.5005, rel=2e-3)
     middles = [(1 + 220) / 2, (221 + 700) / 2, (701 + 1000) / 2]
@@ -102,7 +102,7 @@ def test_the_questions_are_even_fixed_and_of_all_classes(linear: speediff.NoiseS
     asked = []
     for _ in range(2):
         network: Any = Network(data, linear, "epsilon", learn_sigma=False)
-        questions = _validation.ValidationSet(data, linear, "epsilon", 250)
+        questions = validation.ValidationSet(data, linear, "epsilon", 250)
         assert len(questions) == 250
         questions.measure(network, 100)
         asked.append([np.concatenate(parts) for parts in zip(*network.asked, strict=True)])
@@ -124,13 +124,13 @@ def test_an_area_without_steps_has_no_error() -> None:
     schedule = speediff.NoiseSchedule.scaled_linear(900)  # 1/ᾱ stays below r: no convergence.
     data = Dataset(np.zeros((90, 1, 4, 4), np.uint8), np.arange(90), 90)
     network: Any = Network(data, schedule, "epsilon", learn_sigma=False)
-    errors = _validation.ValidationSet(data, schedule, "epsilon", 1000).measure(network, 32)
+    errors = validation.ValidationSet(data, schedule, "epsilon", 1000).measure(network, 32)
     assert errors[3] is None
     assert None not in errors[:3]
 
 
 def test_what_is_measured_on_is_not_trained_on(images: str, tmp_path: Path) -> None:
-    training, test = _validation.split(images, DEFAULTS, tmp_path)
+    training, test = validation.split(images, DEFAULTS, tmp_path)
     assert (len(training), len(test)) == (54, 6)
     seen = {value.tobytes() for value in training.values}
     assert not any(value.tobytes() in seen for value in test.values)
@@ -172,7 +172,7 @@ def test_a_comparison_writes_everything(
 
 @pytest.mark.parametrize("steps", [1000, 900])
 def test_the_curves_are_what_was_measured(steps: int) -> None:
-    from speediff._compare_curves import compare_figure
+    from speediff.cli.compare_curves import compare_figure
 
     # Of 900 such steps none is in the convergence area.
     make = speediff.NoiseSchedule.linear if steps == 1000 else speediff.NoiseSchedule.scaled_linear

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from training_runs import QUICK, fails, losses, train
 
-from speediff import _checkpoint, _messages
-from speediff._step_log import StepLog
+from speediff._runs.step_log import StepLog
+from speediff._support import messages
+from speediff._trainer import checkpoints
 from speediff.cli import main
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WHOLE = HEADER + "1,0.5,0.25\r\n2,0.3333333333333333,\r\n4,2e-07,1.0\r\n"
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_messages, "_said", set())
+    monkeypatch.setattr(messages, "_said", set())
 
 
 def read(path: Path, content: bytes, last_step: int = 9) -> StepLog:
@@ -128,7 +129,7 @@ def test_a_description_that_is_damaged_or_missing_is_taken_from_the_checkpoint(
         path.unlink() if content is None else path.write_text(content)
         fails(capsys, "the settings of the run: --lr 0.0015, got 0.1", *again, "--lr", "0.1")
         capsys.readouterr()
-        _messages._said.clear()
+        messages._said.clear()
         assert main(list(again)) == 0
         warning = f"speediff: warning: {path} is damaged; what it held is taken from run.safetensors\n"
         assert (warning in capsys.readouterr().err) == (content is not None)
@@ -151,7 +152,7 @@ def test_several_processes_warn_once(images: str, tmp_path: Path) -> None:
 def test_a_checkpoint_of_an_earlier_version_needs_its_description(
     images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_checkpoint.Checkpoint, "run", lambda _: None)
+    monkeypatch.setattr(checkpoints.Checkpoint, "run", lambda _: None)
     train(images, tmp_path, *QUICK)
     again = ("train", images, "--out", str(tmp_path), "--resume")
     path = tmp_path / "run.json"
@@ -165,7 +166,7 @@ def test_a_checkpoint_of_an_earlier_version_needs_its_description(
 def test_the_copy_follows_the_run(images: str, tmp_path: Path) -> None:
     train(images, tmp_path, *QUICK)
     train(images, tmp_path, "--steps", "9", "--samples", "0", "--resume")
-    copy = _checkpoint.Checkpoint(tmp_path / "run.safetensors").run()
+    copy = checkpoints.Checkpoint(tmp_path / "run.safetensors").run()
     assert copy == json.loads((tmp_path / "run.json").read_text())
     assert copy["settings"]["steps"] == 9
 
@@ -186,7 +187,7 @@ def test_the_description_is_on_the_device_before_the_first_checkpoint(
         assert flushed[-1] == f"{folder}/{temporary}", "its content is"
         rename(temporary, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    save = _checkpoint.save
+    save = checkpoints.save
 
     def saved(*arguments: object) -> None:
         states.append(list(flushed))
@@ -196,7 +197,7 @@ def test_the_description_is_on_the_device_before_the_first_checkpoint(
         pytest.skip("needs /proc")
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
-    monkeypatch.setattr(_checkpoint, "save", saved)
+    monkeypatch.setattr(checkpoints, "save", saved)
     out = tmp_path / "a" / "run"
     train(images, out, *QUICK)
     (before,) = states

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from data_files import GENERATOR, GRAY, PIXELS, fails
 
-from speediff import _datasets
-from speediff._datasets import Dataset, load, load_test
+from speediff._data import datasets
+from speediff._data.datasets import Dataset, load, load_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_digits_are_scikit_learns() -> None:
     assert load_test("digits") is None
 
 
-@pytest.mark.skipif(not _datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_fashion_mnist_is_debians() -> None:
     data, test = load("fashion-mnist"), load_test("fashion-mnist")
     assert data.values.shape == (60_000, 1, 28, 28)
@@ -93,7 +93,7 @@ def test_fashion_mnist_is_debians() -> None:
     assert data.class_names[data.labels[0]] == "ankle boot"
     assert data.values.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
     assert data.values.std() / 255 == pytest.approx(0.3530, abs=5e-5)
-    assert load(str(_datasets.FASHION_MNIST)).class_names is None
+    assert load(str(datasets.FASHION_MNIST)).class_names is None
 
 
 def test_an_unknown_name_is_met_with_the_nearest() -> None:
@@ -182,7 +182,7 @@ def test_damaged_gzip_files(tmp_path: Path) -> None:
 
 
 def test_a_label_beyond_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_datasets, "FASHION_MNIST", tmp_path)
+    monkeypatch.setattr(datasets, "FASHION_MNIST", tmp_path)
     fails("apt-get install dataset-fashion-mnist", "fashion-mnist")
     _, labels = write_idx(tmp_path)
     labels.write_bytes(idx(np.array([0, 9, 1, 10, 2], np.uint8)))

@@ -10,18 +10,11 @@ import pytest
 from thread_ranks import ThreadGroup, on_ranks, outcomes_on_ranks
 
 import speediff
-from speediff import (
-    SpeeDiffError,
-    SpeeDiffGroupError,
-    SpeeDiffTypeError,
-    SpeeDiffValueError,
-    _agreement,
-    _launchers,
-    _processors,
-    distributed,
-)
+from speediff import SpeeDiffError, SpeeDiffGroupError, SpeeDiffTypeError, SpeeDiffValueError, distributed
+from speediff._distributed import agreement, launchers
+from speediff._distributed import processors as processor_shares
 
-LAUNCHER_VARIABLES = (*_launchers.TORCHRUN, *_launchers.MPI_SIZES, "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
+LAUNCHER_VARIABLES = (*launchers.TORCHRUN, *launchers.MPI_SIZES, "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +136,7 @@ def test_what_differs_is_named_with_its_ranks() -> None:
 
 
 def test_long_values_are_shortened() -> None:
-    (line,) = _agreement.differences([{"a": "x" * 1000}, {"a": "y"}])
+    (line,) = agreement.differences([{"a": "x" * 1000}, {"a": "y"}])
     assert len(line) < 150
     assert line.endswith('… on rank 0, "y" on rank 1')
 
@@ -270,7 +263,7 @@ def test_the_environment_tells_the_engine(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _launchers.engine() == expected
+    assert launchers.engine() == expected
 
 
 def test_alone_there_is_one_rank_with_all_threads() -> None:
@@ -332,8 +325,8 @@ def test_processors_are_divided_among_those_that_may_use_them(
 ) -> None:
     machine = [description(each) for each in processors]
     other = [description([0, 1, 2, 3, 4], machine="b")]
-    assert [_processors.share(machine + other, rank) for rank in range(len(machine))] == shares
-    assert _processors.share(machine + other, len(machine)) == 5
+    assert [processor_shares.share(machine + other, rank) for rank in range(len(machine))] == shares
+    assert processor_shares.share(machine + other, len(machine)) == 5
 
 
 def description(processors: list[int], **others: Any) -> dict[str, Any]:
@@ -346,20 +339,20 @@ def description(processors: list[int], **others: Any) -> dict[str, Any]:
 def test_a_quota_is_divided_among_the_processes_in_its_group() -> None:
     eight = list(range(8))
     shared = [description(eight, quota=3)] * 2
-    assert [_processors.share(shared, rank) for rank in (0, 1)] == [1, 1]
+    assert [processor_shares.share(shared, rank) for rank in (0, 1)] == [1, 1]
     own = [description(eight, quota=3, groups=f"0::/{rank}") for rank in (0, 1)]
-    assert [_processors.share(own, rank) for rank in (0, 1)] == [3, 3]
+    assert [processor_shares.share(own, rank) for rank in (0, 1)] == [3, 3]
     generous = [description(eight, quota=100)] * 2
-    assert [_processors.share(generous, rank) for rank in (0, 1)] == [4, 4]
-    assert _processors.share([description(eight, quota=1)] * 3, 2) == 1
+    assert [processor_shares.share(generous, rank) for rank in (0, 1)] == [4, 4]
+    assert processor_shares.share([description(eight, quota=1)] * 3, 2) == 1
     elsewhere = [description(eight, quota=3), description(eight, quota=3, machine="b")]
-    assert [_processors.share(elsewhere, rank) for rank in (0, 1)] == [3, 3]
+    assert [processor_shares.share(elsewhere, rank) for rank in (0, 1)] == [3, 3]
 
 
 def test_a_rank_has_no_more_threads_than_openmp_is_told() -> None:
     ranks = [description(list(range(8)), requested=requested) for requested in (1, 3, 100, 0)]
-    assert [_processors.share(ranks[rank : rank + 1], 0) for rank in range(4)] == [1, 3, 8, 8]
-    assert [_processors.share(ranks, rank) for rank in range(4)] == [1, 2, 2, 2]
+    assert [processor_shares.share(ranks[rank : rank + 1], 0) for rank in range(4)] == [1, 3, 8, 8]
+    assert [processor_shares.share(ranks, rank) for rank in range(4)] == [1, 2, 2, 2]
 
 
 def test_the_one_thread_that_torchrun_asks_for_by_itself_does_not_count(
@@ -367,18 +360,18 @@ def test_the_one_thread_that_torchrun_asks_for_by_itself_does_not_count(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert _processors.available()["requested"] == 1
+    assert processor_shares.available()["requested"] == 1
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
-    assert _processors.available()["requested"] == 1
+    assert processor_shares.available()["requested"] == 1
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert _processors.available()["requested"] == 0
+    assert processor_shares.available()["requested"] == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert _processors.available()["requested"] == 2
+    assert processor_shares.available()["requested"] == 2
 
 
 def test_threads_are_a_share_of_this_machine() -> None:
-    own = _processors.available()
-    expected = _processors.share([own, own], 0)
+    own = processor_shares.available()
+    expected = processor_shares.share([own, own], 0)
     assert expected <= max(1, len(own["processors"]) // 2)
     assert on_ranks(2, lambda group: group.threads()) == [expected] * 2

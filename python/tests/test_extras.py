@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING
 import pytest
 
 import speediff
-from speediff import _extras
+from speediff._support import extras
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_a_checkout_is_installed_from_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extras, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(extras, "CHECKOUT", tmp_path)
     (tmp_path / "pyproject.toml").touch()
-    assert _extras.command("speediff[cli]") == "pip install -e 'python[cli]'"
-    assert _extras.command("scikit-learn") == "pip install scikit-learn"
+    assert extras.command("speediff[cli]") == "pip install -e 'python[cli]'"
+    assert extras.command("scikit-learn") == "pip install scikit-learn"
 
 
 def test_a_wheel_is_given_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extras, "CHECKOUT", tmp_path)
-    assert _extras.command("speediff[cli]") == "pip install 'speediff[cli]'"
-    assert shlex.split(_extras.command("speediff[train]")) == ["pip", "install", "speediff[train]"]
-    assert _extras.command("scikit-learn") == "pip install scikit-learn"
+    monkeypatch.setattr(extras, "CHECKOUT", tmp_path)
+    assert extras.command("speediff[cli]") == "pip install 'speediff[cli]'"
+    assert shlex.split(extras.command("speediff[train]")) == ["pip", "install", "speediff[train]"]
+    assert extras.command("scikit-learn") == "pip install scikit-learn"
 
 
 @pytest.mark.parametrize("module", ["tqdm", "PIL.Image", "matplotlib", "mpi4py.MPI"])
 def test_the_message_names_module_purpose_and_command(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(speediff.SpeeDiffError) as error:
-        _extras.load(module, "a picture", install="speediff[mpi]")
+        extras.load(module, "a picture", install="speediff[mpi]")
     assert str(error.value).startswith(f"a picture needs {module} (")
-    assert str(error.value).endswith(f": {_extras.command('speediff[mpi]')}")
+    assert str(error.value).endswith(f": {extras.command('speediff[mpi]')}")
 
 
 def test_a_module_of_ours_names_the_package_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
-    monkeypatch.delitem(sys.modules, "speediff._plan_table", raising=False)
+    monkeypatch.delitem(sys.modules, "speediff.cli.plan_table", raising=False)
     monkeypatch.setitem(sys.modules, "rich.console", None)
     with pytest.raises(speediff.SpeeDiffError, match=r"^the table needs rich \(.*\), or look elsewhere$"):
-        _extras.load_own("_plan_table", "the table", install="rich", instead="), or look elsewhere")
+        extras.load_own("cli.plan_table", "the table", install="rich", instead="), or look elsewhere")

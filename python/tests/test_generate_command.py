@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import speediff
-from speediff import _pictures
+from speediff._runs import picture_grids
 from speediff.cli import main
 
 Image = pytest.importorskip("PIL.Image")
@@ -118,7 +118,7 @@ def test_a_grid_has_a_named_row_for_each_class(folder: Path, tmp_path: Path) -> 
     generate(folder / "named", tmp_path / "grid.png", "--n", "4")
     grid = np.asarray(Image.open(tmp_path / "grid.png"))
     cells = images.reshape(3, 4, 3, 8, 8)
-    expected = np.asarray(_pictures.grid(cells, ("bee", "big cat", "dog")))
+    expected = np.asarray(picture_grids.grid(cells, ("bee", "big cat", "dog")))
     assert (grid == expected).all()
     # The last cell, enlarged sevenfold, is where it should be.
     pixels = np.rint((np.clip(images[-1], -1, 1) + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0)
@@ -138,7 +138,7 @@ def test_a_folder_gets_a_picture_each(folder: Path, tmp_path: Path) -> None:
     images = array(folder / "named", tmp_path, "--labels", "1,2", "--n", "2", "--seed", "5")
     for name, image in zip(names, images, strict=True):
         pixels = np.asarray(Image.open(tmp_path / "images" / name))
-        assert (pixels == _pictures.to_bytes(image)).all()
+        assert (pixels == picture_grids.to_bytes(image)).all()
     generate(folder / "plain", tmp_path / "gray", "--n", "1")
     assert Image.open(tmp_path / "gray" / "00000-seed0.png").mode == "L"
 
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_it_at_once(folder: Path, tmp_path: Path) -> None:
 
 def test_pixels_of_a_picture_are_rounded_and_cut_off() -> None:
     image = np.array([-7, -1, -0.999, 0, 0.9961, 1, 3], np.float32).reshape(1, 1, 7)
-    assert _pictures.to_bytes(image)[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255, 255]
+    assert picture_grids.to_bytes(image)[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255, 255]
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,10 @@ import header
 import pytest
 
 import speediff
-from speediff import _c_api as c
-from speediff import _c_processes as cp
-from speediff import _c_training as ct
-from speediff import _library
+from speediff._native import c_api as c
+from speediff._native import c_processes as cp
+from speediff._native import c_training as ct
+from speediff._native import library as native_library
 
 DECLARED = {**vars(c), **vars(cp), **vars(ct)}
 NAMES = list(header.functions())
@@ -181,7 +181,7 @@ def test_structs_have_the_size_offsets_and_defaults_that_a_compiler_gives_them(
 
 def test_versions_are_the_same_everywhere() -> None:
     abi = int(header.macro("SPEEDIFF_ABI_VERSION"))
-    assert abi == _library.ABI_VERSION == c.speediff_abi_version()
+    assert abi == native_library.ABI_VERSION == c.speediff_abi_version()
     pyproject = (header.TESTS.parent / "pyproject.toml").read_text()
     found = re.search(r'^version = "(.+)"$', pyproject, flags=re.MULTILINE)
     assert found

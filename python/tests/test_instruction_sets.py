@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import speediff
-from speediff import _instruction_sets as sets
+from speediff._native import instruction_sets as sets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

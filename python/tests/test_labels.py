@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import speediff
-from speediff import _fonts, _messages, _pictures
+from speediff._plans import fonts
+from speediff._runs import picture_grids
+from speediff._support import messages
 from speediff.cli import main
 
 ImageFont: Any = pytest.importorskip("PIL.ImageFont")
@@ -28,11 +30,11 @@ NO_LETTERS = "\U000f0000"
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_messages, "_said", set())
+    monkeypatch.setattr(messages, "_said", set())
 
 
 def grid(names: Sequence[str], numbers: Sequence[int] | None = None) -> Any:
-    return np.asarray(_pictures.grid(CELLS, names, numbers=numbers))
+    return np.asarray(picture_grids.grid(CELLS, names, numbers=numbers))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_names_of_european_scripts_are_drawn(
     capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
 ) -> None:
     """matplotlib brings a font for those that Pillow's own lacks."""
-    font, drawable = _fonts.choose(names, 13)
+    font, drawable = fonts.choose(names, 13)
     assert drawable == [True] * 3
     box = bytes(font.getmask(NO_LETTERS))
     for letter in set("".join(names)) - {" "}:
@@ -74,18 +76,18 @@ def test_a_font_of_the_system_is_used_where_it_has_the_letters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = ImageFont.load_default(13)
-    path = _fonts._font_of_matplotlib()
+    path = fonts._font_of_matplotlib()
     assert Path(path).is_file()
-    monkeypatch.setattr(_fonts, "_font_of_matplotlib", lambda: "/nowhere/font.ttf")
-    monkeypatch.setattr(_fonts, "SYSTEM_FONTS", ("nowhere.ttf",))
-    assert _fonts.choose(["кот"], 13)[1] == [False]
-    monkeypatch.setattr(_fonts, "SYSTEM_FONTS", ("nowhere.ttf", path))
-    font, drawable = _fonts.choose(["кот"], 13)
+    monkeypatch.setattr(fonts, "_font_of_matplotlib", lambda: "/nowhere/font.ttf")
+    monkeypatch.setattr(fonts, "SYSTEM_FONTS", ("nowhere.ttf",))
+    assert fonts.choose(["кот"], 13)[1] == [False]
+    monkeypatch.setattr(fonts, "SYSTEM_FONTS", ("nowhere.ttf", path))
+    font, drawable = fonts.choose(["кот"], 13)
     assert drawable == [True]
     assert font.getname() != own.getname()
-    mixed = _fonts.choose(["cat", "кот", NO_LETTERS], 13)
+    mixed = fonts.choose(["cat", "кот", NO_LETTERS], 13)
     assert (mixed[0].getname(), mixed[1]) == (font.getname(), [True, True, False]), "the one with the most"
-    assert _fonts.choose(["cat"], 13)[0].getname() == own.getname(), "the picture is as ever"
+    assert fonts.choose(["cat"], 13)[0].getname() == own.getname(), "the picture is as ever"
 
 
 def test_generate_draws_the_labels_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

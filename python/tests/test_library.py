@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import speediff
-from speediff import _instruction_sets, _library
+from speediff._native import instruction_sets
+from speediff._native import library as native_library
 
 PACKAGE = Path(speediff.__file__).parent
 REPORT = """
@@ -96,12 +97,12 @@ def test_an_empty_choice_is_none() -> None:
 
 
 def test_a_library_of_another_abi_version_is_refused(tmp_path: Path) -> None:
-    for version in (0, _library.ABI_VERSION + 1, 4_000_000_000):
+    for version in (0, native_library.ABI_VERSION + 1, 4_000_000_000):
         path = compiled(tmp_path, f"unsigned speediff_abi_version(void) {{ return {version}u; }}")
         message = refused(path)
         assert path in message
         assert str(version) in message
-        assert str(_library.ABI_VERSION) in message
+        assert str(native_library.ABI_VERSION) in message
 
 
 def test_a_chosen_library_that_is_missing_is_not_replaced_by_another(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_the_packages_own_library_comes_first(bare_package: Path) -> None:
 
 def test_the_environment_chooses_among_the_packages_builds(bare_package: Path) -> None:
     name = Path(speediff.library_path()).name
-    builds = [bare_package / "lib" / level / name for level in _instruction_sets.LEVELS]
+    builds = [bare_package / "lib" / level / name for level in instruction_sets.LEVELS]
     for build in builds:
         build.parent.mkdir(parents=True)
         shutil.copy(speediff.library_path(), build)
@@ -175,7 +176,7 @@ def test_another_programs_library_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_library_that_lacks_functions_is_refused(tmp_path: Path) -> None:
-    source = f"unsigned speediff_abi_version(void) {{ return {_library.ABI_VERSION}; }}"
+    source = f"unsigned speediff_abi_version(void) {{ return {native_library.ABI_VERSION}; }}"
     path = compiled(tmp_path, source)
     message = refused(path)
     assert path in message

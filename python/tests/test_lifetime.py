@@ -15,7 +15,7 @@ import pytest
 
 import speediff
 from speediff import NoiseSchedule, TimestepSampler
-from speediff import _c_api as c
+from speediff._native import c_api as c
 from speediff.sampling import Asymmetric
 from speediff.weighting import ChangeAware
 

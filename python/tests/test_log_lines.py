@@ -18,8 +18,9 @@ import pytest
 from tiny_trainers import create
 from training_runs import QUICK, TINY, train
 
-from speediff import _log_lines, _progress
-from speediff._log_lines import LogLines
+from speediff._support import log_lines
+from speediff._support import progress as progress_bars
+from speediff._support.log_lines import LogLines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,13 +31,13 @@ pytest.importorskip("tqdm")
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that knows nothing of other tests."""
-    monkeypatch.setattr(_log_lines, "_clock", _log_lines._Clock())
+    monkeypatch.setattr(log_lines, "_clock", log_lines._Clock())
 
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> float:
     """The seconds between two lines, fewer than as a rule."""
-    monkeypatch.setattr(_log_lines, "SECONDS", 0.2)
+    monkeypatch.setattr(log_lines, "SECONDS", 0.2)
     return 0.2
 
 
@@ -61,7 +62,7 @@ def check_often(count: int, seconds: float, often: float) -> None:
 
 
 def test_there_is_a_line_at_least_every_30_seconds_as_a_rule() -> None:
-    assert _log_lines.SECONDS < 30
+    assert log_lines.SECONDS < 30
 
 
 def test_a_line_tells_step_total_note_and_time_left(
@@ -113,12 +114,12 @@ def test_works_in_a_row_are_no_longer_silent_than_one(
 
 
 def test_short_work_writes_what_it_should(capsys: pytest.CaptureFixture[str]) -> None:
-    with _progress.task("reading data"):
+    with progress_bars.task("reading data"):
         pass
     assert lines(capsys) == []
-    assert list(_progress.bar(range(3), "reading pictures", unit="picture", delay=1)) == [0, 1, 2]
+    assert list(progress_bars.bar(range(3), "reading pictures", unit="picture", delay=1)) == [0, 1, 2]
     assert lines(capsys) == []
-    with _progress.bar(label="sampling", total=3) as progress:
+    with progress_bars.bar(label="sampling", total=3) as progress:
         progress.update(3)
     assert lines(capsys) == ["sampling: 3/3 steps (100%), 0:00:00"]
 

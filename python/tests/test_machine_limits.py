@@ -17,7 +17,7 @@ import tiny_trainers
 from tiny_trainers import in_a_child
 
 import speediff
-from speediff import _processors
+from speediff._distributed import processors as processor_shares
 
 PACKAGE = Path(speediff.__file__).parent
 
@@ -29,7 +29,7 @@ def default_threads(monkeypatch: pytest.MonkeyPatch, openmp: str) -> int:
 
 
 def test_openmp_limits_the_threads_of_a_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = _processors.available()
+    own = processor_shares.available()
     processors = min(len(own["processors"]), own["quota"] or 1024, 1024)
     assert default_threads(monkeypatch, "1") == 1
     assert default_threads(monkeypatch, "1,4") == 1

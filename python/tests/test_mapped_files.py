@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COUNT = 1 << 20
-READ_ARRAY = "from speediff._datasets import load; values = [load(path).values]"
-READ_TENSORS = "from speediff.torch._files import read; values = read(path).model.values()"
+READ_ARRAY = "from speediff._data.datasets import load; values = [load(path).values]"
+READ_TENSORS = "from speediff.torch._checkpoints.files import read; values = read(path).model.values()"
 
 
 def sum_after_truncation(path: Path, read: str) -> float:

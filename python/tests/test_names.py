@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from training_runs import QUICK, TINY, fails, train
 
-from speediff import SpeeDiffValueError, _names
+from speediff import SpeeDiffValueError
+from speediff._support import text_names
 from speediff.cli import main
 
 if TYPE_CHECKING:
@@ -41,43 +42,43 @@ ACCENTED = ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE AC
     ],
 )
 def test_a_list_of_names(text: str, names: list[str]) -> None:
-    assert _names.split("--classes", text) == names
+    assert text_names.split("--classes", text) == names
 
 
 @pytest.mark.parametrize("text", ['"a', '"a"b', 'a,"b', '"a""', '"a" b,c'])
 def test_quotes_that_do_not_close(text: str) -> None:
     with pytest.raises(SpeeDiffValueError, match="--classes must close each quote before a comma"):
-        _names.split("--classes", text)
+        text_names.split("--classes", text)
 
 
 def test_a_name_in_either_form_of_unicode() -> None:
     for known in ACCENTED:
         for name in ACCENTED:
-            assert _names.find("--classes", name, ("bar", known)) == 1
-    assert [_names.find("--classes", name, ACCENTED) for name in ACCENTED] == [0, 1]
+            assert text_names.find("--classes", name, ("bar", known)) == 1
+    assert [text_names.find("--classes", name, ACCENTED) for name in ACCENTED] == [0, 1]
     third = "\N{LATIN SMALL LETTER E WITH CIRCUMFLEX AND ACUTE}"
     forms = ("\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}\N{COMBINING ACUTE ACCENT}",
              "e\N{COMBINING CIRCUMFLEX ACCENT}\N{COMBINING ACUTE ACCENT}")  # fmt: skip
     with pytest.raises(SpeeDiffValueError, match=r"must be one class, got .*, which is any of labels 0, 1"):
-        _names.find("--classes", third, forms)
+        text_names.find("--classes", third, forms)
     with pytest.raises(SpeeDiffValueError, match="is any of labels 1, 2"):  # Of bytes, and of letters.
-        _names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))
+        text_names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))
     with pytest.raises(SpeeDiffValueError, match="did you mean 'bar'"):
-        _names.find("--classes", "bat", ("bar", "foo"))
+        text_names.find("--classes", "bat", ("bar", "foo"))
 
 
 def test_what_is_no_utf_8_is_escaped() -> None:
     name = os.fsdecode(b"caf\xe9 \xc3\xa9")
-    assert _names.printable(name) == "caf\\xe9 é"
-    assert _names.printable("café") == "café"
-    text = _names.to_json({"name": name, "other": "é"})
+    assert text_names.printable(name) == "caf\\xe9 é"
+    assert text_names.printable("café") == "café"
+    text = text_names.to_json({"name": name, "other": "é"})
     assert text.encode().count("é".encode()) == 2
     assert json.loads(text) == {"name": name, "other": "é"}
 
 
 def test_a_line_with_names_has_no_control_characters() -> None:
     text = f"a\nb\x1b[31m\r{os.fsdecode(bytes([0xE9]))} é日 ok"
-    assert _names.one_line(text) == "a\\nb\\x1b[31m\\r\\xe9 é日 ok"
+    assert text_names.one_line(text) == "a\\nb\\x1b[31m\\r\\xe9 é日 ok"
 
 
 @pytest.fixture

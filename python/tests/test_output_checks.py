@@ -12,7 +12,8 @@ import pytest
 from training_runs import QUICK, TINY, fails, train
 
 import speediff
-from speediff import Trainer, _pictures, _training_loop
+from speediff import Trainer
+from speediff._runs import picture_grids, training_loop
 from speediff.cli import main
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*_: Any, **__: Any) -> None:
         raise AssertionError("the work has begun")
 
-    monkeypatch.setattr(_training_loop, "train", late)
+    monkeypatch.setattr(training_loop, "train", late)
     monkeypatch.setattr(Trainer, "generate", late)
 
 
@@ -132,8 +133,8 @@ def test_generate_leaves_no_folder_where_sampling_fails(
 def test_a_class_whose_name_is_too_long_for_a_file_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from speediff._generated_files import GeneratedFiles
-    from speediff._samples import Rows
+    from speediff._runs.generated_files import GeneratedFiles
+    from speediff._runs.samples import Rows
 
     rows = Rows.of(np.array([0, 1]), ["cat", "c" * 250])
     files = GeneratedFiles(str(tmp_path))
@@ -244,4 +245,4 @@ def test_an_encoder_error_names_the_size() -> None:
     import PIL.Image
 
     with pytest.raises(speediff.SpeeDiffValueError, match=r"a picture of 0×5 pixels cannot be a PNG file"):
-        _pictures.encoded(PIL.Image.new("RGB", (0, 5)))
+        picture_grids.encoded(PIL.Image.new("RGB", (0, 5)))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from data_files import GRAY, fails
 
-from speediff import _picture_files
-from speediff._datasets import load
+from speediff._data import picture_files
+from speediff._data.datasets import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,7 +199,7 @@ def test_folders_may_be_nested_deeper_than_calls(folder: Path) -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(frames + 100)
     try:
-        found = _picture_files.find(str(folder), {".png"}, (), None)
+        found = picture_files.find(str(folder), {".png"}, (), None)
     finally:
         sys.setrecursionlimit(limit)
     assert found.classes["dog"] == [str(folder / "dog" / "1.png"), str(deep)]
@@ -243,6 +243,6 @@ def test_the_order_is_that_of_names(tmp_path: Path) -> None:
     names = ("b/1.png", "b.png", "a/2.png", "a/10.png", "a-b/1.png", "A/1.png")
     for name in names:
         write(tmp_path / "class" / name)
-    found = _picture_files.find(str(tmp_path), {".png"}, (), None)
+    found = picture_files.find(str(tmp_path), {".png"}, (), None)
     expected = sorted((tmp_path / "class" / name for name in names), key=lambda path: path.parts)
     assert found.classes == {"class": [str(path) for path in expected]}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_files import GENERATOR, GRAY, PIXELS, fails
 
-from speediff._datasets import load, load_test
+from speediff._data.datasets import load, load_test
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 from data_files import GENERATOR, PIXELS, fails
 from picture_files import write_png, write_tiff
 
-from speediff._datasets import load
+from speediff._data.datasets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import pytest
 import reference
 
 import speediff
-from speediff import _extras
+from speediff._support import extras
 from speediff.cli import main
 from speediff.plan import Plan, make_plan
 
@@ -281,7 +281,7 @@ RUN_WITHOUT = (
 
 
 def test_without_rich_and_matplotlib_json_still_works() -> None:
-    install = _extras.command("speediff[cli]")
+    install = extras.command("speediff[cli]")
     table = python(RUN_WITHOUT, "rich", "plan")
     assert (table.returncode, table.stdout) == (2, "")
     assert f"{install}, or use --json" in table.stderr

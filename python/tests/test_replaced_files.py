@@ -16,7 +16,7 @@ import pytest
 from tiny_trainers import create
 
 from speediff import SpeeDiffFileError
-from speediff._replacement import check, replace, replace_text
+from speediff._support.replacement import check, replace, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,7 +146,7 @@ def test_a_failure_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from speediff._replacement import replace_text
+from speediff._support.replacement import replace_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     replace_text(Path(sys.argv[1]), "x" * 100_000)

@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 PACKAGE = os.path.dirname(speediff.__file__)
 STATEFUL = (
-    "_ahead",
-    "_drawing",
-    "_handles",
-    "_native_sampler",
-    "_sampler_base",
+    "_native/handles",
+    "_native/native_sampler",
+    "_samplers/ahead",
+    "_samplers/drawing",
+    "_samplers/sampler_base",
     "sampler",
     "torch/_samplers",
 )
 INTERRUPTED = {os.path.join(PACKAGE, f"{name}.py") for name in STATEFUL}
+assert all(map(os.path.isfile, INTERRUPTED))
 """Where samplers change. Other modules only compute."""
 
 SCHEDULE = NoiseSchedule.linear(50)

@@ -17,8 +17,8 @@ from launched_ranks import start as start_ranks
 from training_runs import TINY, losses, train
 
 import speediff
-from speediff import _validation
-from speediff._interrupt import SIGNALS, StopRequest
+from speediff._runs import validation
+from speediff._runs.interrupt import SIGNALS, StopRequest
 from speediff.cli import main
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(
 
 REQUEST = """
 import sys, time
-from speediff._interrupt import StopRequest
+from speediff._runs.interrupt import StopRequest
 with StopRequest() as stop:
     print("ready", flush=True)
     while True:
@@ -189,7 +189,7 @@ def test_a_validation_that_is_given_up_is_made_up_for(
     import csv
 
     pytest.importorskip("matplotlib")
-    measure: Callable[..., Any] = _validation.ValidationSet.measure
+    measure: Callable[..., Any] = validation.ValidationSet.measure
     requests = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
     calls: list[None] = []
@@ -219,7 +219,7 @@ def test_a_validation_that_is_given_up_is_made_up_for(
             return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
     assert compare("whole") == 0
-    monkeypatch.setattr(_validation.ValidationSet, "measure", disturbed)
+    monkeypatch.setattr(validation.ValidationSet, "measure", disturbed)
     assert [compare("parts") for _ in range(4)] == [130, 130, 130, 0]
     assert rows("parts") == rows("whole")
 

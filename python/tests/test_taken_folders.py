@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from training_runs import QUICK, TINY, fails, losses, train
 
-from speediff import SpeeDiffError, _messages
-from speediff._folders import LOCK, NewFolder, TakenFolder
+from speediff import SpeeDiffError
+from speediff._runs.folders import LOCK, NewFolder, TakenFolder
+from speediff._support import messages
 from speediff.errors import SpeeDiffBusyError
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_file_systems_without_locks(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    monkeypatch.setattr(_messages, "_said", set())
+    monkeypatch.setattr(messages, "_said", set())
     if code == errno.EIO:
         with pytest.raises(OSError, match="Input/output error"):
             TakenFolder(tmp_path / "a" / "b")

@@ -57,11 +57,12 @@ def test_the_checkpoint_is_the_trainer_that_the_flags_describe(images: str, tmp_
 
 def test_training_is_what_the_library_does(images: str, tmp_path: Path) -> None:
     """Losses and weights are those of a loop of one's own over the same batches."""
-    from speediff import _batches, _datasets
+    from speediff._data import datasets
+    from speediff._runs import batches as data_batches
 
     train(images, tmp_path, *QUICK, "--seed", "3", "--clip", "0.5", "--flip", "--timesteps", "50")
     schedule = speediff.NoiseSchedule.linear(50)
-    batches = _batches.Batches(_datasets.load(images), 8, seed=3, flip=True)
+    batches = data_batches.Batches(datasets.load(images), 8, seed=3, flip=True)
     with (
         speediff.Trainer(
             speediff.DiT(16, 1, 2, 2, mlp_ratio=4.0),

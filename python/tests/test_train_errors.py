@@ -10,7 +10,7 @@ import pytest
 from training_runs import QUICK, TINY, fails, losses, train
 
 import speediff
-from speediff import _extras
+from speediff._support import extras
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,5 +142,5 @@ def test_what_is_missing_is_named_before_training(
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
     assert finished.stderr.startswith(f"speediff: {purpose} needs {module}")
-    assert _extras.command("speediff[train]") in finished.stderr
+    assert extras.command("speediff[train]") in finished.stderr
     assert not (tmp_path / "run").exists()

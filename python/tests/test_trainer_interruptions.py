@@ -15,7 +15,8 @@ import tqdm.auto
 from tiny_trainers import create, images, labels, memory
 
 import speediff
-from speediff import DiT, NoiseSchedule, TimestepSampler, Trainer, _progress
+from speediff import DiT, NoiseSchedule, TimestepSampler, Trainer
+from speediff._support import progress as progress_bars
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ def test_what_a_progress_bar_raises_ends_a_generation(
     length: str, slow: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tqdm.auto, "tqdm", Broken)
-    monkeypatch.setattr(_progress, "_is_watched", lambda: True)  # A terminal, or a notebook.
+    monkeypatch.setattr(progress_bars, "_is_watched", lambda: True)  # A terminal, or a notebook.
     before = memory(slow)
     with pytest.raises(ZeroDivisionError, match="a bar"):
         long_generation(slow, progress=True) if length == "long" else slow.generate(Y, steps=2, progress=True)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tiny_trainers import FIELDS, INF, NAN, create, images, labels, memory, refuses, sampler
 
 import speediff
-from speediff import SpeeDiffFileError, SpeeDiffNonFiniteError, Trainer, _checkpoint, sampling
+from speediff import SpeeDiffFileError, SpeeDiffNonFiniteError, Trainer, sampling
+from speediff._trainer import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +144,7 @@ def test_whatever_save_writes_is_loaded(
 
 def test_positions_that_were_changed_come_back(path: Path) -> None:
     with create() as trainer:
-        positions = trainer._open_handle().buffer(speediff._c_training.BUFFER_POS_EMBED)
+        positions = trainer._open_handle().buffer(speediff._native.c_training.BUFFER_POS_EMBED)
         positions[::3] += 0.5
         trainer.save(path)
         with Trainer.load(path, threads=1) as loaded:
@@ -176,7 +177,7 @@ def written_over(path: Path, content: bytes, start: int) -> None:
 def test_a_file_that_is_written_over_while_it_is_loaded_is_no_mixture(share: float, path: Path) -> None:
     first, second = two_runs(path)
     path.write_bytes(first)
-    checkpoint = _checkpoint.Checkpoint(path)
+    checkpoint = checkpoints.Checkpoint(path)
     restored = sampler(sampling=sampling.Adaptive(bins=5))
     restored.update(np.arange(0, 50, 7), np.ones(8, np.float32))
     history = restored._open_handle().history().tobytes()
@@ -192,7 +193,7 @@ def test_a_file_that_is_written_over_while_it_is_loaded_is_no_mixture(share: flo
 
 def test_a_file_that_is_cut_while_it_is_loaded_is_an_error(path: Path) -> None:
     first, _ = two_runs(path)
-    checkpoint = _checkpoint.Checkpoint(path)
+    checkpoint = checkpoints.Checkpoint(path)
     made_anew = checkpoint.sampler(0, 1)
     for size in (len(first) - 1, len(first) // 2, 100, 0):
         with path.open("r+b") as file:
@@ -205,7 +206,7 @@ def test_a_file_that_is_cut_while_it_is_loaded_is_an_error(path: Path) -> None:
 def test_a_file_that_is_replaced_while_it_is_loaded_is_the_old_one(path: Path) -> None:
     first, second = two_runs(path)
     path.write_bytes(first)
-    checkpoint = _checkpoint.Checkpoint(path)
+    checkpoint = checkpoints.Checkpoint(path)
     made_anew = checkpoint.sampler(0, 1)
     path.with_name("new").write_bytes(second)
     path.with_name("new").replace(path)
@@ -219,7 +220,7 @@ def test_a_header_that_is_written_over_is_an_error(path: Path) -> None:
     # From within the header on: its beginning is that of the one file, its end that of the other.
     place = next(i for i in range(header) if first[i] != second[i]) + 1
     assert first[place:header] != second[place:header]
-    calls: list[Callable[[], Any]] = [lambda: Trainer.load(path), lambda: _checkpoint.Checkpoint(path)]
+    calls: list[Callable[[], Any]] = [lambda: Trainer.load(path), lambda: checkpoints.Checkpoint(path)]
     path.write_bytes(first[:place] + second[place:])
     for call in calls:
         refuses(call, "must match its checksums, got a header", kind=SpeeDiffFileError)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speediff import _compare_command, _datasets, _generate_command, _train_command
-from speediff.cli import main
+from speediff._data import datasets
+from speediff.cli import compare, generate, main, train
 
 Image = pytest.importorskip("PIL.Image")
 for module in ("tqdm", "matplotlib", "sklearn"):
@@ -62,7 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not _datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_examples_of_the_page_run(place: Path) -> None:
     lines = commands("\n".join(blocks("sh")))
     assert len(lines) >= 9
@@ -77,9 +77,9 @@ def test_the_examples_of_the_page_run(place: Path) -> None:
     assert names["images"].shape == (3, 1, 28, 28)
 
 
-@pytest.mark.skipif(not _datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_examples_of_the_help_run(place: Path) -> None:
-    epilogs = (module.EPILOG for module in (_train_command, _compare_command, _generate_command))
+    epilogs = (module.EPILOG for module in (train, compare, generate))
     lines = commands("\n".join(epilogs))
     assert len(lines) >= 9
     for step, words in enumerate(lines, 1):
@@ -88,7 +88,7 @@ def test_the_examples_of_the_help_run(place: Path) -> None:
 
 def test_every_flag_that_the_page_names_exists() -> None:
     parsers = argparse.ArgumentParser().add_subparsers()
-    for module in (_train_command, _compare_command, _generate_command):
+    for module in (train, compare, generate):
         module.add_to(parsers)
     known = {flag for parser in parsers.choices.values() for flag in parser._option_string_actions}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE))

@@ -8,14 +8,14 @@ diffusers `TimestepSampler.for_scheduler`, one of NVlabs/edm a `DenoisingLoss`. 
 patches.
 """
 
-from ._adopt import adopt
-from ._adoption import Adoption
+from ._adoption.adopt import adopt
+from ._adoption.adoption import Adoption
+from ._checkpoints.trainer_from import trainer_from
 from ._denoising import DenoisingLoss
 from ._losses import combine
 from ._preconditioning import Preconditioned
 from ._samplers import SigmaSampler, TimestepSampler
 from ._schedulers import schedule_from
-from ._trainer_from import trainer_from
 
 __all__ = [
     "Adoption",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import _fdm, processes
+from .. import processes
+from .._samplers import fdm
 from ..errors import SpeeDiffValueError
 from ._samplers import SigmaSampler
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from .._recipe import Options
+    from .._samplers.recipe import Options
     from ..processes import Process
     from ..sampling import Sampling
     from ..weighting import Weighting
@@ -56,7 +57,7 @@ class DenoisingLoss:
             SpeeDiffValueError: If a value is out of range, or the process is rectified flow.
             SpeeDiffTypeError: If a value has the wrong type.
         """
-        process = _fdm.process_named(process)
+        process = fdm.process_named(process)
         if isinstance(process, processes.Flow):
             raise SpeeDiffValueError(
                 f"process must be EDM, VP or VE for a denoiser's loss, got {process!r}; for flow "

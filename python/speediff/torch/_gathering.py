@@ -11,7 +11,7 @@ from ..errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._native_sampler import Timesteps, Weights
+    from .._native.native_sampler import Timesteps, Weights
 
 
 def is_distributed() -> bool:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from .. import _arguments
-from .._group import Group
+from .._distributed.group import Group
+from .._support import arguments
 from ..errors import SpeeDiffGroupError, SpeeDiffValueError
 from ._gathering import is_distributed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._group import Floats
+    from .._distributed.group import Floats
 
 LONGEST_TIMEOUT = 1e9
 """Seconds: decades, and few enough for the engine to count."""
@@ -30,7 +30,7 @@ class GlooGroup(Group):
     """The processes of the default process group, with a group of gloo's for their messages."""
 
     def __init__(self, timeout: float) -> None:
-        seconds = _arguments.real("timeout", timeout)
+        seconds = arguments.real("timeout", timeout)
         if not 0 < seconds <= LONGEST_TIMEOUT:
             raise SpeeDiffValueError(f"timeout must be in (0, {LONGEST_TIMEOUT:g}], got {timeout!r}")
         self._began_all = not is_distributed()

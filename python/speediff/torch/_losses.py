@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .. import _arguments
+from .._support import arguments
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = 
         SpeeDiffValueError: If a term is missing, or shapes or devices differ.
         SpeeDiffTypeError: If a term is not a tensor.
     """
-    _arguments.choice("on", on, ("mse", "loss"))
+    arguments.choice("on", on, ("mse", "loss"))
     first = "loss" if on == "loss" and "mse" not in terms else "mse"
     if first not in terms:
         raise SpeeDiffValueError(f"terms must contain 'mse', or 'loss' with on='loss', got {sorted(terms)}")

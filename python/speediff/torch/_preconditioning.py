@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from .. import _arguments, _fdm, processes
+from .. import processes
+from .._samplers import fdm
+from .._support import arguments
 from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..processes import Process
 
@@ -47,14 +49,14 @@ class Preconditioned(torch.nn.Module):
             SpeeDiffTypeError: If a value has the wrong type.
         """
         super().__init__()
-        process = _fdm.process_named(process)
+        process = fdm.process_named(process)
         if not isinstance(process, Process):
             raise SpeeDiffTypeError(
                 f"process must be 'edm', 'vp', 've' or an object of speediff.processes, got {process!r}"
             )
-        low, high = _fdm.sigma_range(process)
+        low, high = fdm.sigma_range(process)
         if momentum is not None:
-            momentum = _arguments.real("momentum", momentum)
+            momentum = arguments.real("momentum", momentum)
             if not 0 < momentum < float("inf"):
                 raise SpeeDiffValueError(f"momentum must be finite and above 0, got {momentum}")
         self.model = model

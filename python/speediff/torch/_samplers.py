@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from .._drawing import DrawingBase
-from .._native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
-from .._sampler_base import SamplerBase
-from .._sigma_base import SigmaSamplerBase
+from .._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
+from .._samplers.drawing import DrawingBase
+from .._samplers.sampler_base import SamplerBase
+from .._samplers.sigma_base import SigmaSamplerBase
 from ..errors import SpeeDiffValueError
 from . import _operator, _schedulers
 from ._gathering import batch_arrays, gathered, is_distributed
@@ -18,8 +18,8 @@ from ._gathering import batch_arrays, gathered, is_distributed
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from .._native_sampler import Levels, Weights
-    from .._recipe import Options
+    from .._native.native_sampler import Levels, Weights
+    from .._samplers.recipe import Options
     from ..sampling import Sampling
     from ..weighting import Weighting
 

@@ -1,0 +1,1 @@
+"""What `speediff.distributed` is made of: groups of processes and their launchers."""

@@ -1,0 +1,1 @@
+"""What samplings and weightings are made of: their base class, their list, and their text form."""

@@ -1,0 +1,116 @@
+"""The list of all methods, for tables and for tests."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from ..sampling import Sampling
+from ..weighting import Weighting
+
+if TYPE_CHECKING:
+    from .method import Method
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A sampling or a weighting of the literature."""
+
+    kind: str
+    """"sampling" or "weighting"."""
+    name: str
+    """The string that users can pass for it, with its defaults."""
+    cls: type[Method] | None
+    """The class, which takes the parameters; None if it is not implemented."""
+    formula: str
+    """P or w, in one line."""
+    source: str
+    """Paper and year."""
+    defaults: dict[str, Any]
+    """The parameters with their default values."""
+    note: str = ""
+    """Why it is not implemented."""
+
+    @property
+    def implemented(self) -> bool:
+        """Whether there is a class."""
+        return self.cls is not None
+
+    @property
+    def signature(self) -> str:
+        """The parameters with their defaults, as in a call, without those that are None."""
+        return ", ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.defaults.items()
+            if value is not None
+        )
+
+
+_MISSING = (
+    MethodInfo(
+        "sampling",
+        "bs",
+        None,
+        "not published",
+        "reference [78] of SpeeD",
+        {},
+        "not implemented: no published formula that we could find",
+    ),
+    MethodInfo(
+        "sampling",
+        "learned",
+        None,
+        "a network chooses the steps",
+        "Kim et al., CVPR 2025",
+        {},
+        "not implemented: needs a network of its own, trained along",
+    ),
+)
+
+
+def methods() -> tuple[MethodInfo, ...]:
+    """All samplings and weightings with formula, source and defaults; also those not implemented, and why."""
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("sampling", Sampling.by_name),
+        ("weighting", Weighting.by_name),
+    )
+    known = [_describe(kind, cls) for kind, by_name in kinds for cls in by_name.values()]
+    return (*known, *_MISSING)
+
+
+def _describe(kind: str, cls: type[Method]) -> MethodInfo:
+    defaults = {
+        field.name: None if field.default is MISSING else field.default
+        for field in fields(cls)  # type: ignore[arg-type]
+    }
+    return MethodInfo(kind, cls.name, cls, cls.formula, cls.source, defaults)
+
+
+_SHARED_PAGES = {
+    "inverse_snr": "snr",
+    "max_snr": "snr",
+    "truncated_snr": "snr",
+    "importance": "to_emphasis",
+}
+"""Methods that share the page of another one."""
+
+
+def markdown() -> str:
+    """The methods as the Markdown tables of docs/methods/README.md, with links to the pages beside it."""
+    tables = []
+    for kind, value in (("sampling", "P"), ("weighting", "w")):
+        rows = [f"| {kind} | {value} | source |", "|---|---|---|"]
+        for method in methods():
+            if method.kind == kind:
+                cells = [_title(method), method.note or method.formula, method.source]
+                rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def _title(method: MethodInfo) -> str:
+    if not method.implemented:
+        return f"`{method.name}`"
+    page = _SHARED_PAGES.get(method.name, method.name)
+    link = f"[`{method.name}`]({page}.md)"
+    return f"{link} ({method.signature})" if method.signature else link

@@ -1,0 +1,179 @@
+"""Parses `--method`: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
+
+The text has the syntax of a Python expression: names, calls with keyword parameters, `+` between a sampling
+and a weighting, and `*` between weightings. It is parsed, never evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import SpeeDiffError, SpeeDiffValueError, unknown_name
+from ..sampler import TimestepSampler
+from ..sampling import Sampling
+from ..weighting import Weighting
+from .method import Method
+from .method_list import methods
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..schedules import NoiseSchedule
+
+Kind = TypeVar("Kind", bound=Method)
+
+PRESETS = {"speed": "paper", "official": "official"}
+"""The names for SpeeD's sampling with its weighting, and their presets of `TimestepSampler.speed`."""
+PRESET_PARAMETERS = ("k", "lam", "tau", "r")
+
+
+class MethodReader:
+    """Makes the samplers of methods over one schedule."""
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        *,
+        prediction: str | None = None,
+        normalize: bool = False,
+        preset_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Takes the options that all methods share.
+
+        Args:
+            schedule: The noise schedule.
+            prediction: What the network predicts.
+            normalize: Whether to divide the weights by their mean.
+            preset_parameters: Parameters of SpeeD's presets, for those that the text does not give.
+        """
+        self.used: set[str] = set()
+        """The `preset_parameters` that at least one method used."""
+        self._schedule = schedule
+        self._options: dict[str, Any] = {"prediction": prediction, "normalize": normalize}
+        self._preset_parameters = dict(preset_parameters or {})
+
+    def sampler(self, text: str) -> TimestepSampler:
+        """The sampler that a text describes.
+
+        Raises:
+            SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
+        """
+        try:
+            return self._sampler(_parse(text))
+        except SpeeDiffError as error:
+            raise type(error)(f"--method {text}: {error}") from None
+        except RecursionError:
+            raise SpeeDiffValueError("--method must not be nested so deeply") from None
+
+    def _sampler(self, node: ast.expr) -> TimestepSampler:
+        if isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.Add):
+                return self._combine(self._sampling(node.left), self._weighting(node.right))
+            return self._combine("uniform", self._weighting(node))
+        name, parameters = _split(node)
+        if name in PRESETS:
+            return self._preset(name, parameters)
+        is_sampling, is_weighting = name in Sampling.by_name, name in Weighting.by_name
+        if is_sampling and is_weighting and name != "uniform":
+            raise SpeeDiffValueError(
+                f"{name} is a sampling and a weighting: write {name}+uniform to draw by it, or "
+                f"uniform+{name} to weight by it"
+            )
+        if is_sampling:
+            return self._combine(self._sampling(node), "uniform")
+        if is_weighting:
+            return self._combine("uniform", self._weighting(node))
+        raise _unknown("a method", name, {*PRESETS, *Sampling.by_name, *Weighting.by_name})
+
+    def _combine(self, sampling: str | Sampling, weighting: str | Weighting) -> TimestepSampler:
+        return TimestepSampler(self._schedule, sampling, weighting, **self._options)
+
+    def _preset(self, name: str, nodes: Mapping[str, ast.expr]) -> TimestepSampler:
+        _check_parameters(name, nodes, PRESET_PARAMETERS)
+        given = {key: self._value(key, "float", node) for key, node in nodes.items()}
+        shared = {key: value for key, value in self._preset_parameters.items() if key not in given}
+        if "tau" in given or "r" in given:
+            shared = {key: value for key, value in shared.items() if key not in ("tau", "r")}
+        self.used |= shared.keys()
+        return TimestepSampler.speed(
+            self._schedule, preset=PRESETS[name], **{**shared, **given}, **self._options
+        )
+
+    def _sampling(self, node: ast.expr) -> Sampling:
+        return self._method("a sampling", node, Sampling.by_name, Weighting.by_name)
+
+    def _weighting(self, node: ast.expr) -> Weighting:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            return self._weighting(node.left) * self._weighting(node.right)
+        return self._method("a weighting", node, Weighting.by_name, Sampling.by_name)
+
+    def _method(
+        self, what: str, node: ast.expr, by_name: Mapping[str, type[Kind]], others: Mapping[str, Any]
+    ) -> Kind:
+        name, nodes = _split(node)
+        if name in PRESETS:
+            raise SpeeDiffValueError(f"{name} is a sampling with its own weighting and cannot be combined")
+        if name in others and name not in by_name:
+            raise SpeeDiffValueError(
+                f"{name} is not {what}; write sampling+weighting, such as laplace+min_snr"
+            )
+        if name not in by_name:
+            raise _unknown(what, name, by_name)
+        cls = by_name[name]
+        types = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
+        _check_parameters(name, nodes, types)
+        return cls(**{key: self._value(key, types[key], value) for key, value in nodes.items()})
+
+    def _value(self, parameter: str, kind: str, node: ast.expr) -> Any:
+        """A number or None; for parameters of another type, a sampling or a sampler."""
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            number = node.operand.value
+            if isinstance(node.op, ast.USub) and isinstance(number, (int, float)):
+                return -number
+        elif "Sampling" in kind:
+            return self._sampling(node)
+        elif not kind.startswith(("float", "int")):
+            return self._sampler(node)
+        raise SpeeDiffValueError(f"{parameter} must be a number, got {ast.unparse(node)}")
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError):
+        raise SpeeDiffValueError("must be like laplace, 'laplace(scale=1)' or laplace+min_snr") from None
+
+
+def _split(node: ast.expr) -> tuple[str, dict[str, ast.expr]]:
+    """The name and parameters of `name` or `name(parameter=value, …)`."""
+    if isinstance(node, ast.Name):
+        return node.id, {}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+        parameters = {word.arg: word.value for word in node.keywords if word.arg is not None}
+        if len(parameters) == len(node.keywords):
+            return node.func.id, parameters
+    raise SpeeDiffValueError(f"must be name or name(parameter=value, ...), got {ast.unparse(node)}")
+
+
+def _check_parameters(
+    name: str, given: Mapping[str, ast.expr], known: Mapping[str, str] | tuple[str, ...]
+) -> None:
+    for parameter in given:
+        if not known:
+            raise SpeeDiffValueError(f"{name} has no parameters, got {parameter}")
+        if parameter not in known:
+            raise unknown_name(f"a parameter of {name}", parameter, known)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any] | set[str]) -> SpeeDiffValueError:
+    for method in methods():
+        if method.name == name and not method.implemented:
+            return SpeeDiffValueError(f"{name} is {method.note}")
+    return unknown_name(what, name, known)

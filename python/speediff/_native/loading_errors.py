@@ -1,0 +1,31 @@
+"""How the command line tells that the native library cannot be loaded: in one line, as its other errors.
+
+The package is imported, and loads the library, before `cli.main` can catch anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from os.path import basename
+from typing import TYPE_CHECKING
+
+from ..errors import SpeeDiffLibraryError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def catch() -> None:
+    """Takes over uncaught errors of loading, where this process is `speediff` or `python -m speediff`."""
+    # Python calls the program "-m" while it looks for the module.
+    program = basename("".join(sys.argv[:1]))
+    if program == "speediff" or (program == "-m" and {"speediff", "-mspeediff"} & {*sys.orig_argv}):
+        sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, SpeeDiffLibraryError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print("speediff:", " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(2)

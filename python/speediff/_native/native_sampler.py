@@ -1,0 +1,135 @@
+"""The native samplers, on NumPy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from . import buffers
+from . import c_api as c
+from . import c_processes as cp
+from .handles import Handle
+
+if TYPE_CHECKING:
+    Table = np.ndarray[Any, np.dtype[np.float64]]
+    Timesteps = np.ndarray[Any, np.dtype[np.int64]]
+    Weights = np.ndarray[Any, np.dtype[np.float32]]
+    Levels = np.ndarray[Any, np.dtype[Any]]
+    """What a draw gives beside weights: time steps or noise levels."""
+
+MAXIMUM_TOTAL = 1 << 31
+"""The most entries of a global batch."""
+
+LAST_CALL = (1 << 63) - 1
+"""Calls, and the call after the last one drawn, are counted in an int64_t."""
+
+
+class NativeDrawing(Handle):
+    """What both kinds of sampler do: draw. Safe to use from several threads at once."""
+
+    __slots__ = ()
+
+    level_type: ClassVar[type[np.generic]]
+    """Of time steps or of noise levels."""
+    _draw: ClassVar[Any]
+    _draw_slice: ClassVar[Any]
+    _emphasis: ClassVar[Any]
+
+    history_count: int
+    """The length of what it has learned; 0 if it learns nothing."""
+
+    def check_size(self, n: int) -> None:
+        """Raises if a call cannot have n entries, before memory is asked for."""
+        self._draw(self.pointer, 0, 0, n, None, None)
+
+    def draw(self, call: int, levels: Levels, weights: Weights) -> None:
+        """Draws the calls from one on, a row for each; shape (calls, n)."""
+        calls, n = levels.shape
+        first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
+        self._draw(self.pointer, call, calls, n, first, w)
+
+    def draw_slice(self, step: int, offset: int, total: int, levels: Levels, weights: Weights) -> None:
+        """Draws entries from `offset` on of one step's global batch; shape (n,)."""
+        first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
+        self._draw_slice(self.pointer, step, offset, len(levels), total, first, w)
+
+    def emphasis(self, step: int, count: int) -> tuple[Table, Table]:
+        """λ and E, of which there are `count`."""
+        log_snr = np.empty(count, np.float64)
+
+        def fill(density: Any, n: int) -> None:
+            self._emphasis(self.pointer, step, buffers.output_pointer(log_snr), density, n)
+
+        density = buffers.read_table(fill, count)
+        log_snr.flags.writeable = False
+        return log_snr, density
+
+
+class NativeSampler(NativeDrawing):
+    """A `speediff_sampler`: immutable unless it learns."""
+
+    __slots__ = ("history_count", "steps")
+
+    level_type = np.int64
+    _draw = staticmethod(c.speediff_sampler_draw)
+    _draw_slice = staticmethod(c.speediff_sampler_draw_slice)
+    _emphasis = staticmethod(c.speediff_sampler_emphasis)
+
+    def __init__(self, steps: int, create: Any, *arguments: Any) -> None:
+        super().__init__(c.sampler_p, create, c.speediff_sampler_destroy, *arguments)
+        self.steps = steps
+        count = ctypes.c_int64()
+        c.speediff_sampler_history_count(self.pointer, count)
+        self.history_count = count.value
+
+    def probabilities(self, step: int) -> Table:
+        """P at a training step, shape (T,)."""
+        return self._read(c.speediff_sampler_probabilities, self.steps, step)
+
+    def weights(self, step: int) -> Table:
+        """The weights at a training step, shape (T,)."""
+        return self._read(c.speediff_sampler_weights, self.steps, step)
+
+    def marginal(self, step: int, n: int) -> Table:
+        """The exact distribution of an entry of a call's batch, shape (T,)."""
+        return self._read(c.speediff_sampler_marginal, self.steps, step, n)
+
+    def expected_weight(self, step: int, n: int) -> float:
+        """E[w] over a call's batch; 0 stands for entries of P."""
+        out = ctypes.c_double()
+        c.speediff_sampler_expected_weight(self.pointer, step, n, out)
+        return out.value
+
+    def update(self, timesteps: Timesteps, losses: Weights) -> None:
+        """Learns from losses; both shape (n,)."""
+        t, values = buffers.input_pointer(timesteps), buffers.input_pointer(losses)
+        c.speediff_sampler_update(self.pointer, t, values, len(timesteps))
+
+    def history(self) -> Table:
+        """What was learned."""
+        return self._read(c.speediff_sampler_history, self.history_count)
+
+    def restore_history(self, history: Table) -> None:
+        """Takes over what was learned."""
+        c.speediff_sampler_restore_history(self.pointer, buffers.input_pointer(history), len(history))
+
+    def _read(self, function: Any, count: int, *arguments: int) -> Table:
+        return buffers.read_table(lambda out, n: function(self.pointer, *arguments, out, n), count)
+
+
+class NativeSigmaSampler(NativeDrawing):
+    """A `speediff_sigma_sampler`: immutable."""
+
+    __slots__ = ("history_count",)
+
+    level_type = np.float32
+    _draw = staticmethod(cp.speediff_sigma_sampler_draw)
+    _draw_slice = staticmethod(cp.speediff_sigma_sampler_draw_slice)
+    _emphasis = staticmethod(cp.speediff_sigma_sampler_emphasis)
+
+    def __init__(self, *arguments: Any) -> None:
+        create = cp.speediff_sigma_sampler_create
+        super().__init__(cp.sigma_sampler_p, create, cp.speediff_sigma_sampler_destroy, *arguments)
+        self.history_count = 0

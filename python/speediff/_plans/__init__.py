@@ -1,0 +1,1 @@
+"""What `speediff.plan` and `speediff.plots` are made of."""

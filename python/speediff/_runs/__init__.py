@@ -1,0 +1,1 @@
+"""A training run in a folder: settings, loop, files, samples. The library never imports it."""

@@ -1,0 +1,83 @@
+"""Ctrl-C, SIGTERM and SIGHUP in long work: the first ends it in good order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from .._support import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+Result = TypeVar("Result")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""From a terminal; from a scheduler (Slurm, Kubernetes, torchrun); from a terminal that closes."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Work has ended in good order after a `StopRequest`, on all processes that share it."""
+
+    on_all_ranks = True
+
+
+class _GivenUp(BaseException):
+    """A request came while work was going on that can be given up."""
+
+
+class StopRequest:
+    """In its `with` block, the first of these signals sets `made`, for the loop to ask after each step.
+
+    After it, Ctrl-C ends the process on the spot, even in the middle of native code. SIGTERM and SIGHUP do
+    not: launchers and shells send them twice. A signal that the process was started to ignore, as by nohup or
+    in the background of a script, stays ignored.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Takes how to answer.
+
+        Args:
+            quiet: Leave it to another process to say what happens.
+        """
+        self.made = False
+        self._quiet = quiet
+        self._gives_up = False
+
+    def unless_made(self, work: Callable[[], Result]) -> Result | None:
+        """What some work gives; None where a request came before it, or ended it on the way."""
+        try:
+            try:
+                self._gives_up = True
+                return None if self.made else work()
+            finally:
+                self._gives_up = False
+        except _GivenUp:
+            return None
+
+    def _make(self, number: int, frame: FrameType | None) -> None:
+        if self.made:
+            return
+        self.made = True
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if not self._quiet:
+            is_from_keys = number == signal.SIGINT
+            name, again = ("", "again") if is_from_keys else (f"{signal.Signals(number).name}: ", "Ctrl-C")
+            streams.tell_at_once(f"\nspeediff: {name}stopping after this step; {again} to stop at once")
+        if self._gives_up:
+            raise _GivenUp
+
+    def __enter__(self) -> StopRequest:
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():  # No other one may set handlers.
+            heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._make) for number in heard}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that is not Python's, which cannot be set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

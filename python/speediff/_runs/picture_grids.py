@@ -1,0 +1,120 @@
+"""Generated images as picture files: one each, or many in a labelled grid."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._plans import fonts
+from .._support import extras
+from .._support.replacement import replace_bytes
+from ..errors import SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+ADVICE = "install Noto Sans CJK (Debian: fonts-noto-cjk), or GNU Unifont for all scripts (fonts-unifont)"
+CELL = 56
+"""Small images are enlarged by a whole number, to about so many pixels."""
+GAP, MARGIN, FONT_SIZE = 2, 8, 13
+
+
+def to_bytes(images: Any) -> Bytes:
+    """Images (…, c, h, w) of -1…1, c being 1 or 3, as bytes (…, h, w, 3); what is beyond is cut off."""
+    scaled = np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+    color = np.moveaxis(scaled, -3, -1)
+    return np.repeat(color, 3, axis=-1) if color.shape[-1] == 1 else color
+
+
+def single(image: Any) -> Any:
+    """A picture of one image (c, h, w), gray or in color."""
+    pixels = to_bytes(image)
+    return _library().fromarray(pixels[..., 0] if image.shape[0] == 1 else pixels)
+
+
+def encoded(picture: Any) -> memoryview:
+    """The picture as a PNG file.
+
+    Raises:
+        SpeeDiffValueError: If it cannot be one, for its size.
+    """
+    file = io.BytesIO()
+    try:
+        picture.save(file, "PNG")
+    except (OSError, ValueError, OverflowError, SystemError, struct.error) as error:
+        raise SpeeDiffValueError(
+            f"a picture of {picture.width}×{picture.height} pixels cannot be a PNG file: {error}"
+        ) from None
+    return file.getbuffer()
+
+
+def write(picture: Any, path: Path, *, is_one_of_many: bool = False) -> None:
+    """Writes it as a PNG file, in the place of the one that is there; see `replace`."""
+    replace_bytes(path, encoded(picture), is_one_of_many=is_one_of_many)
+
+
+def grid(
+    images: Any, row_names: Sequence[str] = (), title: str = "", *, numbers: Iterable[int] | None = None
+) -> Any:
+    """A picture of images in rows and columns.
+
+    Args:
+        images: Shape (rows, columns, c, h, w), values in [-1, 1].
+        row_names: Stand on the left.
+        title: Stands above.
+        numbers: Stand in the place of names that no font can draw, with a warning; None: the rows' own.
+    """
+    library = _library()
+    row_names, font = _drawable(row_names, range(len(row_names)) if numbers is None else numbers)
+    pixels = to_bytes(images)
+    rows, columns, height, width = pixels.shape[:4]
+    factor = max(1, round(CELL / height))
+    pixels = pixels.repeat(factor, axis=2).repeat(factor, axis=3)
+    height, width = factor * height + GAP, factor * width + GAP
+    left = MARGIN + max((int(font.getlength(name)) + MARGIN for name in row_names), default=0)
+    top = MARGIN + (FONT_SIZE + MARGIN if title else 0)
+    right = max(left + columns * width - GAP, left + int(font.getlength(title)))
+    picture = library.new("RGB", (right + MARGIN, top + rows * height - GAP + MARGIN), "white")
+    draw = extras.load("PIL.ImageDraw", "a picture").Draw(picture)
+    for row in range(rows):
+        for column in range(columns):
+            cell = library.fromarray(pixels[row, column])
+            picture.paste(cell, (left + column * width, top + row * height))
+    for row, name in enumerate(row_names):
+        middle = top + row * height + (height - GAP) // 2
+        draw.text((left - MARGIN, middle), name, fill="black", font=font, anchor="rm")
+    draw.text((left, MARGIN), title, fill="black", font=font)
+    return picture
+
+
+def beside(pictures: Sequence[Any]) -> Any:
+    """The pictures in one, from left to right."""
+    size = sum(picture.width for picture in pictures), max(picture.height for picture in pictures)
+    joined = _library().new("RGB", size, "white")
+    left = 0
+    for picture in pictures:
+        joined.paste(picture, (left, 0))
+        left += picture.width
+    return joined
+
+
+def _library() -> Any:
+    return extras.load("PIL.Image", "a picture")
+
+
+def _drawable(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], Any]:
+    """The names, or numbers in the place of some, and a font that can draw them."""
+    names = [fonts.composed(name) for name in names]
+    font, is_drawable = fonts.choose(names, FONT_SIZE)
+    if not all(is_drawable):
+        boxes = [name for name, fits in zip(names, is_drawable, strict=True) if not fits]
+        fonts.warn(boxes, "no font for these class names, which are drawn as numbers; " + ADVICE)
+    return [
+        name if fits else str(number) for name, number, fits in zip(names, numbers, is_drawable, strict=True)
+    ], font

@@ -1,0 +1,236 @@
+"""A training run in a folder: what it is made of, one step after another, and its files.
+
+    run.json             settings and data, written once, before the first step
+    run.safetensors      the last checkpoint, with a copy of run.json
+    loss.csv             step, loss and seconds of training
+
+Each is replaced as a whole. The checkpoint comes last, so that logs never lack what it holds, also after a
+power cut.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import distributed
+from .._data import datasets
+from .._support import progress, replacement
+from .._trainer import shared_step
+from ..errors import SpeeDiffValueError
+from ..training import Trainer
+from . import description, run_settings, schedule_flags
+from .batches import Batches
+from .step_log import StepLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from .._data.datasets import Dataset
+    from .description import Description
+    from .run_settings import Settings
+
+CHECKPOINT, LOSSES = "run.safetensors", "loss.csv"
+BY_SETTINGS = "to_emphasis"
+"""The method that has a sampler in it, which no checkpoint describes in full."""
+
+
+class Run:
+    """A trainer, its data, and the folder that both are written to."""
+
+    def __init__(
+        self, folder: Path, settings: Settings, data: Dataset, source: str, trainer: Trainer
+    ) -> None:
+        """Takes the parts. `open_run` makes them from flags or from the folder."""
+        self.folder = folder
+        self.settings = settings
+        self.data = data
+        self.trainer = trainer
+        self.description = description.describe(settings, data, source)
+        """What `run.json` holds."""
+        self.losses = StepLog(folder / LOSSES, ("loss", "seconds"))
+        self.logs = [self.losses]
+        """What `save` writes beside the checkpoint."""
+        self.saved_step: int | None = None
+        """The step of the checkpoint on the disk; None where there is none."""
+        self.seconds = 0.0
+        """How long the steps so far took together."""
+        self.is_stopping = False
+        """Whether a process of the run wanted its last step to be the last one."""
+        self._batches = Batches(data, settings["batch_size"], seed=settings["seed"], flip=settings["flip"])
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps are done."""
+        return self.trainer.global_step
+
+    @property
+    def group(self) -> distributed.Group:
+        """The processes that share the run. Each of them makes one, and rank 0 alone writes."""
+        return self.trainer.group
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which the run can go on."""
+        return self.folder / CHECKPOINT
+
+    def advance(self, stop: Callable[[], bool] = lambda: False) -> float:
+        """Does one optimizer step, and gives its loss.
+
+        Args:
+            stop: Whether this process wants it to be the last one; for `is_stopping`.
+        """
+        begun, total = time.perf_counter(), self.settings["batch_size"]
+        x, y = self._batches.batch(self.step, self.group.part(total))
+        if self.group.world_size == 1:
+            loss, self.is_stopping = self.trainer.step(x, y), stop()
+        else:
+            loss, self.is_stopping = shared_step.step(self.trainer, x, y, total=total, stop=stop)
+        self.seconds += time.perf_counter() - begun
+        self.losses.append(self.step, loss, round(self.seconds, 3))
+        return loss
+
+    def save(self) -> None:
+        """Writes the logs, then the checkpoint."""
+        self.group.together("logs", self._write_logs)
+        self.trainer._save(self.checkpoint, self.description)
+        self.saved_step = self.step
+
+    def _write_logs(self) -> None:
+        if self.group.rank == 0:
+            for log in self.logs:
+                log.write()
+
+    def keep(self, log: StepLog) -> None:
+        """Has another log written with each checkpoint; takes over what it holds up to this step."""
+        if self.saved_step is not None:
+            log.read(self.step)
+        self.logs.append(log)
+
+
+def load_data(source: str, settings: Settings, out: Path) -> Dataset:
+    """All data that there are to train on, as the settings want them; says on stderr what was read.
+
+    Args:
+        source: As `speediff._data.datasets.load` takes it.
+        settings: Of the run.
+        out: Where runs are written; nothing in it is data.
+    """
+    data = datasets.load(
+        source, input_size=settings["input_size"], background=settings["background"], out=out
+    )
+    for line in data.summary:
+        progress.note(line)
+    return data.without_labels() if settings["unconditional"] else data
+
+
+def check_run(
+    folder: Path, given: Mapping[str, Any], *, resume: bool, files: Iterable[str] | None = ()
+) -> tuple[Settings, Description | None]:
+    """What `open_run` can tell of a run without its data.
+
+    Args:
+        folder: Where the run is, or is to be. It exists.
+        given: Settings by name; None where the user gave none.
+        resume: Continue the run in the folder, if there is one.
+        files: What is to be written to the folder beside the run's own files; None: nothing at all.
+
+    Returns:
+        Its settings; and its description, if it is there to be resumed.
+    """
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() and not resume:
+        raise SpeeDiffValueError(f"{checkpoint} exists: add --resume, or take another --out")
+    saved = description.read(checkpoint) if checkpoint.exists() else None
+    settings = run_settings.resolve(given, None if saved is None else saved["settings"])
+    if saved is None:
+        run_settings.make_sampler(settings, run_settings.make_schedule(settings)).close()
+    if files is not None:
+        for name in (CHECKPOINT, description.NAME, LOSSES, *files):
+            replacement.check(folder / name)
+    return settings, saved
+
+
+def open_run(
+    folder: Path,
+    source: str,
+    given: Mapping[str, Any],
+    *,
+    threads: int | None,
+    resume: bool,
+    load: Callable[[str, Settings, Path], Dataset] = load_data,
+    group: distributed.Group | None = None,
+    files: Iterable[str] = (),
+) -> Run:
+    """Starts a run, or takes up the one that the folder holds.
+
+    Args:
+        folder: Where everything goes. Rank 0 has taken it.
+        source: The data, as `speediff._data.datasets.load` takes it.
+        given: Settings by name; None where the user gave none.
+        threads: Of the trainer; None: the processors that this process may use.
+        resume: Continue the run in the folder, if there is one.
+        load: What reads the data, but not from the folder.
+        group: The processes that share the run, all of which open it within `Group.together`; None: this
+            one alone.
+        files: What is to be written to the folder beside the run's own files.
+
+    Raises:
+        SpeeDiffError: If there is a run and it is not to be resumed, or has other settings or data; if
+            processes differ.
+        OSError: If a file cannot be read or written.
+    """
+    group = group or distributed.one()
+    settings, saved = check_run(folder, given, resume=resume, files=files if group.rank == 0 else None)
+    with progress.task(f"reading {source}"):
+        data = load(source, settings, folder)
+    if settings["flip"] and not data.is_images:
+        raise SpeeDiffValueError(f"--flip must not be given with latents, got {source}")
+    flags = {schedule_flags.flag(name): value for name, value in settings.items()}
+    group.agree({**flags, "data": data.fingerprint, "a run to resume": saved is not None})
+    if saved is None:
+        with progress.task("making the network"):
+            trainer = run_settings.make_trainer(settings, data, threads=threads, group=group)
+        run = Run(folder, settings, data, source, trainer)
+    else:
+        if data.fingerprint != saved["data"]["fingerprint"]:
+            raise SpeeDiffValueError(
+                f"--resume must have the data of the run: {saved['data']['source']} "
+                f"({saved['data']['fingerprint']}), got {source} ({data.fingerprint})"
+            )
+        trainer = load_trainer(folder / CHECKPOINT, settings, threads=threads, group=group)
+        run = Run(folder, settings, data, saved["data"]["source"], trainer)
+        _resume(run)
+    if group.rank == 0:
+        description.write(folder, run.description)
+    return run
+
+
+def load_trainer(
+    checkpoint: Path,
+    settings: Settings | None,
+    *,
+    threads: int | None,
+    group: distributed.Group | None = None,
+) -> Trainer:
+    """The trainer of a checkpoint; its settings help where its sampler cannot be made from it alone."""
+    sampler = None
+    if settings is not None and BY_SETTINGS in settings["method"]:
+        sampler = run_settings.make_sampler(settings, run_settings.make_schedule(settings))
+    with progress.task(f"reading {checkpoint}"):
+        return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
+
+
+def _resume(run: Run) -> None:
+    """Checks that the checkpoint is of the run that is described, and takes its logs over."""
+    trainer, data = run.trainer, run.data
+    own = (trainer.seed, trainer.num_classes, trainer.in_channels, trainer.input_size)
+    if own != (run.settings["seed"], data.num_classes, *data.values.shape[1:3]):
+        raise SpeeDiffValueError(
+            f"{run.checkpoint} must be of the run in {description.NAME}, got another one"
+        )
+    if run.group.rank == 0:
+        run.losses.read(run.step)
+    run.seconds = run.losses.last("seconds")
+    run.saved_step = run.step

@@ -1,0 +1,133 @@
+"""The validation loss: how well a network sees the noise, on the same questions for every method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._data import datasets
+from .._plans.areas import AREA_NAMES, Process, make_process
+from ..errors import SpeeDiffValueError
+from .batches import permutation, random_bits
+from .run import load_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .._data.datasets import Dataset, Floats
+    from ..schedules import NoiseSchedule
+    from ..training import Trainer
+    from .run_settings import Settings
+
+COLUMNS = ("overall", *AREA_NAMES)
+SEED = 0
+"""Of images and noise: not the run's, so that runs of all seeds answer the same questions."""
+NOISE, KEPT_BACK = 2, 3
+"""What random bits are for, beside those of the batches."""
+SHARE = 10
+"""One in so many is kept back of data without test images."""
+
+
+def split(source: str, settings: Settings, out: Path) -> tuple[Dataset, Dataset]:
+    """What to train on and what to measure on: the data's own test images, or some that are kept back."""
+    data = load_data(source, settings, out)
+    test = datasets.load_test(source, input_size=settings["input_size"])
+    if test is None:
+        count = len(data) // SHARE
+        if count == 0:
+            raise SpeeDiffValueError(f"{source} must hold at least {SHARE} images, got {len(data)}")
+        order = np.argsort(random_bits(SEED, 0, KEPT_BACK, len(data)), kind="stable")
+        return data.part(np.sort(order[count:])), data.part(order[:count])
+    if settings["unconditional"]:
+        test = test.without_labels()
+    if (test.num_classes or 0) > (data.num_classes or 0) or test.values.shape[1:] != data.values.shape[1:]:
+        raise SpeeDiffValueError(f"test images of {source} must have the shape and classes of the others")
+    return data, test
+
+
+class ValidationSet:
+    """Noised images whose noise a network is to see.
+
+    Image i of n gets the time step at (i+½)/n of the schedule: an even spread, in which each area has its
+    share. Images and noise are fixed.
+    """
+
+    def __init__(self, data: Dataset, schedule: NoiseSchedule, prediction: str, count: int) -> None:
+        """Chooses the images.
+
+        Args:
+            data: What to choose from; never what is trained on.
+            schedule: Of time steps, and of the areas.
+            prediction: What the network predicts.
+            count: How many images; less if there are less.
+        """
+        self.process: Process = make_process(schedule, "", None, None)
+        self._prediction = prediction
+        n = min(count, len(data))
+        self._x, self._y = data.batch(permutation(SEED, 0, len(data))[:n])
+        self._t = (np.arange(n) * schedule.steps + schedule.steps // 2) // n
+        self._noise = _normal(self._x.shape)
+        self._signal, self._scale = _coefficients(schedule, prediction, self._t)
+
+    def __len__(self) -> int:
+        return len(self._t)
+
+    def measure(self, trainer: Trainer, batch_size: int) -> tuple[float | None, ...]:
+        """The mean squared error in ε of the EMA weights, unweighted: over all of T, and in each area.
+
+        Args:
+            trainer: Whose network is asked.
+            batch_size: How many images at once.
+
+        Returns:
+            A number for each of `COLUMNS`; None for an area without steps.
+        """
+        errors = np.concatenate(
+            [
+                self._errors(trainer, slice(begin, begin + batch_size))
+                for begin in range(0, len(self), batch_size)
+            ]
+        )
+        areas = [errors[(self._t >= area.first - 1) & (self._t < area.last)] for area in self.process.areas]
+        return tuple(float(part.mean()) if len(part) else None for part in (errors, *areas))
+
+    def _errors(self, trainer: Trainer, part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+        signal, scale = self._signal[part], self._scale[part]
+        x, noise = self._x[part], self._noise[part]
+        noisy = signal * x + scale * noise
+        labels = None if self._y is None else self._y[part]
+        output = trainer.forward(noisy, self._t[part], labels, ema=True)[:, : x.shape[1]]
+        seen = _noise_seen(self._prediction, output.astype(np.float64), noisy, signal, scale)
+        return np.asarray(np.square(seen - noise).mean(axis=(1, 2, 3)))
+
+
+def _noise_seen(prediction: str, output: Any, noisy: Any, signal: Any, scale: Any) -> Any:
+    """ε by a network that predicts something else."""
+    if prediction == "epsilon":
+        return output
+    if prediction == "sample":
+        return (noisy - signal * output) / scale
+    if prediction == "v":
+        return signal * output + scale * noisy
+    return noisy + signal * output  # flow: x_t = (1-σ)·x₀ + σ·ε and u = ε - x₀.
+
+
+def _coefficients(schedule: NoiseSchedule, prediction: str, t: Any) -> tuple[Floats, Floats]:
+    """The factors of x₀ and ε in x_t, shape (n, 1, 1, 1)."""
+    alphas_cumprod = schedule.alphas_cumprod[t]
+    signal, scale = np.sqrt(alphas_cumprod), np.sqrt(1 - alphas_cumprod)
+    if prediction == "flow":  # The same signal-to-noise ratio on the straight path.
+        signal, scale = signal / (signal + scale), scale / (signal + scale)
+    shape = (-1, 1, 1, 1)
+    return signal.reshape(shape).astype(np.float32), scale.reshape(shape).astype(np.float32)
+
+
+def _normal(shape: tuple[int, ...]) -> Floats:
+    """Normal numbers by Box and Muller, from bits that no version of NumPy changes."""
+    count = int(np.prod(shape))
+    bits = random_bits(SEED, 0, NOISE, count + count % 2).reshape(2, -1)
+    first, second = (((words >> 11) + 0.5) / 2**53 for words in bits)
+    radius = np.sqrt(-2 * np.log(first))
+    pair = np.concatenate((radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)))
+    return pair[:count].reshape(shape).astype(np.float32)

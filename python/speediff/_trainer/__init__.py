@@ -1,0 +1,1 @@
+"""What `speediff.Trainer` is made of."""

@@ -1,0 +1,62 @@
+"""The list of methods in the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._methods.method_list import MethodInfo
+
+NARROW, PIPE = 64, 1000
+"""Fewer columns than a table needs; more than any row has."""
+
+
+def print_methods(methods: Sequence[MethodInfo]) -> None:
+    """Prints the samplings and the weightings: a table for each, or lists where that is too wide."""
+    console = Console(width=_width(), highlight=False, markup=False, emoji=False)
+    for kind, value in (("sampling", "P"), ("weighting", "w")):
+        of_kind = [method for method in methods if method.kind == kind]
+        if console.width < NARROW:
+            console.print(f"{kind}s, {value}, source\n")
+            for method in of_kind:
+                console.print(_title(method), overflow="fold")
+                for text in (method.note or method.formula, method.source):
+                    console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 4)))
+            console.print()
+        else:
+            console.print(_table(kind, value, of_kind, source_width=None if console.width == PIPE else 20))
+
+
+def _table(kind: str, value: str, methods: Sequence[MethodInfo], *, source_width: int | None) -> Table:
+    """With sources of 20 columns the longest factor of a formula stays whole in 80."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column(kind, overflow="fold")
+    table.add_column(value, overflow="fold")
+    table.add_column("source", overflow="fold", max_width=source_width)
+    for method in methods:
+        table.add_row(_title(method), method.note or method.formula, method.source)
+    return table
+
+
+def _width() -> int | None:
+    """Columns: None where rich finds a terminal's, or the environment asks for some. A pipe has no end."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal() else PIPE
+
+
+def _title(method: MethodInfo) -> Text:
+    """The name, and on lines of their own the parameters, if there are any."""
+    parameters = "".join(
+        f"\n  {name}={value:g}" if isinstance(value, float) else f"\n  {name}={value}"
+        for name, value in method.defaults.items()
+    )
+    return Text(method.name, "bold").append(parameters, "not bold")

@@ -1,0 +1,1 @@
+"""What `speediff.torch.adopt` is made of."""

@@ -1,0 +1,71 @@
+"""Tensors of PyTorch whose values live in the trainer's memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from ...errors import SpeeDiffValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Shared(NamedTuple):
+    """A tensor, and where its values live."""
+
+    name: str
+    tensor: torch.Tensor
+    view: torch.Tensor
+    """Of the trainer's memory."""
+
+
+class SharedMemory:
+    """Tensors that are views of the trainer's memory until they are released."""
+
+    def __init__(self, shared: Iterable[Shared]) -> None:
+        """Moves the tensors to where their values already are; a tensor may be listed more than once."""
+        self._shared = list({id(each.tensor): each for each in shared}.values())
+        for each in self._shared:
+            each.tensor.data = each.view
+        self._tensors = [each.tensor for each in self._shared]
+        # `share_memory` moves the storage, and with it the view: what the view says later is no proof.
+        self._places = self._look()
+
+    def check(self) -> None:
+        """Raises if a tensor lies elsewhere, or in another order."""
+        places = self._look()
+        if places == self._places:
+            return
+        moved = next(
+            each
+            for each, now, before in zip(self._shared, places, self._places, strict=True)
+            if now != before
+        )
+        raise SpeeDiffValueError(
+            f"{moved.name} must stay in the trainer's memory, got {_found(moved.tensor)}; release the module "
+            "first, and adopt it again afterwards"
+        )
+
+    def release(self) -> None:
+        """Gives each tensor memory of PyTorch's own, unless it was moved; again, it does nothing."""
+        for each, now, before in zip(self._shared, self._look(), self._places, strict=True):
+            if now == before:
+                each.tensor.data = each.tensor.data.clone()
+        self._shared, self._tensors, self._places = [], [], []
+
+    def _look(self) -> list[tuple[int, tuple[int, ...]]]:
+        places, strides = map(torch.Tensor.data_ptr, self._tensors), map(torch.Tensor.stride, self._tensors)
+        return [*zip(places, strides, strict=True)]
+
+
+def _found(tensor: torch.Tensor) -> str:
+    """Where a tensor is instead, and what usually moves it there."""
+    if tensor.device.type != "cpu":
+        return f"it on {tensor.device}, as by .to(device)"
+    if tensor.dtype != torch.float32:
+        return f"{tensor.dtype}, as by .to(dtype) or .half()"
+    if tensor.is_shared():  # type: ignore[no-untyped-call]
+        return "it in memory of several processes, as by share_memory()"
+    return "it in other memory, as by assigning to .data"

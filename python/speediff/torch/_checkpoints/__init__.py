@@ -1,0 +1,1 @@
+"""Checkpoints of PyTorch programs, read for `speediff.torch.trainer_from`."""

@@ -1,0 +1,135 @@
+"""The shape of a network, from its tensors' shapes and hints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import SpeeDiffValueError
+from ...networks import MDT, DiT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._adoption.places import Size
+
+POSITIONS = "pos_embed"
+"""The positions of tokens; those of a DiT are not trained."""
+
+DROPOUT = 0.1
+"""How often the authors drop labels."""
+
+_TABLE = "sideblocks.0.attn.rel_pos_bias.relative_position_bias_table"
+_LABELS = "y_embedder.embedding_table.weight"
+
+
+class Hints(NamedTuple):
+    """What the shapes of tensors do not tell. None: not known."""
+
+    num_heads: int | None = None
+    num_classes: int | None = None
+    """Without the null label."""
+    class_dropout_prob: float | None = None
+    frequency_shift: float = 0.0
+    mdt_version: int = 0
+    """0: a DiT."""
+    decode_layer: int | None = None
+    mask_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network and its data, as `speediff.Trainer` takes them."""
+
+    model: DiT | MDT
+    data: dict[str, Any]
+
+
+def shape_of(what: str, sizes: Mapping[str, Size], hints: Hints) -> Shape:
+    """The shape.
+
+    Args:
+        what: How a message calls what has the tensors.
+        sizes: Shapes by the trainer's names.
+        hints: What is known besides.
+
+    Raises:
+        SpeeDiffValueError: If they are not those of a network.
+    """
+    hidden, channels, patch, _ = _size(what, sizes, "x_embedder.proj.weight", 4)
+    tokens = _size(what, sizes, POSITIONS, 3)[1]
+    planes = _size(what, sizes, "final_layer.linear.weight", 2)[0] // (patch * patch)
+    if planes not in (channels, 2 * channels) or math.isqrt(tokens) ** 2 != tokens:
+        raise SpeeDiffValueError(
+            f"{what} must have a square number of tokens and {channels} or {2 * channels} output channels, "
+            f"got {tokens} tokens and {planes} channels"
+        )
+    data = {
+        "input_size": math.isqrt(tokens) * patch,
+        "in_channels": channels,
+        "learn_sigma": planes == 2 * channels,
+        **_labels(what, sizes, hints),
+    }
+    if hints.mdt_version:
+        return Shape(_mdt(what, sizes, hints, hidden, patch), data)
+    depth = _blocks(sizes, "blocks")
+    heads = _official_heads(hidden, depth) if hints.num_heads is None else hints.num_heads
+    ratio = _mlp_ratio(_size(what, sizes, "blocks.0.mlp.fc1.weight", 2)[0], hidden)
+    return Shape(DiT(hidden, depth, heads, patch, ratio, hints.frequency_shift), data)
+
+
+def _mdt(what: str, sizes: Mapping[str, Size], hints: Hints, hidden: int, patch: int) -> MDT:
+    version = hints.mdt_version
+    usual = MDT.named("MDT-S/2" if version == 1 else "MDTv2-S/2")
+    if version == 1:
+        depth = _blocks(sizes, "blocks")
+        decoded = usual.decode_layer if hints.decode_layer is None else hints.decode_layer
+    else:
+        decoded = _blocks(sizes, "de_blocks")
+        depth = _blocks(sizes, "en_inblocks") + _blocks(sizes, "en_outblocks") + decoded
+    ratio = _mlp_ratio(_size(what, sizes, "sideblocks.0.mlp.fc1.weight", 2)[0], hidden)
+    masked = usual.mask_ratio if hints.mask_ratio is None else hints.mask_ratio
+    heads = _size(what, sizes, _TABLE, 2)[1]
+    return MDT(hidden, depth, heads, patch, ratio, version, decoded, masked, usual.min_snr_gamma)
+
+
+def _labels(what: str, sizes: Mapping[str, Size], hints: Hints) -> dict[str, Any]:
+    if _LABELS not in sizes:
+        return {"num_classes": None, "class_dropout_prob": 0.0}
+    rows = _size(what, sizes, _LABELS, 2)[0]
+    dropout = DROPOUT if hints.class_dropout_prob is None else hints.class_dropout_prob
+    if dropout > 0 and hints.num_classes == rows:
+        raise SpeeDiffValueError(
+            f"class_dropout_prob must be 0 for {what}, whose {rows} labels are all classes, got {dropout}"
+        )
+    return {"num_classes": rows - (dropout > 0), "class_dropout_prob": dropout}
+
+
+def _blocks(sizes: Mapping[str, Size], group: str) -> int:
+    return len({name.split(".")[1] for name in sizes if name.startswith(f"{group}.")})
+
+
+def _mlp_ratio(width: int, hidden: int) -> float:
+    # The MLP's width is the integer part of the product.
+    ratio = width / hidden
+    return ratio if int(hidden * ratio) == width else math.nextafter(ratio, math.inf)
+
+
+def _size(what: str, sizes: Mapping[str, Size], name: str, rank: int) -> Size:
+    size = sizes.get(name, ())
+    if len(size) != rank or 0 in size:
+        found = f"shape {size}" if name in sizes else "none"
+        raise SpeeDiffValueError(f"{what} must have {name} with {rank} dimensions, got {found}")
+    return size
+
+
+def _official_heads(hidden: int, depth: int) -> int:
+    """The heads of the official network of this width and depth; tensors do not tell them."""
+    for letter in ("S", "B", "L", "XL"):
+        config = DiT.named(f"DiT-{letter}/2")
+        if (config.hidden_size, config.depth) == (hidden, depth):
+            return config.num_heads
+    raise SpeeDiffValueError(
+        f"num_heads must be given for a network of no official size, got {depth} blocks of width {hidden}"
+    )
