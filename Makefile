@@ -63,7 +63,6 @@ bench: tools $(VENV)/.ready-for-bench build
 	$(BIN)/python python/benchmarks/trainer.py --quick
 
 build:
-	scripts/check-tools.sh swift
 	scripts/install-system-packages.sh libopenblas-dev
 	scripts/build.sh
 

@@ -9,6 +9,7 @@
 # library inside the file, so that a program that loads it needs no Swift.
 set -eu
 cd "$(dirname "$0")/.."
+scripts/check-tools.sh swift
 swift build --configuration release --product speediff --scratch-path "${SCRATCH:-.build}" \
   -Xcc "-march=${MARCH:-native}" \
   -Xswiftc -static-stdlib -Xswiftc -warnings-as-errors \

@@ -139,6 +139,8 @@ def predict_velocity(network: nn.Module, prompts: Prompts, x_t: Tensor, t: Tenso
         timestep=t,
         encoder_hidden_states=prompts.tokens[texts],
         encoder_attention_mask=prompts.mask[texts],
+        # What diffusers before 0.32 asks for also where a network has no such conditions.
+        added_cond_kwargs={"resolution": None, "aspect_ratio": None},
         return_dict=False,
     )[0]
     return prediction

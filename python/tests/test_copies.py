@@ -202,6 +202,24 @@ def test_so_does_a_copy_of_one_on_tensors(name: str, how: str) -> None:
     assert train(sampler, 75) == rest
 
 
+def test_ranks_that_pytorch_gave_are_those_of_the_process_that_loads_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    import speediff.torch as st
+
+    own = st.TimestepSampler(LINEAR, rank=1, world_size=3)
+    pickles = [pickle.dumps(sampler) for sampler in (st.TimestepSampler(LINEAR), own)]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    loaded = [pickle.loads(each) for each in pickles]
+    layouts = [(each.recipe.drawing.rank, each.recipe.drawing.world_size) for each in loaded]
+    assert layouts == [(2, 4), (1, 3)]
+    expected = st.TimestepSampler(LINEAR, rank=2, world_size=4)
+    assert train(loaded[0], 3) == train(expected, 3)
+
+
 def diffusion_model() -> Any:
     """A module that holds a schedule, samplers, a loss and a preconditioned network."""
     torch = pytest.importorskip("torch")

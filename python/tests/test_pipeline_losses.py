@@ -128,6 +128,7 @@ class Denoiser(torch.nn.Module):
 @pytest.mark.parametrize("process", ["edm", "vp", "ve"])
 @pytest.mark.parametrize("warm_up", [None, 10])
 def test_a_denoisers_loss_is_the_formula_of_its_process(process: str, warm_up: int | None) -> None:
+    torch.manual_seed(0)  # Where the square is next to 0, its relative error may be any.
     images, labels = torch.randn(64, 1, 4, 4), torch.arange(64)
     loss_fn, net = DenoisingLoss(process, seed=7, warm_up=warm_up), Denoiser()
     torch.manual_seed(1)
