@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speediff._methods.method.method_text import MethodReader
+from speediff._methods.method_text import MethodReader
 
 from speediff.sampling import Sampling
 from speediff.torch import TimestepSampler

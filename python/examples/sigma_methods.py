@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speediff._methods.method.method_text import MethodReader
+from speediff._methods.method_text import MethodReader
 
 from speediff import NoiseSchedule, SpeeDiffValueError, processes, weighting
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import reference
-from speediff._methods.method.method_text import MethodReader
+from speediff._methods.method_text import MethodReader
 
 import speediff
 from speediff.cli import main
