@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from speediff._methods.method.method_list import markdown
+from speediff._methods.method_list import markdown
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "README.md"
 BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"

@@ -142,9 +142,9 @@ def test_a_warning_is_one_line_and_said_once(capsys: pytest.CaptureFixture[str])
 
 OFTEN = """
 import sys
-from speediff import _log_lines
+from speediff._support import log_lines
 from speediff.cli import main
-_log_lines.SECONDS = 0.05
+log_lines.SECONDS = 0.05
 sys.exit(main(sys.argv[1:]))
 """
 

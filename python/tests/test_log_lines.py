@@ -161,15 +161,16 @@ def test_a_run_in_a_log(images: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 SLOWLY = """
 import sys, time
-from speediff import _datasets, _log_lines, _pictures
+from speediff._data import datasets
+from speediff._support import log_lines
 from speediff.cli import main
-_log_lines.SECONDS = 0.2
+log_lines.SECONDS = 0.2
 def slow(function):
     def slowed(*arguments, **options):
         time.sleep(1)
         return function(*arguments, **options)
     return slowed
-_datasets._read_training = slow(_datasets._read_training)
+datasets._read_training = slow(datasets._read_training)
 sys.exit(main(sys.argv[1:]))
 """
 
