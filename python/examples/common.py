@@ -1,27 +1,28 @@
-"""The flags that every example has. This file imports only the standard library, so that --help is quick.
+"""What is not about training, and so is the same in every example: flags, images, pictures of the results.
 
-The training loop is in ``loop.py``, ``--method`` in ``methods.py``, images and all randomness in
-``data.py``, validation loss and samples in ``evaluation.py``, files and pictures in ``report.py``,
-checkpoints and processes in ``checkpoint.py`` and ``processes.py``.
+It needs NumPy alone (and Pillow and Matplotlib where pictures are read and drawn), so that --help is quick.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+# ---- Flags ---------------------------------------------------------------------------------------
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
-CLASS_NAMES = (
-    "T-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 # A resumed run may change these. All others determine the outcome of a step, and must stay.
 _FREE = {
     "steps", "out", "resume", "tiny", "checkpoint_every", "data", "device", "threads",
@@ -29,32 +30,32 @@ _FREE = {
 }  # fmt: skip
 
 
-def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """An argparse type: an integer in [minimum, maximum]."""
+def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """An argparse type: an integer in [least, most]."""
 
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
-        if value < minimum or (maximum is not None and value > maximum):
-            bounds = f"at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
+        if not least <= value <= most:
+            bounds = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
             raise argparse.ArgumentTypeError(f"must be {bounds}, got {value}")
         return value
 
     return convert
 
 
-def real(minimum: float, below: float = math.inf, *, open_: bool = False) -> Callable[[str], float]:
-    """An argparse type: a number in [minimum, below), or in (minimum, below) if ``open_``."""
+def real(least: float, below: float = math.inf, *, open_: bool = False) -> Callable[[str], float]:
+    """An argparse type: a number in [least, below), or in (least, below) if ``open_``."""
 
     def convert(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-        if not minimum <= value < below or (open_ and value == minimum):  # NaN fails, too
-            interval = f"{'(' if open_ else '['}{minimum:g}, {below:g})"
+        if not least <= value < below or (open_ and value == least):  # NaN fails, too
+            interval = f"{'(' if open_ else '['}{least:g}, {below:g})"
             raise argparse.ArgumentTypeError(f"must be in {interval}, got {text}")
         return value
 
@@ -64,14 +65,9 @@ def real(minimum: float, below: float = math.inf, *, open_: bool = False) -> Cal
 def flags(
     description: str | None, *, data: Path | None = FASHION_MNIST, guidance: bool = True
 ) -> argparse.ArgumentParser:
-    """The flags common to every example; an example adds its own, then calls :func:`parse`.
+    """The flags that every example has; it adds its own, and calls :func:`parse`.
 
-    An example overrides defaults with ``parser.set_defaults``.
-
-    Args:
-        description: The description of the script, for ``--help``.
-        data: The default of ``--data``; None: no such flag.
-        guidance: Whether to add the flags of classifier-free guidance.
+    Without ``data`` there is no ``--data``; ``guidance`` is about the classifier-free one.
     """
 
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -98,13 +94,7 @@ def flags(
     add = parser.add_argument_group("training").add_argument
     add("--batch-size", type=integer(1), default=32, metavar="N", help="total over all processes")
     add("--lr", type=real(0, open_=True), default=5e-3, metavar="X", help="peak learning rate of AdamW")
-    add(
-        "--ema-decay",
-        type=real(0, 1),
-        default=0.999,
-        metavar="X",
-        help="decay of the EMA; lower at the start",
-    )
+    add("--ema-decay", type=real(0, 1), default=0.999, metavar="X", help="of the EMA; lower at the start")
     if guidance:
         add("--label-dropout", type=real(0, 1), default=0.1, metavar="X", help="label dropout, for guidance")
     add = parser.add_argument_group("results").add_argument
@@ -116,53 +106,326 @@ def flags(
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) -> argparse.Namespace:
-    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win."""
+def parse(
+    parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str, *, pictures: bool = False
+) -> argparse.Namespace:
+    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win.
+
+    With ``pictures``, ``--data`` may be a folder of pictures, too.
+    """
     if parser.parse_known_args()[0].tiny:
         parser.set_defaults(**tiny)
     args = parser.parse_args()
+    args.script = script
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if args.batch_size % world_size:
         parser.error(
             f"argument --batch-size: must be a multiple of the {world_size} processes, got {args.batch_size}"
         )
+    if args.threads is None:
+        # Half the logical cores: so small a network gains little from more, and threads that must
+        # wait for a core which another program holds slow all others down several times over.
+        cores = len(os.sched_getaffinity(0))
+        args.threads = max(1, cores // (2 if world_size == 1 else int(os.environ["LOCAL_WORLD_SIZE"])))
     if args.out is None:
         # A method may have parameters, but a folder's name should have neither parentheses nor blanks.
         method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
         args.out = Path("runs") / f"{script.removeprefix('train_')}_{method}{'_tiny' if args.tiny else ''}"
-    return args
-
-
-def fashion_mnist_files(folder: Path, part: str) -> tuple[Path, Path]:
-    """Images and labels of ``part``, which is ``train`` or ``t10k``."""
-    return folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
-
-
-def is_fashion_mnist(folder: Path) -> bool:
-    """Whether ``folder`` holds all four files of the data set."""
-    parts = ("train", "t10k")
-    return all(path.is_file() for part in parts for path in fashion_mnist_files(folder, part))
-
-
-def has_pictures(folder: Path) -> bool:
-    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
-    patterns = ("*/*", "train/*/*")
-    return any(path.suffix.lower() in PICTURES for pattern in patterns for path in folder.glob(pattern))
-
-
-def check_fashion_mnist(parser: argparse.ArgumentParser, folder: Path) -> None:
-    """End the program with a message unless ``folder`` holds Fashion-MNIST."""
-    if not is_fashion_mnist(folder):
+    if "data" in args and not is_fashion_mnist(args.data) and not (pictures and has_pictures(args.data)):
         parser.error(
-            f"no Fashion-MNIST in {folder}: apt-get install dataset-fashion-mnist, "
+            f"no Fashion-MNIST in {args.data}: apt-get install dataset-fashion-mnist, "
             "or name another folder with --data"
         )
+    return args
 
 
 def config(args: argparse.Namespace) -> dict[str, Any]:
     """What decides the outcome of a step: a resumed run must have the same."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in vars(args).items()
-        if name not in _FREE
+    values = {name: value for name, value in vars(args).items() if name not in _FREE}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def check_resumed(path: Path, saved: Mapping[str, Any], done: int, args: argparse.Namespace) -> None:
+    """End the program with a message unless ``args`` continue the checkpoint at ``path``.
+
+    It holds ``done`` steps of a run whose :func:`config` was ``saved``.
+    """
+    now = config(args)
+    if not args.resume:
+        raise SystemExit(f"{path} exists: add --resume, or take another --out")
+    if saved["script"] != now["script"]:
+        raise SystemExit(f"{path} was written by {saved['script']}, not by {now['script']}")
+    differences = [
+        f"--{name.replace('_', '-')} was {saved.get(name)}, is {value}"
+        for name, value in sorted(now.items())
+        if saved.get(name) != value
+    ]
+    if differences:
+        raise SystemExit(f"{path} belongs to another run: {'; '.join(differences)}")
+    if done > args.steps:
+        raise SystemExit(f"{path} is at step {done}, past --steps {args.steps}")
+
+
+# ---- Images --------------------------------------------------------------------------------------
+
+CLASS_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+_HELD_OUT = 20  # one of so many pictures, where the folder has no validation part
+
+
+class Images:
+    """Labelled images in memory.
+
+    Args:
+        pixels: uint8 (n, channels, height, width).
+        labels: int64 (n,), places in ``class_names``. Their number stands for "no class given".
+        class_names: One for each label.
+    """
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str] = CLASS_NAMES
+    ) -> None:
+        self.pixels, self.labels, self.class_names = pixels, labels, tuple(class_names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Some of the images, float32 in [-1, 1], and their labels."""
+        return self._read(chosen).astype(np.float32) / 127.5 - 1, self.labels[chosen]
+
+    def _read(self, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.pixels[chosen]
+
+
+class PictureFolder(Images):
+    """Pictures in color on white, read as they are needed, cropped to their middle and scaled to one size."""
+
+    def __init__(self, pictures: Sequence[tuple[Path, int]], class_names: Sequence[str], size: int) -> None:
+        super().__init__(np.empty(0, np.uint8), np.array([label for _, label in pictures]), class_names)
+        self.paths, self.size = [path for path, _ in pictures], size
+
+    def _read(self, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        from PIL import Image, ImageOps
+
+        pixels = np.empty((len(chosen), 3, self.size, self.size), np.uint8)
+        for place, index in enumerate(chosen.tolist()):
+            with Image.open(self.paths[index]) as picture:
+                if picture.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255.
+                    raise SystemExit(f"{self.paths[index]} must have 8 bits per channel: convert it first")
+                colors = picture.convert("RGBA")
+                shown = Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors)
+                square = ImageOps.fit(shown.convert("RGB"), (self.size, self.size), Image.Resampling.LANCZOS)
+            pixels[place] = np.asarray(square).transpose(2, 0, 1)
+        return pixels
+
+
+def _fashion_mnist_files(folder: Path, part: str) -> list[Path]:
+    return [folder / f"{part}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+
+
+def is_fashion_mnist(folder: Path) -> bool:
+    """Whether ``folder`` holds all four files of the data set."""
+    return all(path.is_file() for part in ("train", "t10k") for path in _fashion_mnist_files(folder, part))
+
+
+def fashion_mnist(folder: Path) -> tuple[Images, Images]:
+    """The 60,000 images for training and the 10,000 for tests, (n, 1, 28, 28)."""
+    parts = []
+    for part in ("train", "t10k"):
+        # After a header of 16 bytes for images, of 8 for labels: a byte for each value.
+        pixels, labels = (gzip.decompress(path.read_bytes()) for path in _fashion_mnist_files(folder, part))
+        squares = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28)
+        parts.append(Images(squares, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)))
+    return parts[0], parts[1]
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
+    return any(_pictures(part, _class_names(part)) for part in (folder, folder / "train"))
+
+
+def picture_folder(folder: Path, size: int) -> tuple[PictureFolder, PictureFolder]:
+    """The pictures for training and for validation, one sub-folder per class as in ImageNet.
+
+    These are the parts ``train`` and ``val`` where ``folder`` has both; else one picture of each
+    twenty is held out.
+    """
+    if (folder / "train").is_dir() and (folder / "val").is_dir():
+        names = _class_names(folder / "train")
+        train, validation = (_pictures(folder / part, names) for part in ("train", "val"))
+    else:
+        names = _class_names(folder)
+        pictures = _pictures(folder, names)
+        validation = pictures[::_HELD_OUT]
+        train = [picture for place, picture in enumerate(pictures) if place % _HELD_OUT]
+    if not train or not validation:
+        raise SystemExit(f"{folder} has too few pictures: some must be left for validation")
+    # They are sorted by class, and the first of them must stand for all.
+    order = random_numbers(0, "validation pictures", 0).permutation(len(validation))
+    return PictureFolder(train, names, size), PictureFolder([validation[i] for i in order], names, size)
+
+
+def _class_names(folder: Path) -> list[str]:
+    return [path.name for path in _shown(folder) if path.is_dir()]
+
+
+def _pictures(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
+    """Every picture with its label, in an order that no file system decides."""
+    return [
+        (path, label)
+        for label, name in enumerate(names)
+        for path in _shown(folder / name)
+        if path.suffix.lower() in _SUFFIXES
+    ]
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What is in a folder, but for what a notebook, an archive of a Mac, or the like has left there."""
+    found = folder.glob("*")
+    return sorted(path for path in found if not path.name.startswith(".") and path.name != "__MACOSX")
+
+
+# ---- Randomness that is a function of seed, purpose and index: nothing to save, nothing to restore -------
+
+
+def random_numbers(seed: int, purpose: str, index: int) -> np.random.Generator:
+    """A generator that depends on its arguments alone; ``index`` is a step or an epoch."""
+    return np.random.default_rng([seed, index, *purpose.encode()])
+
+
+def validation_noise(shape: Sequence[int]) -> NDArray[np.float32]:
+    """Standard normal noise, not of ``--seed``, but the same for every run."""
+    return random_numbers(0, "validation noise", 0).standard_normal(tuple(shape), dtype=np.float32)
+
+
+def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[np.int64]:
+    """Which of ``count`` images are the global batch of ``step``, shape (batch_size,).
+
+    The batches follow one another through a new permutation per epoch, and may straddle two:
+    every image is seen exactly once per epoch.
+    """
+    epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
+    orders = {
+        epoch: random_numbers(seed, "data order", epoch).permutation(count) for epoch in set(epochs.tolist())
     }
+    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+
+
+def training_batch(
+    args: argparse.Namespace,
+    images: Images,
+    step: int,
+    part: slice,
+    *,
+    flip: bool = True,
+    noise_shape: Sequence[int] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """One process's ``part`` of the global batch of ``step``: images, labels and standard normal noise.
+
+    All is drawn for the global batch and then cut. So a resumed run goes on as an uninterrupted one
+    would, and several processes divide among them what one would have drawn. The noise of an image
+    has its shape, or ``noise_shape``.
+    """
+    n = args.batch_size
+    draws = random_numbers(args.seed, "training batch", step)
+    flipped = (draws.random(n) < 0.5 if flip else np.zeros(n, bool))[part]
+    dropped = (draws.random(n) < getattr(args, "label_dropout", 0.0))[part]
+    x, labels = images.take(batch_indices(args.seed, step, n, len(images))[part])
+    x = np.where(flipped[:, None, None, None], x[..., ::-1], x)
+    draws = random_numbers(args.seed, "training noise", step)
+    noise = draws.standard_normal((n, *(noise_shape or x.shape[1:])), dtype=np.float32)[part]
+    return x, np.where(dropped, len(images.class_names), labels), noise
+
+
+# ---- Results -------------------------------------------------------------------------------------
+
+# The parts that SpeeD divides 1000 steps with linear betas into: acceleration, rapid change,
+# convergence. Other schedules get the same three, so that the columns keep their meaning.
+BANDS = {"t<220": (0, 220), "220<=t<700": (220, 700), "t>=700": (700, 1000)}
+_SMOOTHING = 0.98  # averages over about 50 steps
+
+
+def in_bands(
+    losses: Sequence[float], levels: NDArray[Any], bands: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """The mean loss ``overall`` and of the levels in each range [low, high)."""
+    values = np.asarray(losses, np.float64)
+    means = {name: values[(levels >= low) & (levels < high)] for name, (low, high) in bands.items()}
+    return {name: float(part.mean()) for name, part in {"overall": values, **means}.items()}
+
+
+def report(
+    args: argparse.Namespace,
+    title: str,
+    losses: Sequence[float],
+    seconds: float,
+    samples: NDArray[np.float32],
+    row_names: Sequence[str],
+    validation: Mapping[str, float],
+) -> None:
+    """Write ``loss.csv``, ``loss.png`` and ``samples.png`` to ``--out``, and print one line of results.
+
+    Args:
+        args: Those of the example.
+        title: What was trained, and on what.
+        losses: The training loss of every step.
+        seconds: The time that they took.
+        samples: (rows, columns, channels, height, width), values in [-1, 1]; one channel is gray.
+        row_names: Stand on the left.
+        validation: What :func:`in_bands` gave.
+    """
+    paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
+    # An exponential moving average, divided by the sum of its weights so that it does not start at zero.
+    smooth, average = [], 0.0
+    for step, loss in enumerate(losses, 1):
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smooth.append(average / (1 - _SMOOTHING**step))
+    title = f"{title}: {args.method}, {args.steps} steps"
+    with paths[0].open("w", newline="") as file:
+        csv.writer(file).writerow(["step", "loss", "smoothed_loss"])
+        csv.writer(file).writerows(zip(range(1, len(losses) + 1), losses, smooth, strict=True))
+    _plot_losses(paths[1], f"{title}\n(not comparable between methods)", losses, smooth)
+    _save_grid(paths[2], samples, row_names, title)
+    print(*paths, sep="\n")
+    bands = ", ".join(f"{loss:.5f} at {band}" for band, loss in validation.items() if band != "overall")
+    print(
+        f"{args.method}: {len(losses)} steps, {args.batch_size * len(losses) / seconds:.0f} images/s, "
+        f"training loss {smooth[-1]:.4f}, validation loss {validation['overall']:.5f} ({bands})"
+    )
+
+
+def _plot_losses(path: Path, title: str, losses: Sequence[float], smooth: Sequence[float]) -> None:
+    from matplotlib.figure import Figure
+
+    figure, steps = Figure(figsize=(7, 4), layout="constrained"), np.arange(1, len(losses) + 1)
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8, label="batch")
+    axes.plot(steps, smooth, color="tab:blue", linewidth=1.8, label="moving average")
+    axes.set(title=title, xlabel="optimizer step", ylabel="weighted training loss", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _save_grid(path: Path, samples: NDArray[np.float32], row_names: Sequence[str], title: str) -> None:
+    from matplotlib.figure import Figure
+
+    rows, columns, channels, height, width = samples.shape
+    values = samples.clip(-1, 1) / 2 + 0.5
+    grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
+    grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
+    # One inch of names for each nine letters.
+    names = max(map(len, row_names)) / 9
+    figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(grid[..., 0] if channels == 1 else grid, cmap="gray", vmin=0, vmax=1)
+    axes.set_title(title, fontsize=10)
+    axes.set_yticks((height + 2) * (np.arange(rows) + 0.5), row_names)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.savefig(path, dpi=150)

@@ -21,25 +21,24 @@ Compare methods by the validation loss: the unweighted velocity MSE at evenly sp
 
 from __future__ import annotations
 
-from functools import partial
+import math
+import os
+import signal
+import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import common
 
 if TYPE_CHECKING:
     import argparse
 
-    from diffusers import FlowMatchEulerDiscreteScheduler
-    from loop import Run, Trained
-    from torch import Tensor, nn
-
-SCRIPT = Path(__file__).stem
+BANDS = {"sigma<0.5": (0, 0.5), "0.5<=sigma<0.923": (0.5, 0.923), "sigma>=0.923": (0.923, 1.01)}
 TINY = {
     "steps": 8, "batch_size": 8, "checkpoint_every": 3, "channels": 8,
     "sample_steps": 3, "columns": 2, "validation_images": 50,
 }  # fmt: skip
-BANDS = {"sigma<0.5": (0, 0.5), "0.5<=sigma<0.923": (0.5, 0.923), "sigma>=0.923": (0.923, 1.01)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,11 +48,52 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument_group("model").add_argument
     add("--shift", type=common.real(0, open_=True), default=1.0, metavar="A", help="σ to Aσ/(1+(A-1)σ)")
     add("--channels", type=common.integer(8), default=16, metavar="N", help="channels at 28 x 28; more below")
-    args = common.parse(parser, TINY, SCRIPT)
-    common.check_fashion_mnist(parser, args.data)
-    if args.channels % 8:
+    args = common.parse(parser, TINY, Path(__file__).stem)
+    if args.channels % 8:  # the groups of normalisation
         parser.error(f"argument --channels: must be a multiple of 8, got {args.channels}")
     return args
+
+
+if __name__ == "__main__":
+    ARGUMENTS = parse_arguments()  # before the slow imports, so that --help and mistakes are quick
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import FlowMatchEulerDiscreteScheduler, UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from speediff import SpeeDiffError
+from speediff.torch import TimestepSampler, schedule_from
+
+
+def build_model(args: argparse.Namespace) -> UNet2DModel:
+    """A U-Net of three levels, 28, 14 and 7 pixels wide.
+
+    It has no dropout: all randomness of a step is in its batch.
+    """
+    channels = args.channels
+    return UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(channels, 2 * channels, 4 * channels),
+        down_block_types=("DownBlock2D",) * 3,  # attention is in the block between down and up
+        up_block_types=("UpBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=16,
+        num_class_embeds=len(common.CLASS_NAMES) + 1,  # the last one stands for "no class given"
+    )
+
+
+def predict_velocity(network: nn.Module, x_t: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """The velocity that ``network`` sees in ``x_t`` at the levels σ (n,), of the shape of ``x_t``."""
+    prediction: Tensor = network(x_t, 1000 * sigma, class_labels=labels, return_dict=False)[0]
+    return prediction
 
 
 def mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -62,79 +102,143 @@ def mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return (1 - sigma) * x + sigma * noise
 
 
-def train(args: argparse.Namespace, run: Run, scheduler: FlowMatchEulerDiscreteScheduler) -> Trained | None:
-    """Train; None if asked to stop, and in all processes but the main one."""
-    import data
-    import methods
-    from networks import predict, small_unet
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
+    torch.save(checkpoint, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
 
-    from speediff.torch import schedule_from
 
-    model = small_unet(args.channels, classes=len(common.CLASS_NAMES)).to(run.device)
-    images = data.fashion_mnist(args.data, "train")
+def main(args: argparse.Namespace) -> None:
+    """Train, then show what came of it."""
+    # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    if world_size > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    share = args.batch_size // world_size
+    part = slice(rank * share, (rank + 1) * share)  # of the global batch
+
+    images, test = common.fashion_mnist(args.data)
+    model = build_model(args).to(device)
+    network = DistributedDataParallel(model) if world_size > 1 else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
+    ema = EMAModel(model.parameters(), decay=args.ema_decay, foreach=True)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=args.shift)
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
     # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware"),
     # which draws the scheduler's own timesteps: 1000 σ, and not their numbers.
-    schedule = schedule_from(scheduler)
-    sampler = methods.build_sampler(args.method, schedule, "flow", args.seed)
+    try:
+        schedule = schedule_from(scheduler)
+        sampler = TimestepSampler.from_text(schedule, args.method, args.seed, prediction="flow")
+    except SpeeDiffError as error:
+        raise SystemExit(f"{args.script}: {error}") from None
     # ==============================================================================================
-    sigmas = scheduler.sigmas[: schedule.steps].flip(0).to(run.device)  # from little noise to pure noise
+    sigmas = scheduler.sigmas[: schedule.steps].flip(0).to(device)  # from little noise to pure noise
 
-    def make_batch(step: int) -> tuple[Tensor, ...]:
-        return data.training_batch(images, args.seed, step, args.batch_size, run.part, args.label_dropout)
+    parts = {"model": model, "ema": ema, "optimizer": optimizer, "sampler": sampler}
+    losses, seconds, path = [], 0.0, args.out / "checkpoint.pt"
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        losses, seconds = saved["losses"], saved["seconds"]
+        common.check_resumed(path, saved["config"], len(losses), args)
+        for name, each in parts.items():
+            each.load_state_dict(saved[name])
+        ema.to(device)
+    args.out.mkdir(parents=True, exist_ok=True)
 
-    def compute_loss(network: nn.Module, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        # ==== SpeeDiff, 2 of 2: per batch =========================================================
-        t, weights = sampler.sample(len(x), x.device)
-        # ==========================================================================================
-        sigma = sigmas[t]
-        velocity = predict(network, mix(x, noise, sigma), 1000 * sigma, labels)
-        losses = ((velocity - (noise - x)) ** 2).mean(dim=(1, 2, 3))
-        if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
-            sampler.update(t, losses.detach())
-        return (weights * losses).mean()
+    stop = threading.Event()  # Ctrl-C and SIGTERM end the run after a whole step
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    began = time.perf_counter() - seconds
+    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    with bar:
+        for step in range(len(losses), args.steps):
+            # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
+            optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
+            batch = common.training_batch(args, images, step, part)
+            x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
+            # ==== SpeeDiff, 2 of 2: per batch =====================================================
+            t, weights = sampler.sample(len(x), device)
+            # ======================================================================================
+            velocity = predict_velocity(network, mix(x, noise, sigmas[t]), sigmas[t], labels)
+            loss_of_each = ((velocity - (noise - x)) ** 2).mean(dim=(1, 2, 3))
+            if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
+                sampler.update(t, loss_of_each.detach())
+            loss = (weights * loss_of_each).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            ema.step(model.parameters())
 
-    return run.train(model, sampler, make_batch, compute_loss)
+            totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
+            if world_size > 1:
+                dist.all_reduce(totals)  # so that all processes stop after the same step
+            losses.append(totals[0].item() / world_size)
+            stopping, done = totals[1].item() > 0, step + 1 == args.steps
+            if not math.isfinite(losses[-1]):
+                raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
+            bar.update()
+            bar.set_postfix(loss=losses[-1], refresh=False)
+            if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
+                state = {name: each.state_dict() for name, each in parts.items()}
+                spent = time.perf_counter() - began
+                save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            if stopping and not done:
+                break
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if world_size > 1:
+        dist.destroy_process_group()
+    if len(losses) < args.steps and rank == 0:
+        print(f"Stopped. The same command with --resume continues {args.out}.")
+    if len(losses) < args.steps or rank > 0:
+        return
+    seconds = time.perf_counter() - began
+    ema.copy_to(model.parameters())
+    model.eval()
+    validation = validate(args, model, test)
+    grid = generate(args, model, scheduler).cpu().numpy().reshape(10, args.columns, 1, 28, 28)
+    common.report(
+        args, "Rectified flow on Fashion-MNIST", losses, seconds, grid, common.CLASS_NAMES, validation
+    )
 
 
-def show(
-    args: argparse.Namespace, trained: Trained, scheduler: FlowMatchEulerDiscreteScheduler, run: Run
-) -> None:
-    """Write the curve and samples of every class, and print the validation loss."""
-    import data
-    import evaluation
-    import networks
-    import results
-
-    predict = partial(networks.predict, trained.network)
-
-    def loss_at(sigma: Tensor, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
-        velocity = predict(mix(x, noise, sigma), 1000 * sigma, labels)
-        return ((velocity - (noise - x)) ** 2).mean(dim=(1, 2, 3))
-
-    test = data.fashion_mnist(args.data, "t10k").first(args.validation_images)
-    x = data.to_model_range(test.pixels)
+@torch.no_grad()
+def validate(args: argparse.Namespace, model: nn.Module, test: common.Images) -> dict[str, float]:
+    """The unweighted velocity MSE on images, levels and noise that are the same for every method."""
+    n = args.validation_images
+    x, labels = map(torch.from_numpy, test.take(np.arange(n)))
     # Whatever the shift is: it chooses what to train on, and samples are judged all the way.
-    sigma = (evaluation.stratified_steps(len(x)) + 1) / 1000
-    questions = x, evaluation.fixed_noise(x.shape), test.labels
-    validation = evaluation.validation_loss(loss_at, sigma, questions, BANDS, run.device)
-    title = "Rectified flow on Fashion-MNIST"
-    results.show_classes(args, trained, title, predict, scheduler, validation, run.device)
+    sigmas = ((torch.arange(n) * 1000 + 500) // n + 1) / 1000
+    noise = torch.from_numpy(common.validation_noise(x.shape))
+    losses: list[float] = []
+    for part in torch.arange(n).split(250):
+        x_0, label, sigma, x_1 = (v[part].to(model.device) for v in (x, labels, sigmas, noise))
+        velocity = predict_velocity(model, mix(x_0, x_1, sigma), sigma, label)
+        losses += ((velocity - (x_1 - x_0)) ** 2).mean(dim=(1, 2, 3)).tolist()
+    return common.in_bands(losses, sigmas.numpy(), BANDS)
 
 
-def main() -> None:
-    """Train, then show what came of it."""
-    args = parse_arguments()
-    from diffusers import FlowMatchEulerDiscreteScheduler
-    from loop import Run
-
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=args.shift)
-    with Run(args, SCRIPT) as run:
-        trained = train(args, run, scheduler)
-    if trained is not None:
-        show(args, trained, scheduler, run)
+@torch.no_grad()
+def generate(
+    args: argparse.Namespace, model: nn.Module, scheduler: FlowMatchEulerDiscreteScheduler
+) -> Tensor:
+    """Samples of every class, ``--columns`` of each, by Euler's method with guidance."""
+    labels = torch.arange(10, device=model.device).repeat_interleave(args.columns)
+    both = torch.cat([labels, torch.full_like(labels, 10)])  # with the class, and without
+    scheduler.set_timesteps(args.sample_steps)
+    generator = torch.Generator().manual_seed(args.seed)  # of the CPU: the same samples on every device
+    x = torch.randn((len(labels), 1, 28, 28), generator=generator).to(model.device)
+    for t in tqdm(scheduler.timesteps, desc="sampling", unit="step"):
+        twice = (t / 1000).to(model.device).expand(2 * len(x))
+        with_class, without = predict_velocity(model, torch.cat([x, x]), twice, both).chunk(2)
+        velocity = without + args.cfg_scale * (with_class - without)
+        x = scheduler.step(velocity, t, x, generator=generator).prev_sample
+    return x
 
 
 if __name__ == "__main__":
-    main()
+    main(ARGUMENTS)

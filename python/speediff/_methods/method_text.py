@@ -1,4 +1,4 @@
-"""Parses `--method`: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
+"""Parses the text of a method: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
 
 The text has the syntax of a Python expression: names, calls with keyword parameters, `+` between a sampling
 and a weighting, and `*` between weightings. It is parsed, never evaluated.
@@ -11,23 +11,46 @@ import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import SpeeDiffError, SpeeDiffValueError, unknown_name
-from ..sampler import TimestepSampler
-from ..sampling import Sampling
-from ..weighting import Weighting
+from ..errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
+from ..sampling import Asymmetric, Sampling
+from ..weighting import ChangeAware, Weighting
 from .method import Method
 from .method_list import methods
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..schedules import NoiseSchedule
 
 Kind = TypeVar("Kind", bound=Method)
+Result = TypeVar("Result")
 
 PRESETS = {"speed": "paper", "official": "official"}
 """The names for SpeeD's sampling with its weighting, and their presets of `TimestepSampler.speed`."""
+SHARED = "prediction", "normalize"
+"""The options of a sampler that those within its text share, as in `to_emphasis(of=laplace)`."""
 PRESET_PARAMETERS = ("k", "lam", "tau", "r")
+
+
+def parse_method(text: str) -> tuple[Sampling | None, Weighting | None]:
+    """The sampling and the weighting that a text names, for any process: `speediff methods` lists the names.
+
+    `TimestepSampler.from_text` makes a sampler of such a text. This is for those who make their own, or whose
+    noise levels are continuous.
+
+    Args:
+        text: A sampling, "laplace(scale=1)"; a weighting, "min_snr*p2(k=2)"; both, "laplace+min_snr"; or
+            "speed", with its parameters k, lam, tau and r.
+
+    Returns:
+        The two, with None for the one that the text does not name.
+
+    Raises:
+        SpeeDiffError: If the text is wrong. It quotes the text, and names what there is. Also if the method
+            needs the schedule: "official", whose draws come in pairs, and `to_emphasis(of=…)`.
+        SpeeDiffTypeError: If it is no text.
+    """
+    return MethodReader(None, None).pair(text)
 
 
 class MethodReader:
@@ -35,47 +58,69 @@ class MethodReader:
 
     def __init__(
         self,
-        schedule: NoiseSchedule,
+        kind: type[Any] | None,
+        schedule: NoiseSchedule | None,
         *,
-        prediction: str | None = None,
-        normalize: bool = False,
+        name: str = "method",
         preset_parameters: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         """Takes the options that all methods share.
 
         Args:
-            schedule: The noise schedule.
-            prediction: What the network predicts.
-            normalize: Whether to divide the weights by their mean.
+            kind: The class of the samplers; None for pairs alone.
+            schedule: The noise schedule; None for pairs alone.
+            name: What errors call the text.
             preset_parameters: Parameters of SpeeD's presets, for those that the text does not give.
+            **options: Of each sampler, its seed among them.
         """
         self.used: set[str] = set()
         """The `preset_parameters` that at least one method used."""
-        self._schedule = schedule
-        self._options: dict[str, Any] = {"prediction": prediction, "normalize": normalize}
+        self._kind, self._schedule, self._name, self._options = kind, schedule, name, options
         self._preset_parameters = dict(preset_parameters or {})
 
-    def sampler(self, text: str) -> TimestepSampler:
+    def sampler(self, text: str) -> Any:
         """The sampler that a text describes.
 
         Raises:
             SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
         """
-        try:
-            return self._sampler(_parse(text))
-        except SpeeDiffError as error:
-            raise type(error)(f"--method {text}: {error}") from None
-        except RecursionError:
-            raise SpeeDiffValueError("--method must not be nested so deeply") from None
+        return self._read(text, lambda node: self._sampler(node, self._options))
 
-    def _sampler(self, node: ast.expr) -> TimestepSampler:
+    def pair(self, text: str) -> tuple[Sampling | None, Weighting | None]:
+        """The sampling and the weighting that a text names; see `parse_method`."""
+        return self._read(text, self._pair)
+
+    def _read(self, text: str, make: Callable[[ast.expr], Result]) -> Result:
+        if not isinstance(text, str):
+            raise SpeeDiffTypeError(f"{self._name} must be a text such as 'laplace+min_snr', got {text!r}")
+        try:
+            return make(_parse(text))
+        except SpeeDiffError as error:
+            raise type(error)(f"{self._name} {text}: {error}") from None
+        except RecursionError:
+            raise SpeeDiffValueError(f"{self._name} must not be nested so deeply") from None
+
+    def _sampler(self, node: ast.expr, options: Mapping[str, Any]) -> Any:
+        if self._kind is None or self._schedule is None:
+            raise SpeeDiffValueError(
+                "needs a noise schedule: make it with TimestepSampler.from_text(schedule, ...)"
+            )
+        preset = self._preset(node)
+        if preset is not None:
+            return self._kind.speed(self._schedule, **preset, **options)
+        sampling, weighting = self._pair(node)
+        return self._kind(self._schedule, sampling or "uniform", weighting or "uniform", **options)
+
+    def _pair(self, node: ast.expr) -> tuple[Sampling | None, Weighting | None]:
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.Add):
-                return self._combine(self._sampling(node.left), self._weighting(node.right))
-            return self._combine("uniform", self._weighting(node))
-        name, parameters = _split(node)
-        if name in PRESETS:
-            return self._preset(name, parameters)
+                return self._sampling(node.left), self._weighting(node.right)
+            return None, self._weighting(node)
+        preset = self._preset(node)
+        if preset is not None:
+            return self._preset_pair(**preset)
+        name, _ = _split(node)
         is_sampling, is_weighting = name in Sampling.by_name, name in Weighting.by_name
         if is_sampling and is_weighting and name != "uniform":
             raise SpeeDiffValueError(
@@ -83,24 +128,34 @@ class MethodReader:
                 f"uniform+{name} to weight by it"
             )
         if is_sampling:
-            return self._combine(self._sampling(node), "uniform")
+            return self._sampling(node), None
         if is_weighting:
-            return self._combine("uniform", self._weighting(node))
+            return None, self._weighting(node)
         raise _unknown("a method", name, {*PRESETS, *Sampling.by_name, *Weighting.by_name})
 
-    def _combine(self, sampling: str | Sampling, weighting: str | Weighting) -> TimestepSampler:
-        return TimestepSampler(self._schedule, sampling, weighting, **self._options)
-
-    def _preset(self, name: str, nodes: Mapping[str, ast.expr]) -> TimestepSampler:
+    def _preset(self, node: ast.expr) -> dict[str, Any] | None:
+        """The parameters of `TimestepSampler.speed`, if it is one of SpeeD's presets."""
+        if isinstance(node, ast.BinOp):
+            return None
+        name, nodes = _split(node)
+        if name not in PRESETS:
+            return None
         _check_parameters(name, nodes, PRESET_PARAMETERS)
         given = {key: self._value(key, "float", node) for key, node in nodes.items()}
         shared = {key: value for key, value in self._preset_parameters.items() if key not in given}
         if "tau" in given or "r" in given:
             shared = {key: value for key, value in shared.items() if key not in ("tau", "r")}
         self.used |= shared.keys()
-        return TimestepSampler.speed(
-            self._schedule, preset=PRESETS[name], **{**shared, **given}, **self._options
-        )
+        return {"preset": PRESETS[name], **shared, **given}
+
+    @staticmethod
+    def _preset_pair(preset: str, lam: float = 0.6, **of_sampling: Any) -> tuple[Sampling, Weighting]:
+        if preset == "official":
+            raise SpeeDiffValueError(
+                "its draws come in pairs, which no sampling describes: make it with "
+                "TimestepSampler.from_text(schedule, ...)"
+            )
+        return Asymmetric(**of_sampling), ChangeAware(lam)
 
     def _sampling(self, node: ast.expr) -> Sampling:
         return self._method("a sampling", node, Sampling.by_name, Weighting.by_name)
@@ -138,7 +193,7 @@ class MethodReader:
         elif "Sampling" in kind:
             return self._sampling(node)
         elif not kind.startswith(("float", "int")):
-            return self._sampler(node)
+            return self._sampler(node, {key: self._options[key] for key in SHARED if key in self._options})
         raise SpeeDiffValueError(f"{parameter} must be a number, got {ast.unparse(node)}")
 
 

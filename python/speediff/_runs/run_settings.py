@@ -12,9 +12,7 @@ from .._support import arguments
 from ..errors import SpeeDiffValueError
 from ..networks import MDT, DiT
 from ..sampler import TimestepSampler
-from ..sampling import Asymmetric
 from ..training import Trainer
-from ..weighting import ChangeAware
 from . import schedule_flags
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from .._data.datasets import Dataset
     from .._distributed.group import Group
-    from .._samplers.recipe import Options
     from ..schedules import NoiseSchedule
 
     Settings = dict[str, Any]
@@ -127,28 +124,10 @@ def make_schedule(settings: Settings) -> NoiseSchedule:
 
 def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler:
     """The method, with the seed and the micro-batches of the run."""
-    prediction, normalize = settings["prediction"], settings["normalize"]
-    reader = MethodReader(schedule, prediction=prediction, normalize=normalize)
-    recipe = reader.sampler(settings["method"]).recipe
-    shared: Options = {
-        "prediction": prediction,
-        "normalize": normalize,
-        "accumulation": settings["accumulation"],
-        "strata": settings["strata"],
-    }
-    seed, sampling, weighting = settings["seed"], recipe.sampling, recipe.weighting
-    if recipe.official and isinstance(sampling, Asymmetric) and isinstance(weighting, ChangeAware):
-        return TimestepSampler.speed(
-            schedule,
-            sampling.k,
-            weighting.lam,
-            seed,
-            tau=sampling.tau,
-            r=sampling.r,
-            preset="official",
-            **shared,
-        )
-    return TimestepSampler(schedule, sampling, weighting, seed=seed, **shared)
+    options = {name: settings[name] for name in ("prediction", "normalize", "accumulation", "strata", "seed")}
+    reader = MethodReader(TimestepSampler, schedule, name="--method", **options)
+    sampler: TimestepSampler = reader.sampler(settings["method"])
+    return sampler
 
 
 def make_trainer(

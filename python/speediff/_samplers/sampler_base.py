@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import errors
+from .._methods.method_text import MethodReader
 from .._native.native_sampler import MAXIMUM_TOTAL, NativeSampler
 from .._support import arguments
 from ..sampling import Asymmetric, Sampling
@@ -146,6 +147,30 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         methods = _asymmetric(k, tau, r), ChangeAware(lam)
         recipe = Recipe.of(*methods, drawing, official=preset == "official")
         sampler._set_up(schedule, seed, recipe, options)
+        return sampler
+
+    @classmethod
+    def from_text(
+        cls,
+        schedule: NoiseSchedule,
+        text: str,
+        seed: int = 0,
+        **options: Unpack[Options],
+    ) -> Self:
+        """The sampler that a text describes, as `speediff train --method` takes it.
+
+        Args:
+            schedule: The noise schedule.
+            text: "speed" or "official", SpeeD as its paper or its released code defines it; a sampling,
+                "laplace(scale=1)", with uniform weights; a weighting, "min_snr*p2(k=2)", with uniform draws;
+                or both, "laplace+min_snr". `speediff.methods()` lists the names.
+            seed: In [0, 2⁶⁴).
+            **options: `prediction`, `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch`.
+
+        Raises:
+            SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
+        """
+        sampler: Self = MethodReader(cls, schedule, seed=seed, **options).sampler(text)
         return sampler
 
     @property

@@ -13,6 +13,7 @@ from .._support import arguments, extras, replacement
 from .._support.version import __version__
 from ..errors import SpeeDiffValueError
 from ..plan import Plan, make_plan
+from ..sampler import TimestepSampler
 from . import subcommand
 from .methods import TABLE
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import argparse
     from types import ModuleType
 
-    from ..sampler import TimestepSampler
     from ..schedules import NoiseSchedule
 
 DESCRIPTION = """\
@@ -134,7 +134,12 @@ def _samplers(options: argparse.Namespace, schedule: NoiseSchedule) -> dict[str,
     arguments.choice("--prediction", options.prediction, PREDICTIONS)
     given = {flag: getattr(options, flag) for flag in PRESET_FLAGS if getattr(options, flag) is not None}
     reader = MethodReader(
-        schedule, prediction=options.prediction, normalize=options.normalize, preset_parameters=given
+        TimestepSampler,
+        schedule,
+        name="--method",
+        preset_parameters=given,
+        prediction=options.prediction,
+        normalize=options.normalize,
     )
     texts = ["".join(text.split()) for text in options.method or ["speed"]]
     samplers = {text: reader.sampler(text) for text in texts}
