@@ -106,13 +106,8 @@ def flags(
     return parser
 
 
-def parse(
-    parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str, *, pictures: bool = False
-) -> argparse.Namespace:
-    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win.
-
-    With ``pictures``, ``--data`` may be a folder of pictures, too.
-    """
+def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) -> argparse.Namespace:
+    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win."""
     if parser.parse_known_args()[0].tiny:
         parser.set_defaults(**tiny)
     args = parser.parse_args()
@@ -131,11 +126,6 @@ def parse(
         # A method may have parameters, but a folder's name should have neither parentheses nor blanks.
         method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
         args.out = Path("runs") / f"{script.removeprefix('train_')}_{method}{'_tiny' if args.tiny else ''}"
-    if "data" in args and not is_fashion_mnist(args.data) and not (pictures and has_pictures(args.data)):
-        parser.error(
-            f"no Fashion-MNIST in {args.data}: apt-get install dataset-fashion-mnist, "
-            "or name another folder with --data"
-        )
     return args
 
 
@@ -173,6 +163,7 @@ CLASS_NAMES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+_KINDS = ("images-idx3", "labels-idx1")
 _HELD_OUT = 20  # one of so many pictures, where the folder has no validation part
 
 
@@ -223,50 +214,39 @@ class PictureFolder(Images):
         return pixels
 
 
-def _fashion_mnist_files(folder: Path, part: str) -> list[Path]:
-    return [folder / f"{part}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+def load_images(folder: Path, size: int | None = None) -> tuple[Images, Images]:
+    """Images for training and for validation: Fashion-MNIST, or with a ``size`` a folder of pictures, too.
 
-
-def is_fashion_mnist(folder: Path) -> bool:
-    """Whether ``folder`` holds all four files of the data set."""
-    return all(path.is_file() for part in ("train", "t10k") for path in _fashion_mnist_files(folder, part))
-
-
-def fashion_mnist(folder: Path) -> tuple[Images, Images]:
-    """The 60,000 images for training and the 10,000 for tests, (n, 1, 28, 28)."""
-    parts = []
-    for part in ("train", "t10k"):
-        # After a header of 16 bytes for images, of 8 for labels: a byte for each value.
-        pixels, labels = (gzip.decompress(path.read_bytes()) for path in _fashion_mnist_files(folder, part))
-        squares = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28)
-        parts.append(Images(squares, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)))
-    return parts[0], parts[1]
-
-
-def has_pictures(folder: Path) -> bool:
-    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
-    return any(_pictures(part, _class_names(part)) for part in (folder, folder / "train"))
-
-
-def picture_folder(folder: Path, size: int) -> tuple[PictureFolder, PictureFolder]:
-    """The pictures for training and for validation, one sub-folder per class as in ImageNet.
-
-    These are the parts ``train`` and ``val`` where ``folder`` has both; else one picture of each
-    twenty is held out.
+    It has a sub-folder for each class, or ``train`` and ``val`` with those in them, as ImageNet has.
+    Where it has no such parts, one picture of each twenty is held out.
     """
-    if (folder / "train").is_dir() and (folder / "val").is_dir():
-        names = _class_names(folder / "train")
-        train, validation = (_pictures(folder / part, names) for part in ("train", "val"))
-    else:
-        names = _class_names(folder)
-        pictures = _pictures(folder, names)
-        validation = pictures[::_HELD_OUT]
+    files = [folder / f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in _KINDS]
+    if all(path.is_file() for path in files):
+        return _fashion_mnist(*files[:2]), _fashion_mnist(*files[2:])
+    parts = folder / "train", folder / "val"
+    named = parts[0] if all(part.is_dir() for part in parts) else folder
+    names = _class_names(named)
+    pictures = _pictures(named, names) if size is not None else []
+    if named == folder:
         train = [picture for place, picture in enumerate(pictures) if place % _HELD_OUT]
-    if not train or not validation:
-        raise SystemExit(f"{folder} has too few pictures: some must be left for validation")
+        validation = pictures[::_HELD_OUT]
+    else:
+        train, validation = pictures, _pictures(parts[1], names)
+    if size is None or not train or not validation:
+        raise SystemExit(
+            f"no Fashion-MNIST in {folder}{', nor enough pictures' if size else ''}: "
+            "apt-get install dataset-fashion-mnist, or name another folder with --data"
+        )
     # They are sorted by class, and the first of them must stand for all.
     order = random_numbers(0, "validation pictures", 0).permutation(len(validation))
     return PictureFolder(train, names, size), PictureFolder([validation[i] for i in order], names, size)
+
+
+def _fashion_mnist(images: Path, labels: Path) -> Images:
+    """After a header of 16 bytes for images, of 8 for labels: a byte for each value."""
+    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
+    classes = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
+    return Images(pixels.reshape(-1, 1, 28, 28), classes.astype(np.int64))
 
 
 def _class_names(folder: Path) -> list[str]:

@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
     add("--patch", type=common.integer(1), default=4, metavar="N", help="side of a patch in pixels")
-    args = common.parse(parser, TINY, Path(__file__).stem, pictures=True)
+    args = common.parse(parser, TINY, Path(__file__).stem)
     if args.backend == "swift":
         args.device = "cpu"
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -161,10 +161,7 @@ def main(args: argparse.Namespace) -> None:
     share = args.batch_size // world_size
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
-    if common.is_fashion_mnist(args.data):
-        images, test = common.fashion_mnist(args.data)
-    else:
-        images, test = common.picture_folder(args.data, args.image_size)
+    images, test = common.load_images(args.data, args.image_size)
     encode, decode = load_vae(args.vae, device) if args.vae else (nn.Identity(), nn.Identity())
     first = torch.from_numpy(images.take(np.array([0]))[0])
     shape = encode(first.to(device)).shape[1:]  # of what the network sees

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from speediff.processes import Process
+    from speediff.sampling import Sampling
+    from speediff.weighting import Weighting
+
 BANDS = {"σ<0.2": (0.0, 0.2), "0.2<=σ<0.6": (0.2, 0.6), "σ>=0.6": (0.6, float("inf"))}
 # Where sampling begins. EDM's authors have 80 for all three. But VP and VE predict the noise, of which so
 # small a network leaves 5 %: at 80 that is eight times the image's own size, and half of the samples are
@@ -110,12 +114,20 @@ def build_model(args: argparse.Namespace) -> Preconditioned:
     return Preconditioned(unet, args.process, momentum=momentum)
 
 
+def read_method(method: str, process: Process) -> tuple[Sampling | None, Weighting | None]:
+    """The draw and the weight that ``--method`` stands for; None is the process's own."""
+    if method == "process":
+        return None, None
+    sampling, weight = parse_method(method)
+    if method.partition("(")[0] == "speed":
+        weight *= weighting.EDM(process.sigma_data) if isinstance(process, processes.EDM) else weighting.SNR()
+    return sampling, weight
+
+
 def build_loss(args: argparse.Namespace) -> DenoisingLoss:
-    """The loss of the process, with the draw and the weight of ``--method``; None is the process's own."""
+    """The loss of the process, with the draw and the weight of ``--method``."""
     process = {"edm": processes.EDM(), "vp": processes.VP(), "ve": processes.VE()}[args.process]
-    sampling, weight = (None, None) if args.method == "process" else parse_method(args.method)
-    if args.method.partition("(")[0] == "speed":
-        weight *= weighting.EDM(process.sigma_data) if args.process == "edm" else weighting.SNR()
+    sampling, weight = read_method(args.method, process)
     warm_up = args.warm_up if args.fdm else None
     return DenoisingLoss(process, seed=args.seed, warm_up=warm_up, sampling=sampling, weighting=weight)
 
@@ -139,7 +151,7 @@ def main(args: argparse.Namespace) -> None:
     share = args.batch_size // world_size
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
-    images, test = common.fashion_mnist(args.data)
+    images, test = common.load_images(args.data)
     model = build_model(args).to(device)
     network = DistributedDataParallel(model) if world_size > 1 else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)

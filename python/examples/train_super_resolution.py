@@ -115,7 +115,7 @@ def main(args: argparse.Namespace) -> None:
     share = args.batch_size // world_size
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
-    images, test = common.fashion_mnist(args.data)
+    images, test = common.load_images(args.data)
     model = build_model(args).to(device)
     network = DistributedDataParallel(model) if world_size > 1 else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)

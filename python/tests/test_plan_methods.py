@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import reference
-from speediff._methods.method_text import MethodReader
 
 import speediff
+from speediff._methods.method_text import MethodReader
 from speediff.cli import main
 from speediff.plan import make_plan
 from speediff.sampling import Asymmetric, Blend, Laplace, Mixture, Shifted, Uniform
