@@ -153,6 +153,8 @@ def main(args: argparse.Namespace) -> None:
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     cuda = args.device != "cpu" and torch.cuda.is_available()
+    if args.device == "cuda" and not cuda:
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -196,11 +198,12 @@ def main(args: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     began = time.perf_counter() - seconds
-    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    steps = range(len(losses), args.steps)
+    bar = tqdm(steps, total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
     swift = args.backend == "swift"
     # SpeeDiff's CPU trainer computes on the memory of the network, its average and its AdamW.
-    with bar, adopt(model, ema, optimizer, sampler) if swift else nullcontext() as adoption:
-        for step in range(len(losses), args.steps):
+    with adopt(model, ema, optimizer, sampler) if swift else nullcontext() as adoption:
+        for step in bar:
             # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
             optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
             batch = common.training_batch(args, images, step, part, noise_shape=shape)
@@ -234,7 +237,6 @@ def main(args: argparse.Namespace) -> None:
             stopping, done = totals[1].item() > 0, step + 1 == args.steps
             if not math.isfinite(losses[-1]):
                 raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
-            bar.update()
             bar.set_postfix(loss=losses[-1], refresh=False)
             if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
                 state = {name: each.state_dict() for name, each in parts.items()}

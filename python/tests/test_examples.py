@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers", "tokenizers"
+OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers"
 PRESETS = "speed", "official"
 NAMES = sorted({method.name for method in speediff.methods() if method.implemented})
 FOLLOWS_LOSS = "adaptive(bins=2)+uncertainty(bins=2)"
