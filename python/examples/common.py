@@ -1,4 +1,4 @@
-"""What is not about training, and so is the same in every example: flags, images, pictures of the results.
+"""What is the same in every example, and not about training: flags, images, pictures of the results.
 
 It needs NumPy alone (and Pillow and Matplotlib where pictures are read and drawn), so that --help is quick.
 """
@@ -10,6 +10,7 @@ import csv
 import gzip
 import math
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,14 +115,12 @@ def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) ->
     args.script = script
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if args.batch_size % world_size:
-        parser.error(
-            f"argument --batch-size: must be a multiple of the {world_size} processes, got {args.batch_size}"
-        )
+        parser.error(f"argument --batch-size: must be a multiple of {world_size}, got {args.batch_size}")
     if args.threads is None:
         # Half the logical cores: so small a network gains little from more, and threads that must
         # wait for a core which another program holds slow all others down several times over.
-        cores = len(os.sched_getaffinity(0))
-        args.threads = max(1, cores // (2 if world_size == 1 else int(os.environ["LOCAL_WORLD_SIZE"])))
+        processes = 2 if world_size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        args.threads = max(1, len(os.sched_getaffinity(0)) // processes)
     if args.out is None:
         # A method may have parameters, but a folder's name should have neither parentheses nor blanks.
         method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
@@ -225,7 +224,7 @@ def load_images(folder: Path, size: int | None = None) -> tuple[Images, Images]:
         return _fashion_mnist(*files[:2]), _fashion_mnist(*files[2:])
     parts = folder / "train", folder / "val"
     named = parts[0] if all(part.is_dir() for part in parts) else folder
-    names = _class_names(named)
+    names = [path.name for path in _shown(named) if path.is_dir()]
     pictures = _pictures(named, names) if size is not None else []
     if named == folder:
         train = [picture for place, picture in enumerate(pictures) if place % _HELD_OUT]
@@ -233,10 +232,8 @@ def load_images(folder: Path, size: int | None = None) -> tuple[Images, Images]:
     else:
         train, validation = pictures, _pictures(parts[1], names)
     if size is None or not train or not validation:
-        raise SystemExit(
-            f"no Fashion-MNIST in {folder}{', nor enough pictures' if size else ''}: "
-            "apt-get install dataset-fashion-mnist, or name another folder with --data"
-        )
+        what = "Fashion-MNIST" if size is None else "Fashion-MNIST, nor enough pictures,"
+        raise SystemExit(f"no {what} in {folder}: apt-get install dataset-fashion-mnist, or give --data")
     # They are sorted by class, and the first of them must stand for all.
     order = random_numbers(0, "validation pictures", 0).permutation(len(validation))
     return PictureFolder(train, names, size), PictureFolder([validation[i] for i in order], names, size)
@@ -247,10 +244,6 @@ def _fashion_mnist(images: Path, labels: Path) -> Images:
     pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
     classes = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
     return Images(pixels.reshape(-1, 1, 28, 28), classes.astype(np.int64))
-
-
-def _class_names(folder: Path) -> list[str]:
-    return [path.name for path in _shown(folder) if path.is_dir()]
 
 
 def _pictures(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
@@ -282,6 +275,11 @@ def validation_noise(shape: Sequence[int]) -> NDArray[np.float32]:
     return random_numbers(0, "validation noise", 0).standard_normal(tuple(shape), dtype=np.float32)
 
 
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return random_numbers(seed, "data order", epoch).permutation(count)
+
+
 def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[np.int64]:
     """Which of ``count`` images are the global batch of ``step``, shape (batch_size,).
 
@@ -289,10 +287,8 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[
     every image is seen exactly once per epoch.
     """
     epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
-    orders = {
-        epoch: random_numbers(seed, "data order", epoch).permutation(count) for epoch in set(epochs.tolist())
-    }
-    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+    pairs = zip(epochs.tolist(), places.tolist(), strict=True)
+    return np.array([_epoch_order(seed, epoch, count)[place] for epoch, place in pairs])
 
 
 def training_batch(
@@ -326,7 +322,6 @@ def training_batch(
 # The parts that SpeeD divides 1000 steps with linear betas into: acceleration, rapid change,
 # convergence. Other schedules get the same three, so that the columns keep their meaning.
 BANDS = {"t<220": (0, 220), "220<=t<700": (220, 700), "t>=700": (700, 1000)}
-_SMOOTHING = 0.98  # averages over about 50 steps
 
 
 def in_bands(
@@ -349,21 +344,15 @@ def report(
 ) -> None:
     """Write ``loss.csv``, ``loss.png`` and ``samples.png`` to ``--out``, and print one line of results.
 
-    Args:
-        args: Those of the example.
-        title: What was trained, and on what.
-        losses: The training loss of every step.
-        seconds: The time that they took.
-        samples: (rows, columns, channels, height, width), values in [-1, 1]; one channel is gray.
-        row_names: Stand on the left.
-        validation: What :func:`in_bands` gave.
+    The ``losses`` of all steps took so many ``seconds``; ``samples`` are (rows, columns, channels,
+    height, width) in [-1, 1], where one channel is gray; :func:`in_bands` gives ``validation``.
     """
     paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
-    # An exponential moving average, divided by the sum of its weights so that it does not start at zero.
+    # A moving average of about 50 steps, divided by the sum of its weights: it does not start at zero.
     smooth, average = [], 0.0
     for step, loss in enumerate(losses, 1):
-        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
-        smooth.append(average / (1 - _SMOOTHING**step))
+        average = 0.98 * average + (1 - 0.98) * loss
+        smooth.append(average / (1 - 0.98**step))
     title = f"{title}: {args.method}, {args.steps} steps"
     with paths[0].open("w", newline="") as file:
         csv.writer(file).writerow(["step", "loss", "smoothed_loss"])
@@ -381,8 +370,8 @@ def report(
 def _plot_losses(path: Path, title: str, losses: Sequence[float], smooth: Sequence[float]) -> None:
     from matplotlib.figure import Figure
 
-    figure, steps = Figure(figsize=(7, 4), layout="constrained"), np.arange(1, len(losses) + 1)
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes, steps = figure.add_subplot(), np.arange(1, len(losses) + 1)
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8, label="batch")
     axes.plot(steps, smooth, color="tab:blue", linewidth=1.8, label="moving average")
     axes.set(title=title, xlabel="optimizer step", ylabel="weighted training loss", yscale="log")
@@ -398,8 +387,7 @@ def _save_grid(path: Path, samples: NDArray[np.float32], row_names: Sequence[str
     values = samples.clip(-1, 1) / 2 + 0.5
     grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
     grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
-    # One inch of names for each nine letters.
-    names = max(map(len, row_names)) / 9
+    names = max(map(len, row_names)) / 9  # inches
     figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(grid[..., 0] if channels == 1 else grid, cmap="gray", vmin=0, vmax=1)

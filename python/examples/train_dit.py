@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    Coder = Callable[["Tensor"], "Tensor"]
-
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
     "sample_steps": 4, "columns": 2, "validation_images": 100,
@@ -101,9 +99,8 @@ def build_model(args: argparse.Namespace, shape: Sequence[int], classes: int) ->
     for block in model.transformer_blocks:
         # adaLN-Zero: each block starts as the identity.
         nn.init.zeros_(block.norm1.linear.weight)
-        # Each block has its own label embedding, which in training drops labels by its own dice:
-        # the network as a whole would next to never be without its label, which is what guidance
-        # needs. The training batch drops them instead, once per image.
+        # Each block embeds the label, and would drop it by its own dice: hardly ever all at once, as
+        # guidance needs it. The training batch drops labels instead, once per image.
         block.norm1.emb.class_embedder.dropout_prob = 0.0
         if args.backend == "swift":
             # SpeeDiff trains one embedder for all blocks, as DiT's paper has it.
@@ -119,13 +116,12 @@ def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) ->
     return prediction
 
 
-def load_vae(folder: Path, device: torch.device) -> tuple[Coder, Coder]:
+def load_vae(folder: Path, device: torch.device) -> list[Callable[[Tensor], Tensor]]:
     """Encoder and decoder of a VAE of diffusers, which ``save_pretrained`` wrote: Stable Diffusion's, say."""
     try:
         vae = AutoencoderKL.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SystemExit(f"--vae {folder}: no AutoencoderKL there: {reason}") from None
+        raise SystemExit(f"--vae {folder}: no AutoencoderKL there: {error}".partition("\n")[0]) from None
     vae = vae.to(device).eval().requires_grad_(False)
     scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
 
@@ -139,7 +135,7 @@ def load_vae(folder: Path, device: torch.device) -> tuple[Coder, Coder]:
         parts = (latents / scale + shift).split(16)
         return torch.cat([vae.decode(part).sample for part in parts]).clamp(-1, 1)
 
-    return encode, decode
+    return [encode, decode]
 
 
 def save(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -164,7 +160,7 @@ def main(args: argparse.Namespace) -> None:
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
     images, test = common.load_images(args.data, args.image_size)
-    encode, decode = load_vae(args.vae, device) if args.vae else (nn.Identity(), nn.Identity())
+    encode, decode = load_vae(args.vae, device) if args.vae else [nn.Identity()] * 2
     first = torch.from_numpy(images.take(np.array([0]))[0])
     shape = encode(first.to(device)).shape[1:]  # of what the network sees
 

@@ -146,7 +146,7 @@ def encode(path: Path | None, texts: list[str]) -> tuple[Tensor, Tensor]:
         encoder = AutoModelForTextEncoding.from_pretrained(path, local_files_only=True).eval()
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"--text-encoder {path}: {str(error).partition(chr(10))[0]}") from None
+        raise SystemExit(f"--text-encoder {path}: {error}".partition("\n")[0]) from None
     batch = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
     mask = batch["attention_mask"].bool()
     with torch.no_grad():
