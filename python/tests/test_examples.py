@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import io
@@ -71,6 +72,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return out
 
     return of
+
+
+@EVERY_SCRIPT
+def test_a_script_is_one_file_with_one_shared_module_and_uses_what_is_public(script: str) -> None:
+    tree = ast.parse((EXAMPLES / f"{script}.py").read_text())
+    modules: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    own = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert {module.partition(".")[0] for module in modules} & own == {"common"}
+    private = [name for name in modules if name.startswith("speediff.") and "._" in name]
+    assert private == []
 
 
 @EVERY_SCRIPT
