@@ -1,4 +1,4 @@
-"""What is not about training, and so is the same in every example: flags, images, pictures of the results.
+"""What is the same in every example, and not about training: flags, images, pictures of the results.
 
 It needs NumPy alone (and Pillow and Matplotlib where pictures are read and drawn), so that --help is quick.
 """
@@ -10,6 +10,7 @@ import csv
 import gzip
 import math
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,36 +107,24 @@ def flags(
     return parser
 
 
-def parse(
-    parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str, *, pictures: bool = False
-) -> argparse.Namespace:
-    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win.
-
-    With ``pictures``, ``--data`` may be a folder of pictures, too.
-    """
+def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) -> argparse.Namespace:
+    """Parse the command line; ``--tiny`` only changes defaults, so explicit flags still win."""
     if parser.parse_known_args()[0].tiny:
         parser.set_defaults(**tiny)
     args = parser.parse_args()
     args.script = script
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if args.batch_size % world_size:
-        parser.error(
-            f"argument --batch-size: must be a multiple of the {world_size} processes, got {args.batch_size}"
-        )
+        parser.error(f"argument --batch-size: must be a multiple of {world_size}, got {args.batch_size}")
     if args.threads is None:
         # Half the logical cores: so small a network gains little from more, and threads that must
         # wait for a core which another program holds slow all others down several times over.
-        cores = len(os.sched_getaffinity(0))
-        args.threads = max(1, cores // (2 if world_size == 1 else int(os.environ["LOCAL_WORLD_SIZE"])))
+        processes = 2 if world_size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        args.threads = max(1, len(os.sched_getaffinity(0)) // processes)
     if args.out is None:
         # A method may have parameters, but a folder's name should have neither parentheses nor blanks.
         method = "".join(c if c.isalnum() or c in "+.-_" else "_" for c in args.method).strip("_")
         args.out = Path("runs") / f"{script.removeprefix('train_')}_{method}{'_tiny' if args.tiny else ''}"
-    if "data" in args and not is_fashion_mnist(args.data) and not (pictures and has_pictures(args.data)):
-        parser.error(
-            f"no Fashion-MNIST in {args.data}: apt-get install dataset-fashion-mnist, "
-            "or name another folder with --data"
-        )
     return args
 
 
@@ -173,6 +162,7 @@ CLASS_NAMES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+_KINDS = ("images-idx3", "labels-idx1")
 _HELD_OUT = 20  # one of so many pictures, where the folder has no validation part
 
 
@@ -223,54 +213,37 @@ class PictureFolder(Images):
         return pixels
 
 
-def _fashion_mnist_files(folder: Path, part: str) -> list[Path]:
-    return [folder / f"{part}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+def load_images(folder: Path, size: int | None = None) -> tuple[Images, Images]:
+    """Images for training and for validation: Fashion-MNIST, or with a ``size`` a folder of pictures, too.
 
-
-def is_fashion_mnist(folder: Path) -> bool:
-    """Whether ``folder`` holds all four files of the data set."""
-    return all(path.is_file() for part in ("train", "t10k") for path in _fashion_mnist_files(folder, part))
-
-
-def fashion_mnist(folder: Path) -> tuple[Images, Images]:
-    """The 60,000 images for training and the 10,000 for tests, (n, 1, 28, 28)."""
-    parts = []
-    for part in ("train", "t10k"):
-        # After a header of 16 bytes for images, of 8 for labels: a byte for each value.
-        pixels, labels = (gzip.decompress(path.read_bytes()) for path in _fashion_mnist_files(folder, part))
-        squares = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28)
-        parts.append(Images(squares, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)))
-    return parts[0], parts[1]
-
-
-def has_pictures(folder: Path) -> bool:
-    """Whether ``folder``, or its part ``train``, has a sub-folder with a picture in it."""
-    return any(_pictures(part, _class_names(part)) for part in (folder, folder / "train"))
-
-
-def picture_folder(folder: Path, size: int) -> tuple[PictureFolder, PictureFolder]:
-    """The pictures for training and for validation, one sub-folder per class as in ImageNet.
-
-    These are the parts ``train`` and ``val`` where ``folder`` has both; else one picture of each
-    twenty is held out.
+    It has a sub-folder for each class, or ``train`` and ``val`` with those in them, as ImageNet has.
+    Where it has no such parts, one picture of each twenty is held out.
     """
-    if (folder / "train").is_dir() and (folder / "val").is_dir():
-        names = _class_names(folder / "train")
-        train, validation = (_pictures(folder / part, names) for part in ("train", "val"))
-    else:
-        names = _class_names(folder)
-        pictures = _pictures(folder, names)
-        validation = pictures[::_HELD_OUT]
+    files = [folder / f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in _KINDS]
+    if all(path.is_file() for path in files):
+        return _fashion_mnist(*files[:2]), _fashion_mnist(*files[2:])
+    parts = folder / "train", folder / "val"
+    named = parts[0] if all(part.is_dir() for part in parts) else folder
+    names = [path.name for path in _shown(named) if path.is_dir()]
+    pictures = _pictures(named, names) if size is not None else []
+    if named == folder:
         train = [picture for place, picture in enumerate(pictures) if place % _HELD_OUT]
-    if not train or not validation:
-        raise SystemExit(f"{folder} has too few pictures: some must be left for validation")
+        validation = pictures[::_HELD_OUT]
+    else:
+        train, validation = pictures, _pictures(parts[1], names)
+    if size is None or not train or not validation:
+        what = "Fashion-MNIST" if size is None else "Fashion-MNIST, nor enough pictures,"
+        raise SystemExit(f"no {what} in {folder}: apt-get install dataset-fashion-mnist, or give --data")
     # They are sorted by class, and the first of them must stand for all.
     order = random_numbers(0, "validation pictures", 0).permutation(len(validation))
     return PictureFolder(train, names, size), PictureFolder([validation[i] for i in order], names, size)
 
 
-def _class_names(folder: Path) -> list[str]:
-    return [path.name for path in _shown(folder) if path.is_dir()]
+def _fashion_mnist(images: Path, labels: Path) -> Images:
+    """After a header of 16 bytes for images, of 8 for labels: a byte for each value."""
+    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
+    classes = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
+    return Images(pixels.reshape(-1, 1, 28, 28), classes.astype(np.int64))
 
 
 def _pictures(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
@@ -302,6 +275,11 @@ def validation_noise(shape: Sequence[int]) -> NDArray[np.float32]:
     return random_numbers(0, "validation noise", 0).standard_normal(tuple(shape), dtype=np.float32)
 
 
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return random_numbers(seed, "data order", epoch).permutation(count)
+
+
 def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[np.int64]:
     """Which of ``count`` images are the global batch of ``step``, shape (batch_size,).
 
@@ -309,10 +287,8 @@ def batch_indices(seed: int, step: int, batch_size: int, count: int) -> NDArray[
     every image is seen exactly once per epoch.
     """
     epochs, places = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
-    orders = {
-        epoch: random_numbers(seed, "data order", epoch).permutation(count) for epoch in set(epochs.tolist())
-    }
-    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+    pairs = zip(epochs.tolist(), places.tolist(), strict=True)
+    return np.array([_epoch_order(seed, epoch, count)[place] for epoch, place in pairs])
 
 
 def training_batch(
@@ -346,7 +322,6 @@ def training_batch(
 # The parts that SpeeD divides 1000 steps with linear betas into: acceleration, rapid change,
 # convergence. Other schedules get the same three, so that the columns keep their meaning.
 BANDS = {"t<220": (0, 220), "220<=t<700": (220, 700), "t>=700": (700, 1000)}
-_SMOOTHING = 0.98  # averages over about 50 steps
 
 
 def in_bands(
@@ -369,21 +344,15 @@ def report(
 ) -> None:
     """Write ``loss.csv``, ``loss.png`` and ``samples.png`` to ``--out``, and print one line of results.
 
-    Args:
-        args: Those of the example.
-        title: What was trained, and on what.
-        losses: The training loss of every step.
-        seconds: The time that they took.
-        samples: (rows, columns, channels, height, width), values in [-1, 1]; one channel is gray.
-        row_names: Stand on the left.
-        validation: What :func:`in_bands` gave.
+    The ``losses`` of all steps took so many ``seconds``; ``samples`` are (rows, columns, channels,
+    height, width) in [-1, 1], where one channel is gray; :func:`in_bands` gives ``validation``.
     """
     paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
-    # An exponential moving average, divided by the sum of its weights so that it does not start at zero.
+    # A moving average of about 50 steps, divided by the sum of its weights: it does not start at zero.
     smooth, average = [], 0.0
     for step, loss in enumerate(losses, 1):
-        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
-        smooth.append(average / (1 - _SMOOTHING**step))
+        average = 0.98 * average + (1 - 0.98) * loss
+        smooth.append(average / (1 - 0.98**step))
     title = f"{title}: {args.method}, {args.steps} steps"
     with paths[0].open("w", newline="") as file:
         csv.writer(file).writerow(["step", "loss", "smoothed_loss"])
@@ -401,8 +370,8 @@ def report(
 def _plot_losses(path: Path, title: str, losses: Sequence[float], smooth: Sequence[float]) -> None:
     from matplotlib.figure import Figure
 
-    figure, steps = Figure(figsize=(7, 4), layout="constrained"), np.arange(1, len(losses) + 1)
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes, steps = figure.add_subplot(), np.arange(1, len(losses) + 1)
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8, label="batch")
     axes.plot(steps, smooth, color="tab:blue", linewidth=1.8, label="moving average")
     axes.set(title=title, xlabel="optimizer step", ylabel="weighted training loss", yscale="log")
@@ -418,8 +387,7 @@ def _save_grid(path: Path, samples: NDArray[np.float32], row_names: Sequence[str
     values = samples.clip(-1, 1) / 2 + 0.5
     grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
     grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
-    # One inch of names for each nine letters.
-    names = max(map(len, row_names)) / 9
+    names = max(map(len, row_names)) / 9  # inches
     figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(grid[..., 0] if channels == 1 else grid, cmap="gray", vmin=0, vmax=1)

@@ -13,9 +13,8 @@
 Everything except the lines marked SpeeDiff is plain PyTorch and diffusers. `speediff methods` lists
 the methods; speed is SpeeD as its paper defines it (arXiv 2405.17403), official as its code does it.
 
-Training losses are NOT comparable between methods, which draw and weight timesteps differently.
-Compare the validation loss: the unweighted epsilon MSE of the EMA weights on test images. Its
-timesteps and noise are the same for every method.
+Training losses are NOT comparable between methods, which draw and weight timesteps differently. Compare
+the validation loss: the epsilon MSE of the EMA weights, on the same images, timesteps and noise.
 """
 
 from __future__ import annotations
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    Coder = Callable[["Tensor"], "Tensor"]
-
 TINY = {
     "steps": 12, "batch_size": 16, "checkpoint_every": 5, "hidden": 32, "depth": 2, "heads": 2,
     "sample_steps": 4, "columns": 2, "validation_images": 100,
@@ -54,11 +51,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--depth", type=common.integer(1), default=4, metavar="N", help="transformer blocks")
     add("--heads", type=common.integer(1), default=3, metavar="N", help="attention heads")
     add("--patch", type=common.integer(1), default=4, metavar="N", help="side of a patch in pixels")
-    args = common.parse(parser, TINY, Path(__file__).stem, pictures=True)
-    if args.backend == "swift":
-        args.device = "cpu"
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            parser.error("argument --backend: swift is for one process")
+    args = common.parse(parser, TINY, Path(__file__).stem)
+    if args.backend == "swift" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        parser.error("argument --backend: swift is for one process")
     if args.hidden % math.lcm(4, args.heads):  # 4: sines and cosines of two coordinates
         parser.error(f"argument --hidden: must be a multiple of 4 and of --heads, got {args.hidden}")
     return args
@@ -101,9 +96,8 @@ def build_model(args: argparse.Namespace, shape: Sequence[int], classes: int) ->
     for block in model.transformer_blocks:
         # adaLN-Zero: each block starts as the identity.
         nn.init.zeros_(block.norm1.linear.weight)
-        # Each block has its own label embedding, which in training drops labels by its own dice:
-        # the network as a whole would next to never be without its label, which is what guidance
-        # needs. The training batch drops them instead, once per image.
+        # Each block embeds the label, and would drop it by its own dice: hardly ever all at once, as
+        # guidance needs it. The training batch drops labels instead, once per image.
         block.norm1.emb.class_embedder.dropout_prob = 0.0
         if args.backend == "swift":
             # SpeeDiff trains one embedder for all blocks, as DiT's paper has it.
@@ -119,13 +113,12 @@ def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, labels: Tensor) ->
     return prediction
 
 
-def load_vae(folder: Path, device: torch.device) -> tuple[Coder, Coder]:
+def load_vae(folder: Path, device: torch.device) -> list[Callable[[Tensor], Tensor]]:
     """Encoder and decoder of a VAE of diffusers, which ``save_pretrained`` wrote: Stable Diffusion's, say."""
     try:
         vae = AutoencoderKL.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SystemExit(f"--vae {folder}: no AutoencoderKL there: {reason}") from None
+        raise SystemExit(f"--vae {folder}: no AutoencoderKL there: {error}".partition("\n")[0]) from None
     vae = vae.to(device).eval().requires_grad_(False)
     scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
 
@@ -139,7 +132,7 @@ def load_vae(folder: Path, device: torch.device) -> tuple[Coder, Coder]:
         parts = (latents / scale + shift).split(16)
         return torch.cat([vae.decode(part).sample for part in parts]).clamp(-1, 1)
 
-    return encode, decode
+    return [encode, decode]
 
 
 def save(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -152,7 +145,9 @@ def main(args: argparse.Namespace) -> None:
     """Train, then show what came of it."""
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = args.device != "cpu" and torch.cuda.is_available()
+    cuda = args.device != "cpu" and args.backend != "swift" and torch.cuda.is_available()
+    if args.device == "cuda" and not cuda:
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -161,11 +156,8 @@ def main(args: argparse.Namespace) -> None:
     share = args.batch_size // world_size
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
-    if common.is_fashion_mnist(args.data):
-        images, test = common.fashion_mnist(args.data)
-    else:
-        images, test = common.picture_folder(args.data, args.image_size)
-    encode, decode = load_vae(args.vae, device) if args.vae else (nn.Identity(), nn.Identity())
+    images, test = common.load_images(args.data, args.image_size)
+    encode, decode = load_vae(args.vae, device) if args.vae else [nn.Identity()] * 2
     first = torch.from_numpy(images.take(np.array([0]))[0])
     shape = encode(first.to(device)).shape[1:]  # of what the network sees
 
@@ -199,11 +191,12 @@ def main(args: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     began = time.perf_counter() - seconds
-    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    steps = range(len(losses), args.steps)
+    bar = tqdm(steps, total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
     swift = args.backend == "swift"
     # SpeeDiff's CPU trainer computes on the memory of the network, its average and its AdamW.
-    with bar, adopt(model, ema, optimizer, sampler) if swift else nullcontext() as adoption:
-        for step in range(len(losses), args.steps):
+    with adopt(model, ema, optimizer, sampler) if swift else nullcontext() as adoption:
+        for step in bar:
             # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
             optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
             batch = common.training_batch(args, images, step, part, noise_shape=shape)
@@ -237,7 +230,6 @@ def main(args: argparse.Namespace) -> None:
             stopping, done = totals[1].item() > 0, step + 1 == args.steps
             if not math.isfinite(losses[-1]):
                 raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
-            bar.update()
             bar.set_postfix(loss=losses[-1], refresh=False)
             if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
                 state = {name: each.state_dict() for name, each in parts.items()}

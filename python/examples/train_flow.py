@@ -113,6 +113,8 @@ def main(args: argparse.Namespace) -> None:
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     cuda = args.device != "cpu" and torch.cuda.is_available()
+    if args.device == "cuda" and not cuda:
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -121,7 +123,7 @@ def main(args: argparse.Namespace) -> None:
     share = args.batch_size // world_size
     part = slice(rank * share, (rank + 1) * share)  # of the global batch
 
-    images, test = common.fashion_mnist(args.data)
+    images, test = common.load_images(args.data)
     model = build_model(args).to(device)
     network = DistributedDataParallel(model) if world_size > 1 else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
@@ -154,41 +156,40 @@ def main(args: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     began = time.perf_counter() - seconds
-    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
-    with bar:
-        for step in range(len(losses), args.steps):
-            # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
-            optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
-            batch = common.training_batch(args, images, step, part)
-            x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
-            # ==== SpeeDiff, 2 of 2: per batch =====================================================
-            t, weights = sampler.sample(len(x), device)
-            # ======================================================================================
-            velocity = predict_velocity(network, mix(x, noise, sigmas[t]), sigmas[t], labels)
-            loss_of_each = ((velocity - (noise - x)) ** 2).mean(dim=(1, 2, 3))
-            if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
-                sampler.update(t, loss_of_each.detach())
-            loss = (weights * loss_of_each).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            ema.step(model.parameters())
+    steps = range(len(losses), args.steps)
+    bar = tqdm(steps, total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    for step in bar:
+        # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
+        optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
+        batch = common.training_batch(args, images, step, part)
+        x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
+        # ==== SpeeDiff, 2 of 2: per batch =========================================================
+        t, weights = sampler.sample(len(x), device)
+        # ==========================================================================================
+        velocity = predict_velocity(network, mix(x, noise, sigmas[t]), sigmas[t], labels)
+        loss_of_each = ((velocity - (noise - x)) ** 2).mean(dim=(1, 2, 3))
+        if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
+            sampler.update(t, loss_of_each.detach())
+        loss = (weights * loss_of_each).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        ema.step(model.parameters())
 
-            totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
-            if world_size > 1:
-                dist.all_reduce(totals)  # so that all processes stop after the same step
-            losses.append(totals[0].item() / world_size)
-            stopping, done = totals[1].item() > 0, step + 1 == args.steps
-            if not math.isfinite(losses[-1]):
-                raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
-            bar.update()
-            bar.set_postfix(loss=losses[-1], refresh=False)
-            if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
-                state = {name: each.state_dict() for name, each in parts.items()}
-                spent = time.perf_counter() - began
-                save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
-            if stopping and not done:
-                break
+        totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
+        if world_size > 1:
+            dist.all_reduce(totals)  # so that all processes stop after the same step
+        losses.append(totals[0].item() / world_size)
+        stopping, done = totals[1].item() > 0, step + 1 == args.steps
+        if not math.isfinite(losses[-1]):
+            raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
+        bar.set_postfix(loss=losses[-1], refresh=False)
+        if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
+            state = {name: each.state_dict() for name, each in parts.items()}
+            spent = time.perf_counter() - began
+            save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+        if stopping and not done:
+            break
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if world_size > 1:
         dist.destroy_process_group()

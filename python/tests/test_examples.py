@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import io
@@ -9,13 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import running_examples
-from running_examples import EXAMPLES, FEW_RESULTS, SCRIPTS, TINY
+from running_examples import EXAMPLES, FEW_RESULTS, LONG, SCRIPTS, TINY
 
 import speediff
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers", "tokenizers"
+OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers"
 PRESETS = "speed", "official"
 NAMES = sorted({method.name for method in speediff.methods() if method.implemented})
 FOLLOWS_LOSS = "adaptive(bins=2)+uncertainty(bins=2)"
@@ -72,6 +72,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return out
 
     return of
+
+
+@EVERY_SCRIPT
+def test_a_script_is_one_file_with_one_shared_module_and_uses_what_is_public(script: str) -> None:
+    tree = ast.parse((EXAMPLES / f"{script}.py").read_text())
+    modules: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    own = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert {module.partition(".")[0] for module in modules} & own == {"common"}
+    private = [name for name in modules if name.startswith("speediff.") and "._" in name]
+    assert private == []
 
 
 @EVERY_SCRIPT
@@ -131,7 +146,7 @@ def test_a_method_that_follows_the_loss_is_told_it_at_every_step(
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of all scripts, each by two processes."""
     folder = tmp_path_factory.mktemp("shared")
-    program = [sys.executable, running_examples.__file__, str(folder), *SCRIPTS]
+    program = [sys.executable, running_examples.__file__, "share", str(folder), *SCRIPTS]
     subprocess.run(program, check=True, capture_output=True, text=True, timeout=300)
     return folder
 
@@ -151,36 +166,39 @@ def test_torchrun_starts_an_example(tmp_path: Path, whole: Callable[[str], Path]
     assert losses(tmp_path) == pytest.approx(losses(whole("train_dit")), rel=1e-4)
 
 
-def test_a_killed_run_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
-    flags = ("--steps", "60", "--checkpoint-every", "3")
-    tiny("train_dit", tmp_path / "whole", *flags)
-    killed = tmp_path / "killed"
-    program = command("train_dit", "--out", str(killed), *flags)
-    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (killed / "checkpoint.pt").exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert process.returncode == -signal.SIGKILL, "killed in mid-run"
-    tiny("train_dit", killed, *flags, "--resume")
-    assert losses(killed) == losses(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of all scripts, each killed in the middle."""
+    folder = tmp_path_factory.mktemp("killed")
+    program = [sys.executable, running_examples.__file__, "kill", str(folder), *SCRIPTS]
+    subprocess.run(program, check=True, capture_output=True, text=True, timeout=300)
+    return folder
+
+
+@EVERY_SCRIPT
+def test_a_killed_run_goes_on_where_its_checkpoint_was(script: str, killed: Path, tmp_path: Path) -> None:
+    flags = (*FEW_RESULTS, *LONG)
+    tiny(script, tmp_path, *flags)
+    assert not (killed / script / "loss.csv").exists(), "it was not finished"
+    tiny(script, killed / script, *flags, "--resume")
+    assert losses(killed / script) == losses(tmp_path)
 
 
 def test_ctrl_c_finishes_the_step_and_saves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny("train_dit", tmp_path / "whole")
-    import data
+    import common
 
-    make, steps = data.training_batch, []
+    make, steps = common.training_batch, []
 
-    def interrupt(*arguments: Any) -> Any:
+    def interrupt(*arguments: Any, **keywords: Any) -> Any:
         steps.append(arguments)
         if len(steps) == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return make(*arguments)
+        return make(*arguments, **keywords)
 
-    monkeypatch.setattr(data, "training_batch", interrupt)
+    monkeypatch.setattr(common, "training_batch", interrupt)
     tiny("train_dit", tmp_path / "parts")
     assert len(steps) == 4
     assert "--resume" in capsys.readouterr().out.splitlines()[-1]
@@ -225,26 +243,21 @@ def test_missing_data_are_told_with_what_to_install(
     assert "apt-get install dataset-fashion-mnist" in complaint(capsys, run)
 
 
-@pytest.mark.parametrize("name", [*PRESETS, *NAMES])
+@pytest.mark.parametrize("name", [*PRESETS, *(name for name in NAMES if name != "cosmap"), "cosmap+uniform"])
 @pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2", None])
-def test_every_method_makes_a_sampler(
-    name: str, beta_schedule: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    import methods
-
-    from speediff.torch import schedule_from
+def test_every_method_makes_a_sampler(name: str, beta_schedule: str | None) -> None:
+    from speediff.torch import TimestepSampler, schedule_from
 
     if beta_schedule is None:
         schedule = schedule_from(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0))
-        build = partial(methods.build_sampler, name, schedule, "flow", 0)
+        build = partial(TimestepSampler.from_text, schedule, name, prediction="flow")
         if name in ("inverse_snr", "sigmoid"):  # pure noise has no value of theirs
             with pytest.raises(speediff.SpeeDiffValueError, match=r"t = 1000"):
                 build()
             return
     else:
         schedule = schedule_from(diffusers.DDPMScheduler(beta_schedule=beta_schedule))
-        build = partial(methods.build_sampler, name, schedule, "epsilon", 0)
+        build = partial(TimestepSampler.from_text, schedule, name, prediction="epsilon")
     t, w = build().sample(16)
     assert t.shape == w.shape == (16,)
 
@@ -269,7 +282,7 @@ def test_a_vae_makes_latents_of_a_folder_of_pictures(
         assert (tmp_path / name / "samples.png").exists()
     import torch
 
-    saved = torch.load(tmp_path / "latents" / "checkpoint.pt", weights_only=True)["state"]["model"]
+    saved = torch.load(tmp_path / "latents" / "checkpoint.pt", weights_only=True)["model"]
     assert saved["pos_embed.proj.weight"].shape == (32, 4, 2, 2), "four channels in patches of two"
     message = complaint(capsys, partial(tiny, "train_dit", tmp_path / "x", "--vae", str(tmp_path)))
     assert "no AutoencoderKL there" in message

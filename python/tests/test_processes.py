@@ -38,8 +38,9 @@ def losses(out: Path) -> list[float]:
 
 
 def weights(out: Path) -> dict[str, Any]:
-    state = torch.load(out / "checkpoint.pt", weights_only=True)["state"]
-    return {**state["model"], **{f"ema.{name}": value for name, value in state["ema"].items()}}
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    averages = enumerate(state["ema"]["shadow_params"])
+    return {**state["model"], **{f"ema.{place}": value for place, value in averages}}
 
 
 @pytest.mark.long
