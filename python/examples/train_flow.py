@@ -194,9 +194,9 @@ def main(args: argparse.Namespace) -> None:
             break
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if world_size > 1:
-        # Wait for the checkpoint. Without this a process that leaves at once can hang: what is left of
-        # the last all_reduce needs the interpreter's lock, which it holds while the group is taken apart.
-        dist.barrier()
+        # First: if this held the last reference to the group, its end could wait for a thread of gloo that
+        # in turn waits for Python's lock.
+        del network
         dist.destroy_process_group()
     if len(losses) < args.steps and rank == 0:
         print(f"Stopped. The same command with --resume continues {args.out}.")
