@@ -110,6 +110,8 @@ def main(args: argparse.Namespace) -> None:
     if args.device == "cuda" and not cuda:
         raise SystemExit("--device cuda: PyTorch finds no CUDA device")
     device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu")
+    if cuda:
+        torch.cuda.set_device(device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if world_size > 1:
@@ -184,6 +186,9 @@ def main(args: argparse.Namespace) -> None:
             break
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if world_size > 1:
+        # First: if this held the last reference to the group, its end could wait for a thread of gloo that
+        # in turn waits for Python's lock.
+        del network
         dist.destroy_process_group()
     if len(losses) < args.steps and rank == 0:
         print(f"Stopped. The same command with --resume continues {args.out}.")
