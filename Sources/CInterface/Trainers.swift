@@ -14,13 +14,10 @@ public func speediff_network_config_set_name(
 ) -> speediff_status {
   reportingStatus {
     let config = try unwrap(config, "config")
-    var shape = NetworkConfiguration()
-    try shape.become(String(cString: unwrap(name, "name")))
-    config.pointee.patch_size = Int64(shape.patchSize)
-    config.pointee.hidden_size = Int64(shape.hiddenSize)
-    config.pointee.depth = Int64(shape.depth)
-    config.pointee.num_heads = Int64(shape.heads)
-    config.pointee.setMasking(shape.masking)
+    config.pointee.set(try NetworkFamilies.official(String(cString: unwrap(name, "name"))).description) {
+      ["patch_size", "hidden_size", "depth", "num_heads", "version", "decode_layer", "mask_ratio", "min_snr_gamma"]
+        .contains($0)
+    }
   }
 }
 
@@ -33,7 +30,7 @@ public func speediff_trainer_create(
   reportingStatus {
     try TrainerHandle.create(out) {
       try Trainer(
-        NetworkConfiguration(unwrap(config, "config").pointee), sampler: SamplerHandle.value(sampler, "sampler"),
+        unwrap(config, "config").pointee.network(), sampler: SamplerHandle.value(sampler, "sampler"),
         options: TrainerOptions(unwrap(options, "options").pointee))
     }
   }
@@ -51,14 +48,8 @@ public func speediff_trainer_config(
   _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<speediff_network_config>!
 ) -> speediff_status {
   reportingStatus {
-    let shape = try TrainerHandle.value(trainer, "trainer").network.configuration
-    var config = speediff_network_config(
-      input_size: Int64(shape.inputSize), patch_size: Int64(shape.patchSize), in_channels: Int64(shape.channels),
-      hidden_size: Int64(shape.hiddenSize), depth: Int64(shape.depth), num_heads: Int64(shape.heads),
-      mlp_ratio: shape.mlpRatio, num_classes: Int64(shape.classes), class_dropout_prob: shape.classDropout,
-      learn_sigma: shape.learnsSigma ? 1 : 0, frequency_shift: shape.frequencyShift, mdt_version: 0, decode_layer: 0,
-      mask_ratio: 0, min_snr_gamma: 0)
-    config.setMasking(shape.masking)
+    var config = speediff_network_config()
+    config.set(try TrainerHandle.value(trainer, "trainer").network.description) { _ in true }
     try unwrap(out, "out").pointee = config
   }
 }
@@ -115,44 +106,48 @@ public func speediff_trainer_set_global_step(_ trainer: OpaquePointer!, _ step: 
 }
 
 extension speediff_network_config {
-  /// Writes what makes an MDT of a network, or zeros for a DiT.
-  fileprivate mutating func setMasking(_ masking: MaskingConfiguration?) {
-    mdt_version = Int32(masking?.version.rawValue ?? 0)
-    decode_layer = Int64(masking?.decoderDepth ?? 0)
-    mask_ratio = masking?.maskRatio ?? 0
-    min_snr_gamma = masking?.minSNRGamma ?? 0
-  }
-}
-
-extension MaskingConfiguration {
-  /// What C gives; nil for a DiT.
-  fileprivate init?(_ config: speediff_network_config) throws {
-    guard config.mdt_version != 0 else { return nil }
-    guard let version = Version(rawValue: Int(config.mdt_version)) else {
-      throw ArgumentError("mdt_version", "must be 0, 1 or 2", got: config.mdt_version)
+  /// Takes those values of a network that are chosen by their names.
+  fileprivate mutating func set(_ network: NetworkDescription, _ isChosen: (_ name: String) -> Bool) {
+    (mdt_version, decode_layer, mask_ratio, min_snr_gamma) = (0, 0, 0, 0)
+    for (name, value) in network.values where isChosen(name) {
+      switch name {
+      case "input_size": input_size = Int64(value)
+      case "patch_size": patch_size = Int64(value)
+      case "in_channels": in_channels = Int64(value)
+      case "hidden_size": hidden_size = Int64(value)
+      case "depth": depth = Int64(value)
+      case "num_heads": num_heads = Int64(value)
+      case "mlp_ratio": mlp_ratio = value
+      case "num_classes": num_classes = Int64(value)
+      case "class_dropout_prob": class_dropout_prob = value
+      case "learn_sigma": learn_sigma = Int32(value)
+      case "frequency_shift": frequency_shift = value
+      case "version": mdt_version = Int32(value)
+      case "decode_layer": decode_layer = Int64(value)
+      case "mask_ratio": mask_ratio = value
+      case "min_snr_gamma": min_snr_gamma = value
+      default: break
+      }
     }
-    self.init(
-      version: version, decoderDepth: Int(config.decode_layer), maskRatio: config.mask_ratio,
-      minSNRGamma: config.min_snr_gamma == 0 ? nil : config.min_snr_gamma)
   }
-}
 
-extension NetworkConfiguration {
-  /// What C gives; the network checks it.
-  init(_ config: speediff_network_config) throws {
-    func integer(_ value: Int64, _ name: String) throws -> Int {
-      guard let value = Int(exactly: value) else { throw ArgumentError(name, "must fit into a word", got: value) }
-      return value
+  /// The network that C describes.
+  fileprivate func network() throws -> any DiffusionNetwork {
+    guard (0...2).contains(mdt_version) else {
+      throw ArgumentError("mdt_version", "must be 0, 1 or 2", got: mdt_version)
     }
-    self.init(
-      inputSize: try integer(config.input_size, "input_size"),
-      patchSize: try integer(config.patch_size, "patch_size"),
-      channels: try integer(config.in_channels, "in_channels"),
-      hiddenSize: try integer(config.hidden_size, "hidden_size"), depth: try integer(config.depth, "depth"),
-      heads: try integer(config.num_heads, "num_heads"), mlpRatio: config.mlp_ratio,
-      classes: try integer(config.num_classes, "num_classes"), classDropout: config.class_dropout_prob,
-      learnsSigma: try flag(config.learn_sigma, "learn_sigma"), frequencyShift: config.frequency_shift,
-      masking: try MaskingConfiguration(config))
+    let shape: [(name: String, value: Double)] = [
+      ("input_size", Double(input_size)), ("patch_size", Double(patch_size)), ("in_channels", Double(in_channels)),
+      ("hidden_size", Double(hidden_size)), ("depth", Double(depth)), ("num_heads", Double(num_heads)),
+      ("mlp_ratio", mlp_ratio), ("num_classes", Double(num_classes)), ("class_dropout_prob", class_dropout_prob),
+      ("learn_sigma", Double(learn_sigma)), ("frequency_shift", frequency_shift),
+    ]
+    guard mdt_version > 0 else { return try NetworkFamilies.named("dit").make(shape) }
+    return try NetworkFamilies.named("mdt").make(
+      shape + [
+        ("version", Double(mdt_version)), ("decode_layer", Double(decode_layer)), ("mask_ratio", mask_ratio),
+        ("min_snr_gamma", min_snr_gamma),
+      ])
   }
 }
 

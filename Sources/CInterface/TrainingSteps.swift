@@ -19,7 +19,7 @@ extension Trainer.Batch {
   init(_ batch: speediff_training_batch) throws {
     self.init(images: try unwrap(batch.x, "x"), labels: batch.y, count: Int(batch.n))
     (timesteps, noise, weights) = (batch.t, batch.noise, batch.weights)
-    (maskedNoise, kept, keptCount) = (batch.masked_noise, batch.kept, Int(batch.kept_count))
+    (secondNoise, kept, keptCount) = (batch.masked_noise, batch.kept, Int(batch.kept_count))
     if batch.total != 0 || batch.offset != 0 {
       place = Trainer.Place(offset: Int(batch.offset), total: Int(batch.total))
     }
