@@ -9,7 +9,8 @@ public func speediff_trainer_backward(
 ) -> speediff_status {
   reportingStatus {
     let trainer = try TrainerHandle.value(trainer, "trainer")
-    let (given, loss) = try (unwrap(batch, "batch").pointee, unwrap(loss, "loss"))
+    let given = try grown(batch, "batch", standard: speediff_training_batch())
+    let loss = try unwrap(loss, "loss")
     loss.pointee = try trainer.backward(Trainer.Batch(given))
   }
 }

@@ -59,7 +59,7 @@ extension Trainer {
       let course = try Course(self, options)
       try checkLabels(labels, seeds.count)
       let isGuided = options.guidance != 1
-      guard !isGuided || network.labels?.null != nil else {
+      guard !isGuided || self.labels?.null != nil else {
         throw ArgumentError(
           "cfg_scale", "must be 1 for a network without a null label (class_dropout_prob = 0)", got: options.guidance)
       }
@@ -90,7 +90,7 @@ extension Trainer {
     if let labels, let target = program.labels?.base {
       for i in 0..<seeds.count {
         target[i] = Int32(labels[i])
-        if isGuided, let null = network.labels?.null { target[seeds.count + i] = Int32(null) }
+        if isGuided, let null = self.labels?.null { target[seeds.count + i] = Int32(null) }
       }
     }
     for (done, point) in course.points.reversed().enumerated() {

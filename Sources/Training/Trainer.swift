@@ -36,6 +36,11 @@ public final class Trainer: @unchecked Sendable {
   let loss: DiffusionLoss
   /// The factor of each time step's squared error in the network's objective; nil for none.
   let errorFactors: [Float]?
+  /// What the network says of its labels and passes, read once: a step allocates no memory.
+  let labels: ClassLabels?
+  let passes: Int
+  /// The tokens of a sample, if a pass hides some.
+  let maskableTokens: Int?
   let accumulation = Accumulation()
   /// The micro-batches of this step so far, and the samples of each.
   var microBatches = 0
@@ -78,6 +83,8 @@ public final class Trainer: @unchecked Sendable {
       schedule: sampler.schedule, prediction: prediction,
       elements: network.image.elements, learnsSigma: network.image.learnsSigma)
     errorFactors = try network.errorFactor?.weights(for: sampler.schedule, prediction: prediction).map(Float.init)
+    (labels, passes) = (network.labels, network.passes.count)
+    maskableTokens = network.passes.lazy.compactMap(\.hidden).first?.tokens
     memory = try TrainerMemory(network, threads: options.threads)
     pool = try ThreadPool(threads: options.threads)
     parameterNames = network.parameters.parameters.compactMap { strdup($0.name).map { UnsafePointer($0) } }

@@ -147,12 +147,12 @@ extension Trainer {
   /// Checks the arguments for a second pass, and for hidden tokens.
   private func checkPasses(_ batch: Batch, entries: Int) throws {
     if let noise = batch.secondNoise {
-      guard network.passes.count > 1 else {
+      guard passes > 1 else {
         throw ArgumentError("masked_noise", "must not be given to a network with one pass", got: "some")
       }
       try checkFinite(noise, batch.count * loss.elements, "masked_noise")
     }
-    guard let tokens = network.passes.lazy.compactMap(\.hidden).first?.tokens else {
+    guard let tokens = maskableTokens else {
       guard batch.kept == nil else {
         throw ArgumentError("kept", "must not be given to a network without masks", got: "some")
       }
@@ -196,7 +196,7 @@ extension Trainer {
   }
 
   func checkLabels(_ labels: UnsafePointer<Int64>?, _ count: Int) throws {
-    let entries = network.labels?.entries ?? 0
+    let entries = self.labels?.entries ?? 0
     guard (labels == nil) == (entries == 0) else {
       throw ArgumentError(
         "y", entries == 0 ? "must not be given to a network without labels" : "must be given to a network with labels",
@@ -229,7 +229,7 @@ extension Trainer {
 
   /// Writes the labels of a pass.
   private func dropLabels(_ given: Batch, _ slice: BatchSlice, into pass: TrainingPass) {
-    guard let labels = given.labels, let target = pass.labels?.base, let classes = network.labels else { return }
+    guard let labels = given.labels, let target = pass.labels?.base, let classes = self.labels else { return }
     let words = RandomStream(seed: options.seed, purpose: pass.description.labelDropout, step: globalStep)
     for i in 0..<given.count {
       let isDropped =
