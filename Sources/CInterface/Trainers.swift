@@ -10,7 +10,8 @@ typealias TrainerHandle = Handle<Trainer>
 /// Makes a trainer of a network.
 @_cdecl("speediff_trainer_create") @implementation
 public func speediff_trainer_create(
-  _ network: OpaquePointer!, _ options: UnsafePointer<speediff_trainer_options>!, _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+  _ network: OpaquePointer!, _ options: UnsafePointer<speediff_trainer_options>!, _ sampler: OpaquePointer!,
+  _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> speediff_status {
   reportingStatus {
     try TrainerHandle.create(out) {

@@ -36,7 +36,7 @@ def test_a_family_by_its_name_trains_as_its_class() -> None:
 
 
 def test_what_a_family_lacks_is_refused_with_a_list_of_what_it_has() -> None:
-    refuses(lambda: Network("unet"), "family must be one of dit, mdt, got unet")
+    refuses(lambda: Network("unet"), "family must be one of dit, mdt.*, got unet")
     refuses(lambda: Network("dit\0"), "family must be one of")
     refuses(lambda: Network("dit", width=3), "width must be a value of dit", "hidden_size = 1152")
     refuses(lambda: Network("dit", input_size=8), "input_size must be a value of dit")
@@ -67,8 +67,8 @@ def test_the_table_of_the_header_is_that_of_the_library() -> None:
     rows["mdt"] = {**rows["dit"], **_rows_of_mdt(table)}
     rows["dit"] = {name: value for name, value in rows["dit"].items() if name not in _rows_of_mdt(table)}
     families = ct.speediff_network_family_names().decode().split()
-    assert families == list(rows)
-    for family in families:
+    assert families[: len(rows)] == list(rows), "families that the header does not describe come last"
+    for family in rows:
         assert {one.name: one.default for one in native_network.values_of(family)} == rows[family]
 
 
