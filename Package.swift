@@ -18,7 +18,7 @@ let package = Package(
     .target(name: "TimestepSampling", dependencies: ["NoiseSchedules"]),
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
     .target(name: "Kernels", dependencies: ["ArgumentErrors", "COpenBLAS"]),
-    .target(name: "Networks", dependencies: ["ArgumentErrors", "Kernels"]),
+    .target(name: "Networks", dependencies: ["ArgumentErrors", "Kernels", "TimestepSampling"]),
     .target(
       name: "Training",
       dependencies: ["ArgumentErrors", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling"]),
@@ -31,12 +31,13 @@ let package = Package(
     .executableTarget(name: "DrawBenchmark", dependencies: ["NoiseSchedules", "TimestepSampling"]),
     .target(name: "Oracles", path: "Tests/Oracles"),
     .testTarget(name: "KernelsTests", dependencies: ["ArgumentErrors", "COpenBLAS", "Kernels", "Oracles"]),
-    .testTarget(name: "NetworksTests", dependencies: ["ArgumentErrors", "Kernels", "Networks", "Oracles"]),
+    .testTarget(
+      name: "NetworksTests", dependencies: ["ArgumentErrors", "Kernels", "Networks", "Oracles", "TimestepSampling"]),
     .testTarget(name: "NoiseSchedulesTests", dependencies: ["NoiseSchedules"]),
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"], exclude: ["Fixtures"]),
     .testTarget(name: "TimestepSamplingTests", dependencies: ["NoiseSchedules", "TimestepSampling"]),
     .testTarget(
-      name: "TrainingTests", dependencies: ["Networks", "NoiseSchedules", "TimestepSampling", "Training"]),
+      name: "TrainingTests", dependencies: ["Kernels", "Networks", "NoiseSchedules", "TimestepSampling", "Training"]),
   ],
   swiftLanguageModes: [.v6]
 )

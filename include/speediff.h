@@ -50,7 +50,7 @@
  *
  * What depends on the kind of handle:
  *
- * - Schedules, samplings, weightings, processes, sigma samplers and checkpoints never change. Any number of threads may
+ * - Schedules, samplings, weightings, processes, sigma samplers, networks and checkpoints never change. Any number of threads may
  *   use one at the same time, and so may a child of fork().
  * - Samplers are changed by speediff_sampler_update and speediff_sampler_restore_history only. Threads may call these
  *   while others draw: each call that is drawn sees the whole change or none of it. A child of fork() may use samplers,
@@ -58,7 +58,7 @@
  *   fork(), the child may wait for its lock for ever.
  * - Trainers change with each step. One thread at a time may use one: a call while another runs fails with
  *   SPEEDIFF_ERROR_BUSY. In a child of fork() calls fail in the same way; the child may destroy the trainer, and make
- *   its own. Only speediff_trainer_config, _parameter_count, _parameter and _buffer may be called at any time, anywhere.
+ *   its own. Only speediff_trainer_network, _parameter_count, _parameter and _buffer may be called at any time, anywhere.
  *   Do not fork() while another thread makes a trainer or its first step: the child may inherit a held lock of Swift's
  *   runtime and deadlock. A trainer owns its parameters, gradients and moments; speediff_trainer_buffer lends them.
  * - Failures of trainers. After SPEEDIFF_ERROR_NOT_FINITE the gradients have changed, and the step begins anew with its
@@ -81,7 +81,7 @@ extern "C" {
 /* ---- Version --------------------------------------------------------------------------------------------------- */
 
 /* Changes with every incompatible change of this header. Compare it with speediff_abi_version(). */
-#define SPEEDIFF_ABI_VERSION 3
+#define SPEEDIFF_ABI_VERSION 4
 
 /* The SPEEDIFF_ABI_VERSION that the library was built with. */
 uint32_t speediff_abi_version(void);
@@ -537,35 +537,69 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
 
 /* ---- Networks -------------------------------------------------------------------------------------------------- */
 
-/* The shape of a DiT (Peebles and Xie 2023) or an MDT (Gao et al. 2023). Parameters have the names and shapes of the
- * authors' PyTorch code. */
-typedef struct speediff_network_config {
-  int64_t input_size;        /* pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14 */
-  int64_t patch_size;        /* the same along a patch's side */
-  int64_t in_channels;       /* channels of an image, at most 2^12 */
-  int64_t hidden_size;       /* floats in a token: a multiple of 4 and of num_heads, at most 2^16 */
-  int64_t depth;             /* blocks, at most 2^12 */
-  int64_t num_heads;         /* attention heads in a block */
-  double mlp_ratio;          /* hidden width of a block's MLP over hidden_size, in (0, 64] */
-  int64_t num_classes;       /* 0: a network without labels */
-  double class_dropout_prob; /* in [0, 1]; above 0 there is a null label, number num_classes */
-  int32_t learn_sigma;       /* 1: predict a variance too, in as many channels again; 0: do not */
-  double frequency_shift;    /* s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]: 0 in
-                              * the authors' code, 1 in that of diffusers */
-  int32_t mdt_version;       /* 0: a DiT; 1 or 2: that version of MDT, to which alone the fields below apply */
-  int64_t decode_layer;      /* how many of the blocks decode; version 2 needs an even number of others */
-  double mask_ratio;         /* in [0, 1): the share of tokens that the second pass hides from the encoder; in version 2
-                              * the smallest share, with at most 0.2 more */
-  double min_snr_gamma;      /* of the Min-SNR factor on the squared errors of both passes; 0: none */
-} speediff_network_config;
+/* A network: a family's name and values. Immutable; its parameters belong to its trainers. Parameters have the names and
+ * shapes of the authors' PyTorch code.
+ *
+ *   family  value               default  range
+ *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14
+ *           patch_size          2        the same along a patch's side
+ *           in_channels         4        channels of an image, at most 2^12
+ *           hidden_size         1152     floats in a token: a multiple of 4 and of num_heads, at most 2^16
+ *           depth               28       blocks, at most 2^12
+ *           num_heads           16       attention heads in a block
+ *           mlp_ratio           4        hidden width of a block's MLP over hidden_size, in (0, 64]
+ *           num_classes         1000     0: a network without labels
+ *           class_dropout_prob  0.1      in [0, 1]; above 0 there is a null label, number num_classes
+ *           learn_sigma         1        1: predict a variance too, in as many channels again; 0: do not
+ *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]:
+ *                                        0 in the authors' code, 1 in that of diffusers
+ *   mdt     as dit, and
+ *           version             2        1: Gao et al. 2023; 2: MDTv2
+ *           decode_layer        4        how many of the blocks decode; version 2 needs an even number of others
+ *           mask_ratio          0.3      in [0, 1): the share of tokens that the second pass hides from the encoder; in
+ *                                        version 2 the smallest share, with at most 0.2 more
+ *           min_snr_gamma       5        of the Min-SNR factor on the squared errors of both passes; 0: none
+ *
+ * dit is that of Peebles and Xie 2023. Names and values, and not a struct, so that a family can be added, or get a value,
+ * without a change of this header. */
+typedef struct speediff_network speediff_network;
 
-/* DiT-XL/2 on latents of 4 channels and 32 x 32 entries. */
-#define SPEEDIFF_NETWORK_CONFIG_DEFAULT {32, 2, 4, 1152, 28, 16, 4.0, 1000, 0.1, 1, 0.0, 0, 0, 0.0, 0.0}
+/* Makes a network. names and values: `count` of each; what is not given has its default. A name that the family does not
+ * have, or a missing one without default, is an error that lists the family's values. */
+speediff_status speediff_network_create(const char *family, const char *const *names, const double *values,
+                                        int64_t count, speediff_network **out);
 
-/* Sets patch_size, hidden_size, depth, num_heads and the last four fields to those of an official network: "DiT-S/2"
- * ... "DiT-XL/8", "MDT-S/2" ... (as in the paper) or "MDTv2-S/2" ... (as in the authors' code, with Min-SNR-5 in its
- * loss). */
-speediff_status speediff_network_config_set_name(speediff_network_config *config, const char *name);
+/* Makes an official network: "DiT-S/2" ... "DiT-XL/8", "MDT-S/2" ... (as in the paper) or "MDTv2-S/2" ... (as in the
+ * authors' code, with Min-SNR-5 in its loss). The values that are given precede the official ones. */
+speediff_status speediff_network_create_official(const char *name, const char *const *names, const double *values,
+                                                 int64_t count, speediff_network **out);
+
+/* Frees a network. NULL is allowed. */
+void speediff_network_destroy(speediff_network *network);
+
+/* Gives the name of a network's family. Static memory. */
+speediff_status speediff_network_family(const speediff_network *network, const char **family);
+
+/* Writes one of its values. */
+speediff_status speediff_network_value(const speediff_network *network, const char *name, double *value);
+
+/* The families, separated by spaces. Static memory. */
+const char *speediff_network_family_names(void);
+
+/* The number of a family's values. */
+speediff_status speediff_network_family_value_count(const char *family, int64_t *out);
+
+/* What a value can be. */
+typedef enum speediff_value_kind {
+  SPEEDIFF_VALUE_INTEGER = 1,
+  SPEEDIFF_VALUE_REAL = 2,
+  SPEEDIFF_VALUE_FLAG = 3 /* 0 or 1 */
+} speediff_value_kind;
+
+/* Describes a value of a family: its name, in static memory; a speediff_value_kind; and its default, NaN where it must be
+ * given. */
+speediff_status speediff_network_family_value(const char *family, int64_t index, const char **name, int32_t *kind,
+                                              double *standard);
 
 /* ---- Trainers -------------------------------------------------------------------------------------------------- */
 
@@ -574,9 +608,12 @@ speediff_status speediff_network_config_set_name(speediff_network_config *config
  * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
-/* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
+/* How a network is trained. `size` lets this struct grow: SPEEDIFF_TRAINER_OPTIONS_DEFAULT sets it, a library reads no more
+ * than it, and later fields are 0 for a library that does not know them, or an error. So start from the default, which
+ * costs a caller nothing. speediff_training_batch does the same. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
  * there, and epsilon above 0. */
 typedef struct speediff_trainer_options {
+  size_t size;          /* sizeof(speediff_trainer_options) */
   double learning_rate; /* after the warm-up; at least 0 */
   double beta1;         /* AdamW's, in [0, 1) */
   double beta2;         /* AdamW's, in [0, 1) */
@@ -590,9 +627,9 @@ typedef struct speediff_trainer_options {
   int32_t threads;      /* at most 1024; 0: the smallest number of speediff_thread_limits that is not 0 */
 } speediff_trainer_options;
 
-#define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
+#define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {sizeof(speediff_trainer_options), 1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
 
-/* Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the parameters' average (EMA).
+/* Trains a network on the CPU: draw, noise, forward, backward, AdamW and the parameters' average (EMA).
  *
  * The same seed gives the same run, bit for bit on one machine with one number of threads. Threads and fork(): see
  * the top of this file.
@@ -603,18 +640,21 @@ typedef struct speediff_trainer_options {
  * whole process while a trainer works. */
 typedef struct speediff_trainer speediff_trainer;
 
-/* Builds and initializes a network. The sampler draws its time steps, and the sampler's prediction is the network's
+/* Initializes the parameters of a network, which may be destroyed then. The sampler draws its time steps, and the sampler's prediction is the network's
  * target; unspecified stands for epsilon. With flow, images are noised along the straight path, at the step's
  * signal-to-noise ratio. */
-speediff_status speediff_trainer_create(const speediff_network_config *config, const speediff_trainer_options *options,
+speediff_status speediff_trainer_create(const speediff_network *network, const speediff_trainer_options *options,
                                         const speediff_sampler *sampler, speediff_trainer **out);
 
 /* Frees a trainer, and the memory that speediff_trainer_buffer lent. NULL is allowed. */
 void speediff_trainer_destroy(speediff_trainer *trainer);
 
-/* Write the network's shape, and the options as they are now, with the actual number of threads. */
-speediff_status speediff_trainer_config(const speediff_trainer *trainer, speediff_network_config *out);
-speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out);
+/* Gives the network: a handle to be destroyed. */
+speediff_status speediff_trainer_network(const speediff_trainer *trainer, speediff_network **out);
+
+/* Writes the options as they are now, with the actual number of threads. size: sizeof *out. */
+speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out,
+                                             size_t size);
 
 /* Sets the learning rate of the updates to come. */
 speediff_status speediff_trainer_set_learning_rate(speediff_trainer *trainer, double learning_rate);
@@ -631,21 +671,22 @@ speediff_status speediff_trainer_set_global_step(speediff_trainer *trainer, int6
 
 /* A micro-batch. What is NULL is drawn, or does not exist in this network. */
 typedef struct speediff_training_batch {
+  size_t size;          /* sizeof(speediff_training_batch) */
   const float *x;       /* n images; never NULL */
   const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL only for a network without labels */
   int64_t n;            /* the samples, at least 1; with `total` also 0 */
   const int64_t *t;     /* time steps in [0, T); if they are given, no label is dropped */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
-  const float *masked_noise; /* of an MDT's second pass */
-  const int64_t *kept;  /* shape (n, kept_count): the tokens that the encoder gets there, no token twice for a sample */
+  const float *masked_noise; /* of a second pass, as an MDT has it */
+  const int64_t *kept;  /* shape (n, kept_count): the tokens that this pass keeps, no token twice for a sample */
   int64_t kept_count;   /* in [1, tokens] */
   int64_t offset;       /* with total > 0: the first sample's index in the step's global batch, whatever the rank */
   int64_t total;        /* the size of that batch, for parts of several sizes: at most 2^32 over a quarter of an image's
                          * floats; 0: the sampler's layout says which entries these are */
 } speediff_training_batch;
 
-#define SPEEDIFF_TRAINING_BATCH_DEFAULT {NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
+#define SPEEDIFF_TRAINING_BATCH_DEFAULT {sizeof(speediff_training_batch), NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
 
 /* Runs a micro-batch forward and backward, and adds its gradient to that of the step's others. *loss becomes the
  * mean over its samples of weight * mse. With a learned variance, guided-diffusion's variational term in bits per

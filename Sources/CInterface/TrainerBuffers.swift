@@ -51,7 +51,7 @@ public func speediff_trainer_buffer(
       case SPEEDIFF_BUFFER_EXP_AVG: trainer.buffer(.firstMoment)
       case SPEEDIFF_BUFFER_EXP_AVG_SQ: trainer.buffer(.secondMoment)
       case SPEEDIFF_BUFFER_EMA_PARAMETERS: trainer.buffer(.average)
-      case SPEEDIFF_BUFFER_POS_EMBED: trainer.buffer(.positions)
+      case SPEEDIFF_BUFFER_POS_EMBED: trainer.buffer(.fixed)
       default: throw ArgumentError("buffer", "must be a speediff_buffer", got: buffer.rawValue)
       }
     data.pointee = floats.baseAddress

@@ -7,34 +7,17 @@ import Training
 
 typealias TrainerHandle = Handle<Trainer>
 
-/// Sets the shape of an official network.
-@_cdecl("speediff_network_config_set_name") @implementation
-public func speediff_network_config_set_name(
-  _ config: UnsafeMutablePointer<speediff_network_config>!, _ name: UnsafePointer<CChar>!
-) -> speediff_status {
-  reportingStatus {
-    let config = try unwrap(config, "config")
-    var shape = NetworkConfiguration()
-    try shape.become(String(cString: unwrap(name, "name")))
-    config.pointee.patch_size = Int64(shape.patchSize)
-    config.pointee.hidden_size = Int64(shape.hiddenSize)
-    config.pointee.depth = Int64(shape.depth)
-    config.pointee.num_heads = Int64(shape.heads)
-    config.pointee.setMasking(shape.masking)
-  }
-}
-
-/// Builds and initializes a network.
+/// Makes a trainer of a network.
 @_cdecl("speediff_trainer_create") @implementation
 public func speediff_trainer_create(
-  _ config: UnsafePointer<speediff_network_config>!, _ options: UnsafePointer<speediff_trainer_options>!,
-  _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+  _ network: OpaquePointer!, _ options: UnsafePointer<speediff_trainer_options>!, _ sampler: OpaquePointer!,
+  _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> speediff_status {
   reportingStatus {
     try TrainerHandle.create(out) {
       try Trainer(
-        NetworkConfiguration(unwrap(config, "config").pointee), sampler: SamplerHandle.value(sampler, "sampler"),
-        options: TrainerOptions(unwrap(options, "options").pointee))
+        NetworkHandle.value(network, "network"), sampler: SamplerHandle.value(sampler, "sampler"),
+        options: TrainerOptions(grown(options, "options", standard: speediff_trainer_options())))
     }
   }
 }
@@ -45,35 +28,23 @@ public func speediff_trainer_destroy(_ trainer: OpaquePointer!) {
   TrainerHandle.destroy(trainer)
 }
 
-/// Writes the network's shape.
-@_cdecl("speediff_trainer_config") @implementation
-public func speediff_trainer_config(
-  _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<speediff_network_config>!
-) -> speediff_status {
-  reportingStatus {
-    let shape = try TrainerHandle.value(trainer, "trainer").network.configuration
-    var config = speediff_network_config(
-      input_size: Int64(shape.inputSize), patch_size: Int64(shape.patchSize), in_channels: Int64(shape.channels),
-      hidden_size: Int64(shape.hiddenSize), depth: Int64(shape.depth), num_heads: Int64(shape.heads),
-      mlp_ratio: shape.mlpRatio, num_classes: Int64(shape.classes), class_dropout_prob: shape.classDropout,
-      learn_sigma: shape.learnsSigma ? 1 : 0, frequency_shift: shape.frequencyShift, mdt_version: 0, decode_layer: 0,
-      mask_ratio: 0, min_snr_gamma: 0)
-    config.setMasking(shape.masking)
-    try unwrap(out, "out").pointee = config
-  }
-}
-
 /// Writes the options.
 @_cdecl("speediff_trainer_get_options") @implementation
 public func speediff_trainer_get_options(
-  _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<speediff_trainer_options>!
+  _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<speediff_trainer_options>!, _ size: Int
 ) -> speediff_status {
   reportingStatus {
     let trainer = try TrainerHandle.value(trainer, "trainer")
     let options = try trainer.exclusively { trainer.options }
-    try unwrap(out, "out").pointee = speediff_trainer_options(
-      learning_rate: options.learningRate, beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon,
-      weight_decay: options.weightDecay, ema_decay: options.emaDecay, ema_warmup: options.emaWarmsUp ? 1 : 0,
+    let out = try unwrap(out, "out")
+    let known = MemoryLayout<speediff_trainer_options>.size
+    guard size >= known else {
+      throw ArgumentError("size", "must be sizeof(speediff_trainer_options), at least \(known)", got: size)
+    }
+    out.pointee = speediff_trainer_options(
+      size: known, learning_rate: options.learningRate, beta1: options.beta1, beta2: options.beta2,
+      epsilon: options.epsilon, weight_decay: options.weightDecay, ema_decay: options.emaDecay,
+      ema_warmup: options.emaWarmsUp ? 1 : 0,
       max_grad_norm: options.maximumGradientNorm.isFinite ? options.maximumGradientNorm : 0,
       warmup_steps: Int64(options.warmUpSteps), seed: options.seed, threads: Int32(options.threads))
   }
@@ -111,48 +82,6 @@ public func speediff_trainer_set_global_step(_ trainer: OpaquePointer!, _ step: 
       throw ArgumentError("global_step", "must be at least 0", got: step)
     }
     try trainer.setGlobalStep(step)
-  }
-}
-
-extension speediff_network_config {
-  /// Writes what makes an MDT of a network, or zeros for a DiT.
-  fileprivate mutating func setMasking(_ masking: MaskingConfiguration?) {
-    mdt_version = Int32(masking?.version.rawValue ?? 0)
-    decode_layer = Int64(masking?.decoderDepth ?? 0)
-    mask_ratio = masking?.maskRatio ?? 0
-    min_snr_gamma = masking?.minSNRGamma ?? 0
-  }
-}
-
-extension MaskingConfiguration {
-  /// What C gives; nil for a DiT.
-  fileprivate init?(_ config: speediff_network_config) throws {
-    guard config.mdt_version != 0 else { return nil }
-    guard let version = Version(rawValue: Int(config.mdt_version)) else {
-      throw ArgumentError("mdt_version", "must be 0, 1 or 2", got: config.mdt_version)
-    }
-    self.init(
-      version: version, decoderDepth: Int(config.decode_layer), maskRatio: config.mask_ratio,
-      minSNRGamma: config.min_snr_gamma == 0 ? nil : config.min_snr_gamma)
-  }
-}
-
-extension NetworkConfiguration {
-  /// What C gives; the network checks it.
-  init(_ config: speediff_network_config) throws {
-    func integer(_ value: Int64, _ name: String) throws -> Int {
-      guard let value = Int(exactly: value) else { throw ArgumentError(name, "must fit into a word", got: value) }
-      return value
-    }
-    self.init(
-      inputSize: try integer(config.input_size, "input_size"),
-      patchSize: try integer(config.patch_size, "patch_size"),
-      channels: try integer(config.in_channels, "in_channels"),
-      hiddenSize: try integer(config.hidden_size, "hidden_size"), depth: try integer(config.depth, "depth"),
-      heads: try integer(config.num_heads, "num_heads"), mlpRatio: config.mlp_ratio,
-      classes: try integer(config.num_classes, "num_classes"), classDropout: config.class_dropout_prob,
-      learnsSigma: try flag(config.learn_sigma, "learn_sigma"), frequencyShift: config.frequency_shift,
-      masking: try MaskingConfiguration(config))
   }
 }
 

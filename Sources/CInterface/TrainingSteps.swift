@@ -9,7 +9,8 @@ public func speediff_trainer_backward(
 ) -> speediff_status {
   reportingStatus {
     let trainer = try TrainerHandle.value(trainer, "trainer")
-    let (given, loss) = try (unwrap(batch, "batch").pointee, unwrap(loss, "loss"))
+    let given = try grown(batch, "batch", standard: speediff_training_batch())
+    let loss = try unwrap(loss, "loss")
     loss.pointee = try trainer.backward(Trainer.Batch(given))
   }
 }
@@ -19,7 +20,7 @@ extension Trainer.Batch {
   init(_ batch: speediff_training_batch) throws {
     self.init(images: try unwrap(batch.x, "x"), labels: batch.y, count: Int(batch.n))
     (timesteps, noise, weights) = (batch.t, batch.noise, batch.weights)
-    (maskedNoise, kept, keptCount) = (batch.masked_noise, batch.kept, Int(batch.kept_count))
+    (secondNoise, kept, keptCount) = (batch.masked_noise, batch.kept, Int(batch.kept_count))
     if batch.total != 0 || batch.offset != 0 {
       place = Trainer.Place(offset: Int(batch.offset), total: Int(batch.total))
     }

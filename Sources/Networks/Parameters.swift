@@ -22,6 +22,12 @@ public enum Initialization: Sendable, Equatable {
   case zero
   /// Uniform within ±√(6/(inputs + outputs)). Glorot and Bengio 2010, Eq. 16.
   case xavierUniform(inputs: Int, outputs: Int)
+  /// Normal with variance 2/(inputs + outputs). Glorot and Bengio 2010, Eq. 12.
+  case xavierNormal(inputs: Int, outputs: Int)
+  /// Uniform within ±√(6/inputs), for layers before a ReLU. He et al. 2015, Eq. 10.
+  case kaimingUniform(inputs: Int)
+  /// Normal with variance 2/inputs, for layers before a ReLU. He et al. 2015, Eq. 10.
+  case kaimingNormal(inputs: Int)
   /// Normal with mean 0.
   case normal(standardDeviation: Float)
   /// The sine and cosine positions of a square grid.

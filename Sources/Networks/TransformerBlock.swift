@@ -1,4 +1,4 @@
-/// A transformer block with adaLN-Zero conditioning, of a DiT or an MDT.
+/// A transformer block with adaLN-Zero conditioning.
 struct TransformerBlock: Sendable {
   private let qkv: Linear
   private let projection: Linear
@@ -19,11 +19,11 @@ struct TransformerBlock: Sendable {
   ///   - hasPositionBias: whether attention has a relative position bias.
   ///   - hasSkip: whether the block also reads an earlier block's tokens.
   init(
-    _ name: String, _ configuration: NetworkConfiguration, hasPositionBias: Bool = false, hasSkip: Bool = false,
+    _ name: String, _ shape: TransformerShape, hasPositionBias: Bool = false, hasSkip: Bool = false,
     in list: inout ParameterList
   ) {
-    (heads, grid) = (configuration.heads, configuration.grid)
-    let hidden = configuration.hiddenSize
+    (heads, grid) = (shape.heads, shape.grid)
+    let hidden = shape.hiddenSize
     qkv = Linear("\(name).attn.qkv", [hidden], 3 * hidden, in: &list)
     projection = Linear("\(name).attn.proj", [hidden], hidden, in: &list)
     // The authors truncate this normal distribution at a hundred standard deviations.
@@ -32,8 +32,8 @@ struct TransformerBlock: Sendable {
       ? list.add(
         "\(name).attn.rel_pos_bias.relative_position_bias_table", PositionBias.shape(grid: grid, heads: heads),
         .normal(standardDeviation: 0.02)) : nil
-    fc1 = Linear("\(name).mlp.fc1", [hidden], configuration.mlpSize, in: &list)
-    fc2 = Linear("\(name).mlp.fc2", [configuration.mlpSize], hidden, in: &list)
+    fc1 = Linear("\(name).mlp.fc1", [hidden], shape.mlpSize, in: &list)
+    fc2 = Linear("\(name).mlp.fc2", [shape.mlpSize], hidden, in: &list)
     modulation = Linear("\(name).adaLN_modulation.1", [hidden], 6 * hidden, initialization: .zero, in: &list)
     skipLinear = hasSkip ? Linear("\(name).skip_linear", [2 * hidden], hidden, in: &list) : nil
   }

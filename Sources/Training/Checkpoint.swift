@@ -6,15 +6,15 @@ import TimestepSampling
 
 /// The file of a training run: everything that is needed to continue it bit for bit.
 ///
-/// It is a safetensors file. Parameters and fixed positions have the names of the official state dict. Their average and
+/// It is a safetensors file. Parameters and fixed tensors have the names of the official state dict. Their average and
 /// AdamW's moments have the same names after "ema.", "exp_avg." and "exp_avg_sq.". The sampler's schedule and history are
 /// tensors of doubles; everything else is metadata.
 ///
 /// Everything is verified with the file's checksums as it is read. So a file that another program overwrites meanwhile is an
 /// error, never a mixture of two.
 public final class Checkpoint: Sendable {
-  /// The shape of the network.
-  public let configuration: NetworkConfiguration
+  /// The network.
+  public let network: any DiffusionNetwork
   /// Optimizer and seed, on one thread.
   public let options: TrainerOptions
   /// The updates so far.
@@ -29,7 +29,8 @@ public final class Checkpoint: Sendable {
   /// What the sampler learned.
   private let history: [Double]
 
-  static let version = 1
+  /// The version that is written. Version 1, of SpeeDiff 0.1.0, differs in how the network is described.
+  static let version = 2
   static let history = "speediff.sampler.history"
   /// A schedule comes back exactly from one of its two tables: the one that it was made from.
   static let (betas, alphasCumprod) = ("speediff.schedule.betas", "speediff.schedule.alphas_cumprod")
@@ -41,9 +42,9 @@ public final class Checkpoint: Sendable {
     let file = try SafetensorsFile(path: path)
     let values = CheckpointMetadata(file.metadata, path: path)
     let version = try values.integer("speediff.version")
-    guard version == Self.version else {
+    guard (1...Self.version).contains(version) else {
       throw SafetensorsError.contents(
-        path: path, rule: "must be a checkpoint of version \(Self.version)", got: "version \(version)")
+        path: path, rule: "must be a checkpoint of version 1 or \(Self.version)", got: "version \(version)")
     }
     self.file = file
     let table = [Self.betas, Self.alphasCumprod].first(where: file.contains)
@@ -59,14 +60,7 @@ public final class Checkpoint: Sendable {
       }
     }
     self.history = history
-    configuration = NetworkConfiguration(
-      inputSize: try values.integer("dit.input_size"), patchSize: try values.integer("dit.patch_size"),
-      channels: try values.integer("dit.in_channels"), hiddenSize: try values.integer("dit.hidden_size"),
-      depth: try values.integer("dit.depth"), heads: try values.integer("dit.num_heads"),
-      mlpRatio: try values.real("dit.mlp_ratio"), classes: try values.integer("dit.num_classes"),
-      classDropout: try values.real("dit.class_dropout_prob"), learnsSigma: try values.flag("dit.learn_sigma"),
-      frequencyShift: values.has("dit.frequency_shift") ? try values.real("dit.frequency_shift") : 0,
-      masking: try Self.masking(values))
+    let description = try NetworkMetadata(values, version: version)
     var options = TrainerOptions()
     options.learningRate = try values.real("trainer.learning_rate")
     (options.beta1, options.beta2) = (try values.real("trainer.beta1"), try values.real("trainer.beta2"))
@@ -81,16 +75,16 @@ public final class Checkpoint: Sendable {
     globalStep = try values.natural("trainer.global_step")
     prediction = try values.integer("sampler.prediction")
     note = try values.text("note")
-    schedule = try Self.describing(path) { [configuration, globalStep] in
-      try Self.check(configuration, options, globalStep: globalStep)
-      return try table == Self.betas ? NoiseSchedule(betas: numbers) : NoiseSchedule(alphasCumprod: numbers)
+    (network, schedule) = try Self.describing(path) { [globalStep] in
+      let network = try description.network()
+      try Self.check(options, globalStep: globalStep)
+      return try (network, table == Self.betas ? NoiseSchedule(betas: numbers) : NoiseSchedule(alphasCumprod: numbers))
     }
     try checkTensors()
   }
 
   /// The rules for a run, both when it is saved and when it is loaded. Those for its tensors are in `SavedTensor.check`.
-  static func check(_ configuration: NetworkConfiguration, _ options: TrainerOptions, globalStep: UInt64) throws {
-    try configuration.check()
+  static func check(_ options: TrainerOptions, globalStep: UInt64) throws {
     try options.check()
     try Trainer.checkGlobalStep(globalStep)
   }
@@ -105,22 +99,9 @@ public final class Checkpoint: Sendable {
     }
   }
 
-  /// The masking of an MDT; nil for a DiT.
-  private static func masking(_ values: CheckpointMetadata) throws -> MaskingConfiguration? {
-    guard values.has("mdt.version") else { return nil }
-    guard let version = MaskingConfiguration.Version(rawValue: try values.integer("mdt.version")) else {
-      throw SafetensorsError.contents(
-        path: values.path, rule: "must have 1 or 2 as mdt.version in its metadata", got: try values.text("mdt.version"))
-    }
-    return MaskingConfiguration(
-      version: version, decoderDepth: try values.integer("mdt.decode_layer"),
-      maskRatio: try values.real("mdt.mask_ratio"),
-      minSNRGamma: values.has("mdt.min_snr_gamma") ? try values.real("mdt.min_snr_gamma") : nil)
-  }
-
   /// Checks that every tensor of the network is there, in its shape, before memory is allocated.
   private func checkTensors() throws {
-    let tensors = SavedTensor.all(of: try configuration.network())
+    let tensors = SavedTensor.all(of: network)
     for wanted in tensors {
       let tensor = try file.tensor(wanted.name)
       guard tensor.dtype == .f32, tensor.shape == wanted.shape else {
@@ -160,7 +141,7 @@ public final class Checkpoint: Sendable {
     }
     var options = options
     options.threads = threads
-    let trainer = try Trainer(uninitialized: configuration, sampler: sampler, options: options)
+    let trainer = try Trainer(uninitialized: network, sampler: sampler, options: options)
     let tensors = SavedTensor.all(of: trainer.network)
     try file.readVerified(tensors.map { ($0.name, UnsafeMutableRawBufferPointer($0.floats(of: trainer))) })
     try Self.describing(file.path) { for tensor in tensors { try tensor.check(in: trainer) } }

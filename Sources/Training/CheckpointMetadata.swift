@@ -10,6 +10,8 @@ struct CheckpointMetadata {
     self.path = path
   }
 
+  var keys: [String] { values.keys }
+
   func has(_ key: String) -> Bool { values[key] != nil }
 
   func text(_ key: String) throws -> String {

@@ -26,7 +26,7 @@ extension Trainer {
       throw ArgumentError(
         "save", "must be called between steps", got: "a call after \(microBatches) micro-batches of one")
     }
-    try Checkpoint.check(network.configuration, options, globalStep: globalStep)
+    try Checkpoint.check(options, globalStep: globalStep)
     if !history.isEmpty { try sampler.check(history: history) }
     do {
       for tensor in SavedTensor.all(of: network) { try tensor.check(in: self) }
@@ -64,14 +64,9 @@ extension Checkpoint {
   }
 
   private static func metadata(of trainer: Trainer, note: String) -> [String: String] {
-    let (shape, options, sampler) = (trainer.network.configuration, trainer.options, trainer.sampler)
+    let (options, sampler) = (trainer.options, trainer.sampler)
     var metadata: [String: String] = [
       "format": "pt", "speediff.version": "\(version)", "note": note,
-      "dit.input_size": "\(shape.inputSize)", "dit.patch_size": "\(shape.patchSize)",
-      "dit.in_channels": "\(shape.channels)", "dit.hidden_size": "\(shape.hiddenSize)",
-      "dit.depth": "\(shape.depth)", "dit.num_heads": "\(shape.heads)", "dit.mlp_ratio": "\(shape.mlpRatio)",
-      "dit.num_classes": "\(shape.classes)", "dit.class_dropout_prob": "\(shape.classDropout)",
-      "dit.learn_sigma": "\(shape.learnsSigma)", "dit.frequency_shift": "\(shape.frequencyShift)",
       "trainer.learning_rate": "\(options.learningRate)",
       "trainer.beta1": "\(options.beta1)", "trainer.beta2": "\(options.beta2)", "trainer.eps": "\(options.epsilon)",
       "trainer.weight_decay": "\(options.weightDecay)", "trainer.ema_decay": "\(options.emaDecay)",
@@ -79,12 +74,7 @@ extension Checkpoint {
       "trainer.warmup_steps": "\(options.warmUpSteps)", "trainer.seed": "\(options.seed)",
       "trainer.global_step": "\(trainer.globalStep)", "sampler.prediction": "\(sampler.predictionTarget.rawValue)",
     ]
-    if let masking = shape.masking {
-      metadata["mdt.version"] = "\(masking.version.rawValue)"
-      metadata["mdt.decode_layer"] = "\(masking.decoderDepth)"
-      metadata["mdt.mask_ratio"] = "\(masking.maskRatio)"
-      metadata["mdt.min_snr_gamma"] = masking.minSNRGamma.map { "\($0)" }
-    }
+    metadata.merge(NetworkMetadata.of(trainer.network)) { value, _ in value }
     return metadata
   }
 }

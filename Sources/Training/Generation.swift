@@ -59,8 +59,7 @@ extension Trainer {
       let course = try Course(self, options)
       try checkLabels(labels, seeds.count)
       let isGuided = options.guidance != 1
-      let (classes, hasNull) = (network.configuration.classes, network.configuration.classDropout > 0)
-      guard !isGuided || (classes > 0 && hasNull) else {
+      guard !isGuided || self.labels?.null != nil else {
         throw ArgumentError(
           "cfg_scale", "must be 1 for a network without a null label (class_dropout_prob = 0)", got: options.guidance)
       }
@@ -91,7 +90,7 @@ extension Trainer {
     if let labels, let target = program.labels?.base {
       for i in 0..<seeds.count {
         target[i] = Int32(labels[i])
-        if isGuided { target[seeds.count + i] = Int32(network.configuration.classes) }
+        if isGuided, let null = self.labels?.null { target[seeds.count + i] = Int32(null) }
       }
     }
     for (done, point) in course.points.reversed().enumerated() {
@@ -162,7 +161,7 @@ private struct Course {
     }
     self.options = options
     elements = trainer.loss.elements
-    learnsSigma = trainer.network.configuration.learnsSigma
+    learnsSigma = trainer.network.image.learnsSigma
   }
 
   /// Takes one image from a step to the previous one.

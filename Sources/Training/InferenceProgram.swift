@@ -12,20 +12,20 @@ final class InferenceProgram {
   private var program: Program
 
   init(
-    _ network: any DiffusionNetwork, capacity: Int, parameters: ParameterMemory, fixedPositions: Matrix?, threads: Int,
+    _ network: any DiffusionNetwork, capacity: Int, parameters: ParameterMemory, fixed: [Matrix], threads: Int,
     reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
   ) throws {
     samples = Samples(maximum: capacity)
     let tape = Recorder(samples: samples, threads: threads, isTraining: false)
-    let (inputs, output) = network.record(tape, fixedPositions: fixedPositions, order: nil)
-    plan = try Plan(tape, output: output, parameters: parameters)
+    let pass = network.record(tape, fixed: fixed, order: nil)
+    plan = try Plan(tape, output: pass.output, parameters: parameters)
     plan.place(at: try reserve(plan.activationCount))
     program = Program(threads: threads)
     plan.appendForward(to: &program)
-    images = plan.value(of: inputs.images)
-    timesteps = plan.value(of: inputs.timesteps).base
-    labels = inputs.labels
-    self.output = plan.value(of: output)
+    images = plan.value(of: pass.inputs.images)
+    timesteps = plan.value(of: pass.inputs.timesteps).base
+    labels = pass.inputs.labels
+    output = plan.value(of: pass.output)
   }
 
   /// Runs the network on the contents of `images`, `timesteps` and `labels`.

@@ -9,29 +9,38 @@ func initialize(
   var program = Program(threads: pool.threads)
   program.tasks(list.parameters.count) { index in
     let parameter = list.parameters[index]
-    let values = base + parameter.offset
+    let values = UnsafeMutableBufferPointer(start: base + parameter.offset, count: parameter.count)
     switch parameter.initialization {
-    case .zero:
-      values.update(repeating: 0, count: parameter.count)
-    case .normal(let standardDeviation):
-      Noise(seed: seed, purpose: .initialization, step: UInt64(index))
-        .fill(values, entry: 0, elements: parameter.count)
-      for i in 0..<parameter.count { values[i] *= standardDeviation }
+    case .zero: values.update(repeating: 0)
+    case .normal(let standardDeviation): fillNormal(values, standardDeviation, seed: seed, index)
     case .sineCosinePositions(let grid):
-      sineCosinePositions(grid: grid, into: Matrix(values, columns: parameter.count / (grid * grid)))
+      sineCosinePositions(grid: grid, into: Matrix(base + parameter.offset, columns: parameter.count / (grid * grid)))
     case .xavierUniform(let inputs, let outputs):
-      let bound = (6 / Float(inputs + outputs)).squareRoot()
-      fillUniform(
-        values, parameter.count, within: bound, RandomStream(seed: seed, purpose: .initialization, step: UInt64(index)))
+      fillUniform(values, within: (6 / Float(inputs + outputs)).squareRoot(), seed: seed, index)
+    case .xavierNormal(let inputs, let outputs):
+      fillNormal(values, (2 / Float(inputs + outputs)).squareRoot(), seed: seed, index)
+    case .kaimingUniform(let inputs): fillUniform(values, within: (6 / Float(inputs)).squareRoot(), seed: seed, index)
+    case .kaimingNormal(let inputs): fillNormal(values, (2 / Float(inputs)).squareRoot(), seed: seed, index)
     }
   }
   pool.run(program)
 }
 
+/// Normal values with mean 0.
+private func fillNormal(
+  _ out: UnsafeMutableBufferPointer<Float>, _ standardDeviation: Float, seed: UInt64, _ index: Int
+) {
+  // A parameter is not empty, so it has a base address.
+  Noise(seed: seed, purpose: .initialization, step: UInt64(index))
+    .fill(out.baseAddress!, entry: 0, elements: out.count)
+  for i in out.indices { out[i] *= standardDeviation }
+}
+
 /// Uniform values in (-bound, bound), one per word of a stream.
 private func fillUniform(
-  _ out: UnsafeMutablePointer<Float>, _ count: Int, within bound: Float, _ stream: RandomStream
+  _ out: UnsafeMutableBufferPointer<Float>, within bound: Float, seed: UInt64, _ index: Int
 ) {
+  let (stream, count) = (RandomStream(seed: seed, purpose: .initialization, step: UInt64(index)), out.count)
   withUnsafeTemporaryAllocation(of: UInt32.self, capacity: RandomStream.chunk) { words in
     // The allocation is not empty, so it has a base address.
     let words = words.baseAddress!

@@ -8,10 +8,7 @@ struct SavedTensor {
   private let buffer: Trainer.Buffer
   private let range: Range<Int>
 
-  /// The name of fixed positions.
-  private static let positions = "pos_embed"
-
-  /// The tensors of a network: parameters, their average, AdamW's moments, and fixed positions.
+  /// The tensors of a network: parameters, their average, AdamW's moments, and fixed tensors.
   static func all(of network: any DiffusionNetwork) -> [SavedTensor] {
     let buffers: [(prefix: String, buffer: Trainer.Buffer)] = [
       ("", .parameters), ("ema.", .average), ("exp_avg.", .firstMoment), ("exp_avg_sq.", .secondMoment),
@@ -22,9 +19,8 @@ struct SavedTensor {
           name: prefix + $0.name, shape: $0.shape, buffer: buffer, range: $0.offset..<$0.offset + $0.count)
       }
     }
-    if let shape = network.fixedPositionShape {
-      tensors.append(
-        SavedTensor(name: positions, shape: shape, buffer: .positions, range: 0..<shape.reduce(1, *)))
+    tensors += network.fixedTensors.tensors.map {
+      SavedTensor(name: $0.name, shape: $0.shape, buffer: .fixed, range: $0.offset..<$0.offset + $0.count)
     }
     return tensors
   }

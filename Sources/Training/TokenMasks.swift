@@ -2,10 +2,10 @@ import Kernels
 import Networks
 import TimestepSampling
 
-/// Which tokens the encoder of a masked network gets in one training step: a function of (seed, step, entry of the global
+/// Which tokens a pass keeps in one training step: a function of (seed, step, entry of the global
 /// batch).
 ///
-/// The ratio is the same for the whole step; in version 2 it is drawn from word 0 of purpose `maskRatio`, in [r, r + 0.2).
+/// The share that is hidden is the same for the whole step. Word 0 of purpose `maskRatio` decides it.
 /// Token j of entry g has word g·L + j of purpose `mask`, where L is the tokens of an entry rounded up to a multiple of 4.
 /// The tokens with the smallest words are kept, sorted by word, then by token.
 struct TokenMasks {
@@ -14,10 +14,10 @@ struct TokenMasks {
   private let tokens: Int
   private let words: RandomStream
 
-  init(_ masking: MaskingConfiguration, tokens: Int, seed: UInt64, step: UInt64) {
+  init(_ hidden: HiddenTokens, seed: UInt64, step: UInt64) {
     let word = RandomStream(seed: seed, purpose: .maskRatio, step: step).word(at: 0)
-    kept = masking.keptTokens(of: tokens, ratio: masking.ratio(Double(word) * 0x1p-32))
-    self.tokens = tokens
+    kept = hidden.kept(Double(word) * 0x1p-32)
+    tokens = hidden.tokens
     words = RandomStream(seed: seed, purpose: .mask, step: step)
   }
 

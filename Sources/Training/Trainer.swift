@@ -13,7 +13,7 @@ import TimestepSampling
   import Darwin
 #endif
 
-/// Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
+/// Trains a network on the CPU: draw, noise, forward, backward, AdamW and the moving average of the parameters.
 ///
 /// One thread at a time may use it; others get `TrainingError.busy`. Like the draw, noise, dropped labels, masks and initial
 /// parameters are functions of (seed, step, place in the global batch). So the same seed gives the same run, bit for bit on
@@ -34,8 +34,13 @@ public final class Trainer: @unchecked Sendable {
   let memory: TrainerMemory
   let pool: ThreadPool
   let loss: DiffusionLoss
-  /// The factor of each time step's squared error in an MDT's objective; nil for none.
-  let minSNR: [Float]?
+  /// The factor of each time step's squared error in the network's objective; nil for none.
+  let errorFactors: [Float]?
+  /// What the network says of its labels and passes, read once: a step allocates no memory.
+  let labels: ClassLabels?
+  let passes: Int
+  /// The tokens of a sample, if a pass hides some.
+  let maskableTokens: Int?
   let accumulation = Accumulation()
   /// The micro-batches of this step so far, and the samples of each.
   var microBatches = 0
@@ -49,25 +54,24 @@ public final class Trainer: @unchecked Sendable {
   private let isBusy = Atomic<Bool>(false)
   private let process = getpid()
 
-  /// Builds and initializes a network.
+  /// Initializes a network's parameters.
   ///
   /// - Throws: `ArgumentError` if a value is out of range or does not fit another one; `MemoryError`.
   public convenience init(
-    _ configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
+    _ network: any DiffusionNetwork, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
-    try self.init(uninitialized: configuration, sampler: sampler, options: options)
+    try self.init(uninitialized: network, sampler: sampler, options: options)
     initialize(network.parameters, at: memory.parameters.base, seed: options.seed, pool: pool)
     memory.average.base.update(from: memory.parameters.base, count: network.parameters.count)
   }
 
   /// The same with all parameters 0, to be filled from a file.
   init(
-    uninitialized configuration: NetworkConfiguration, sampler: TimestepSampler, options: TrainerOptions
+    uninitialized network: any DiffusionNetwork, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
     try options.check()
-    let network = try configuration.network()
     let prediction = sampler.options.prediction ?? .epsilon
-    guard !configuration.learnsSigma || prediction != .epsilon || (sampler.schedule.alphasCumprod.last ?? 0) > 0 else {
+    guard !network.image.learnsSigma || prediction != .epsilon || (sampler.schedule.alphasCumprod.last ?? 0) > 0 else {
       throw ArgumentError(
         "prediction", "must not be epsilon with learn_sigma if the last step has no signal (alphas_cumprod = 0)",
         got: "epsilon")
@@ -77,11 +81,10 @@ public final class Trainer: @unchecked Sendable {
     self.options = options
     loss = DiffusionLoss(
       schedule: sampler.schedule, prediction: prediction,
-      elements: configuration.channels * configuration.inputSize * configuration.inputSize,
-      learnsSigma: configuration.learnsSigma)
-    minSNR = try configuration.masking?.minSNRGamma.map {
-      try MinSNRWeighting(gamma: $0).weights(for: sampler.schedule, prediction: prediction).map(Float.init)
-    }
+      elements: network.image.elements, learnsSigma: network.image.learnsSigma)
+    errorFactors = try network.errorFactor?.weights(for: sampler.schedule, prediction: prediction).map(Float.init)
+    (labels, passes) = (network.labels, network.passes.count)
+    maskableTokens = network.passes.lazy.compactMap(\.hidden).first?.tokens
     memory = try TrainerMemory(network, threads: options.threads)
     pool = try ThreadPool(threads: options.threads)
     parameterNames = network.parameters.parameters.compactMap { strdup($0.name).map { UnsafePointer($0) } }
@@ -92,9 +95,9 @@ public final class Trainer: @unchecked Sendable {
     for name in parameterNames { free(UnsafeMutableRawPointer(mutating: name)) }
   }
 
-  /// The memory of a trainer. Positions are the fixed ones; an MDT has none.
+  /// The memory of a trainer. `fixed` is that of the fixed tensors.
   public enum Buffer: Sendable {
-    case parameters, gradients, firstMoment, secondMoment, average, positions
+    case parameters, gradients, firstMoment, secondMoment, average, fixed
   }
 
   /// The memory itself, valid as long as the trainer.
@@ -106,7 +109,7 @@ public final class Trainer: @unchecked Sendable {
       case .firstMoment: memory.firstMoment
       case .secondMoment: memory.secondMoment
       case .average: memory.average
-      case .positions: memory.fixedPositions
+      case .fixed: memory.fixed
       }
     return UnsafeMutableBufferPointer(start: floats.base, count: floats.count)
   }
@@ -200,7 +203,7 @@ public final class Trainer: @unchecked Sendable {
       network, capacity: count, loss: loss,
       parameters: ParameterMemory(
         parameters: memory.parameters.base, gradients: memory.gradients.base, accumulation: accumulation),
-      fixedPositions: memory.fixedPositionRows, seed: options.seed, threads: pool.threads, reserve: reserve)
+      fixed: memory.fixedTensors, seed: options.seed, threads: pool.threads, reserve: reserve)
     training = program
     return program
   }
@@ -215,7 +218,7 @@ public final class Trainer: @unchecked Sendable {
     let program = try InferenceProgram(
       network, capacity: count,
       parameters: ParameterMemory(parameters: (usesAverage ? memory.average : memory.parameters).base),
-      fixedPositions: memory.fixedPositionRows, threads: pool.threads, reserve: reserve)
+      fixed: memory.fixedTensors, threads: pool.threads, reserve: reserve)
     inference = (program, usesAverage)
     return program
   }

@@ -9,9 +9,10 @@ final class TrainerMemory {
   let firstMoment: FloatMemory
   let secondMoment: FloatMemory
   let average: FloatMemory
-  /// Empty for a network without fixed positions.
-  let fixedPositions: FloatMemory
-  private let hiddenSize: Int
+  /// Empty for a network without fixed tensors.
+  let fixed: FloatMemory
+  /// The fixed tensors as matrices, in the network's order.
+  let fixedTensors: [Matrix]
   private let partialSums: UnsafeMutablePointer<Double>
   private let tasks: Int
   private let norm: Program
@@ -23,16 +24,18 @@ final class TrainerMemory {
 
   init(_ network: any DiffusionNetwork, threads: Int) throws {
     let count = network.parameters.count
-    let positionCount = network.fixedPositionShape?.reduce(1, *) ?? 0
-    try FloatMemory.check(count: 5 * count + positionCount, for: "parameters, gradients, moments and average")
+    let fixedCount = network.fixedTensors.count
+    try FloatMemory.check(count: 5 * count + fixedCount, for: "parameters, gradients, moments and average")
     parameters = try FloatMemory(count: count, for: "parameters")
     gradients = try FloatMemory(count: count, for: "gradients")
     firstMoment = try FloatMemory(count: count, for: "exp_avg")
     secondMoment = try FloatMemory(count: count, for: "exp_avg_sq")
     average = try FloatMemory(count: count, for: "ema_parameters")
-    fixedPositions = try FloatMemory(count: positionCount, for: "pos_embed")
-    network.writeFixedPositions(to: fixedPositions.base)
-    hiddenSize = network.configuration.hiddenSize
+    fixed = try FloatMemory(count: fixedCount, for: "fixed tensors")
+    fixedTensors = network.fixedTensors.tensors.map { [fixed] in
+      $0.write(fixed.base + $0.offset)
+      return Matrix(fixed.base + $0.offset, columns: $0.columns)
+    }
     let tasks = count / Self.chunk + 1
     let partialSums = UnsafeMutablePointer<Double>.allocate(capacity: tasks)
     (self.tasks, self.partialSums) = (tasks, partialSums)
@@ -53,12 +56,7 @@ final class TrainerMemory {
   deinit { partialSums.deallocate() }
 
   /// The floats that do not depend on the batch.
-  var total: Int { 5 * parameters.count + fixedPositions.count }
-
-  /// The fixed positions, one row per token; nil if there are none.
-  var fixedPositionRows: Matrix? {
-    fixedPositions.count > 0 ? Matrix(fixedPositions.base, columns: hiddenSize) : nil
-  }
+  var total: Int { 5 * parameters.count + fixed.count }
 
   /// The Euclidean norm of all gradients; the same for every number of threads.
   func gradientNorm(_ pool: ThreadPool) -> Double {

@@ -14,10 +14,9 @@ extension Trainer {
     public var timesteps: UnsafePointer<Int64>?
     /// ε, in the images' shape; nil: drawn.
     public var noise: UnsafePointer<Float>?
-    /// The ε of a masked network's second pass, in the images' shape; nil: drawn.
-    public var maskedNoise: UnsafePointer<Float>?
-    /// The tokens that a masked network's encoder gets in the second pass, shape (count, keptCount), without repeats in a
-    /// sample; nil: drawn.
+    /// The ε of a second pass, in the images' shape; nil: drawn.
+    public var secondNoise: UnsafePointer<Float>?
+    /// The tokens that a pass keeps if it hides some, shape (count, keptCount), without repeats in a sample; nil: drawn.
     public var kept: UnsafePointer<Int64>?
     /// The number of these per sample.
     public var keptCount = 0
@@ -50,8 +49,8 @@ extension Trainer {
 
   /// Forward and backward: adds the gradients of a micro-batch.
   ///
-  /// - Returns: the objective: the mean over the samples of weight·mse + variational term, summed over both passes of a masked
-  ///   network. With a place it is their sum over the samples, divided by the entries of the global batch.
+  /// - Returns: the objective: the mean over the samples of weight·mse + variational term, summed over the network's passes.
+  ///   With a place it is their sum over the samples, divided by the entries of the global batch.
   /// - Throws: `ArgumentError` for an invalid batch, after which nothing has changed; `MemoryError`;
   ///   `TrainingError.notFinite`, after which the step starts again with its first micro-batch.
   public func backward(_ batch: Batch) throws -> Double {
@@ -73,8 +72,8 @@ extension Trainer {
     let training = try trainingProgram(for: given.count)
     let batch = training.batch
     try draw(given, slice, training)
-    (batch.images, batch.givenNoise, batch.givenMaskedNoise) = (given.images, given.noise, given.maskedNoise)
-    defer { (batch.images, batch.givenNoise, batch.givenMaskedNoise) = (nil, nil, nil) }
+    (batch.images, batch.givenNoise, batch.givenSecondNoise) = (given.images, given.noise, given.secondNoise)
+    defer { (batch.images, batch.givenNoise, batch.givenSecondNoise) = (nil, nil, nil) }
     (batch.step, batch.firstEntry) = (globalStep, slice.offset)
     let parts = given.place.map(\.total) ?? given.count
     batch.scale = 1 / (Double(parts) * Double(given.place == nil ? layout.accumulation : 1))
@@ -133,7 +132,7 @@ extension Trainer {
     let elements = batch.count * loss.elements
     try checkFinite(batch.images, elements, "x")
     if let noise = batch.noise { try checkFinite(noise, elements, "noise") }
-    try checkMasks(batch, entries: slice.total)
+    try checkPasses(batch, entries: slice.total)
     if let weights = batch.weights { try checkFinite(weights, batch.count, "weights") }
     try checkLabels(batch.labels, batch.count)
     if let timesteps = batch.timesteps {
@@ -145,24 +144,28 @@ extension Trainer {
     return slice
   }
 
-  /// Checks the arguments for masked networks.
-  private func checkMasks(_ batch: Batch, entries: Int) throws {
-    let configuration = network.configuration
-    guard configuration.masking != nil else {
-      for (name, isGiven) in [("masked_noise", batch.maskedNoise != nil), ("kept", batch.kept != nil)] where isGiven {
-        throw ArgumentError(name, "must not be given to a network without masks", got: "some")
+  /// Checks the arguments for a second pass, and for hidden tokens.
+  private func checkPasses(_ batch: Batch, entries: Int) throws {
+    if let noise = batch.secondNoise {
+      guard passes > 1 else {
+        throw ArgumentError("masked_noise", "must not be given to a network with one pass", got: "some")
+      }
+      try checkFinite(noise, batch.count * loss.elements, "masked_noise")
+    }
+    guard let tokens = maskableTokens else {
+      guard batch.kept == nil else {
+        throw ArgumentError("kept", "must not be given to a network without masks", got: "some")
       }
       return
     }
-    guard TokenMasks.canFill(entries: entries, tokens: configuration.tokens) else {
+    guard TokenMasks.canFill(entries: entries, tokens: tokens) else {
       throw ArgumentError(
         batch.place == nil ? "n" : "total",
         "must be smaller: a step has no random numbers left to mask all of \(entries) images",
         got: batch.place?.total ?? batch.count)
     }
-    if let noise = batch.maskedNoise { try checkFinite(noise, batch.count * loss.elements, "masked_noise") }
     guard let kept = batch.kept else { return }
-    let (count, tokens) = (batch.keptCount, configuration.tokens)
+    let count = batch.keptCount
     guard count >= 1, count <= tokens else {
       throw ArgumentError("kept_count", "must be in [1, \(tokens)]", got: count)
     }
@@ -193,7 +196,7 @@ extension Trainer {
   }
 
   func checkLabels(_ labels: UnsafePointer<Int64>?, _ count: Int) throws {
-    let entries = network.configuration.labelEntries
+    let entries = self.labels?.entries ?? 0
     guard (labels == nil) == (entries == 0) else {
       throw ArgumentError(
         "y", entries == 0 ? "must not be given to a network without labels" : "must be given to a network with labels",
@@ -216,7 +219,7 @@ extension Trainer {
       try sampler.draw(slice, timesteps: batch.timesteps, weights: batch.weights)
     }
     if let weights = given.weights { batch.weights.update(from: weights, count: given.count) }
-    if let minSNR { for i in 0..<given.count { batch.weights[i] *= minSNR[Int(batch.timesteps[i])] } }
+    if let errorFactors { for i in 0..<given.count { batch.weights[i] *= errorFactors[Int(batch.timesteps[i])] } }
     batch.masks = nil
     for pass in training.passes {
       dropLabels(given, slice, into: pass)
@@ -226,21 +229,20 @@ extension Trainer {
 
   /// Writes the labels of a pass.
   private func dropLabels(_ given: Batch, _ slice: BatchSlice, into pass: TrainingPass) {
-    guard let labels = given.labels, let target = pass.labels?.base else { return }
-    let configuration = network.configuration
-    let words = RandomStream(seed: options.seed, purpose: pass.kind.labelDropout, step: globalStep)
+    guard let labels = given.labels, let target = pass.labels?.base, let classes = self.labels else { return }
+    let words = RandomStream(seed: options.seed, purpose: pass.description.labelDropout, step: globalStep)
     for i in 0..<given.count {
       let isDropped =
-        given.timesteps == nil && Double(words.word(at: slice.offset + i)) * 0x1p-32 < configuration.classDropout
-      target[i] = Int32(isDropped ? Int64(configuration.classes) : labels[i])
+        given.timesteps == nil && Double(words.word(at: slice.offset + i)) * 0x1p-32 < classes.dropout
+      target[i] = Int32(isDropped ? Int64(classes.classes) : labels[i])
     }
   }
 
-  /// Sets how many tokens the encoder gets in a masked pass, and which if they are given.
+  /// Sets how many tokens a pass keeps if it hides some, and which if they are given.
   private func chooseTokens(_ given: Batch, _ pass: TrainingPass, _ batch: TrainingBatch) {
-    guard let order = pass.order, let masking = network.configuration.masking else { return }
+    guard let order = pass.order, let hidden = pass.description.hidden else { return }
     guard let kept = given.kept else {
-      let masks = TokenMasks(masking, tokens: order.length, seed: options.seed, step: globalStep)
+      let masks = TokenMasks(hidden, seed: options.seed, step: globalStep)
       (batch.masks, order.kept.length) = (masks, masks.kept)
       return
     }

@@ -5,7 +5,7 @@ final class TrainingBatch: @unchecked Sendable {
   /// x₀, and the ε of each pass if the caller gives it.
   var images: UnsafePointer<Float>?
   var givenNoise: UnsafePointer<Float>?
-  var givenMaskedNoise: UnsafePointer<Float>?
+  var givenSecondNoise: UnsafePointer<Float>?
   /// Draws the masks; nil if there are none, or if the caller gives them.
   var masks: TokenMasks?
   /// The training step, and the place of the first entry in the global batch.
@@ -38,6 +38,9 @@ final class TrainingBatch: @unchecked Sendable {
     losses.deallocate()
     variational.deallocate()
   }
+
+  /// The ε of a pass, if the caller gives it.
+  func givenNoise(of pass: Int) -> UnsafePointer<Float>? { pass == 0 ? givenNoise : givenSecondNoise }
 
   /// The sum over samples of weight·mse + variational.
   func sum(_ count: Int) -> Double {

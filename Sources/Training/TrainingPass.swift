@@ -4,20 +4,15 @@ import TimestepSampling
 
 /// One pass through the network and back: noise, forward, loss, backward.
 ///
-/// A DiT's step has one pass. An MDT's has two with the same time steps and weights, but different noise and dropped
-/// labels: one with all tokens, and one with some of them masked. They share memory, one after the other.
+/// The passes of a step have the same time steps and weights, but noise, dropped labels and hidden tokens of their own. They
+/// share memory, one after the other.
 final class TrainingPass {
-  /// The kinds of passes of a step.
-  enum Kind {
-    case full, masked
-
-    var noise: RandomPurpose { self == .full ? .noise : .maskedNoise }
-    var labelDropout: RandomPurpose { self == .full ? .labelDropout : .maskedLabelDropout }
-  }
-
-  let kind: Kind
+  /// What is drawn for it, and what it hides.
+  let description: NetworkPass
+  /// Its place among the passes of a step.
+  private let number: Int
   let labels: Labels?
-  /// Which tokens the encoder gets; nil in a full pass.
+  /// Which tokens are hidden; nil in a pass that hides none.
   let order: TokenOrder?
   private let plan: Plan
   private let noise: Tensor
@@ -28,14 +23,15 @@ final class TrainingPass {
 
   /// Records the network, and lays out memory.
   init(
-    _ network: any DiffusionNetwork, _ kind: Kind, samples: Samples, elements: Int, parameters: ParameterMemory,
-    fixedPositions: Matrix?, threads: Int
+    _ network: any DiffusionNetwork, _ description: NetworkPass, number: Int, samples: Samples, elements: Int,
+    parameters: ParameterMemory, fixed: [Matrix], threads: Int
   ) throws {
-    self.kind = kind
+    (self.description, self.number) = (description, number)
     let tape = Recorder(samples: samples, threads: threads, isTraining: true)
     noise = tape.input(Rows(samples, length: 1), columns: elements)
-    order = try kind == .masked ? tape.tokenOrder(length: network.configuration.tokens) : nil
-    (inputs, output) = network.record(tape, fixedPositions: fixedPositions, order: order)
+    order = try description.hidden.map { try tape.tokenOrder(length: $0.tokens) }
+    let pass = network.record(tape, fixed: fixed, order: order)
+    (inputs, output) = (pass.inputs, pass.output)
     plan = try Plan(tape, output: output, parameters: parameters)
     labels = inputs.labels
     preparation = Program(threads: threads)
@@ -66,10 +62,10 @@ final class TrainingPass {
     let (noise, images, times) = (
       plan.value(of: noise), plan.value(of: inputs.images), plan.value(of: inputs.timesteps)
     )
-    program.rows(self.noise.rows) { [kind, order, elements = loss.elements] rows in
+    program.rows(self.noise.rows) { [description, number, order, elements = loss.elements] rows in
       guard let x = batch.images else { return }
-      let source = Noise(seed: seed, purpose: kind.noise, step: batch.step)
-      let given = kind == .full ? batch.givenNoise : batch.givenMaskedNoise
+      let source = Noise(seed: seed, purpose: description.noise, step: batch.step)
+      let given = batch.givenNoise(of: number)
       for r in rows {
         if let given {
           noise.row(r).update(from: given + r * elements, count: elements)
@@ -89,7 +85,7 @@ final class TrainingPass {
   private func appendLoss(to program: inout Program, _ batch: TrainingBatch, _ loss: DiffusionLoss) {
     let (noise, images) = (plan.value(of: noise), plan.value(of: inputs.images))
     let (prediction, gradient) = (plan.value(of: output), plan.outputGradient)
-    program.rows(output.rows) { [isFirst = kind == .full, elements = loss.elements] rows in
+    program.rows(output.rows) { [isFirst = number == 0, elements = loss.elements] rows in
       guard let x = batch.images else { return }
       for r in rows {
         let (mse, variational) = loss.evaluate(

@@ -11,15 +11,14 @@ final class TrainingProgram {
   /// Records the network's passes, and lays out the memory that they share.
   init(
     _ network: any DiffusionNetwork, capacity: Int, loss: DiffusionLoss, parameters: ParameterMemory,
-    fixedPositions: Matrix?, seed: UInt64, threads: Int,
+    fixed: [Matrix], seed: UInt64, threads: Int,
     reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
   ) throws {
     let (batch, samples) = (TrainingBatch(capacity: capacity), Samples(maximum: capacity))
-    let kinds: [TrainingPass.Kind] = network.configuration.masking == nil ? [.full] : [.full, .masked]
-    passes = try kinds.map {
+    passes = try network.passes.enumerated().map { number, pass in
       try TrainingPass(
-        network, $0, samples: samples, elements: loss.elements, parameters: parameters,
-        fixedPositions: fixedPositions, threads: threads)
+        network, pass, number: number, samples: samples, elements: loss.elements, parameters: parameters,
+        fixed: fixed, threads: threads)
     }
     (self.batch, self.samples) = (batch, samples)
     program = Program(threads: threads)

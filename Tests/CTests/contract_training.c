@@ -7,16 +7,21 @@
 
 enum { n = 4, floats = 32, classes = 3 };
 
-static speediff_network_config tiny(void) {
-  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
-  config.input_size = 4;
-  config.in_channels = 2;
-  config.hidden_size = 8;
-  config.depth = 1;
-  config.num_heads = 2;
-  config.num_classes = classes;
-  config.frequency_shift = 0.5;
-  return config;
+enum { shape_count = 7 };
+static const char *const shape_names[shape_count] = {"input_size", "in_channels", "hidden_size",    "depth",
+                                                     "num_heads",  "num_classes", "frequency_shift"};
+static const double shape_values[shape_count] = {4, 2, 8, 1, 2, classes, 0.5};
+
+static speediff_network *tiny(void) {
+  speediff_network *network = NULL;
+  CHECK(speediff_network_create("dit", shape_names, shape_values, shape_count, &network) == SPEEDIFF_OK);
+  return network;
+}
+
+static double value(const speediff_network *network, const char *name) {
+  double out = NAN;
+  CHECK(speediff_network_value(network, name, &out) == SPEEDIFF_OK);
+  return out;
 }
 
 /* A sampler that learns, of 50 steps. */
@@ -40,7 +45,7 @@ static float x[n * floats];
 static const int64_t y[n] = {0, 1, 2, classes};
 
 /* A micro-batch of which everything else is drawn. */
-static speediff_training_batch whole(void) { return (speediff_training_batch){.x = x, .y = y, .n = n}; }
+static speediff_training_batch whole(void) { return (speediff_training_batch){.size = sizeof(speediff_training_batch), .x = x, .y = y, .n = n}; }
 
 /* One training step; its loss. */
 static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
@@ -60,18 +65,68 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
 }
 
 static void names(void) {
-  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
-  CHECK(speediff_network_config_set_name(&config, "DiT-S/4") == SPEEDIFF_OK);
-  CHECK(config.hidden_size == 384 && config.depth == 12 && config.num_heads == 6 && config.patch_size == 4);
-  CHECK(config.input_size == 32 && config.num_classes == 1000);
-  CHECK_ERROR(speediff_network_config_set_name(&config, "dit-b/8"), SPEEDIFF_ERROR_INVALID_ARGUMENT, "DiT-B/8");
-  CHECK(config.hidden_size == 384);
-  CHECK(speediff_network_config_set_name(&config, "MDTv2-B/2") == SPEEDIFF_OK && config.hidden_size == 768);
-  CHECK(config.mdt_version == 2 && config.decode_layer == 4 && config.mask_ratio == 0.3 && config.min_snr_gamma == 5);
-  CHECK(speediff_network_config_set_name(&config, "MDT-S/2") == SPEEDIFF_OK && config.mdt_version == 1);
-  CHECK(config.decode_layer == 2 && config.min_snr_gamma == 0);
-  CHECK(speediff_network_config_set_name(&config, "DiT-S/2") == SPEEDIFF_OK && config.mdt_version == 0);
-  CHECK_ERROR(speediff_network_config_set_name(NULL, "DiT-S/4"), SPEEDIFF_ERROR_NULL_POINTER, "config");
+  speediff_network *network = NULL;
+  const char *family = NULL;
+  const char *name = NULL;
+  int64_t count = 0;
+  int32_t kind = 0;
+  double standard = 0;
+  CHECK(speediff_network_create_official("DiT-S/4", NULL, NULL, 0, &network) == SPEEDIFF_OK);
+  CHECK(value(network, "hidden_size") == 384 && value(network, "depth") == 12 && value(network, "num_heads") == 6);
+  CHECK(value(network, "patch_size") == 4 && value(network, "input_size") == 32 && value(network, "num_classes") == 1000);
+  CHECK(speediff_network_family(network, &family) == SPEEDIFF_OK && strcmp(family, "dit") == 0);
+  CHECK_ERROR(speediff_network_value(network, "version", &standard), SPEEDIFF_ERROR_INVALID_ARGUMENT, "hidden_size");
+  speediff_network_destroy(network);
+  network = NULL;
+  CHECK_ERROR(speediff_network_create_official("dit-b/8", NULL, NULL, 0, &network), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "DiT-B/8");
+  CHECK_ERROR(speediff_network_create_official(NULL, NULL, NULL, 0, &network), SPEEDIFF_ERROR_NULL_POINTER, "name");
+  CHECK(network == NULL);
+  CHECK(speediff_network_create_official("MDTv2-B/2", shape_names, shape_values, 2, &network) == SPEEDIFF_OK);
+  CHECK(value(network, "hidden_size") == 768 && value(network, "input_size") == 4 && value(network, "version") == 2);
+  CHECK(value(network, "decode_layer") == 4 && value(network, "mask_ratio") == 0.3);
+  CHECK(value(network, "min_snr_gamma") == 5);
+  speediff_network_destroy(network);
+  CHECK(speediff_network_create_official("MDT-S/2", NULL, NULL, 0, &network) == SPEEDIFF_OK);
+  CHECK(value(network, "version") == 1 && value(network, "decode_layer") == 2 && value(network, "min_snr_gamma") == 0);
+  speediff_network_destroy(network);
+  network = NULL;
+  CHECK_ERROR(speediff_network_create("unet", NULL, NULL, 0, &network), SPEEDIFF_ERROR_INVALID_ARGUMENT, "dit, mdt");
+  CHECK_ERROR(speediff_network_create("dit", (const char *const[]){"mask_ratio"}, shape_values, 1, &network),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "hidden_size = 1152");
+  CHECK_ERROR(speediff_network_create("dit", (const char *const[]){NULL}, shape_values, 1, &network),
+              SPEEDIFF_ERROR_NULL_POINTER, "names[0]");
+  CHECK_ERROR(speediff_network_create("dit", shape_names, shape_values, -1, &network), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "count");
+  CHECK(network == NULL && strncmp(speediff_network_family_names(), "dit mdt", 7) == 0);
+  CHECK(speediff_network_family_value_count("mdt", &count) == SPEEDIFF_OK && count == 15);
+  CHECK(speediff_network_family_value("mdt", 6, &name, &kind, &standard) == SPEEDIFF_OK && standard == 4);
+  CHECK(strcmp(name, "mlp_ratio") == 0 && kind == SPEEDIFF_VALUE_REAL);
+  CHECK_ERROR(speediff_network_family_value("mdt", 15, &name, &kind, &standard), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "index must be in [0, 15)");
+  speediff_network_destroy(NULL);
+}
+
+/* Structures that grow: what a library does not know must be 0. */
+static void grown(const speediff_sampler *sampler) {
+  struct {
+    speediff_trainer_options options;
+    int64_t later;
+  } longer = {SPEEDIFF_TRAINER_OPTIONS_DEFAULT, 0};
+  speediff_network *network = tiny();
+  speediff_trainer *trainer = NULL;
+  longer.options.size = sizeof longer;
+  CHECK(speediff_trainer_create(network, &longer.options, sampler, &trainer) == SPEEDIFF_OK);
+  speediff_trainer_destroy(trainer);
+  trainer = NULL;
+  longer.later = 1;
+  CHECK_ERROR(speediff_trainer_create(network, &longer.options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "options.size must be at most");
+  longer.options.size = 0;
+  CHECK_ERROR(speediff_trainer_create(network, &longer.options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "options.size must be the size");
+  CHECK(trainer == NULL);
+  speediff_network_destroy(network);
 }
 
 static void refused(const speediff_sampler *sampler) {
@@ -80,8 +135,11 @@ static void refused(const speediff_sampler *sampler) {
                                "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
   enum { count = sizeof texts / sizeof texts[0] };
   speediff_trainer_options bad[count];
-  speediff_network_config config = tiny();
+  speediff_network *network = tiny();
+  speediff_network *other = NULL;
+  double values[shape_count];
   speediff_trainer *trainer = NULL;
+  memcpy(values, shape_values, sizeof values);
   for (int i = 0; i < count; i++) bad[i] = good;
   bad[0].learning_rate = -1;
   bad[1].beta1 = 1;
@@ -94,22 +152,25 @@ static void refused(const speediff_sampler *sampler) {
   bad[8].warmup_steps = INT64_MIN;
   bad[9].threads = -1;
   for (int i = 0; i < count; i++) {
-    CHECK_ERROR(speediff_trainer_create(&config, &bad[i], sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+    CHECK_ERROR(speediff_trainer_create(network, &bad[i], sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
                 texts[i]);
   }
-  config.input_size = 5;
-  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+  values[0] = 5;
+  CHECK_ERROR(speediff_network_create("dit", shape_names, values, shape_count, &other), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "input_size must be a multiple of patch_size = 2, got 5");
-  config.input_size = INT64_MAX;
-  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+  values[0] = 0x1p62;
+  CHECK_ERROR(speediff_network_create("dit", shape_names, values, shape_count, &other), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "input_size");
-  config = tiny();
-  config.hidden_size = 1 << 16;
-  config.depth = 1 << 12;
-  CHECK_ERROR(speediff_trainer_create(&config, &good, sampler, &trainer), SPEEDIFF_ERROR_OUT_OF_MEMORY, "memory");
-  CHECK_ERROR(speediff_trainer_create(NULL, &good, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "config");
-  CHECK_ERROR(speediff_trainer_create(&config, NULL, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "options");
-  CHECK_ERROR(speediff_trainer_create(&config, &good, NULL, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "sampler");
+  values[0] = shape_values[0];
+  values[2] = 1 << 16;
+  values[3] = 1 << 12;
+  CHECK(speediff_network_create("dit", shape_names, values, shape_count, &other) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_create(other, &good, sampler, &trainer), SPEEDIFF_ERROR_OUT_OF_MEMORY, "memory");
+  CHECK_ERROR(speediff_trainer_create(NULL, &good, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "network");
+  CHECK_ERROR(speediff_trainer_create(network, NULL, sampler, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "options");
+  CHECK_ERROR(speediff_trainer_create(network, &good, NULL, &trainer), SPEEDIFF_ERROR_NULL_POINTER, "sampler");
+  speediff_network_destroy(other);
+  speediff_network_destroy(network);
   CHECK(trainer == NULL);
 }
 
@@ -291,24 +352,30 @@ static void batches(speediff_trainer *trainer) {
 /* An MDT's step: two passes, with masks drawn or given. */
 static void masked(const speediff_sampler *sampler) {
   const speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
-  speediff_network_config config = tiny();
-  speediff_network_config read = tiny();
+  enum { more = 5, all = shape_count + more };
+  const char *all_names[all] = {"version", "decode_layer", "mask_ratio", "min_snr_gamma", "patch_size"};
+  double values[all] = {3, 2, 0.3, 5, 2};
+  speediff_network *network = NULL;
   speediff_trainer *trainer = NULL;
   speediff_training_batch batch = whole();
   double loss = 0;
   float *positions = NULL;
   int64_t count = -1;
-  config.mdt_version = 3;
-  CHECK_ERROR(speediff_trainer_create(&config, &options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
-              "mdt_version must be 0, 1 or 2, got 3");
-  config.mdt_version = 2;
-  config.depth = 4;
-  config.decode_layer = 2;
-  config.mask_ratio = 0.3;
-  config.min_snr_gamma = 5;
-  CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
-  CHECK(speediff_trainer_config(trainer, &read) == SPEEDIFF_OK && read.mdt_version == 2 && read.decode_layer == 2);
-  CHECK(read.mask_ratio == 0.3 && read.min_snr_gamma == 5);
+  for (int i = 0; i < shape_count; i++) {
+    all_names[more + i] = shape_names[i];
+    values[more + i] = i == 3 ? 4 : shape_values[i];
+  }
+  CHECK_ERROR(speediff_network_create("mdt", all_names, values, all, &network), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "version must be 1 or 2, got 3");
+  values[0] = 2;
+  CHECK(speediff_network_create("mdt", all_names, values, all, &network) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_create(network, &options, sampler, &trainer) == SPEEDIFF_OK);
+  speediff_network_destroy(network);
+  network = NULL;
+  CHECK(speediff_trainer_network(trainer, &network) == SPEEDIFF_OK);
+  CHECK(value(network, "version") == 2 && value(network, "decode_layer") == 2 && value(network, "mask_ratio") == 0.3);
+  CHECK(value(network, "min_snr_gamma") == 5 && value(network, "depth") == 4);
+  speediff_network_destroy(network);
   CHECK(speediff_trainer_buffer(trainer, SPEEDIFF_BUFFER_POS_EMBED, &positions, &count) == SPEEDIFF_OK && count == 0);
   CHECK(speediff_trainer_backward(trainer, &batch, &loss) == SPEEDIFF_OK && isfinite(loss));
   CHECK(speediff_trainer_apply(trainer, NULL) == SPEEDIFF_OK);
@@ -325,10 +392,10 @@ static void masked(const speediff_sampler *sampler) {
 }
 
 void training(void) {
-  const speediff_network_config config = tiny();
+  speediff_network *network = tiny();
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   speediff_trainer_options read = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
-  speediff_network_config shape = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
+  speediff_network *shape = NULL;
   speediff_sampler *sampler = learner();
   speediff_trainer *trainer = NULL;
   float *parameter = NULL;
@@ -342,16 +409,19 @@ void training(void) {
   names();
   refused(sampler);
   masked(sampler);
+  grown(sampler);
   options.threads = 2;
   options.seed = UINT64_MAX;
-  CHECK(speediff_trainer_create(&config, &options, sampler, &trainer) == SPEEDIFF_OK);
-  CHECK(speediff_trainer_config(trainer, &shape) == SPEEDIFF_OK && shape.hidden_size == 8 && shape.learn_sigma == 1);
-  CHECK(shape.frequency_shift == 0.5);
+  CHECK(speediff_trainer_create(network, &options, sampler, &trainer) == SPEEDIFF_OK);
+  speediff_network_destroy(network);
+  CHECK(speediff_trainer_network(trainer, &shape) == SPEEDIFF_OK && value(shape, "hidden_size") == 8);
+  CHECK(value(shape, "learn_sigma") == 1 && value(shape, "frequency_shift") == 0.5);
+  speediff_network_destroy(shape);
   CHECK(speediff_trainer_set_learning_rate(trainer, 0.01) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_learning_rate(trainer, NAN), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learning_rate");
   CHECK(speediff_trainer_set_ema_decay(trainer, 0.75) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_ema_decay(trainer, 1.5), SPEEDIFF_ERROR_INVALID_ARGUMENT, "ema_decay");
-  CHECK(speediff_trainer_get_options(trainer, &read) == SPEEDIFF_OK && read.learning_rate == 0.01);
+  CHECK(speediff_trainer_get_options(trainer, &read, sizeof read) == SPEEDIFF_OK && read.learning_rate == 0.01);
   CHECK(read.ema_decay == 0.75);
   CHECK(read.threads == 2 && read.seed == UINT64_MAX && read.max_grad_norm == 0);
   CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == 0);

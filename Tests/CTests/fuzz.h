@@ -89,6 +89,12 @@ int print_summary(void);
 
 typedef enum kind { SCHEDULE, SAMPLING, WEIGHTING, SAMPLER, PROCESS, SIGMA_SAMPLER, TRAINER, CHECKPOINT, KINDS } kind;
 
+/* The values of a DiT, or with a version those of an MDT. */
+typedef struct network_shape {
+  double input_size, patch_size, in_channels, hidden_size, depth, num_heads, mlp_ratio, num_classes, class_dropout_prob;
+  double learn_sigma, frequency_shift, version, decode_layer, mask_ratio, min_snr_gamma;
+} network_shape;
+
 typedef struct object {
   void *handle;
   /* The call that made it, with those that made its arguments. */
@@ -105,7 +111,7 @@ typedef struct object {
   /* Of processes. */
   bool flow;
   /* Of trainers. */
-  speediff_network_config config;
+  network_shape config;
 } object;
 
 /* An object of the pool; rarely one without a handle. */
@@ -169,7 +175,9 @@ void use_files(void);
 void remove_files(void);
 
 /* What is known of a trainer of this sampler and shape. */
-object trainer_object(const object *sampler, const speediff_network_config *config);
+object trainer_object(const object *sampler, const network_shape *config);
+/* The shape of a trainer's network, as the library gives it. */
+network_shape shape_of(speediff_trainer *trainer);
 
 /* ---- Batches of trainers: fuzz_training.c, fuzz_generation.c ---------------------------------------------------- */
 

@@ -117,8 +117,8 @@ static void load_trainer(void) {
   if (threads < 0) expect_failure();
   const speediff_status status =
       speediff_checkpoint_trainer(required(checkpoint), required(&sampler), threads > 8 ? -1 : threads, out);
-  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
-  if (end(status)) CHECK(speediff_trainer_config(*out, &config) == SPEEDIFF_OK, "no shape");
+  network_shape config = {0};
+  if (end(status)) config = shape_of(*out);
   speediff_sampler_destroy(own);
   created(TRAINER, status, (void **)out, trainer_object(&sampler, &config));
 }

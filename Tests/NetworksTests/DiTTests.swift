@@ -5,7 +5,7 @@ import Testing
 
 @Suite("DiT")
 struct DiTTests {
-  static let small = NetworkConfiguration(
+  static let small = TransformerShape(
     inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 2, heads: 3, mlpRatio: 2.5, classes: 10,
     classDropout: 0.1, learnsSigma: true)
 
@@ -31,7 +31,8 @@ struct DiTTests {
     let list = network.parameters.parameters
     #expect(list.map(\.name) == expected.map(\.0))
     #expect(list.map(\.shape) == expected.map(\.1))
-    #expect(network.fixedPositionShape == [1, 16, 12])
+    #expect(network.fixedTensors.tensors.map(\.name) == ["pos_embed"])
+    #expect(network.fixedTensors.tensors.map(\.shape) == [[1, 16, 12]])
     // One after the other, each at a multiple of 64 bytes.
     for (parameter, next) in zip(list, list.dropFirst()) {
       #expect(parameter.offset % 16 == 0 && (0..<16).contains(next.offset - parameter.offset - parameter.count))
@@ -57,9 +58,8 @@ struct DiTTests {
     let tape = Recorder(samples: Samples(maximum: 2), threads: 1, isTraining: false)
     let positions = UnsafeMutablePointer<Float>.allocate(capacity: 16 * 12)
     defer { positions.deallocate() }
-    let (inputs, output) = network.record(
-      tape, fixedPositions: Matrix(positions, columns: 12), order: nil)
-    #expect(inputs.images.columns == 3 * 64 && output.columns == 3 * 64)
+    let pass = network.record(tape, fixed: [Matrix(positions, columns: 12)], order: nil)
+    #expect(pass.inputs.images.columns == 3 * 64 && pass.output.columns == 3 * 64)
   }
 
   @Test(
@@ -70,9 +70,7 @@ struct DiTTests {
     ])
   func official(name: String, millions: Int) throws {
     // Peebles and Xie 2023, Table 4, in millions; of /8 some have a million more or less there.
-    var configuration = NetworkConfiguration()
-    try configuration.become(name)
-    let count = try configuration.network().parameters.parameters.reduce(0) { $0 + $1.count }
+    let count = try NetworkFamilies.official(name).parameters.parameters.reduce(0) { $0 + $1.count }
     #expect(abs(Double(count) / 1e6 - Double(millions)) < 1, "\(count)")
   }
 
@@ -84,27 +82,24 @@ struct DiTTests {
       ("DIT_B/8", "DiT-B/8"), ("mdtv2-s2", "MDTv2-S/2"), ("mdt-b/8", "MDT-B/8"),
     ])
   func nearestName(name: String, nearest: String) {
-    var configuration = Self.small
-    let error = #expect(throws: ArgumentError.self) { try configuration.become(name) }
+    let error = #expect(throws: ArgumentError.self) { try NetworkFamilies.official(name) }
     #expect(
       error?.description
-        == "model must be DiT, MDT or MDTv2, then -S, -B, -L or -XL, then /2, /4 or /8 (did you mean \(nearest)?), "
-        + "got \(name)")
-    #expect(configuration == Self.small)
+        == "model must be an official network, DiT-S/2 to DiT-XL/8, MDT-S/2 to MDT-XL/8, MDTv2-S/2 to MDTv2-XL/8 "
+        + "(did you mean \(nearest)?), got \(name)")
   }
 
   @Test("Names that are like no other are refused too", arguments: ["", "🙂", String(repeating: "x", count: 100_000)])
   func strangeName(name: String) {
-    var configuration = Self.small
-    #expect(throws: ArgumentError.self) { try configuration.become(name) }
+    #expect(throws: ArgumentError.self) { try NetworkFamilies.official(name) }
   }
 
   /// A change of a configuration, and the sentence that refuses it.
   struct Refusal: Sendable, CustomTestStringConvertible {
-    let change: @Sendable (inout NetworkConfiguration) -> Void
+    let change: @Sendable (inout TransformerShape) -> Void
     let testDescription: String
 
-    init(_ testDescription: String, _ change: @escaping @Sendable (inout NetworkConfiguration) -> Void) {
+    init(_ testDescription: String, _ change: @escaping @Sendable (inout TransformerShape) -> Void) {
       self.change = change
       self.testDescription = testDescription
     }

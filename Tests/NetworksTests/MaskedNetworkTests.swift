@@ -2,6 +2,7 @@ import ArgumentErrors
 import Kernels
 import Oracles
 import Testing
+import TimestepSampling
 
 @testable import Networks
 
@@ -147,20 +148,20 @@ struct MaskedNetworkTests {
 @Suite("MDT")
 struct MDTTests {
   private static func small(
-    _ version: MaskingConfiguration.Version, decoderDepth: Int, maskRatio: Double = 0.3, minSNRGamma: Double? = nil
-  ) -> NetworkConfiguration {
-    NetworkConfiguration(
-      inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 6, heads: 3, classes: 4,
-      masking: MaskingConfiguration(
+    _ version: MDTMasking.Version, decoderDepth: Int, maskRatio: Double = 0.3, minSNRGamma: Double? = nil
+  ) -> MDTConfiguration {
+    MDTConfiguration(
+      shape: TransformerShape(
+        inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 6, heads: 3, classes: 4),
+      masking: MDTMasking(
         version: version, decoderDepth: decoderDepth, maskRatio: maskRatio, minSNRGamma: minSNRGamma))
   }
 
   @Test("Both versions of MDT-S/2 have the official blocks, skips and tables", arguments: [1, 2])
   func official(version: Int) throws {
-    var configuration = NetworkConfiguration()
-    try configuration.become(version == 1 ? "MDT-S/2" : "MDTv2-S/2")
-    #expect(configuration.masking?.minSNRGamma == (version == 1 ? nil : 5))
-    let network = try configuration.network()
+    let network = try NetworkFamilies.official(version == 1 ? "MDT-S/2" : "MDTv2-S/2")
+    #expect((network.errorFactor as? MinSNRWeighting)?.gamma == (version == 1 ? nil : 5))
+    #expect(network.passes.map { $0.hidden == nil } == [true, false])
     let names = network.parameters.parameters.map(\.name)
     #expect(names.first == "pos_embed" && Set(names).count == names.count)
     let blocks = names.filter { $0.hasSuffix("relative_position_bias_table") }
@@ -174,21 +175,20 @@ struct MDTTests {
   func recording(version: Int, isMasked: Bool) throws {
     let network = try Self.small(version == 1 ? .one : .two, decoderDepth: 2).network()
     let tape = Recorder(samples: Samples(maximum: 2), threads: 1, isTraining: true)
-    let (inputs, output) = network.record(
-      tape, fixedPositions: nil, order: try isMasked ? tape.tokenOrder(length: 16) : nil)
-    #expect(inputs.images.columns == 3 * 64 && output.columns == 6 * 64)
+    let pass = network.record(tape, fixed: [], order: try isMasked ? tape.tokenOrder(length: 16) : nil)
+    #expect(pass.inputs.images.columns == 3 * 64 && pass.output.columns == 6 * 64)
   }
 
   @Test("What cannot be masked is refused with a sentence")
   func refusals() {
-    func message(_ configuration: NetworkConfiguration) -> String? {
+    func message(_ configuration: MDTConfiguration) -> String? {
       #expect(throws: ArgumentError.self) { try configuration.network() }?.description
     }
     #expect(
       message(Self.small(.two, decoderDepth: 3))
         == "decode_layer must leave an even number of the 6 blocks for MDTv2's encoder, got 3")
     #expect(message(Self.small(.two, decoderDepth: 8)) == "decode_layer must be in [0, depth = 6], got 8")
-    for (version, ratio) in [(MaskingConfiguration.Version.two, 0.78), (.one, .nan), (.one, -0.1), (.one, 1)] {
+    for (version, ratio) in [(MDTMasking.Version.two, 0.78), (.one, .nan), (.one, -0.1), (.one, 1)] {
       #expect(
         message(Self.small(version, decoderDepth: 2, maskRatio: ratio))
           == "mask_ratio must be in [0, 1) and leave at least one of 16 tokens, got \(ratio)")

@@ -17,7 +17,7 @@ struct CheckpointTests {
   private func trainer(_ sampler: TimestepSampler) throws -> Trainer {
     var options = TrainerOptions()
     options.learningRate = 1e-2
-    return try Trainer(TrainerTests.configuration, sampler: sampler, options: options)
+    return try Trainer(TrainerTests.configuration.network(), sampler: sampler, options: options)
   }
 
   private func sampler() throws -> TimestepSampler {
@@ -85,7 +85,7 @@ struct CheckpointTests {
     "A number that cannot be loaded is not saved, and the old file stays",
     arguments: [
       (Trainer.Buffer.parameters, Float.nan), (.average, .infinity), (.firstMoment, -.infinity),
-      (.secondMoment, .infinity), (.secondMoment, -1), (.positions, .nan),
+      (.secondMoment, .infinity), (.secondMoment, -1), (.fixed, .nan),
     ])
   func numbers(_ buffer: Trainer.Buffer, value: Float) throws {
     let name = temporaryFile()

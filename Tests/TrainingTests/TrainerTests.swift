@@ -14,7 +14,7 @@ import Training
 
 @Suite("Trainer")
 struct TrainerTests {
-  static let configuration = NetworkConfiguration(
+  static let configuration = TransformerShape(
     inputSize: 8, patchSize: 4, channels: 1, hiddenSize: 32, depth: 2, heads: 2, mlpRatio: 2, classes: 3,
     classDropout: 0.2, learnsSigma: true)
 
@@ -36,7 +36,7 @@ struct TrainerTests {
     (options.learningRate, options.emaDecay, options.weightDecay, options.threads) = (3e-3, 0.9, 0.01, threads)
     (options.maximumGradientNorm, options.warmUpSteps, options.seed) = (1, 5, 3)
     change(&options)
-    return try Trainer(configuration, sampler: sampler(), options: options)
+    return try Trainer(configuration.network(), sampler: sampler(), options: options)
   }
 
   /// Trains on the same batch for some steps, and gives the objective and the gradient's norm of each.
@@ -62,7 +62,7 @@ struct TrainerTests {
 
   /// All that a trainer keeps.
   static func memory(_ trainer: Trainer) -> [[UInt32]] {
-    let buffers: [Trainer.Buffer] = [.parameters, .firstMoment, .secondMoment, .average, .positions]
+    let buffers: [Trainer.Buffer] = [.parameters, .firstMoment, .secondMoment, .average, .fixed]
     return buffers.map { trainer.buffer($0).map(\.bitPattern) }
   }
 
@@ -89,7 +89,9 @@ struct TrainerTests {
 
     let checkpoint = try Checkpoint(path: name)
     #expect(checkpoint.globalStep == 7 && checkpoint.note == "after seven")
-    #expect(checkpoint.configuration == Self.configuration)
+    let network = checkpoint.network.description
+    #expect(network.family == "dit" && network.values.map(\.name) == TransformerShape.fields.map(\.name))
+    #expect(network.values.map(\.value) == Self.configuration.values.map(\.value))
     let loaded = try checkpoint.trainer(sampler: Self.sampler(), threads: threads)
     #expect(loaded.options == trainer.options)
     #expect(try Self.train(loaded, steps: 7) == expected)

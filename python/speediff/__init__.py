@@ -28,7 +28,7 @@ from .errors import (
     SpeeDiffValueError,
 )
 from .increments import ClosedFormIncrements, ProcessIncrements
-from .networks import MDT, DiT
+from .networks import MDT, DiT, Network
 from .sampler import SigmaSampler, TimestepSampler
 from .schedules import NoiseSchedule
 from .training import Trainer
@@ -38,6 +38,7 @@ __all__ = [
     "ClosedFormIncrements",
     "DiT",
     "MethodInfo",
+    "Network",
     "NoiseSchedule",
     "ProcessIncrements",
     "SigmaSampler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(TrainerNetwork):
-    """Trains a DiT or an MDT on the CPU: draw, noise, forward, backward, AdamW and EMA.
+    """Trains a network on the CPU: draw, noise, forward, backward, AdamW and EMA.
 
     Only one thread at a time may use a trainer, in the process that made it. The same seed gives the same
     run, bit for bit on one machine with the same number of threads.
@@ -61,7 +62,7 @@ class Trainer(TrainerNetwork):
 
         Args:
             model: An official name, "DiT-S/2" … "DiT-XL/8", "MDT-S/2" …, "MDTv2-S/2" …, or a
-                `speediff.DiT` or `speediff.MDT`.
+                `speediff.DiT` or `speediff.MDT`; or a `speediff.Network` of another family.
             sampler: Draws timesteps and weights. Its `prediction` is the network's target; epsilon if it
                 has none. With "flow", images are noised along the straight path (1-σ)x₀ + σε with the same
                 signal-to-noise ratio.
@@ -96,6 +97,7 @@ class Trainer(TrainerNetwork):
         if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
             raise errors.SpeeDiffTypeError(f"betas must be a pair of numbers, got {betas!r}")
         options = c.TrainerOptions(
+            ctypes.sizeof(c.TrainerOptions),
             arguments.real("learning_rate", learning_rate),
             arguments.real("betas[0]", betas[0]),
             arguments.real("betas[1]", betas[1]),
@@ -108,7 +110,9 @@ class Trainer(TrainerNetwork):
             arguments.integer("seed", seed, least=0, end=1 << 64),
             _threads(threads),
         )
-        native = NativeTrainer(c.speediff_trainer_create, shape, options, sampler._open_handle().pointer)
+        native = NativeTrainer(
+            c.speediff_trainer_create, shape.pointer, options, sampler._open_handle().pointer
+        )
         self._set_up(native, sampler, group)
 
     def _set_up(
@@ -122,14 +126,15 @@ class Trainer(TrainerNetwork):
         self._native_sampler = sampler._open_handle()
         self._steps: dict[str, object] = {}
         """The `step` that is on its way, if there is one."""
-        shape, options = native.config(), native.options()
+        shape, options = native.network(), native.options()
+        values = shape.values()
         self.config = network_of(shape)
-        self.input_size, self.in_channels = shape.input_size, shape.in_channels
-        self.num_classes: int | None = shape.num_classes or None
+        self.input_size, self.in_channels = values["input_size"], values["in_channels"]
+        self.num_classes: int | None = values.get("num_classes") or None
         """The number of classes; None without labels."""
-        self.class_dropout_prob: float = shape.class_dropout_prob
+        self.class_dropout_prob: float = values.get("class_dropout_prob", 0.0)
         """The probability that a label is dropped."""
-        self.learn_sigma = bool(shape.learn_sigma)
+        self.learn_sigma = bool(values.get("learn_sigma", False))
         self.seed: int = options.seed
         """The seed of initial parameters, noise and label dropout."""
         self.threads: int = options.threads
@@ -249,7 +254,7 @@ class Trainer(TrainerNetwork):
 
         Returns:
             The mean over the samples of all ranks of weight·mse, plus the variational term in bits per
-            dimension. For an MDT it is the sum of both passes.
+            dimension. It is the sum over the network's passes; an MDT has two.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite. Nothing was applied.
@@ -304,7 +309,7 @@ class Trainer(TrainerNetwork):
             t: Timesteps in [0, T), int64 (n,); None: they are drawn. If they are given, no label is dropped.
             noise: ε, float32 with the shape of x; None: it is drawn.
             weights: Finite, float32 (n,); None: the sampler's.
-            masked_noise: ε of an MDT's second pass, float32 in the shape of x; None: drawn.
+            masked_noise: ε of a second pass, as an MDT has it, float32 in the shape of x; None: drawn.
             kept: The tokens that the encoder gets in that pass, int64 (n, k), without repeats in a sample.
                 They count the grid of patches row by row. None: drawn.
             offset: Given with `total`: the index of the first sample in the step's global batch. The

@@ -79,17 +79,26 @@ BETAS = doubles(*np.linspace(0.01, 0.02, 50))
 BARS = doubles(*np.linspace(0.9, 0.1, 50))
 HISTORY = 21
 """The length of what ADAPTIVE learns."""
-CONFIG = ct.NetworkConfig(4, 2, 1, 8, 1, 2, 1.0, 0, 0.0, 0)
+SHAPE = {
+    b"input_size": 4, b"in_channels": 1, b"hidden_size": 8, b"depth": 1, b"num_heads": 2, b"mlp_ratio": 1,
+    b"num_classes": 0, b"class_dropout_prob": 0, b"learn_sigma": 0,
+}  # fmt: skip
 """Of images of 16 floats, without labels."""
-HOW_TO_TRAIN = ct.TrainerOptions(1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 1)
+VALUES = (ctypes.c_char_p * len(SHAPE))(*SHAPE), doubles(*SHAPE.values()), len(SHAPE)
+NETWORK = made(ct.network_p, "network_create", b"dit", *VALUES)
+HOW_TO_TRAIN = ct.TrainerOptions(
+    ctypes.sizeof(ct.TrainerOptions), 1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 1
+)
 HOW_TO_GENERATE = ct.GenerationOptions(ct.GENERATION_DDIM, 3, 0.0, 1.0, 0, 1)
-TRAINER = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+TRAINER = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
 FOLDER = tempfile.TemporaryDirectory()
 PATH = str(Path(FOLDER.name) / "run.safetensors").encode()
 assert raw.trainer_save(TRAINER, PATH, b"a note") == OK, message()
 CHECKPOINT = made(ct.checkpoint_p, "checkpoint_open", PATH)
 IMAGES = floats(32)
-BATCH = ct.TrainingBatch(IMAGES, None, 2, integers(1, 49), floats(32), floats(2))
+BATCH = ct.TrainingBatch(
+    ctypes.sizeof(ct.TrainingBatch), IMAGES, None, 2, integers(1, 49), floats(32), floats(2)
+)
 
 
 def begin_step() -> None:
@@ -168,11 +177,16 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),
-    "network_config_set_name": ("config", b"DiT-S/2"),
+    "network_create": (b"dit", *VALUES, "network"),
+    "network_create_official": (b"DiT-S/2", *VALUES, "network"),
+    "network_family": (NETWORK, "text"),
+    "network_value": (NETWORK, b"depth", "double"),
+    "network_family_value_count": (b"dit", "int"),
+    "network_family_value": (b"dit", 3, "text", "int32", "double"),
     "thread_limits": ("int", "int", "int"),
-    "trainer_create": (CONFIG, HOW_TO_TRAIN, SAMPLER, "trainer"),
-    "trainer_config": (TRAINER, "config"),
-    "trainer_get_options": (TRAINER, "trainer_options"),
+    "trainer_create": (NETWORK, HOW_TO_TRAIN, SAMPLER, "trainer"),
+    "trainer_network": (TRAINER, "network"),
+    "trainer_get_options": (TRAINER, "trainer_options", ctypes.sizeof(ct.TrainerOptions)),
     "trainer_set_learning_rate": (TRAINER, 0.0),
     "trainer_set_ema_decay": (TRAINER, 0.5),
     "trainer_global_step": (TRAINER, "int"),
@@ -209,6 +223,7 @@ OUTPUTS: dict[str, Any] = {
     "sampler": c.sampler_p,
     "process": cp.process_p,
     "sigma_sampler": cp.sigma_sampler_p,
+    "network": ct.network_p,
     "trainer": ct.trainer_p,
     "checkpoint": ct.checkpoint_p,
     "int": ctypes.c_int64,
@@ -217,12 +232,12 @@ OUTPUTS: dict[str, Any] = {
     "ints": ctypes.c_int64 * 64,
     "floats": ctypes.c_float * 64,
     "emphasis": ctypes.c_double * 1024,
-    "config": ct.NetworkConfig,
+    "int32": ctypes.c_int32,
     "trainer_options": ct.TrainerOptions,
     "text": ctypes.c_char_p,
     "float_pointer": ctypes.POINTER(ctypes.c_float),
 }
-DESTROY = {kind: getattr(raw, f"{kind}_destroy") for kind in list(OUTPUTS)[:8]}
+DESTROY = {kind: getattr(raw, f"{kind}_destroy") for kind in list(OUTPUTS)[:9]}
 FALLIBLE = [name for name in header.functions() if header.returns_status(name)]
 
 

@@ -12,6 +12,7 @@ from pycparser import c_ast, c_generator, c_parser
 TESTS = Path(__file__).resolve().parent
 HEADER = TESTS.parents[1] / "include" / "speediff.h"
 SIZED = {"int32_t": "int", "uint32_t": "unsigned int", "int64_t": "long", "uint64_t": "unsigned long"}
+SIZED["size_t"] = "unsigned long"
 
 
 @functools.cache

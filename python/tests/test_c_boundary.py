@@ -10,6 +10,7 @@ import textwrap
 import header
 import pytest
 from c_calls import (
+    BATCH,
     DESTROY,
     FALLIBLE,
     HOW_TO_GENERATE,
@@ -151,7 +152,7 @@ def test_arrays_may_be_null_where_their_length_is_0() -> None:
         assert create(b"uniform", None, 0, handle()) == OK
     assert raw.weighting_create_to_emphasis(None, None, 0, c.weighting_p()) == OK
     begin_step()
-    empty = ct.TrainingBatch(IMAGES, None, 0)
+    empty = ct.TrainingBatch(BATCH.size, IMAGES, None, 0)
     empty.total = 4
     assert raw.trainer_backward(TRAINER, empty, ctypes.c_double()) == OK
     assert raw.trainer_last_losses(TRAINER, None, None, 0) == OK

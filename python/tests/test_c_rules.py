@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from c_calls import (
     BATCH,
-    CONFIG,
     FALLIBLE,
     HOW_TO_GENERATE,
     HOW_TO_TRAIN,
+    NETWORK,
     OK,
     SAMPLER,
     begin_step,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUSY, NOT_FINITE, CANCELLED = 8, 7, 9
-AT_ANY_TIME = {"trainer_config", "trainer_parameter_count", "trainer_parameter", "trainer_buffer"}
+AT_ANY_TIME = {"trainer_network", "trainer_parameter_count", "trainer_parameter", "trainer_buffer"}
 OF_TRAINERS = [
     name.removeprefix("speediff_")
     for name in FALLIBLE
@@ -46,7 +46,7 @@ def outcomes(trainer: ct.Trainer) -> Callable[[], dict[str, int]]:
 
 
 def test_only_four_functions_of_a_trainer_may_be_called_while_another_one_runs() -> None:
-    trainer = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+    trainer = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
     seen: list[dict[str, int]] = []
     look_at = outcomes(trainer)
 
@@ -67,7 +67,7 @@ def test_only_four_functions_of_a_trainer_may_be_called_while_another_one_runs()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork()")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_may_only_look_at_a_trainer_destroy_it_and_make_its_own() -> None:
-    trainer = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+    trainer = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
     look_at = outcomes(trainer)
     child = os.fork()
     if child == 0:
@@ -75,7 +75,7 @@ def test_a_child_may_only_look_at_a_trainer_destroy_it_and_make_its_own() -> Non
         try:
             found = look_at()
             raw.trainer_destroy(trainer)
-            own = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+            own = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
             loss = ctypes.c_double()
             works = raw.trainer_backward(own, BATCH, loss) == OK and math.isfinite(loss.value)
             status = 0 if found == EXPECTED and works else 2
@@ -87,10 +87,10 @@ def test_a_child_may_only_look_at_a_trainer_destroy_it_and_make_its_own() -> Non
 
 
 def test_after_a_loss_that_is_not_finite_the_step_begins_anew() -> None:
-    trainer = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+    trainer = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
     loss = ctypes.c_double(5.0)
     huge = ct.TrainingBatch(
-        (ctypes.c_float * 32)(*[3e38] * 32), None, 2, None, (ctypes.c_float * 32)(*[-3e38] * 32)
+        BATCH.size, (ctypes.c_float * 32)(*[3e38] * 32), None, 2, None, (ctypes.c_float * 32)(*[-3e38] * 32)
     )
     assert raw.trainer_backward(trainer, huge, loss) == NOT_FINITE
     assert loss.value == 5.0
@@ -102,12 +102,12 @@ def test_after_a_loss_that_is_not_finite_the_step_begins_anew() -> None:
 
 def test_a_refused_batch_changes_nothing() -> None:
     begin_step()
-    trainer = made(ct.trainer_p, "trainer_create", CONFIG, HOW_TO_TRAIN, SAMPLER)
+    trainer = made(ct.trainer_p, "trainer_create", NETWORK, HOW_TO_TRAIN, SAMPLER)
     loss, gradients, count = ctypes.c_double(), ctypes.POINTER(ctypes.c_float)(), ctypes.c_int64()
     assert raw.trainer_backward(trainer, BATCH, loss) == OK
     assert raw.trainer_buffer(trainer, ct.BUFFER_GRADIENTS, gradients, count) == OK
     before = gradients[: count.value]
-    wrong = ct.TrainingBatch(BATCH.x, None, 2, (ctypes.c_int64 * 2)(1, 50))
+    wrong = ct.TrainingBatch(BATCH.size, BATCH.x, None, 2, (ctypes.c_int64 * 2)(1, 50))
     assert raw.trainer_discard(trainer) == OK
     assert raw.trainer_backward(trainer, wrong, loss) not in (OK, BUSY)
     assert gradients[: count.value] == before

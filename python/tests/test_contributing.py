@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ["Adding a method", "Adding an operation"]
+SECTIONS = ["Adding a method", "Adding an operation", "Adding a network"]
 
 
 def patch(section: str) -> str:
@@ -103,3 +103,32 @@ def test_the_operation_that_it_adds_builds_and_passes(tmp_path: Path) -> None:
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "RMSNorm, " in finished.stdout + finished.stderr
+
+
+@pytest.mark.long
+def test_the_network_that_it_adds_builds_trains_and_resumes(tmp_path: Path) -> None:
+    added = re.findall(r"^diff --git a/(\S+) ", patch("Adding a network"), flags=re.MULTILINE)
+    changed = [name for name in added if (ROOT / name).exists()]
+    assert changed == ["Sources/Networks/NetworkFamilies.swift"], "the rest is new files"
+    copy = patched_copy("Adding a network", tmp_path)
+    subprocess.run([copy / "scripts" / "build.sh"], check=True, capture_output=True)
+    library = copy / ".build" / "release" / "libspeediff.so"
+    paths = os.pathsep.join(map(str, (copy / "python", copy / "python" / "tests")))
+    finished = subprocess.run(
+        [sys.executable, copy / "python" / "tests" / "mixer_run.py", tmp_path],
+        env={**os.environ, "PYTHONPATH": paths, "SPEEDIFF_LIBRARY": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "trained and resumed\n"), finished.stderr
+    tests = ["test_networks.py", "test_former_checkpoints.py"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *(f"tests/{test}" for test in tests)],
+        cwd=copy / "python",
+        env={**os.environ, "PYTHONPATH": str(copy / "python"), "SPEEDIFF_LIBRARY": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout

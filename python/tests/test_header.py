@@ -37,7 +37,8 @@ C_TYPES = {
     "speediff_sampler_options": c.SamplerOptions,
     "speediff_process": cp.Process,
     "speediff_sigma_sampler": cp.SigmaSampler,
-    "speediff_network_config": ct.NetworkConfig,
+    "size_t": ctypes.c_size_t,
+    "speediff_network": ct.Network,
     "speediff_trainer_options": ct.TrainerOptions,
     "speediff_trainer": ct.Trainer,
     "speediff_training_batch": ct.TrainingBatch,
@@ -124,10 +125,8 @@ TRAINER = {name: one.default for name, one in inspect.signature(speediff.Trainer
 GENERATION = {
     name: one.default for name, one in inspect.signature(speediff.Trainer.generate).parameters.items()
 }
-XL = speediff.DiT.named("DiT-XL/2")
 STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "speediff_sampler_options": (c.SamplerOptions, {"world_size": 1, "accumulation": 1}),
-    "speediff_network_config": (ct.NetworkConfig, {**TRAINER, **vars(XL)}),
     "speediff_trainer_options": (
         ct.TrainerOptions,
         {
@@ -135,9 +134,10 @@ STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
             **dict(zip(("beta1", "beta2"), TRAINER["betas"], strict=True)),
             "epsilon": TRAINER["eps"],
             "max_grad_norm": 0,
+            "size": ctypes.sizeof(ct.TrainerOptions),
         },
     ),
-    "speediff_training_batch": (ct.TrainingBatch, {}),
+    "speediff_training_batch": (ct.TrainingBatch, {"size": ctypes.sizeof(ct.TrainingBatch)}),
     "speediff_generation_options": (ct.GenerationOptions, {**GENERATION, "method": ct.GENERATION_DDPM}),
 }
 

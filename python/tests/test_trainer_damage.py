@@ -71,8 +71,10 @@ def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Pa
     rewritten(file, path)
     Trainer.load(path).close()
     wrong = {
-        "speediff.version": ["0", "2", "1.0", "", "-1", None],
-        "dit.depth": [
+        "speediff.version": ["0", "1", "3", "2.0", "", "-1", None],
+        "network.family": ["mdt", "DiT", "unet", "", "x" * 100, None],
+        "network.version": ["1"],
+        "network.depth": [
             "1",
             "3",
             "0",
@@ -83,11 +85,11 @@ def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Pa
             "two",
             None,
         ],
-        "dit.hidden_size": ["32", "65536", "17", "nan"],
-        "dit.mlp_ratio": ["nan", "inf", "2", "-4", "1e308", None],
-        "dit.input_size": ["16", "16384", "9"],
-        "dit.num_classes": ["7", "0", "16777216", "-1"],
-        "dit.learn_sigma": ["false", "True", "1"],
+        "network.hidden_size": ["32", "65536", "17", "nan"],
+        "network.mlp_ratio": ["nan", "inf", "2", "-4", "1e308", None],
+        "network.input_size": ["16", "16384", "9"],
+        "network.num_classes": ["7", "0", "16777216", "-1"],
+        "network.learn_sigma": ["false", "True", "1"],
         "trainer.beta1": ["1", "nan", "-0.1"],
         "trainer.learning_rate": ["nan", "-1", "inf", "1e39", ""],
         "trainer.eps": ["0", "1e-46", "inf"],

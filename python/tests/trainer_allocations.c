@@ -67,19 +67,12 @@ enum { SIZE = 8, CHANNELS = 2, LARGEST = 6 };
 
 /* The version of MDT or 0 for a DiT, threads, micro-batches of a step, then the batch of each step */
 int main(int count, char **arguments) {
-  speediff_network_config config = SPEEDIFF_NETWORK_CONFIG_DEFAULT;
-  config.input_size = SIZE;
-  config.in_channels = CHANNELS;
-  config.hidden_size = 32;
-  config.depth = 4;
-  config.num_heads = 2;
-  config.num_classes = 5;
-  config.mdt_version = atoi(arguments[1]);
-  if (config.mdt_version != 0) {
-    config.decode_layer = 2;
-    config.mask_ratio = 0.3;
-    config.min_snr_gamma = 5;
-  }
+  const char *const names[] = {"input_size", "in_channels", "hidden_size", "depth",
+                               "num_heads",  "num_classes", "version",     "decode_layer"};
+  const int version = atoi(arguments[1]);
+  const double values[] = {SIZE, CHANNELS, 32, 4, 2, 5, version, 2};
+  speediff_network *network = NULL;
+  check(speediff_network_create(version == 0 ? "dit" : "mdt", names, values, version == 0 ? 6 : 8, &network));
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   options.max_grad_norm = 1;
   options.threads = atoi(arguments[2]);
@@ -90,7 +83,8 @@ int main(int count, char **arguments) {
   speediff_trainer *trainer = NULL;
   check(speediff_schedule_create_linear(1000, 1e-4, 0.02, &schedule));
   check(speediff_sampler_create_speed(schedule, 5, 143.5, 0.6, &draw, &sampler));
-  check(speediff_trainer_create(&config, &options, sampler, &trainer));
+  check(speediff_trainer_create(network, &options, sampler, &trainer));
+  speediff_network_destroy(network);
 
   float x[LARGEST * CHANNELS * SIZE * SIZE];
   int64_t y[LARGEST], t[LARGEST];
@@ -102,7 +96,7 @@ int main(int count, char **arguments) {
     long before[] = {calls, mappings};
     double loss = 0, norm = 0;
     for (int micro = 0; micro < draw.accumulation; micro++) {
-      check(speediff_trainer_backward(trainer, &(speediff_training_batch){.x = x, .y = y, .n = batch}, &loss));
+      check(speediff_trainer_backward(trainer, &(speediff_training_batch){.size = sizeof(speediff_training_batch), .x = x, .y = y, .n = batch}, &loss));
       check(speediff_trainer_last_losses(trainer, t, losses, batch));
     }
     check(speediff_trainer_apply(trainer, &norm));

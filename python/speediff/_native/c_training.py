@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
 from .c_api import fallible, plain, sampler_p, schedule_p
 
 # ---- Networks ------------------------------------------------------------------------------------
 
 
-class NetworkConfig(ctypes.Structure):
-    """A `speediff_network_config`."""
-
-    _fields_ = (
-        ("input_size", c_int64),
-        ("patch_size", c_int64),
-        ("in_channels", c_int64),
-        ("hidden_size", c_int64),
-        ("depth", c_int64),
-        ("num_heads", c_int64),
-        ("mlp_ratio", c_double),
-        ("num_classes", c_int64),
-        ("class_dropout_prob", c_double),
-        ("learn_sigma", c_int32),
-        ("frequency_shift", c_double),
-        ("mdt_version", c_int32),
-        ("decode_layer", c_int64),
-        ("mask_ratio", c_double),
-        ("min_snr_gamma", c_double),
-    )
+class Network(ctypes.Structure):
+    """An opaque `speediff_network`."""
 
 
-speediff_network_config_set_name = fallible(
-    "speediff_network_config_set_name", POINTER(NetworkConfig), c_char_p
+network_p = POINTER(Network)
+
+speediff_network_create = fallible(
+    "speediff_network_create", c_char_p, POINTER(c_char_p), POINTER(c_double), c_int64, POINTER(network_p)
+)
+speediff_network_create_official = fallible(
+    "speediff_network_create_official",
+    c_char_p,
+    POINTER(c_char_p),
+    POINTER(c_double),
+    c_int64,
+    POINTER(network_p),
+)
+speediff_network_destroy = plain("speediff_network_destroy", None, network_p)
+speediff_network_family = fallible("speediff_network_family", network_p, POINTER(c_char_p))
+speediff_network_value = fallible("speediff_network_value", network_p, c_char_p, POINTER(c_double))
+speediff_network_family_names = plain("speediff_network_family_names", c_char_p)
+speediff_network_family_value_count = fallible(
+    "speediff_network_family_value_count", c_char_p, POINTER(c_int64)
+)
+
+VALUE_INTEGER = 1
+VALUE_REAL = 2
+VALUE_FLAG = 3
+
+speediff_network_family_value = fallible(
+    "speediff_network_family_value",
+    c_char_p,
+    c_int64,
+    POINTER(c_char_p),
+    POINTER(c_int32),
+    POINTER(c_double),
 )
 
 # ---- Trainers ------------------------------------------------------------------------------------
@@ -47,6 +59,7 @@ class TrainerOptions(ctypes.Structure):
     """A `speediff_trainer_options`."""
 
     _fields_ = (
+        ("size", c_size_t),
         ("learning_rate", c_double),
         ("beta1", c_double),
         ("beta2", c_double),
@@ -68,11 +81,13 @@ class Trainer(ctypes.Structure):
 trainer_p = POINTER(Trainer)
 
 speediff_trainer_create = fallible(
-    "speediff_trainer_create", POINTER(NetworkConfig), POINTER(TrainerOptions), sampler_p, POINTER(trainer_p)
+    "speediff_trainer_create", network_p, POINTER(TrainerOptions), sampler_p, POINTER(trainer_p)
 )
 speediff_trainer_destroy = plain("speediff_trainer_destroy", None, trainer_p)
-speediff_trainer_config = fallible("speediff_trainer_config", trainer_p, POINTER(NetworkConfig))
-speediff_trainer_get_options = fallible("speediff_trainer_get_options", trainer_p, POINTER(TrainerOptions))
+speediff_trainer_network = fallible("speediff_trainer_network", trainer_p, POINTER(network_p))
+speediff_trainer_get_options = fallible(
+    "speediff_trainer_get_options", trainer_p, POINTER(TrainerOptions), c_size_t
+)
 speediff_trainer_set_learning_rate = fallible("speediff_trainer_set_learning_rate", trainer_p, c_double)
 speediff_trainer_set_ema_decay = fallible("speediff_trainer_set_ema_decay", trainer_p, c_double)
 speediff_trainer_global_step = fallible("speediff_trainer_global_step", trainer_p, POINTER(c_int64))
@@ -83,6 +98,7 @@ class TrainingBatch(ctypes.Structure):
     """A `speediff_training_batch`."""
 
     _fields_ = (
+        ("size", c_size_t),
         ("x", POINTER(c_float)),
         ("y", POINTER(c_int64)),
         ("n", c_int64),

@@ -13,7 +13,7 @@ from os.path import abspath, dirname, isfile, join, realpath
 from ..errors import SpeeDiffLibraryError
 from . import instruction_sets, loading_errors
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 """The `SPEEDIFF_ABI_VERSION` of the header that `c_api.py` transcribes."""
 
 _FILE_NAME = "libspeediff.dylib" if sys.platform == "darwin" else "libspeediff.so"

@@ -11,6 +11,7 @@ import numpy as np
 from . import buffers
 from . import c_training as c
 from .handles import Handle
+from .native_network import NativeNetwork
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,16 +46,14 @@ class NativeTrainer(Handle):
         c.speediff_trainer_parameter(self.pointer, index, name, shape, rank, offset)
         return Place((name.value or b"").decode(), tuple(shape[: rank.value]), offset.value)
 
-    def config(self) -> c.NetworkConfig:
-        """The network's shape."""
-        out = c.NetworkConfig()
-        c.speediff_trainer_config(self.pointer, out)
-        return out
+    def network(self) -> NativeNetwork:
+        """The network."""
+        return NativeNetwork(c.speediff_trainer_network, self.pointer)
 
     def options(self) -> c.TrainerOptions:
         """The options as they are now."""
         out = c.TrainerOptions()
-        c.speediff_trainer_get_options(self.pointer, out)
+        c.speediff_trainer_get_options(self.pointer, out, ctypes.sizeof(out))
         return out
 
     def global_step(self) -> int:
@@ -79,7 +78,8 @@ class NativeTrainer(Handle):
         loss = ctypes.c_double()
         given = (_address(array) for array in (t, noise, weights, masked_noise, kept))
         kept_count = 0 if kept is None else kept.shape[1]
-        batch = c.TrainingBatch(_address(x), _address(y), len(x), *given, kept_count, offset, total)
+        size = ctypes.sizeof(c.TrainingBatch)
+        batch = c.TrainingBatch(size, _address(x), _address(y), len(x), *given, kept_count, offset, total)
         c.speediff_trainer_backward(self.pointer, batch, loss)
         return loss.value
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._native.native_trainer import Floats, Integers
-    from ..networks import MDT, DiT
+    from ..networks import Network
 
 POS_EMBED = "pos_embed"
 TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
@@ -28,7 +28,7 @@ TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
 class TrainerTensors(Closable[NativeTrainer]):
     """The tensors that a trainer holds for each parameter. Views keep the memory, and outlive `close()`."""
 
-    config: DiT | MDT
+    config: Network
     """The network's shape."""
     input_size: int
     """The side of an image, in pixels or latents."""
@@ -130,9 +130,11 @@ class TrainerTensors(Closable[NativeTrainer]):
         native = self._open_handle()
         positions = native.buffer(c.BUFFER_POS_EMBED)
         if len(positions):
-            return {POS_EMBED: positions.reshape(1, -1, self.config.hidden_size)}
-        index = _relative_positions(self.input_size // self.config.patch_size)
-        return dict.fromkeys(self._fixed_names(), index)
+            return {POS_EMBED: positions.reshape(1, -1, self.config.values["hidden_size"])}
+        names = self._fixed_names()
+        if not names:
+            return {}
+        return dict.fromkeys(names, _relative_positions(self.input_size // self.config.values["patch_size"]))
 
 
 def _check_fixed(name: str, value: object, expected: NDArray[Any]) -> None:

@@ -54,7 +54,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
         "speediff": __version__,
         # Another build rounds differently, and the ranks' parameters would drift apart.
         "library's checksum": _file_checksum(library_path()),
-        "network": _fields(native.config()),
+        "network": {"family": trainer.config.family, **native.network().values()},
         **options,
         "sampler": {
             **sampler.recipe.describe(),

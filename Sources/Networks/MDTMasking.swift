@@ -1,7 +1,7 @@
 import ArgumentErrors
 
 /// The options of an MDT and its training, beyond those of a DiT.
-public struct MaskingConfiguration: Sendable, Equatable {
+public struct MDTMasking: Sendable, Equatable {
   /// The authors' two networks.
   public enum Version: Int, Sendable {
     /// Gao et al. 2023: a row of blocks, the last of which decode. The mask ratio is fixed.
@@ -29,32 +29,29 @@ public struct MaskingConfiguration: Sendable, Equatable {
   }
 
   /// The masking of Gao et al. 2023, as SpeeD trains it.
-  public static let paper = MaskingConfiguration(version: .one, decoderDepth: 2, maskRatio: 0.3, minSNRGamma: nil)
+  public static let paper = MDTMasking(version: .one, decoderDepth: 2, maskRatio: 0.3, minSNRGamma: nil)
   /// The masking of the authors' MDTv2 code, whose loss includes Min-SNR-5.
-  public static let secondVersion = MaskingConfiguration(
+  public static let secondVersion = MDTMasking(
     version: .two, decoderDepth: 4, maskRatio: 0.3, minSNRGamma: 5)
 
-  /// The ratio of a step.
-  ///
-  /// - Parameter fraction: a random number in [0, 1]. Version 2 adds 0.2 times it.
-  public func ratio(_ fraction: Double) -> Double { version == .two ? min(maskRatio + 0.2 * fraction, 1) : maskRatio }
-
-  /// How many tokens the encoder gets at one ratio.
-  public func keptTokens(of tokens: Int, ratio: Double) -> Int { Int(Double(tokens) * (1 - ratio)) }
+  /// What the second pass hides from the encoder. Version 2 draws the share for each step.
+  public func hidden(of tokens: Int) -> HiddenTokens {
+    HiddenTokens(of: tokens, share: maskRatio, spread: version == .two ? 0.2 : 0)
+  }
 
   /// - Throws: `ArgumentError` if it does not fit a network of this shape.
-  public func check(for configuration: NetworkConfiguration) throws {
-    guard (0...configuration.depth).contains(decoderDepth) else {
-      throw ArgumentError("decode_layer", "must be in [0, depth = \(configuration.depth)]", got: decoderDepth)
+  public func check(for shape: TransformerShape) throws {
+    guard (0...shape.depth).contains(decoderDepth) else {
+      throw ArgumentError("decode_layer", "must be in [0, depth = \(shape.depth)]", got: decoderDepth)
     }
-    guard version == .one || (configuration.depth - decoderDepth) % 2 == 0 else {
+    guard version == .one || (shape.depth - decoderDepth) % 2 == 0 else {
       throw ArgumentError(
-        "decode_layer", "must leave an even number of the \(configuration.depth) blocks for MDTv2's encoder",
+        "decode_layer", "must leave an even number of the \(shape.depth) blocks for MDTv2's encoder",
         got: decoderDepth)
     }
-    guard maskRatio >= 0, maskRatio < 1, keptTokens(of: configuration.tokens, ratio: ratio(1)) >= 1 else {
+    guard maskRatio >= 0, maskRatio < 1, hidden(of: shape.tokens).kept(1) >= 1 else {
       throw ArgumentError(
-        "mask_ratio", "must be in [0, 1) and leave at least one of \(configuration.tokens) tokens",
+        "mask_ratio", "must be in [0, 1) and leave at least one of \(shape.tokens) tokens",
         got: maskRatio)
     }
     if let gamma = minSNRGamma, !(gamma > 0 && gamma.isFinite) {

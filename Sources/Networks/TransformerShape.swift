@@ -1,8 +1,8 @@
 import ArgumentErrors
 import Kernels
 
-/// The shape of a DiT or an MDT.
-public struct NetworkConfiguration: Sendable, Equatable {
+/// The shape of a diffusion transformer.
+public struct TransformerShape: Sendable, Equatable {
   /// The pixels, or latents, along an image's side.
   public var inputSize: Int
   /// The pixels along a patch's side; it divides `inputSize`.
@@ -25,14 +25,12 @@ public struct NetworkConfiguration: Sendable, Equatable {
   public var learnsSigma: Bool
   /// s in the frequencies 10000^(-i/(128-s)) of the time step embedding: 0 in the authors' code, 1 in diffusers.
   public var frequencyShift: Double
-  /// The masking of an MDT; nil for a DiT.
-  public var masking: MaskingConfiguration?
 
   /// Describes a network. `check` tells whether it can be built.
   public init(
     inputSize: Int = 32, patchSize: Int = 2, channels: Int = 4, hiddenSize: Int = 1152, depth: Int = 28,
     heads: Int = 16, mlpRatio: Double = 4, classes: Int = 1000, classDropout: Double = 0.1, learnsSigma: Bool = true,
-    frequencyShift: Double = 0, masking: MaskingConfiguration? = nil
+    frequencyShift: Double = 0
   ) {
     self.inputSize = inputSize
     self.patchSize = patchSize
@@ -45,15 +43,14 @@ public struct NetworkConfiguration: Sendable, Equatable {
     self.classDropout = classDropout
     self.learnsSigma = learnsSigma
     self.frequencyShift = frequencyShift
-    self.masking = masking
   }
 
-  /// The planes of the network's output.
-  public var outputChannels: Int { learnsSigma ? 2 * channels : channels }
+  /// The shape of its images.
+  public var image: ImageShape { ImageShape(channels: channels, size: inputSize, learnsSigma: learnsSigma) }
   /// The hidden floats of a block's MLP.
   public var mlpSize: Int { Int(Double(hiddenSize) * mlpRatio) }
-  /// The rows of the label table.
-  public var labelEntries: Int { classes == 0 ? 0 : classes + (classDropout > 0 ? 1 : 0) }
+  /// Its labels; nil without classes.
+  public var labels: ClassLabels? { classes == 0 ? nil : ClassLabels(classes: classes, dropout: classDropout) }
 
   /// The patches along an image's side.
   public var grid: Int { inputSize / patchSize }
@@ -88,7 +85,6 @@ public struct NetworkConfiguration: Sendable, Equatable {
     guard frequencyShift >= 0, frequencyShift <= 1 else {
       throw ArgumentError("frequency_shift", "must be in [0, 1]", got: frequencyShift)
     }
-    try masking?.check(for: self)
   }
 
   private func check(_ value: Int, _ name: String, in range: ClosedRange<Int>) throws {
@@ -98,49 +94,36 @@ public struct NetworkConfiguration: Sendable, Equatable {
   }
 }
 
-extension NetworkConfiguration {
-  /// Width, depth and heads by letter. Peebles and Xie 2023, Table 1; MDT has the same.
-  private static let sizes = [("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16)]
-  private static let families: [(String, MaskingConfiguration?)] = [
-    ("DiT", nil), ("MDT", .paper), ("MDTv2", .secondVersion),
-  ]
+extension TransformerShape {
+  /// The values by the names of the authors' arguments.
+  public static var fields: [NetworkField<TransformerShape>] {
+    [
+      .integer("input_size", \.inputSize), .integer("patch_size", \.patchSize), .integer("in_channels", \.channels),
+      .integer("hidden_size", \.hiddenSize), .integer("depth", \.depth), .integer("num_heads", \.heads),
+      .real("mlp_ratio", \.mlpRatio), .integer("num_classes", \.classes),
+      .real("class_dropout_prob", \.classDropout), .flag("learn_sigma", \.learnsSigma),
+      .real("frequency_shift", \.frequencyShift),
+    ]
+  }
 
-  /// Sets width, depth, heads, patch and masking to those of an official network: DiT, MDT or MDTv2 in size S, B, L or XL with
-  /// patch 2, 4 or 8, such as "DiT-S/2".
+  /// The official networks of a series: width, depth and heads by letter, with patches of 2, 4 and 8. Peebles and Xie 2023,
+  /// Table 1.
   ///
-  /// - Throws: `ArgumentError`, which suggests the nearest name.
-  public mutating func become(_ name: String) throws {
-    var names: [String] = []
-    for (family, masking) in Self.families {
-      for (size, hiddenSize, depth, heads) in Self.sizes {
-        for patchSize in [2, 4, 8] {
-          names.append("\(family)-\(size)/\(patchSize)")
-          guard names.last == name else { continue }
-          (self.hiddenSize, self.depth, self.heads) = (hiddenSize, depth, heads)
-          (self.patchSize, self.masking) = (patchSize, masking)
-          return
+  /// - Parameter more: what the series has beside these.
+  static func official(_ series: String, _ more: [(name: String, value: Double)] = []) -> OfficialSeries {
+    let sizes: [(String, Double, Double, Double)] = [
+      ("S", 384, 12, 6), ("B", 768, 12, 12), ("L", 1024, 24, 16), ("XL", 1152, 28, 16),
+    ]
+    return OfficialSeries(
+      sizes.flatMap { size, hiddenSize, depth, heads in
+        [2, 4, 8].map { patch in
+          (
+            "\(series)-\(size)/\(patch)",
+            [
+              ("hidden_size", hiddenSize), ("depth", depth), ("num_heads", heads), ("patch_size", Double(patch)),
+            ] + more
+          )
         }
-      }
-    }
-    let nearest = names.min { distance($0, name) < distance($1, name) } ?? names[0]
-    throw ArgumentError(
-      "model", "must be DiT, MDT or MDTv2, then -S, -B, -L or -XL, then /2, /4 or /8 (did you mean \(nearest)?)",
-      got: name)
+      })
   }
-}
-
-/// The edit distance of two words, regardless of case.
-private func distance(_ a: String, _ b: String) -> Int {
-  let (a, b) = (Array(a.lowercased().prefix(64)), Array(b.lowercased().prefix(64)))
-  var row = Array(0...b.count)
-  for (i, letter) in a.enumerated() {
-    var diagonal = row[0]
-    row[0] = i + 1
-    for (j, other) in b.enumerated() {
-      (diagonal, row[j + 1]) = (
-        row[j + 1], min(row[j + 1] + 1, row[j] + 1, diagonal + (letter == other ? 0 : 1))
-      )
-    }
-  }
-  return row[b.count]
 }

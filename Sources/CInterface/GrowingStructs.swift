@@ -1,0 +1,31 @@
+import ArgumentErrors
+
+/// A structure that later versions of the header may lengthen: its first field is its size, as the caller's header has it.
+///
+/// - Parameters:
+///   - pointer: the caller's structure, of which no more than its size is read.
+///   - least: the size in the first header that had this field.
+///   - standard: what stands for fields that the caller's header does not have.
+/// - Throws: `ArgumentError` if the size is too small, or if fields that this library does not know are not 0.
+func grown<Structure>(
+  _ pointer: UnsafePointer<Structure>?, _ argument: String, least: Int = MemoryLayout<Structure>.size,
+  standard: Structure
+) throws -> Structure {
+  let bytes = UnsafeRawPointer(try unwrap(pointer, argument))
+  let size = bytes.load(as: Int.self)
+  // No header will have a structure of 64 KiB.
+  guard size >= least, size <= 1 << 16 else {
+    throw ArgumentError(
+      "\(argument).size", "must be the size of the structure, at least \(least), as its _DEFAULT sets it", got: size)
+  }
+  let known = MemoryLayout<Structure>.size
+  for i in min(size, known)..<size where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
+    throw ArgumentError(
+      "\(argument).size", "must be at most \(known) unless the fields beyond are 0: this library does not know them",
+      got: size)
+  }
+  var result = standard
+  let given = UnsafeRawBufferPointer(start: bytes, count: min(size, known))
+  withUnsafeMutableBytes(of: &result) { $0.copyMemory(from: given) }
+  return result
+}
