@@ -6,7 +6,7 @@ func counter(_ value: Int64, _ argument: String) throws -> UInt64 {
   return UInt64(value)
 }
 
-/// Copies the caller's table, once its length is known to be one that a schedule can have.
+/// Copies the caller's table, after checking that a schedule can have its length.
 func array<Element>(_ values: UnsafePointer<Element>?, _ count: Int64, _ argument: String) throws -> [Element] {
   guard count >= 0, count <= NoiseSchedule.maximumSteps else {
     throw ArgumentError("count", "must be in [0, \(NoiseSchedule.maximumSteps)]", got: count)

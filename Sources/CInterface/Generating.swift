@@ -22,10 +22,10 @@ public func speediff_trainer_generate(
 }
 
 extension GenerationOptions {
-  /// What C gives; the trainer checks it.
+  /// Reads the options that C gives; the trainer checks the values.
   init(_ options: speediff_generation_options) throws {
     guard let method = Method(rawValue: options.method) else {
-      throw ArgumentError("method", "must be a speediff_generation_method", got: options.method)
+      throw ArgumentError("method", "must be a value of speediff_generation_method", got: options.method)
     }
     self.init(
       method: method, steps: Int(options.steps), eta: options.eta, guidance: options.cfg_scale,

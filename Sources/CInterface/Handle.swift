@@ -1,12 +1,12 @@
 /// Gives C an opaque pointer that keeps a Swift value alive until `Handle.destroy`.
 ///
-/// Values that hold others keep them alive in turn, so that C may destroy handles in any order.
+/// A value that holds others keeps them alive, so C may destroy handles in any order.
 final class Handle<Value> {
   private let value: Value
 
   private init(_ value: Value) { self.value = value }
 
-  /// Stores a new handle in `*out`, once the value has been made: nothing is written on failure.
+  /// Makes a value and stores its handle in `*out`. On failure nothing is written.
   static func create(_ out: UnsafeMutablePointer<OpaquePointer?>?, _ make: () throws -> Value) throws {
     let out = try unwrap(out, "out")
     let handle = try Handle(make())

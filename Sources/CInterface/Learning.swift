@@ -19,7 +19,7 @@ public func speediff_sampler_update(
   }
 }
 
-/// Gives the length of what was learned.
+/// Gives the length of the history.
 @_cdecl("speediff_sampler_history_count") @implementation
 public func speediff_sampler_history_count(_ sampler: OpaquePointer!, _ count: UnsafeMutablePointer<Int64>!)
   -> speediff_status
@@ -30,7 +30,7 @@ public func speediff_sampler_history_count(_ sampler: OpaquePointer!, _ count: U
   }
 }
 
-/// Copies what was learned.
+/// Copies the history.
 @_cdecl("speediff_sampler_history") @implementation
 public func speediff_sampler_history(
   _ sampler: OpaquePointer!, _ out: UnsafeMutablePointer<Double>!, _ count: Int64
@@ -38,14 +38,14 @@ public func speediff_sampler_history(
   reportingStatus { try copy(SamplerHandle.value(sampler, "sampler").history, to: out, count: count) }
 }
 
-/// Takes over what was learned.
+/// Restores a history.
 @_cdecl("speediff_sampler_restore_history") @implementation
 public func speediff_sampler_restore_history(
   _ sampler: OpaquePointer!, _ history: UnsafePointer<Double>!, _ count: Int64
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    // Its own length is the only one that it takes, so that no other one is ever copied.
+    // The length is checked first, so that no array of another length is read.
     let expected = sampler.historyCount
     guard count == expected else { throw WrongCountError(argument: "count", expected: expected, count: count) }
     guard count > 0 else { return }

@@ -2,12 +2,12 @@ import CSpeeDiff
 import NoiseSchedules
 import TimestepSampling
 
-/// Methods that are made from a name and numbers.
+/// The methods that are made from a name and numbers.
 struct MethodCatalogue<Method: Sendable>: Sendable {
   /// How one method is made.
   struct Entry: Sendable {
     let name: StaticString
-    /// What stands for parameters that are not given; NaN where the default depends on the schedule.
+    /// The values of parameters that are not given; NaN where the default depends on the schedule.
     let defaults: [Double]
     let make: @Sendable ([Double]) throws -> Method
 

@@ -69,7 +69,7 @@ public func speediff_process_evaluate(
     case SPEEDIFF_PROCESS_SCALE: function = process.scale
     case SPEEDIFF_PROCESS_SIGMA: function = process.sigma
     case SPEEDIFF_PROCESS_SIGMA_DERIVATIVE: function = process.sigmaDerivative
-    default: throw ArgumentError("quantity", "must be a speediff_process_quantity", got: quantity.rawValue)
+    default: throw ArgumentError("quantity", "must be a value of speediff_process_quantity", got: quantity.rawValue)
     }
     try map(t, "t", to: out, count) { i, t in
       guard t > 0, t.isFinite, process.kind != .flow || t < 1 else {
@@ -98,7 +98,7 @@ public func speediff_fdm_input_scale(
   }
 }
 
-/// Maps an array to another one, which is written once every value is known to be valid.
+/// Maps an array to another one, which is only written if every value is valid.
 private func map(
   _ values: UnsafePointer<Double>?, _ argument: String, to out: UnsafeMutablePointer<Double>?, _ count: Int64,
   _ function: (Int, Double) throws -> Double

@@ -43,7 +43,7 @@ public func speediff_sampler_create_official_speed(
   reportingStatus {
     try SamplerHandle.create(out) {
       guard let density = try SamplingHandle.value(sampling, "sampling") as? AsymmetricDensity else {
-        throw ArgumentError("sampling", "must be asymmetric for official SpeeD", got: "another one")
+        throw ArgumentError("sampling", "must be asymmetric for the official preset", got: "another one")
       }
       return try TimestepSampler.officialSpeed(
         schedule: ScheduleHandle.value(schedule, "schedule"), k: density.k, threshold: density.threshold, lam: lam,

@@ -73,6 +73,6 @@ private func values(of table: speediff_table, for schedule: NoiseSchedule) throw
   case SPEEDIFF_TABLE_CLOSED_FORM_VARIANCE: try LinearClosedForms(of: schedule).variance
   case SPEEDIFF_TABLE_CLOSED_FORM_RATE: try LinearClosedForms(of: schedule).rate
   case SPEEDIFF_TABLE_CLOSED_FORM_MAGNITUDE: try LinearClosedForms(of: schedule).magnitude
-  default: throw ArgumentError("table", "must be a speediff_table", got: table.rawValue)
+  default: throw ArgumentError("table", "must be a value of speediff_table", got: table.rawValue)
   }
 }

@@ -4,19 +4,19 @@ import NoiseSchedules
 import Safetensors
 import Training
 
-/// A pointer that must not be NULL is.
+/// A pointer is NULL that must not be.
 struct NullPointerError: Error {
   let argument: String
 }
 
-/// An array's length is not the one that the function needs.
+/// An array has another length than the function needs.
 struct WrongCountError: Error {
   let argument: String
   let expected: Int
   let count: Int64
 }
 
-/// Runs the body of an exported function: its error becomes a status and this thread's message.
+/// Runs the body of an exported function. An error becomes a status and this thread's message.
 func reportingStatus(_ body: () throws -> Void) -> speediff_status {
   do {
     try body()

@@ -1,12 +1,12 @@
 import NoiseSchedules
 
-/// What is drawn during a range of training steps: P, w, and the tables that a draw looks them up in. It never changes.
+/// P and w for a range of training steps, and the tables that a draw looks them up in. It is immutable.
 final class DrawTable: Sendable {
-  /// The training steps that it serves.
+  /// The training steps that it is for.
   let trainingSteps: ClosedRange<UInt64>
   /// P, shape (T,).
   let probabilities: [Double]
-  /// w, shape (T,); with `normalize` divided by its mean under P.
+  /// w, shape (T,); with `normalize`, divided by its mean under P.
   let weights: [Double]
   /// The mean weight of a drawn entry, and of a dual one, before normalization.
   let meanWeight: Double
@@ -18,7 +18,7 @@ final class DrawTable: Sendable {
   private let pairing: DualPairing?
   private let normalize: Bool
 
-  /// Checks the tables that the methods give, which are read without bounds checks from here on.
+  /// Checks the methods' tables, which are read without bounds checks from here on.
   init(
     trainingSteps: ClosedRange<UInt64>, probabilities: [Double], weights: [Double], schedule: NoiseSchedule,
     pairing: DualPairing?, normalize: Bool
@@ -30,7 +30,7 @@ final class DrawTable: Sendable {
     let meanWeight = dot(probabilities, weights)
     guard !normalize || (meanWeight > 0 && meanWeight.isFinite) else {
       throw ArgumentError(
-        "normalize", "must not be set where the mean weight is not positive and finite", got: meanWeight)
+        "normalize", "must be false unless the mean weight is finite and above 0", got: "a mean of \(meanWeight)")
     }
     self.trainingSteps = trainingSteps
     self.probabilities = probabilities
@@ -40,7 +40,7 @@ final class DrawTable: Sendable {
     self.normalize = normalize
     meanDualWeight = pairing.map { dot($0.dualProbabilities(probabilities), weights) } ?? meanWeight
     inverseCDF = InverseCDF(probabilities)
-    // A weight that a Float cannot hold is drawn as the largest one that it can.
+    // A weight too large for a Float becomes the largest finite one.
     singleWeights = self.weights.map { Float(min($0, Double(Float.greatestFiniteMagnitude))) }
   }
 
@@ -58,7 +58,7 @@ final class DrawTable: Sendable {
     return (1 - share) * meanWeight + share * meanDualWeight
   }
 
-  /// What `weights` still lack to be normalized for one size of a call's batch, at least 1.
+  /// The factor that `weights` still need in a call's batch of `count` ≥ 1 entries: 1, unless pairs are normalized.
   func batchScale(count: Int) -> Float {
     normalize && pairing != nil ? Float(meanWeight / meanWeight(count: count)) : 1
   }

@@ -3,15 +3,15 @@ import NoiseSchedules
 /// The paired draws of the released SpeeD code.
 ///
 /// Of the n entries of a call, the first n÷2+1 are drawn from P. The others are the duals |m-t| of the first ones, in
-/// order, cut to n. The dual map is not in the paper. It makes the marginal distribution of a batch differ from P, and
-/// depend on n.
+/// order, cut to n. The dual map is not in the paper. With it, the marginal distribution of a batch
+/// differs from P and depends on n.
 ///
 /// Pairs never leave a call: each rank and each micro-batch has its own, as each process of the released code has. Pairs
 /// over the global batch would give low ranks Eq. 2 and high ranks duals alone.
 ///
 /// Source: NUS-HPC-AI-Lab/SpeeD at f5650f9, `t_sample`.
 public struct DualPairing: Sendable, Equatable {
-  /// m, the first step at which √(1-ᾱ) grows by less than 10⁻⁴, plus 1; as in their code, for any T.
+  /// m: the first step at which √(1-ᾱ) grows by less than 10⁻⁴, plus 1. As in their code, whatever T is.
   public let center: Int
 
   /// Finds m for a schedule.
@@ -25,8 +25,8 @@ public struct DualPairing: Sendable, Equatable {
     guard center < schedule.steps else {
       throw ArgumentError(
         "preset",
-        "must not be official for this schedule, whose dual map sends step 0 to \(center), past the last step",
-        got: "official; use the paper preset")
+        "must be paper for this schedule, where official would pair step 0 with step \(center), past the last one",
+        got: "official")
     }
   }
 

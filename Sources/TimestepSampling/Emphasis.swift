@@ -4,8 +4,8 @@ import NoiseSchedules
 ///
 ///     E(λ_i) = P_i·w_eps,i/|dλ/di|, with Σ E·|dλ/di| = 1
 ///
-/// Two methods with the same emphasis train the same objective, whatever schedule they ride on, and differ in the
-/// variance of its gradient alone. dλ/di is the discrete gradient (`numpy.gradient`). Entries with S = 0 are left out.
+/// Two methods with the same emphasis train the same objective, whatever their schedules. Only the variance of the
+/// gradient differs. dλ/di is the discrete gradient (`numpy.gradient`). Entries with S = 0 are left out.
 public struct Emphasis: Sendable {
   /// λ, falling.
   public let logSNR: [Double]
@@ -15,9 +15,9 @@ public struct Emphasis: Sendable {
   /// Takes a density, normalized or not.
   ///
   /// - Parameters:
-  ///   - logSNR: two values of λ or more, finite and falling.
-  ///   - density: as many, finite and ≥ 0.
-  /// - Throws: `ArgumentError` that names the first value that is not valid.
+  ///   - logSNR: at least two values of λ, finite and falling.
+  ///   - density: one value for each λ, finite and ≥ 0.
+  /// - Throws: `ArgumentError` that names the first invalid value.
   public init(logSNR: [Double], density: [Double]) throws {
     guard logSNR.count > 1 else { throw ArgumentError("log_snr", "must have at least 2 entries", got: logSNR.count) }
     guard density.count == logSNR.count else {
@@ -48,7 +48,8 @@ public struct Emphasis: Sendable {
   ) throws {
     let (snr, logSNR) = (schedule.snr, Self.finiteLogSNR(of: schedule))
     guard logSNR.count > 1 else {
-      throw ArgumentError("schedule", "must have two steps with a signal-to-noise ratio above 0", got: logSNR.count)
+      throw ArgumentError(
+        "schedule", "must have at least two steps with a signal-to-noise ratio above 0", got: logSNR.count)
     }
     try self.init(
       logSNR: logSNR,
@@ -57,13 +58,13 @@ public struct Emphasis: Sendable {
 
   /// The emphasis of masses of P·w_eps at falling λ.
   init(logSNR: [Double], masses: [Double]) throws {
-    let shares = try normalized(masses, "weighting", "must leave finite weight at signal-to-noise ratios above 0")
+    let shares = try normalized(masses, "weighting", "must give finite weights, some above 0, to steps with S > 0")
     try self.init(logSNR: logSNR, density: zip(shares, Self.widths(of: logSNR)).map { $0 / $1 })
   }
 
-  /// The share of the emphasis that each step of a schedule gets, Σ = 1: E interpolated between its λ, and 0 beyond.
+  /// Each step's share of the emphasis, with sum 1: E interpolated between its λ, and 0 beyond.
   ///
-  /// - Throws: `ArgumentError` if the schedule has none of the λ at which there is emphasis.
+  /// - Throws: `ArgumentError` if E is 0 over the schedule's range of λ.
   func shares(on schedule: NoiseSchedule) throws -> [Double] {
     let logSNR = Self.finiteLogSNR(of: schedule)
     var place = 0
@@ -71,7 +72,7 @@ public struct Emphasis: Sendable {
       while place < self.logSNR.count - 1, self.logSNR[place + 1] > target { place += 1 }
       return width * value(at: target, near: place)
     }
-    return try normalized(masses, "weighting", "to_emphasis must have emphasis within the schedule's log-SNR")
+    return try normalized(masses, "weighting", "to_emphasis must have emphasis in the schedule's range of log-SNR")
       + [Double](repeating: 0, count: schedule.steps - logSNR.count)
   }
 

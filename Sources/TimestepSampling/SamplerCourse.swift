@@ -3,9 +3,9 @@ import Synchronization
 
 /// The tables of a row of calls.
 enum TableRow {
-  /// All calls have the same; nothing is allocated for it.
+  /// All calls have the same one; this allocates nothing.
   case one(DrawTable)
-  /// Which table each call has.
+  /// The table of each call.
   case several([DrawTable], places: [Int])
 
   subscript(call: Int) -> DrawTable {
@@ -18,7 +18,7 @@ enum TableRow {
 
 /// The density and the weighting of one sampler over the course of training, and the table for the step at hand.
 ///
-/// A sampler that neither follows the training step nor learns has one table for ever, and no lock.
+/// A sampler that neither follows the training step nor learns has a single table, and takes no lock.
 final class SamplerCourse: Sendable {
   private struct State: Sendable {
     var density: any DensityState
@@ -46,7 +46,7 @@ final class SamplerCourse: Sendable {
     let isFixed = historyCount == 0 && density.nextChange(after: 0) == nil
     fixed = isFixed ? table : nil
     state = Mutex(State(density: density, weighting: weighting, table: table))
-    // What does not fit later in training is to be told at its beginning.
+    // An error that would come later in training is raised at the start.
     for step in Set(density.turns) {
       _ = try Self.table(at: step, density, weighting, schedule, pairing, normalize)
     }
@@ -61,7 +61,7 @@ final class SamplerCourse: Sendable {
     }
   }
 
-  /// The tables of a row of calls, of which each names its training step.
+  /// The tables of a row of calls, each with its own training step.
   func tables(_ calls: Int, step: (_ call: Int) throws -> UInt64) throws -> TableRow {
     if let fixed { return .one(fixed) }
     var tables: [DrawTable] = []
@@ -84,7 +84,9 @@ final class SamplerCourse: Sendable {
         timesteps: timesteps, losses: losses,
         weights: [Double](repeating: 1, count: probabilities.count), probabilities: probabilities)
       guard historyCount > 0 else {
-        throw ArgumentError("sampler", "must have a method that learns from losses", got: "one that learns nothing")
+        throw ArgumentError(
+          "sampler", "must have a method that learns from losses",
+          got: "one that learns nothing; do not update it, or use adaptive, loss_second_moment or uncertainty")
       }
       guard !batch.timesteps.isEmpty else { return }
       try next.weighting.update(batch)
@@ -102,7 +104,7 @@ final class SamplerCourse: Sendable {
   /// All that was learned.
   var history: [Double] { state.withLock { $0.density.history + $0.weighting.history } }
 
-  /// Takes over a history; on an error nothing has changed.
+  /// Restores a history; on an error nothing has changed.
   func restore(_ history: [Double]) throws { try state.withLock { $0 = try restored($0, history) } }
 
   /// Throws where `restore` would.
@@ -117,7 +119,7 @@ final class SamplerCourse: Sendable {
     do {
       next.table = try table(at: state.table.trainingSteps.lowerBound, next)
     } catch let error as ArgumentError {
-      throw ArgumentError("history", "must be one that the sampler can have", got: "one with which \(error)")
+      throw ArgumentError("history", "must be one that this sampler can have", got: "one that fails: \(error)")
     }
     return next
   }

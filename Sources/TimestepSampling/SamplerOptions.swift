@@ -8,7 +8,7 @@ public struct SamplerOptions: Sendable {
   public var strata: Strata
   /// What the network predicts, for weightings whose form depends on it.
   public var prediction: PredictionTarget?
-  /// Divide the weights by their mean under what is really drawn, so that the scale of the loss does not change.
+  /// Whether to divide the weights by their exact mean over the draws, which keeps the scale of the loss.
   public var normalize: Bool
 
   /// Collects the options.

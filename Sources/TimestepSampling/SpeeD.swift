@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// SpeeD's two presets. The paper and the released code differ; both are here, each exactly.
+/// SpeeD's two presets. The paper and the released code differ; each is reproduced exactly.
 extension TimestepSampler {
   /// `paper`: asymmetric sampling (Eq. 2) with change-aware weights in [1-λ, λ] for all steps (Section 2.4).
   ///
@@ -10,7 +10,7 @@ extension TimestepSampler {
   ///   - threshold: where suppression begins.
   ///   - lam: λ in [0.5, 1].
   ///   - options: seed, layout, strata and normalization.
-  /// - Throws: `ArgumentError` where a parameter is out of range or does not fit the schedule.
+  /// - Throws: `ArgumentError` if a parameter is out of range or does not fit the schedule.
   public static func speed(
     schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .paper, lam: Double = 0.6,
     options: SamplerOptions
@@ -20,11 +20,11 @@ extension TimestepSampler {
       weighting: ChangeAwareWeighting(lam: lam), options: options)
   }
 
-  /// `official`: what the released code really does, which is neither Eq. 2 nor independent of the batch size.
+  /// `official`: what the released code does, which is not Eq. 2 and depends on the batch size.
   ///
   /// n÷2+1 entries of each call's own batch of n are drawn from Eq. 2 and the others are their duals (`DualPairing`);
   /// weights are change-aware up to τ and 1 beyond. Nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for n = 1–2, 8, 32, 256.
-  /// Parameters and errors are those of `speed`, but for strata, which pairs exclude, and the default τ = 700.
+  /// Parameters and errors are those of `speed`, except that strata are an error and τ is 700 by default.
   public static func officialSpeed(
     schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .step(700), lam: Double = 0.6,
     options: SamplerOptions

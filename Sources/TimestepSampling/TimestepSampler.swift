@@ -4,7 +4,7 @@ import NoiseSchedules
 ///
 /// A draw is a pure function of the seed, the training step, the entry's index in the global batch, the size of the
 /// global batch and, for methods that learn, the losses so far. Only the pairs of the `official` preset also depend on
-/// which entries a call takes. A sampler may be used from any number of threads at once.
+/// which entries a call takes. Any number of threads may use a sampler at once.
 public final class TimestepSampler: Sendable {
   /// The schedule that the time steps index.
   public let schedule: NoiseSchedule
@@ -22,7 +22,7 @@ public final class TimestepSampler: Sendable {
   ///   - density: which steps to draw.
   ///   - weighting: how much each counts.
   ///   - options: seed, layout, strata, target and normalization.
-  /// - Throws: `ArgumentError` where something does not fit the schedule or each other.
+  /// - Throws: `ArgumentError` if the density, weighting or options do not fit the schedule or each other.
   public convenience init(
     schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
     options: SamplerOptions
@@ -30,7 +30,7 @@ public final class TimestepSampler: Sendable {
     try self.init(schedule: schedule, density: density, weighting: weighting, options: options, pairing: nil)
   }
 
-  /// The same with the pairs of the `official` preset, which must be the schedule's own.
+  /// The same with the pairs of the `official` preset, which must be made for this schedule.
   init(
     schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
     options: SamplerOptions, pairing: DualPairing?
@@ -50,15 +50,15 @@ public final class TimestepSampler: Sendable {
 
   /// P at a training step, shape (T,): the distribution of a drawn entry. With pairs, `marginal` is that of the batch.
   ///
-  /// The step matters to blends alone; what was learned counts as it is now.
+  /// The step only matters for blends. Methods that learn give their current P.
   public func probabilities(at step: UInt64 = 0) throws -> [Double] { try course.table(at: step).probabilities }
 
-  /// w at a training step, shape (T,): the factors of the loss. With `normalize` they are divided by their mean under P.
+  /// w at a training step, shape (T,): the factors of the loss. `normalize` divides them by their mean under P.
   public func weights(at step: UInt64 = 0) throws -> [Double] { try course.table(at: step).weights }
 
   /// The exact distribution of an entry taken at random from the batch of one call, `count` entries; shape (T,).
   ///
-  /// It is P but for the `official` preset, where the duals shift it.
+  /// It is P, except for the `official` preset, where the duals shift it.
   ///
   /// - Throws: `ArgumentError` unless 1 ≤ count ≤ 2³¹.
   public func marginal(count: Int, at step: UInt64 = 0) throws -> [Double] {
@@ -66,7 +66,7 @@ public final class TimestepSampler: Sendable {
     return try course.table(at: step).marginal(count: count)
   }
 
-  /// E[w] over the batch of one call, `count` entries, before normalization; nil stands for independent entries of P.
+  /// E[w] over the batch of one call, `count` entries, before normalization; nil: over independent draws from P.
   ///
   /// - Throws: `ArgumentError` unless 1 ≤ count ≤ 2³¹.
   public func expectedWeight(count: Int? = nil, at step: UInt64 = 0) throws -> Double {
@@ -78,7 +78,7 @@ public final class TimestepSampler: Sendable {
 
   /// What the sampler asks the network to learn at a training step: P·w for the ε loss, over λ.
   ///
-  /// A sampler that was not told its target counts as one of ε.
+  /// A sampler without a target is treated as one for ε.
   ///
   /// - Throws: `ArgumentError` if no entry with S > 0 has weight.
   public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
@@ -91,12 +91,12 @@ public final class TimestepSampler: Sendable {
   /// The length of `history`; 0 unless the density or the weighting learns from losses.
   public var historyCount: Int { course.historyCount }
 
-  /// Learns from the losses of a batch. The next draw follows what was learned.
+  /// Learns from the losses of a batch. The next draw uses what was learned.
   ///
   /// - Parameters:
   ///   - timesteps: steps in [0, T), of the whole global batch.
-  ///   - losses: as many, before any weight; finite and ≥ 0.
-  /// - Throws: `ArgumentError` if the numbers are out of range or nothing here learns; then nothing has changed.
+  ///   - losses: one for each time step, before any weight; finite and ≥ 0.
+  /// - Throws: `ArgumentError` if the numbers are out of range or no method learns; then nothing has changed.
   public func update(timesteps: UnsafeBufferPointer<Int64>, losses: UnsafeBufferPointer<Float>) throws {
     guard timesteps.count == losses.count else {
       throw ArgumentError("losses", "must be as many as the time steps (\(timesteps.count))", got: losses.count)
@@ -107,9 +107,9 @@ public final class TimestepSampler: Sendable {
   /// All that was learned, as plain numbers. Empty for methods that learn nothing.
   public var history: [Double] { course.history }
 
-  /// Takes over what `history` gave for the same method and T.
+  /// Restores what `history` returned for the same method and T.
   ///
-  /// - Throws: `ArgumentError` unless `history` can give these numbers; then nothing has changed.
+  /// - Throws: `ArgumentError` unless `history` can return these numbers; then nothing has changed.
   public func restore(history: [Double]) throws { try course.restore(history) }
 
   /// Throws where `restore` would, and changes nothing.
@@ -132,7 +132,7 @@ public final class TimestepSampler: Sendable {
     func slice(_ call: Int) throws -> BatchSlice {
       try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
     }
-    // A later step's table may turn out not to exist: then nothing may have been written.
+    // A later step's table may fail to be made. Then nothing may have been written.
     let tables = try course.tables(calls) { try slice($0).step }
     for call in 0..<calls {
       try draw(
@@ -143,7 +143,7 @@ public final class TimestepSampler: Sendable {
   /// Draws any entries of any step.
   ///
   /// - Parameters:
-  ///   - slice: which entries; the sampler's own layout plays no part. The `official` preset makes its pairs within it.
+  ///   - slice: which entries; the sampler's own layout is not used. The `official` preset makes its pairs within it.
   ///   - timesteps: room for `slice.count` indices; 0-based steps are written.
   ///   - weights: room for `slice.count` weights.
   public func draw(

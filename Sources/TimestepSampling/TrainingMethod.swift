@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// What densities and weightings have in common: they may be made of others.
+/// What densities and weightings share: they may be made of others.
 public protocol TrainingMethod: Sendable {
   /// How many methods this one is made of, itself included.
   var parts: Int { get }
@@ -11,7 +11,7 @@ extension TrainingMethod {
   public var parts: Int { 1 }
 }
 
-/// The most methods that one may be made of: deeper nests would exhaust the stack, and wider ones time.
+/// The most methods that one may be made of. Deeper nests would exhaust the stack; wider ones would take too long.
 private let maximumParts = 256
 
 /// The number of parts of a combination, itself included.

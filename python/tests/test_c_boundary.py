@@ -118,7 +118,7 @@ def test_an_unknown_table_is_an_error(table: int) -> None:
     arguments = fresh("schedule_table")
     arguments[1] = table
     assert call("schedule_table", arguments) == INVALID_ARGUMENT
-    assert message().startswith("table must be a speediff_table, got ")
+    assert message().startswith("table must be a value of speediff_table, got ")
     # A C enum without negative values is unsigned.
     assert message().endswith((f" {table}", f" {table % 2**32}"))
 

@@ -82,7 +82,7 @@ def test_a_weight_that_the_loss_has_already_is_divided_out(linear: NoiseSchedule
 
 def test_what_has_no_reciprocal_is_an_error(linear: NoiseSchedule) -> None:
     for weighting in (Uncertainty(), Importance(), MinSNR() * speediff.weighting.ToEmphasis()):
-        with pytest.raises(ValueError, match="of must not follow P or losses"):
+        with pytest.raises(ValueError, match="of must not depend on P or losses"):
             Reciprocal(weighting)
     with pytest.raises(TypeError, match="of must be a weighting, got 'min_snr'"):
         Reciprocal("min_snr")  # type: ignore[arg-type]

@@ -1,7 +1,6 @@
 import NoiseSchedules
 
-/// A diffusion process in continuous time, x = s(t)·x₀ + s(t)·σ(t)·ε, with the draw and the weight that its authors train
-/// with.
+/// A diffusion process in continuous time, x = s(t)·x₀ + s(t)·σ(t)·ε, with its authors' training density and weight.
 ///
 /// σ is the noise-to-signal ratio: S = 1/σ² and λ = ln S = -2·ln σ. Source: Karras et al., "Elucidating the Design Space of
 /// Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt for σ̇ of VE and EDM.)
@@ -55,7 +54,7 @@ public struct ContinuousProcess: Sendable, Equatable {
   /// The target whose loss the process's usual weight is for: x₀ for VP, VE and EDM, flow for rectified flow.
   public var prediction: PredictionTarget { kind == .flow ? .flow : .sample }
 
-  /// The authors' draw.
+  /// The authors' density.
   var density: any NoiseLevelDensity {
     // The parameters were checked when the process was made.
     if case .edm(let mean, let std) = kind, let density = try? LogNormalDensity(mean: mean, std: std) { return density }
@@ -123,7 +122,7 @@ public struct ContinuousProcess: Sendable, Equatable {
     return true
   }
 
-  /// ln σ at u, which is given from both ends. For EDM, which has no u, the median's.
+  /// ln σ at u, which is given from both ends. For EDM, which has no u, ln σ at the median.
   func logSigma(at u: Probability) -> Double {
     switch kind {
     case .variancePreserving(_, _, let epsilonT):
@@ -165,14 +164,14 @@ public struct ContinuousProcess: Sendable, Equatable {
 
   /// What a training loop takes: t for rectified flow, in (0, 1), and σ for the others, above 0 and finite.
   ///
-  /// Extreme levels are those nearest that a Float holds, so that nobody divides by 1-t = 0 or by σ = 0.
+  /// Extreme levels are rounded to the nearest valid Float, so that a division by 1-t or by σ is safe.
   func level(ofLogSigma x: Double) -> Float {
     let level = Float(kind == .flow ? 1 / (1 + Double.exp(-x)) : Double.exp(x))
     let largest = kind == .flow ? Float(1).nextDown : .greatestFiniteMagnitude
     return min(largest, max(.leastNormalMagnitude, level))
   }
 
-  /// |dλ/du| at ln σ; not a number for EDM, which has no u.
+  /// |dλ/du| at ln σ; NaN for EDM, which has no u.
   func logSNRSlope(atLogSigma x: Double) -> Double {
     switch kind {
     case .variancePreserving(_, _, let epsilonT):

@@ -51,12 +51,13 @@ extension ContinuousProcess {
 }
 
 extension AsymmetricDensity: NoiseLevelDensity {
-  /// The process's own draw, with σ > σ_τ = σ_data·√(r-1) suppressed by k relative to the rest.
+  /// The process's own density, where σ > σ_τ = σ_data·√(r-1) is drawn k times less often than the rest.
   ///
-  /// - Throws: `ArgumentError` unless the threshold is a magnitude and σ_τ lies where the process draws.
+  /// - Throws: `ArgumentError` unless the threshold is a magnitude and the process draws on both sides of σ_τ.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     guard case .magnitude(let r) = threshold else {
-      throw ArgumentError("sampling", "must have r, and no tau in steps, for a continuous process", got: "tau")
+      throw ArgumentError(
+        "sampling", "must have r for a continuous process, which has no steps", got: "tau; pass r instead")
     }
     let base = try process.density.levels(of: process)
     let logSigmaTau = Double.log(process.sigmaData) + Double.log(r - 1) / 2
@@ -65,7 +66,8 @@ extension AsymmetricDensity: NoiseLevelDensity {
     )
     guard below > 0, above > 0 else {
       throw ArgumentError(
-        "r", "must put σ_τ = σ_data·√(r-1) = \(Double.exp(logSigmaTau)) where the process draws", got: r)
+        "r", "must put σ_τ = σ_data·√(r-1) in the range that the process draws",
+        got: "\(r), where σ_τ = \(Double.exp(logSigmaTau))")
     }
     return SuppressedLevels(base: base, k: k, threshold: logSigmaTau, below: below, above: above)
   }
@@ -78,11 +80,11 @@ private struct SuppressedLevels: NoiseLevels {
   let below: Double
   let above: Double
 
-  /// What the masses below, times k, and above add up to.
+  /// The mass below the threshold times k, plus the mass above it.
   private var total: Double { k * below + above }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
-    // The part above the threshold is counted from its own end.
+    // The part above the threshold is measured from the upper end.
     let upper = p.upper * total
     if upper < above { return base.logSigma(Probability(lower: 1 - upper, upper: upper), at: step) }
     let lower = min(p.lower * total / k, below)

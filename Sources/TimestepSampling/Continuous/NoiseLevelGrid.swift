@@ -1,17 +1,17 @@
-/// Intervals of ln σ of equal width, where nearly all of a density lies, and how much of it each holds.
+/// Intervals of ln σ of equal width that cover nearly all of a density, with the probability of each.
 struct NoiseLevelGrid {
   /// The middle of each interval, rising.
   let middles: [Double]
   /// The probability of each interval.
   let masses: [Double]
 
-  /// What the outer intervals leave out at either end.
+  /// The probability that is left out at either end.
   private static let tail = 1e-9
-  /// The largest |ln σ|: tails that fall by powers would leave no interval for the rest.
+  /// The largest |ln σ|: heavy tails would otherwise take all intervals.
   private static let farthest = 30.0
 
   init(of levels: any NoiseLevels, at step: UInt64, intervals: Int) {
-    // Mixtures are not monotone in the probability, so that the ends are those of a scan.
+    // Mixtures' quantiles are not monotone, so a scan finds the ends.
     let probes = [Self.tail, 1e-6, 1e-3, 0.25, 0.5, 0.75].flatMap { p in
       [
         levels.logSigma(Probability(lower: p, upper: 1 - p), at: step),
@@ -23,7 +23,7 @@ struct NoiseLevelGrid {
     }
     let high = bisect(low, probes.max()! + 50, for: -Self.tail) { -levels.mass(from: $0, to: .infinity, at: step) }
     let start = max(low, -Self.farthest)
-    // At least so wide that the middles differ, where the density is a spike.
+    // Wide enough that the middles differ even if the density is a spike.
     let span = max(min(high, Self.farthest) - start, 1e-6)
     let width = span / Double(intervals)
     middles = (0..<intervals).map { start + (Double($0) + 0.5) * width }

@@ -44,7 +44,7 @@ extension ProductWeighting: NoiseLevelWeighting {
 extension SigmoidWeighting: NoiseLevelWeighting {
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
     guard context.process.isBounded else {
-      throw ArgumentError("weighting", "sigmoid needs a process with a variable in [0, 1]", got: "EDM")
+      throw ArgumentError("weighting", "sigmoid needs a process with a variable in [0, 1]", got: "EDM, which has none")
     }
     return { x, _ in
       let epsilon = sigmoid(logSNR: -2 * x) * context.process.logSNRSlope(atLogSigma: x)
@@ -62,9 +62,9 @@ extension ChangeAwareWeighting: NoiseLevelWeighting {
 }
 
 extension ToEmphasisWeighting: NoiseLevelWeighting {
-  /// w_eps = E(λ)/p(λ), in the target's form.
+  /// w_eps = E(λ)/p(λ), converted to the target.
   ///
-  /// - Throws: `ArgumentError` without an emphasis, or where it needs noise levels that are never drawn.
+  /// - Throws: `ArgumentError` without an emphasis, or if it needs noise levels that are never drawn.
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
     guard let emphasis else {
       throw ArgumentError(
@@ -85,8 +85,8 @@ extension ToEmphasisWeighting: NoiseLevelWeighting {
 }
 
 extension NoiseLevels {
-  /// p(λ) at λ = -2·ln σ, from the probability of a short interval around it; within one of an edge of the distribution
-  /// it is the mean over the part that lies inside.
+  /// p(λ) at λ = -2·ln σ, from the probability of a short interval around it. Where the interval crosses an edge of the
+  /// distribution, it is the mean over the part inside.
   func logSNRDensity(atLogSigma x: Double, at step: UInt64) -> Double {
     let (below, above) = (mass(from: x - 1e-4, to: x, at: step), mass(from: x, to: x + 1e-4, at: step))
     return (below > 0 && above > 0 ? (below + above) / 2 : below + above) / 2e-4

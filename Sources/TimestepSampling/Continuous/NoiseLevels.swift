@@ -1,16 +1,16 @@
 import NoiseSchedules
 
-/// A density of the noise level that a continuous process can draw from as well.
+/// A density of the noise level that also works for a continuous process.
 public protocol NoiseLevelDensity: TimestepDensity {
-  /// The noise levels of a process that are drawn.
+  /// The distribution of the noise levels of a process.
   ///
-  /// - Throws: `ArgumentError` where the density does not fit the process.
+  /// - Throws: `ArgumentError` if the density does not fit the process.
   func levels(of process: ContinuousProcess) throws -> any NoiseLevels
 }
 
 /// A distribution of ln σ; it may follow the training step.
 public protocol NoiseLevels: Sendable {
-  /// The ln σ below which a probability lies. It grows with it, but for mixtures.
+  /// The quantile of ln σ at a probability. It grows with the probability, except for mixtures.
   func logSigma(_ p: Probability, at step: UInt64) -> Double
 
   /// The probability of ln σ in [from, to], which may be infinite.
@@ -62,7 +62,8 @@ extension LogSNRDensity {
     let width = mass(from: -2 * high, to: -2 * low)
     guard width >= .leastNormalMagnitude else {
       throw ArgumentError(
-        "sampling", "must have mass where the process's ln σ is, between \(low) and \(high)", got: width)
+        "sampling", "must be able to draw the process's ln σ, between \(low) and \(high)",
+        got: "a probability of \(width)")
     }
     return LogSNRLevels(density: self, below: below, width: width, above: above, range: (low, high))
   }
@@ -131,7 +132,8 @@ extension ShiftedDensity: NoiseLevelDensity {
   /// σ of EDM, and t/(1-t) of rectified flow, times the shift.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     guard process.logSigmaRange.high == .infinity else {
-      throw ArgumentError("sampling", "must not be shifted for VP and VE, whose noise has a largest level", got: shift)
+      throw ArgumentError(
+        "sampling", "must not be shifted for VP and VE, which have a largest noise level", got: "a shift of \(shift)")
     }
     return ShiftedLevels(base: try base.levels(in: process, "base"), distance: distance / 2)
   }

@@ -2,36 +2,36 @@ import NoiseSchedules
 
 /// Draws the noise levels of a continuous process, with their weights.
 ///
-/// A draw is the same pure function as that of `TimestepSampler`: of the seed, the training step, the entry's index in
-/// the global batch, and the size of the global batch. A sampler may be used from any number of threads at once.
+/// As in `TimestepSampler`, a draw is a pure function of the seed, the training step, the entry's index in the global
+/// batch, and the size of the global batch. Any number of threads may use a sampler at once.
 public final class SigmaSampler: Sendable {
   /// The process.
   public let process: ContinuousProcess
-  /// Seed, layout, strata and normalization; the target is the process's own unless given.
+  /// Seed, layout, strata and normalization. If no target is given, it is the process's own.
   public let options: SamplerOptions
-  /// The bound of the weights during training's beginning, or nil.
+  /// The bound of the weights at the start of training, or nil.
   public let weightWarmUp: WeightWarmUp?
 
   private let levels: any NoiseLevels
   private let weight: NoiseLevelWeight
-  /// What weights are multiplied with: 1, or 1/E[w].
+  /// The factor of all weights: 1, or 1/E[w] with `normalize`.
   private let scale: Double
 
   /// Combines a process, a density and a weighting.
   ///
   /// - Parameters:
   ///   - process: the process.
-  ///   - density: which noise levels to draw; nil: the process's own draw.
+  ///   - density: which noise levels to draw; nil: the process's own density.
   ///   - weighting: how much each counts; nil: the process's own weight.
   ///   - options: seed, layout, strata, target and normalization.
-  ///   - weightWarmUp: FDM's bound of the weights; not together with normalization.
-  /// - Throws: `ArgumentError` where something does not fit the process or each other.
+  ///   - weightWarmUp: FDM's bound of the weights; excludes `normalize`.
+  /// - Throws: `ArgumentError` if the density, weighting or options do not fit the process or each other.
   public init(
     process: ContinuousProcess, density: (any TimestepDensity)? = nil, weighting: (any TimestepWeighting)? = nil,
     options: SamplerOptions, weightWarmUp: WeightWarmUp? = nil
   ) throws {
     guard weightWarmUp == nil || !options.normalize else {
-      throw ArgumentError("normalize", "must not be set together with a warm-up of the weights", got: true)
+      throw ArgumentError("normalize", "must be false with a warm-up of the weights", got: true)
     }
     self.process = process
     self.options = options
@@ -46,7 +46,8 @@ public final class SigmaSampler: Sendable {
     }
     let mean = NoiseLevelGrid(of: levels, at: 0, intervals: 1 << 14).mean(of: weight)
     guard mean > 0, mean.isFinite else {
-      throw ArgumentError("normalize", "must not be set where the mean weight is not positive and finite", got: mean)
+      throw ArgumentError(
+        "normalize", "must be false unless the mean weight is finite and above 0", got: "a mean of \(mean)")
     }
     scale = 1 / mean
   }
@@ -62,8 +63,8 @@ public final class SigmaSampler: Sendable {
     levels.mass(from: from, to: to, at: step)
   }
 
-  /// What the sampler asks the network to learn: the density of λ times the weight of the ε loss, at 1024 values of λ
-  /// that hold all but 2·10⁻⁹ of the draws, within |λ| ≤ 60.
+  /// What the sampler asks the network to learn: the density of λ times the weight of the ε loss. It is given at 1024
+  /// values of λ, which cover all but 2·10⁻⁹ of the draws within |λ| ≤ 60.
   ///
   /// - Throws: `ArgumentError` if no noise level has a finite weight above 0.
   public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
@@ -98,7 +99,7 @@ public final class SigmaSampler: Sendable {
   /// Draws any entries of any step.
   ///
   /// - Parameters:
-  ///   - slice: which entries; the sampler's own layout plays no part.
+  ///   - slice: which entries; the sampler's own layout is not used.
   ///   - levels: room for `slice.count` values.
   ///   - weights: room for `slice.count` weights.
   public func draw(
@@ -106,20 +107,20 @@ public final class SigmaSampler: Sendable {
   ) {
     let bound = weightWarmUp?.bound(at: slice.step) ?? .infinity
     BatchFractions(options: options, slice: slice).forEach { entry, fraction in
-      // Heavy tails reach beyond what σ as a Float, and S as a Double, can hold.
+      // Heavy tails go beyond the range of σ as a Float and of S as a Double.
       let x = min(88, max(-87, self.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
       levels[entry] = process.level(ofLogSigma: x)
-      // A weight that a Float cannot hold is the largest one that it can.
+      // A weight too large for a Float becomes the largest finite one.
       weights[entry] = Float(min(min(weight(x, slice.step), bound) * scale, Double(Float.greatestFiniteMagnitude)))
     }
   }
 }
 
-/// FDM's bound of the weights while training begins: 5·100^{step/steps} up to training step `steps`, then none.
+/// FDM's bound of the weights at the start of training: 5·100^{step/steps} up to training step `steps`, then none.
 ///
 /// Source: Wu et al., "Fast Diffusion Model", 2023; sail-sg/FDM, `training/loss.py`.
 public struct WeightWarmUp: Sendable, Equatable {
-  /// The training (optimizer) step from which there is no bound.
+  /// The training (optimizer) step from which on there is no bound.
   public let steps: Int
 
   /// Makes the warm-up.

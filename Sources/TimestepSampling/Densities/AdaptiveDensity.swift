@@ -1,17 +1,17 @@
 import NoiseSchedules
 
-/// P ∝ the running mean of w·loss, in bins of equal width in t: every step contributes alike to the loss that is drawn.
+/// P ∝ the running mean of w·loss, in bins of equal width in t: every step contributes equally to the loss of a batch.
 ///
-/// Losses are weighted with 1/(T·P), so that the objective stays as it is. Uniform until each bin has had a loss. A bin's
-/// mean counts as at least a thousandth of the bins' average, so that it goes on being drawn. Source: Kingma and Gao,
+/// Losses are weighted with 1/(T·P), so that the objective does not change. Uniform until each bin has had a loss. A bin's
+/// mean counts as at least a thousandth of the bins' average, so that each bin is still drawn. Source: Kingma and Gao,
 /// "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation", 2023.
 public struct AdaptiveDensity: ChangingDensity {
   /// The number of bins.
   public let bins: Int
-  /// How much of the old mean is kept at each entry, in [0, 1).
+  /// The share of the old mean that each entry keeps, in [0, 1).
   public let decay: Double
 
-  /// The least that a bin's mean counts as, over the average.
+  /// The least value of a bin's mean, relative to the average.
   static let floor = 1e-3
 
   /// Makes the density.

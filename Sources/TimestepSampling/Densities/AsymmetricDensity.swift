@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// SpeeD's asymmetric sampling: steps of the convergence area come k times less often than the others.
+/// SpeeD's asymmetric sampling: steps of the convergence area are drawn k times less often than the others.
 ///
 ///     P_i = k/(T+τ(k-1)) for i < τ, 1/(T+τ(k-1)) beyond        (Wang et al. 2025, Eq. 2)
 ///
@@ -25,7 +25,7 @@ public struct AsymmetricDensity: TimestepDensity {
   /// Makes the density.
   ///
   /// - Throws: `ArgumentError` unless k is finite and at least 1, τ above 0, r finite and above 1. Whether the threshold
-  ///   fits a schedule is checked when it meets one.
+  ///   fits a schedule is checked when a sampler is made.
   public init(k: Double = 5, threshold: Threshold = .paper) throws {
     guard k >= 1 else { throw ArgumentError("k", "must be at least 1", got: k) }
     guard k.isFinite else { throw ArgumentError("k", "must be finite", got: k) }

@@ -2,12 +2,12 @@ import NoiseSchedules
 
 /// t = T·Beta(alpha, beta): B-TTDM's training draw, and Beta densities in general.
 ///
-/// The defaults α = 0.8, β = 1 give u = x^{1/α} with uniform x: early steps, with little noise, come somewhat more often.
+/// The defaults α = 0.8, β = 1 give u = x^{1/α} with uniform x: early steps, with little noise, are drawn somewhat more often.
 /// Source: Zheng et al., "Beta-Tuned Timestep Diffusion Model", ECCV 2024.
 public struct BetaDensity: UnitDensity {
-  /// α in (0, 10⁴]; below 1 the density grows without bound towards no noise.
+  /// α in (0, 10⁴]; below 1 the density is unbounded at u = 0, no noise.
   public let alpha: Double
-  /// β in (0, 10⁴]; below 1 the density grows without bound towards all noise.
+  /// β in (0, 10⁴]; below 1 the density is unbounded at u = 1, pure noise.
   public let beta: Double
 
   /// Beyond, the continued fraction of the distribution function converges slowly.
@@ -32,7 +32,7 @@ public struct BetaDensity: UnitDensity {
   /// The probability of an interval of u.
   public func mass(from: Double, to: Double) -> Double { max(0, distribution.mass(from: from, to: to)) }
 
-  /// u of a probability; by bisection unless α or β is 1.
+  /// The quantile of u; by bisection unless α or β is 1.
   public func quantile(_ p: Probability) -> Probability {
     if beta == 1 {
       let logarithm = Double.log(p.lower) / alpha

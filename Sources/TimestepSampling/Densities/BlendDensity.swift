@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// One density that turns into another, linearly in training progress: (1-s)·first + s·second, where s goes from 0 at
+/// A density that changes linearly into another during training: (1-s)·first + s·second, where s goes from 0 at
 /// training step `startStep` to 1 at `endStep`, in thousandths.
 public struct BlendDensity: ChangingDensity {
   /// P up to `startStep`.
@@ -11,10 +11,10 @@ public struct BlendDensity: ChangingDensity {
   public let startStep: Int
   /// The training step at which it ends.
   public let endStep: Int
-  /// Both parts' and itself.
+  /// Both densities' parts and itself.
   public let parts: Int
 
-  /// The largest training step that a blend can end at: thousandths of it still fit an integer.
+  /// The largest training step that a blend can end at: a thousand times it still fits into an integer.
   public static let largestStep = 1 << 53
 
   /// Makes the blend.
@@ -42,7 +42,7 @@ public struct BlendDensity: ChangingDensity {
 }
 
 extension BlendDensity {
-  /// Curriculum learning for time steps: uniform turning into a Gaussian over the steps.
+  /// Curriculum learning for time steps: from uniform to a Gaussian over the steps.
   ///
   /// Source: Xu et al., "Towards Faster Training of Diffusion Models: An Inspiration of A Consistency Phenomenon" (CLTS),
   /// 2024. The mean's default is that of SpeeD's copy, the standard deviation's is SpeeDiff's own.

@@ -6,7 +6,7 @@ import NoiseSchedules
 public struct CauchyDensity: LogSNRDensity {
   /// Where the density is largest; above 0 means less noise.
   public let mean: Double
-  /// Half the width at half the height, above 0.
+  /// The half-width at half maximum, above 0.
   public let scale: Double
 
   /// Makes the density.

@@ -3,13 +3,13 @@ public protocol DensityState: Learner {
   /// P at a training step.
   func probabilities(at step: UInt64) throws -> [Double]
 
-  /// The first training step after `step` at which P is another one by itself; nil: never.
+  /// The first training step after `step` at which P changes without an update; nil: never.
   func nextChange(after step: UInt64) -> UInt64?
 
-  /// The training steps from which on other steps of the schedule can be drawn than before.
+  /// The training steps at which the set of steps that can be drawn changes.
   var turns: [UInt64] { get }
 
-  /// Whether P serves a given objective, so that losses are to be weighted with 1/(T·P).
+  /// Whether P must leave the objective unchanged, so that losses are weighted with 1/(T·P).
   var keepsObjective: Bool { get }
 }
 
@@ -17,14 +17,14 @@ extension DensityState {
   /// P does not follow the training step.
   public func nextChange(after step: UInt64) -> UInt64? { nil }
 
-  /// The same steps can be drawn always.
+  /// The same steps can always be drawn.
   public var turns: [UInt64] { [] }
 
   /// P is part of the objective.
   public var keepsObjective: Bool { false }
 }
 
-/// P that stays as it is.
+/// A constant P.
 struct FixedDensityState: DensityState {
   let fixed: [Double]
 

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// A Gaussian over the time steps, t ~ N(mean, std²) cut to [0, T): what CLTS turns into.
+/// A Gaussian over the time steps, t ~ N(mean, std²) truncated to [0, T): what CLTS ends with.
 ///
 /// Step i gets the mass of [i, i+1).
 public struct GaussianDensity: TimestepDensity {
@@ -29,6 +29,6 @@ public struct GaussianDensity: TimestepDensity {
       (0..<schedule.steps).map {
         NormalDistribution.mass(from: (Double($0) - mean) / std, to: (Double($0 + 1) - mean) / std)
       },
-      "mean", "and std must leave mass in [0, \(schedule.steps)) steps")
+      "mean", "and std must put some of the Gaussian into the steps [0, \(schedule.steps))")
   }
 }

@@ -7,19 +7,19 @@ public protocol LogSNRDensity: TimestepDensity, NoiseLevelDensity {
   /// The probability of [from, to], from ≤ to, which may be infinite.
   func mass(from: Double, to: Double) -> Double
 
-  /// The λ below which a probability lies.
+  /// The quantile of λ at a probability.
   func quantile(_ p: Probability) -> Double
 }
 
 extension LogSNRDensity {
   /// The masses of the steps' bins.
   ///
-  /// - Throws: `ArgumentError` if the density has no mass within the schedule's range.
+  /// - Throws: `ArgumentError` if the density is 0 over the schedule's range.
   public func probabilities(for schedule: NoiseSchedule) throws -> [Double] {
     try LogSNRBins(of: schedule).probabilities { mass(from: $0, to: $1) }
   }
 
-  /// By bisection, for densities without a formula.
+  /// The quantile by bisection, for densities without a formula.
   public func quantile(_ p: Probability) -> Double {
     let (low, high) = (-1e4, 1e4)
     return p.lower < 0.5
@@ -48,6 +48,6 @@ struct LogSNRBins {
     if masses.count < steps { masses.append(atZero) }
     return try normalized(
       masses, "sampling",
-      "must have mass between the schedule's log-SNR of \(edges[edges.count - 1]) and \(edges[0])")
+      "must have some probability in the schedule's range of log-SNR, \(edges[edges.count - 1]) to \(edges[0])")
   }
 }

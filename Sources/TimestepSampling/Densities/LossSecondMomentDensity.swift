@@ -1,9 +1,9 @@
 import NoiseSchedules
 
 /// Importance sampling by the losses' second moment: P ∝ √mean(L²) of each step's last losses, mixed with a little of
-/// the uniform density; uniform until every step that can be drawn has its full history.
+/// the uniform density. It is uniform until every step that can be drawn has a full history.
 ///
-/// Losses are weighted with 1/(T·P), so that the objective stays as it is. Source: Nichol and Dhariwal, "Improved
+/// Losses are weighted with 1/(T·P), so that the objective does not change. Source: Nichol and Dhariwal, "Improved
 /// Denoising Diffusion Probabilistic Models", 2021, Section 3.3; openai/guided-diffusion, `LossSecondMomentResampler`.
 public struct LossSecondMomentDensity: ChangingDensity {
   /// How many losses of each step count.
@@ -44,7 +44,7 @@ private struct LossSecondMomentState: DensityState {
   let steps: Int
   let capacity: Int
   let uniformProb: Double
-  /// `capacity` places for each step, used in turn. Empty before the first loss.
+  /// A ring buffer of `capacity` losses for each step. Empty before the first loss.
   private var losses: [Float] = []
   /// How many losses each step has had, less multiples of `capacity` once its places are full.
   private var counts: [Int32] = []
@@ -92,7 +92,7 @@ private struct LossSecondMomentState: DensityState {
     return (squares / Double(capacity)).squareRoot()
   }
 
-  /// Whether it is warm, and for each step its count and its losses.
+  /// Whether it is warm, then each step's count and losses.
   var history: [Double] {
     var values = [isWarm ? 1.0 : 0]
     guard !losses.isEmpty else { return values + [Double](repeating: 0, count: historyCount - 1) }

@@ -8,7 +8,7 @@ public struct MixtureDensity: ChangingDensity {
   public let b: any TimestepDensity
   /// The share of `a`, in [0, 1].
   public let share: Double
-  /// Both parts' and itself.
+  /// Both densities' parts and itself.
   public let parts: Int
 
   /// Makes the mixture.
@@ -34,7 +34,7 @@ enum Share: Sendable {
   /// 1 up to one training step, 0 from another one on.
   case falling(from: UInt64, to: UInt64)
 
-  /// How finely a falling share moves.
+  /// The number of steps in which a falling share moves.
   private static let stages: UInt64 = 1000
 
   /// The share at a training step.

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Throws unless the value is a number.
+/// Throws unless the value is finite.
 func checkFinite(_ argument: String, _ value: Double) throws {
   guard value.isFinite else { throw ArgumentError(argument, "must be finite", got: value) }
 }

@@ -11,7 +11,7 @@ public struct ShiftedDensity: ChangingDensity {
   public let base: any TimestepDensity
   /// Above 1: more noise.
   public let shift: Double
-  /// The base's and itself.
+  /// The base's parts and itself.
   public let parts: Int
 
   /// Makes the shift.

@@ -2,13 +2,13 @@ import NoiseSchedules
 
 /// A probability for each time step of a schedule: which noise levels to train on.
 ///
-/// To add a method, write one type that conforms in one file: `probabilities(for:)` is all that is needed. `UnitDensity`
+/// To add a method, write one type that conforms, in one file. Only `probabilities(for:)` is needed. `UnitDensity`
 /// and `LogSNRDensity` are for densities of the noise level, which they cut into steps; methods that change during
 /// training have a `DensityState` of their own.
 public protocol TimestepDensity: TrainingMethod {
   /// P at the first training step, of shape (T,): finite, ≥ 0, with sum 1.
   ///
-  /// - Throws: `ArgumentError` where the method's parameters do not fit the schedule.
+  /// - Throws: `ArgumentError` if the method's parameters do not fit the schedule.
   func probabilities(for schedule: NoiseSchedule) throws -> [Double]
 
   /// P over the course of one training run.
@@ -16,13 +16,13 @@ public protocol TimestepDensity: TrainingMethod {
 }
 
 extension TimestepDensity {
-  /// P that stays as it is.
+  /// A constant P.
   public func state(for schedule: NoiseSchedule) throws -> any DensityState {
     FixedDensityState(fixed: try probabilities(for: schedule))
   }
 }
 
-/// A density whose `state(for:)` says everything.
+/// A density that is defined by its `state(for:)`.
 protocol ChangingDensity: TimestepDensity {}
 
 extension ChangingDensity {

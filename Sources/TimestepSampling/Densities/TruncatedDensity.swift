@@ -9,12 +9,12 @@ public struct TruncatedDensity: ChangingDensity {
   public let start: Int
   /// The step after the last; nil: T.
   public let end: Int?
-  /// The base's and itself.
+  /// The base's parts and itself.
   public let parts: Int
 
   /// Makes the restriction.
   ///
-  /// - Throws: `ArgumentError` unless 0 ≤ start < end. Whether end ≤ T is checked when it meets a schedule.
+  /// - Throws: `ArgumentError` unless 0 ≤ start < end. Whether end ≤ T is checked when a sampler is made.
   public init(base: any TimestepDensity, start: Int = 0, end: Int? = nil) throws {
     guard start >= 0 else { throw ArgumentError("start", "must be at least 0", got: start) }
     if let end, end <= start { throw ArgumentError("end", "must be above start = \(start)", got: end) }
@@ -39,12 +39,13 @@ public struct TruncatedDensity: ChangingDensity {
     return try TransformedState(base: base.state(for: schedule)) { probabilities in
       var cut = [Double](repeating: 0, count: steps)
       cut.replaceSubrange(range, with: probabilities[range])
-      return try normalized(cut, "base", "must have mass in the steps [\(range.lowerBound), \(range.upperBound))")
+      let drawn = "[\(range.lowerBound), \(range.upperBound))"
+      return try normalized(cut, "base", "must have probability in the steps \(drawn)")
     }
   }
 }
 
-/// A density that follows from another one.
+/// A density derived from another one.
 struct TransformedState: DensityState {
   var base: any DensityState
   let transform: @Sendable ([Double]) throws -> [Double]

@@ -8,7 +8,7 @@ public protocol UnitDensity: TimestepDensity, NoiseLevelDensity {
   /// The probability of [from, to], 0 ≤ from ≤ to ≤ 1.
   func mass(from: Double, to: Double) -> Double
 
-  /// The u below which a probability lies, from both ends of [0, 1].
+  /// The quantile of u at a probability, measured from both ends of [0, 1].
   func quantile(_ p: Probability) -> Probability
 }
 
@@ -20,10 +20,10 @@ extension UnitDensity {
     let steps = Double(schedule.steps)
     return try normalized(
       (0..<schedule.steps).map { mass(from: Double($0) / steps, to: Double($0 + 1) / steps) },
-      "sampling", "must have mass between 0 and 1")
+      "sampling", "must have some probability between 0 and 1")
   }
 
-  /// By bisection, for densities without a formula.
+  /// The quantile by bisection, for densities without a formula.
   public func quantile(_ p: Probability) -> Probability {
     let u =
       p.lower < 0.5

@@ -1,4 +1,4 @@
-/// The uniform numbers of a slice of a global batch, one by one, with all their 64 bits: for maps that no table holds.
+/// The uniform numbers of a slice of a global batch, one by one, with all 64 bits: for maps without a table.
 struct BatchFractions {
   let options: SamplerOptions
   let slice: BatchSlice

@@ -38,7 +38,7 @@ public struct BatchSlice: Sendable, Equatable {
 ///
 /// With n entries per call, a step's global batch has accumulation·worldSize·n entries. Call c of rank r is micro-batch
 /// `a = c mod accumulation` of step `c ÷ accumulation` and takes the n entries from (a·worldSize + r)·n on. The global
-/// batch is therefore the same for every way to divide it, no two calls share an entry, and nothing is communicated.
+/// batch is therefore the same however it is divided, no two calls share an entry, and no communication is needed.
 public struct BatchLayout: Sendable, Equatable {
   /// This process among `worldSize`.
   public let rank: Int
@@ -86,11 +86,11 @@ public struct BatchLayout: Sendable, Equatable {
     return try BatchSlice(
       step: step, offset: (Int(microBatch) * worldSize + rank) * count, count: count, total: entries)
   }
-  /// Throws unless this many calls from one on can be drawn, also where there are none to make.
+  /// Throws unless `calls` calls from `firstCall` on can be drawn, even if there are none.
   func check(calls: Int, from firstCall: UInt64, count: Int) throws {
     _ = try slice(call: firstCall, count: count)
     guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
-      throw ArgumentError("calls", "must be at least 0, and calls·n must fit into 63 bits", got: calls)
+      throw ArgumentError("calls", "must be at least 0, and calls·n below 2⁶³", got: calls)
     }
   }
 }

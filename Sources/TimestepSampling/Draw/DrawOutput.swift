@@ -4,7 +4,7 @@ struct DrawOutput {
   let weights: UnsafeMutablePointer<Float>
   /// The weight of each of the T steps.
   let table: UnsafePointer<Float>
-  /// A factor of all weights.
+  /// The factor of all weights.
   let scale: Float
   /// The dual map, where duals are stored for the steps drawn.
   let duals: DualPairing?

@@ -8,8 +8,8 @@ import NoiseSchedules
 /// boundary that lies inside; where there is none, its own last value does no harm. Ties, and the few entries that hold
 /// several boundaries, take a binary search.
 struct InverseCDF: Sendable {
-  /// The end of each step's interval, up to the last step with P > 0, whose end is 1 and is left out; and some more, the
-  /// largest fraction, for who looks ahead.
+  /// The end of each step's interval, without that of the last step with P > 0, which is 1. Padded with the largest
+  /// fraction, for reads beyond the end.
   private let ends: [UInt64]
   private let boundaries: Int
   /// For each value of the leading bits of u: `boundary (32 bits) << 32 | step (31 bits) << 1 | needsSearch`.
@@ -177,7 +177,7 @@ struct InverseCDF: Sendable {
     Int.bitWidth - max(0, count - 1).leadingZeroBitCount
   }
 
-  /// Cumulates P in integers, so that steps far in the tail keep their own interval.
+  /// The cumulative sum of P in integers, so that steps far in the tail keep their own interval.
   private static func intervalEnds(_ probabilities: [Double]) -> [UInt64] {
     let last = probabilities.lastIndex { $0 > 0 } ?? 0
     var masses = probabilities[...last].map { p -> UInt64 in

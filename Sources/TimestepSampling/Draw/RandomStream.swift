@@ -1,6 +1,6 @@
 /// What random numbers are drawn for: the second word of the Philox counter.
 ///
-/// The table is a permanent promise. Values may be added and never change, or the draws of every run change with them.
+/// Values may be added but never change: otherwise the draws of every run would change.
 public enum RandomPurpose: UInt32, Sendable {
   /// The time step of each entry.
   case draw = 0

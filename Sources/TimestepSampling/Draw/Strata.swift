@@ -2,8 +2,8 @@
 public enum Strata: Int32, Sendable, CaseIterable, CustomStringConvertible {
   /// Independently.
   case none = 0
-  /// One in each of N equal strata, at an independent place: u_i = (π(i)+U_i)/N with π a permutation that is drawn
-  /// for each step, so that the noise level is tied neither to a rank nor to a place in the batch.
+  /// One in each of N equal strata, at an independent place: u_i = (π(i)+U_i)/N. The permutation π is drawn for each
+  /// step, so that the noise level depends neither on the rank nor on the position in the batch.
   case stratified = 1
   /// Evenly spaced with one random offset per step: u_i = (U+π(i)/N) mod 1 (Kingma et al., "Variational Diffusion
   /// Models", 2021, Section H.2).

@@ -2,7 +2,7 @@ import NoiseSchedules
 
 /// Running means of losses in bins of equal width in t.
 ///
-/// Each entry moves its bin's mean: m ← decay·m + (1-decay)·x from m = 0, with the share of that start divided out.
+/// Each entry moves its bin's mean: m ← decay·m + (1-decay)·x from m = 0, with the bias of that start divided out.
 struct BinMeans: Sendable {
   private let steps: Int
   private let decay: Double
@@ -33,7 +33,7 @@ struct BinMeans: Sendable {
   /// The bin of a step.
   private func bin(of step: Int) -> Int { step * sums.count / steps }
 
-  /// Takes in each entry's weight·loss.
+  /// Adds each entry's weight·loss to its bin.
   mutating func update(_ batch: LossBatch) {
     for (t, loss) in zip(batch.timesteps, batch.losses) {
       let bin = bin(of: t)
@@ -45,10 +45,10 @@ struct BinMeans: Sendable {
       || batch.probabilities.enumerated().allSatisfy { step, p in p == 0 || shares[bin(of: step)] > 0 }
   }
 
-  /// The mean of each step's bin, but at least `floor` times the average over the bins; nil until each bin with a step that
-  /// can be drawn has had an entry, and while all losses are 0.
+  /// The mean of each step's bin, but at least `floor` times the average over the bins. It is nil while all losses are 0,
+  /// and until each bin with a step that can be drawn has had an entry.
   ///
-  /// - Throws: `ArgumentError` if a mean is too large to be a number.
+  /// - Throws: `ArgumentError` if a mean overflows.
   func stepMeans(floor: Double) throws -> [Double]? {
     guard isWarm else { return nil }
     let means = zip(sums, shares).map { $1 > 0 ? $0 / $1 : 0 }
@@ -59,7 +59,7 @@ struct BinMeans: Sendable {
     return (0..<steps).map { floored[bin(of: $0)] }
   }
 
-  /// Whether it is warm, and for each bin sum and share.
+  /// Whether it is warm, then each bin's sum and share.
   var history: [Double] { [isWarm ? 1 : 0] + sums + shares }
 
   var historyCount: Int { 1 + 2 * sums.count }

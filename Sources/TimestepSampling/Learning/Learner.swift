@@ -1,10 +1,10 @@
 import NoiseSchedules
 
-/// The part of a method that learns from the losses of training; most learn nothing.
+/// The part of a method that learns from the losses of training. Most methods learn nothing.
 public protocol Learner: Sendable {
-  /// Takes in the losses of a batch.
+  /// Learns from the losses of a batch.
   ///
-  /// - Throws: `ArgumentError` where the losses are too large to be learned from.
+  /// - Throws: `ArgumentError` if the losses are too large to learn from.
   mutating func update(_ batch: LossBatch) throws
 
   /// All that was learned, as plain numbers: `historyCount` of them.
@@ -13,9 +13,9 @@ public protocol Learner: Sendable {
   /// The length of `history`, which depends on the method and T alone; 0 for methods that learn nothing.
   var historyCount: Int { get }
 
-  /// Takes over what `history` gave.
+  /// Restores what `history` returned.
   ///
-  /// - Throws: `ArgumentError` unless the numbers are ones that `history` can give.
+  /// - Throws: `ArgumentError` unless `history` can return these numbers.
   mutating func restore(_ history: inout HistoryReader) throws
 }
 
@@ -30,14 +30,14 @@ extension Learner {
   public mutating func restore(_ history: inout HistoryReader) throws {}
 }
 
-/// The losses of a batch, checked, with what a learner may want to know of the sampler that drew it.
+/// The checked losses of a batch, with what a learner may need of the sampler that drew it.
 public struct LossBatch: Sendable {
   /// Time steps in [0, T).
   public let timesteps: [Int]
-  /// Their losses before any weight: finite and ≥ 0. As many as time steps.
+  /// Their losses before any weight: finite, ≥ 0, one for each time step.
   public let losses: [Float]
-  /// What multiplies each of the T steps' loss in the objective: for a density w without the factor 1/(T·P), for a factor
-  /// of w the other factors.
+  /// The factor of each of the T steps' losses in the objective. A density gets w without its factor 1/(T·P); a factor
+  /// of w gets the other factors.
   public var weights: [Double]
   /// P of each of the T steps.
   public let probabilities: [Double]
@@ -71,7 +71,7 @@ extension LossBatch {
     return batch
   }
 
-  /// The batch with further factors of its weights.
+  /// The batch with its weights multiplied by more factors.
   func multiplied(by factors: [Double]) -> LossBatch { weighted(zip(weights, factors).map { $0 * $1 }) }
 }
 
@@ -87,7 +87,9 @@ public struct HistoryReader {
   /// - Throws: `ArgumentError` unless there is one and it is in the range.
   public mutating func next(in range: ClosedRange<Double>) throws -> Double {
     guard position < values.count else {
-      throw ArgumentError("history", "must have more entries for this sampler", got: values.count)
+      throw ArgumentError(
+        "history", "must have more entries for this sampler",
+        got: "\(values.count); restore it into the method that saved it")
     }
     let value = values[position]
     guard range.contains(value) else {
@@ -110,7 +112,9 @@ public struct HistoryReader {
   /// Throws unless everything has been read.
   func finish() throws {
     guard position == values.count else {
-      throw ArgumentError("history", "must have \(position) entries for this sampler", got: values.count)
+      throw ArgumentError(
+        "history", "must have \(position) entries for this sampler",
+        got: "\(values.count); restore it into the method that saved it")
     }
   }
 }

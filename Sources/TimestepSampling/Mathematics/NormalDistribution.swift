@@ -10,7 +10,7 @@ enum NormalDistribution {
     return 0.5 * (Double.erf(b) - Double.erf(a))
   }
 
-  /// The value below which a probability lies.
+  /// The quantile of a probability.
   ///
   /// Algorithm AS 241, PPND16: relative error about 10⁻¹⁶. Source: Wichura, "The percentage points of the normal
   /// distribution", Applied Statistics 37, 1988.

@@ -1,7 +1,7 @@
 import NoiseSchedules
 
-/// The sum of values, with the rounding errors of the additions carried along (Neumaier 1974): a million probabilities
-/// add up to 1 within a few units of the last place.
+/// The sum of values, compensated for rounding (Neumaier 1974): a million probabilities add up to 1 within a few units
+/// in the last place.
 func compensatedSum(_ values: some Sequence<Double>) -> Double {
   var sum = 0.0
   var lost = 0.0
@@ -13,11 +13,11 @@ func compensatedSum(_ values: some Sequence<Double>) -> Double {
   return sum + lost
 }
 
-/// The masses over their sum.
+/// The masses divided by their sum.
 ///
-/// - Throws: `ArgumentError` with this argument and rule if nothing is left to divide by.
+/// - Throws: `ArgumentError` with this argument and rule unless the sum is finite and above 0.
 func normalized(_ masses: [Double], _ argument: String, _ rule: String) throws -> [Double] {
   let sum = compensatedSum(masses)
-  guard sum >= .leastNormalMagnitude, sum.isFinite else { throw ArgumentError(argument, rule, got: "a mass of \(sum)") }
+  guard sum >= .leastNormalMagnitude, sum.isFinite else { throw ArgumentError(argument, rule, got: "a sum of \(sum)") }
   return masses.map { $0 / sum }
 }

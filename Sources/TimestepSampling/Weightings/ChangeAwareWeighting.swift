@@ -28,10 +28,11 @@ public struct ChangeAwareWeighting: TimestepWeighting {
     }
     let rate = ProcessIncrements(of: schedule).rate
     let (least, most) = rate.reduce((rate[0], rate[0])) { (Swift.min($0.0, $1), Swift.max($0.1, $1)) }
-    // Rescaling differences that rounding alone has made would give noise for weights.
+    // If the rates differ only by rounding, rescaling them would make the weights noise.
     guard most - least > 1e-9 * most else {
       throw ArgumentError(
-        "schedule", "must change at a varying rate for change-aware weighting", got: "rates from \(least) to \(most)")
+        "schedule", "must change at a rate that varies for change-aware weighting",
+        got: "rates from \(least) to \(most)")
     }
     return rate.map { (1 - lam) + (2 * lam - 1) * ($0 - least) / (most - least) }
   }

@@ -2,7 +2,7 @@ import NoiseSchedules
 
 /// σ⁻² on the flow loss, with σ = 1/(1+√S): the `sigma_sqrt` of diffusers' training scripts.
 ///
-/// Scripts that precondition the output multiply the x₀ loss with σ⁻² instead, which is the plain flow loss. Source:
+/// Scripts that precondition the output multiply the x₀ loss by σ⁻² instead, which gives the plain flow loss. Source:
 /// Hugging Face diffusers, `compute_loss_weighting_for_sd3`.
 public struct SigmaSqrtWeighting: SNRWeighting {
   /// `sigma_sqrt`.

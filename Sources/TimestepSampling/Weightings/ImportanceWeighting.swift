@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// 1/(T·P): whatever is drawn, the objective is that of uniform draws. SpeeD leaves it out on purpose.
+/// 1/(T·P): whatever is drawn, the objective is that of uniform draws. SpeeD omits it on purpose.
 public struct ImportanceWeighting: ChangingWeighting {
   /// Makes the weighting.
   public init() {}

@@ -1,4 +1,4 @@
-/// What the network is trained to predict. A weighting's form depends on it wherever its loss does.
+/// What the network is trained to predict. Most weightings have another form for each target.
 public enum PredictionTarget: Int32, Sendable, CaseIterable {
   /// The noise ε.
   case epsilon = 1

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Two weightings at once: w = w_a·w_b, each in the form of the sampler's target.
+/// The product of two weightings, w = w_a·w_b, each in its form for the sampler's target.
 ///
 /// A weighting that takes the same factor for every target (uniform, change-aware) may be multiplied with any other. The
 /// product of two functions of S is the same objective for every target only if it is written for one.
@@ -9,7 +9,7 @@ public struct ProductWeighting: ChangingWeighting {
   public let a: any TimestepWeighting
   /// The other factor.
   public let b: any TimestepWeighting
-  /// Both factors' and itself.
+  /// Both factors' parts and itself.
   public let parts: Int
 
   /// Makes the product.
@@ -41,7 +41,7 @@ private struct ProductState: WeightingState {
   var historyCount: Int { a.historyCount + b.historyCount }
 
   mutating func update(_ batch: LossBatch) throws {
-    // Both see the other one as it was.
+    // Each sees the other as it was before the update.
     let weights = try (a.weights(under: batch.probabilities), b.weights(under: batch.probabilities))
     try a.update(batch.multiplied(by: weights.1))
     try b.update(batch.multiplied(by: weights.0))

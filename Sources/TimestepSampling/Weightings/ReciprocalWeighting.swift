@@ -1,17 +1,17 @@
 import NoiseSchedules
 
-/// 1/w of another weighting, in the form of the sampler's target: takes back a weight that the pipeline's loss has already.
+/// 1/w of another weighting, for the sampler's target: divides out a weight that the pipeline's loss already has.
 public struct ReciprocalWeighting: TimestepWeighting {
   /// The other weighting.
   public let base: any TimestepWeighting
-  /// The other one's and itself.
+  /// The other weighting's parts and itself.
   public let parts: Int
 
   /// Makes the reciprocal.
   ///
-  /// - Throws: `ArgumentError` if `base` follows P or losses, or is made of too many weightings.
+  /// - Throws: `ArgumentError` if `base` depends on P or losses, or is made of too many weightings.
   public init(of base: any TimestepWeighting) throws {
-    guard !Self.changes(base) else { throw ArgumentError("of", "must not follow P or losses", got: "one that does") }
+    guard !Self.changes(base) else { throw ArgumentError("of", "must not depend on P or losses", got: "one that does") }
     parts = try combinedParts("of", base.parts)
     self.base = base
   }

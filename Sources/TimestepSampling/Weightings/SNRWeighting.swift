@@ -5,10 +5,10 @@ import NoiseSchedules
 /// For a variance-preserving process loss_eps = S·loss_x0, loss_v = (S+1)·loss_x0 and loss_flow = (1+√S)²·loss_x0. The
 /// same objective therefore has w_x0 = S·w_eps, w_v = w_x0/(S+1) and w_flow = w_x0/(1+√S)².
 public protocol SNRWeighting: TimestepWeighting {
-  /// The string that stands for the method, for messages.
+  /// The name of the method, for messages.
   static var name: String { get }
 
-  /// The weight of the ε loss; infinite or not a number where it has no value.
+  /// The weight of the ε loss; infinite or NaN where it is undefined.
   func epsilon(_ snr: Double) -> Double
 
   /// The weight of the x₀ loss.
@@ -23,7 +23,7 @@ extension SNRWeighting {
 
   /// The weights of the steps.
   ///
-  /// - Throws: `ArgumentError` without a target, or at the first step where the target's form has no finite value.
+  /// - Throws: `ArgumentError` without a target, or for the first step where the weight is not finite.
   public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
     let prediction = try prediction.required(by: Self.name)
     return try schedule.snr.enumerated().map { i, snr in
@@ -34,15 +34,16 @@ extension SNRWeighting {
   }
 }
 
-/// Says at which step a weighting has no value.
+/// The error that names the step at which a weighting is undefined.
 func undefinedWeight(_ name: String, _ prediction: PredictionTarget, step: Int, snr: Double) -> ArgumentError {
   ArgumentError(
     "weighting", "\(name) must have a finite value for \(prediction) at every step",
-    got: "none at index \(step) (t = \(step + 1)), where the signal-to-noise ratio is \(snr)")
+    got: "none at index \(step) (t = \(step + 1)), where the signal-to-noise ratio is \(snr); "
+      + "choose another target or weighting")
 }
 
 extension PredictionTarget {
-  /// The weight of this target's loss that is worth a weight of the x₀ loss.
+  /// Converts a weight of the x₀ loss to one of this target's loss.
   func weight(sample weight: Double, snr: Double) -> Double {
     switch self {
     case .epsilon: return weight / snr
@@ -54,12 +55,12 @@ extension PredictionTarget {
     }
   }
 
-  /// The weight of this target's loss that is worth a weight of the ε loss.
+  /// Converts a weight of the ε loss to one of this target's loss.
   func weight(epsilon weight: Double, snr: Double) -> Double {
     self == .epsilon ? weight : self.weight(sample: snr * weight, snr: snr)
   }
 
-  /// The weight of the ε loss that is worth a weight of this target's loss.
+  /// Converts a weight of this target's loss to one of the ε loss.
   func epsilonWeight(_ weight: Double, snr: Double) -> Double {
     switch self {
     case .epsilon: return weight

@@ -8,8 +8,8 @@ public protocol TimestepWeighting: TrainingMethod {
   ///
   /// - Parameters:
   ///   - schedule: the noise schedule, of T steps.
-  ///   - prediction: the target whose loss is weighted; nil where the caller did not say.
-  /// - Throws: `ArgumentError` where the method does not fit the schedule, or needs the target and does not have it.
+  ///   - prediction: the target whose loss is weighted; nil if the caller gave none.
+  /// - Throws: `ArgumentError` if the method does not fit the schedule, or needs a target and has none.
   func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double]
 
   /// w over the course of one training run.
@@ -17,7 +17,7 @@ public protocol TimestepWeighting: TrainingMethod {
 }
 
 extension TimestepWeighting {
-  /// w that stays as it is.
+  /// A constant w.
   public func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState {
     FixedWeightingState(fixed: try weights(for: schedule, prediction: prediction))
   }
@@ -28,7 +28,7 @@ public protocol WeightingState: Learner {
   /// w for steps that are drawn from these probabilities.
   func weights(under probabilities: [Double]) throws -> [Double]
 
-  /// Whether w contains 1/P already.
+  /// Whether w already contains 1/P.
   var dividesByProbability: Bool { get }
 }
 
@@ -37,14 +37,14 @@ extension WeightingState {
   public var dividesByProbability: Bool { false }
 }
 
-/// w that stays as it is.
+/// A constant w.
 struct FixedWeightingState: WeightingState {
   let fixed: [Double]
 
   func weights(under probabilities: [Double]) -> [Double] { fixed }
 }
 
-/// A weighting whose `state(for:prediction:)` says everything.
+/// A weighting that is defined by its `state(for:prediction:)`.
 protocol ChangingWeighting: TimestepWeighting {}
 
 extension ChangingWeighting {

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Weights that make any sampling train the objective of another sampler: w_eps,i = E(λ_i)·|dλ/di|/P_i, in the form of
+/// Weights with which any sampling trains the objective of another sampler: w_eps,i = E(λ_i)·|dλ/di|/P_i, converted to
 /// the sampler's own target. E[w_eps] is 1.
 public struct ToEmphasisWeighting: ChangingWeighting {
   /// The emphasis to train; nil: that of uniform draws with uniform ε weights on the sampler's own schedule, the simple

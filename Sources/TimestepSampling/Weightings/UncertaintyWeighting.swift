@@ -1,18 +1,18 @@
 import NoiseSchedules
 
-/// EDM2's weighting by uncertainty, without its network: the loss w·mse/e^u + u is smallest at u = ln E[w·mse], so that
-/// each noise level is divided by the running mean of its own w·mse.
+/// EDM2's weighting by uncertainty, without its network. The loss w·mse/e^u + u is smallest at u = ln E[w·mse], so each
+/// noise level's loss is divided by the running mean of its own w·mse.
 ///
-/// w are the other factors of a product. The means run in bins of equal width in t; the factor is 1 until each bin with
+/// w is the product of the other factors. The means run in bins of equal width in t; the factor is 1 until each bin with
 /// a step that can be drawn has had a loss, and a mean counts as at least a millionth of the average. Source: Karras et
 /// al., "Analyzing and Improving the Training Dynamics of Diffusion Models", CVPR 2024.
 public struct UncertaintyWeighting: ChangingWeighting {
   /// The number of bins.
   public let bins: Int
-  /// How much of the old mean is kept at each entry, in [0, 1).
+  /// The share of the old mean that each entry keeps, in [0, 1).
   public let decay: Double
 
-  /// The least that a bin's mean counts as, over the average.
+  /// The least value of a bin's mean, relative to the average.
   static let floor = 1e-6
 
   /// Makes the weighting.
