@@ -121,5 +121,5 @@ def test_letters_that_matplotlib_lacks_are_told_once(
     (tmp_path / "table.npy").rename(table)
     assert main(["plan", "--json", "--betas", str(table), "--plot", str(tmp_path / "plan.png")]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("speediff: warning: DejaVu Sans, the font of these pictures, lacks letters, ")
+    assert err.startswith("speediff: warning: DejaVu Sans, the pictures' font, lacks characters; ")
     assert err.count("\n") == 1
