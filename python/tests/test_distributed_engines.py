@@ -79,4 +79,4 @@ def test_an_mpirun_of_another_mpi_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     (process,) = start("mpi", [[WORKER, "talk"]])
     ((code,), _, err) = ended([process])
     assert code
-    assert "mpi4py must be of the MPI whose mpirun started these 2 processes" in err
+    assert "mpi4py must use the MPI whose mpirun started these 2 processes" in err

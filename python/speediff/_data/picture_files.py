@@ -172,7 +172,7 @@ class _Search:
         return (entry for entry in _listed(self._folder) if self._accepts(entry, above))
 
     def below(self, folder: os.DirEntry[str]) -> Iterator[str]:
-        """Paths of all pictures in and below a folder. No recursion: folders may be nested too deeply for it."""
+        """Paths of all pictures in and below a folder. Not recursive: folders may be nested very deeply."""
         above, levels = [self._root, _identity(folder.stat())], [_listed(folder.path)]
         while levels:
             entry = next(levels[-1], None)
