@@ -130,7 +130,7 @@ def test_what_it_loads_must_be_equal(pipeline: Pipeline, adoption: Adoption) -> 
         before = {name: value.clone() for name, value in module.state_dict().items()}
         bad = {**good, EMBEDDER.format(1): good[EMBEDDER.format(1)] + 1}
         with pytest.raises(
-            speediff.SpeeDiffValueError, match=rf"^what {what} loads as .*blocks\.1.* must equal"
+            speediff.SpeeDiffValueError, match=rf"^the state dict for {what} at .*blocks\.1.* must equal"
         ):
             module.load_state_dict(bad, strict=False)
         assert_same(module.state_dict(), before, 0)

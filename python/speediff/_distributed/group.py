@@ -184,11 +184,11 @@ class Group(ABC):
             payload = work()
         except TELLABLE as error:
             if is_on_all(error):
-            raise  # The work itself raised on all ranks.
+                raise  # The work itself raised on all ranks.
             own, failure = error, [_class_name(error), agreement.text_of(error)]
         if self.world_size == 1:
             if own is not None:
-            raise own
+                raise own
             return [payload]
         header = json.dumps({"task": task, "failure": failure}).encode()
         headers, payloads = [], []

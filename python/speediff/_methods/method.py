@@ -146,11 +146,11 @@ def from_description(kind: type[Kind], description: object) -> Kind:
         parameters = {key: value for key, value in description.items() if key != "name"}
         for key, value in parameters.items():
             if isinstance(value, dict) and "name" in value:
-            parameters[key] = from_description(kind, value)
+                parameters[key] = from_description(kind, value)
         for method in kind.__subclasses__():
             names = {field.name for field in fields(method)}  # type: ignore[arg-type]
             if method.name == description.get("name") and names == set(parameters):
-            return method(**parameters)
+                return method(**parameters)
     raise SpeeDiffValueError(
         f"a saved {kind.__name__.lower()} must have a known name and all its parameters, got {description!r}"
     )

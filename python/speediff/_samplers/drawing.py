@@ -119,7 +119,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
         Raises:
             SpeeDiffValueError: If the state belongs to another method, schedule or version, or is
-                    damaged. The error names the difference.
+                damaged. The error names the difference.
         """
         count = self._open_handle().history_count
         accumulation = self.recipe.drawing.accumulation

@@ -64,18 +64,18 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             sampling: Which steps to draw: a name or an object of `speediff.sampling`.
             weighting: The weight of each step: a name or an object of `speediff.weighting`.
             prediction: What the network predicts: "epsilon", "sample", "v" or "flow". Required if the
-                    weighting depends on it.
+                weighting depends on it.
             seed: In [0, 2⁶⁴); the same on every rank.
             rank: This process's rank among `world_size`; None: 0. In `speediff.torch`, None takes both from
-                    `torch.distributed` if it is initialized.
+                `torch.distributed` if it is initialized.
             world_size: The number of processes that share each global batch; None: 1.
             accumulation: The number of calls (micro-batches) per training step.
             strata: How to stratify a global batch over the noise levels: "none", "stratified" or
                 "low_discrepancy".
             normalize: Divide the weights by their mean under the drawn distribution. This keeps the scale of
-                    the loss.
+                the loss.
             prefetch: The number of calls to draw in one library call, in [1, 65536]. None: depends on the
-                        batch size, at most 64.
+                batch size, at most 64.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or contradicts another one.
@@ -169,7 +169,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
         Raises:
             SpeeDiffError: If the text is invalid, or the method does not fit the schedule. The error quotes
-                    the text.
+                the text.
         """
         sampler: Self = MethodReader(cls, schedule, seed=seed, **options).sampler(text)
         return sampler

@@ -48,14 +48,14 @@ def adopt(
     Args:
         module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
             of diffusers; float32, on the CPU.
-        ema: The module's average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an `EMAModel`
-                of diffusers, or a list of tensors in the order of `module.parameters()`. None: the trainer
-                starts its own average.
+        ema: The module's average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an
+                `EMAModel` of diffusers, or a list of tensors in the order of `module.parameters()`. None: the
+                trainer starts its own average.
         optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, with one group that holds the module's
-                parameters. Its moments and step count carry over; its learning rate is read at each step.
-                None: AdamW as DiT's authors use it, with `trainer.learning_rate` 1e-4.
+            parameters. Its moments and step count carry over; its learning rate is read at each step.
+            None: AdamW as DiT's authors use it, with `trainer.learning_rate` 1e-4.
         sampler: Draws timesteps and weights: a `TimestepSampler` of `speediff.torch` or `speediff`. Its
-                    `step` must equal the optimizer's. None: uniform draws over DiT's linear schedule.
+            `step` must equal the optimizer's. None: uniform draws over DiT's linear schedule.
         ema_decay: The decay, in [0, 1]; None: 0.9999. `AveragedModel` and `EMAModel` have their own.
         ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.

@@ -71,7 +71,7 @@ class Adoption:
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
             SpeeDiffValueError: If the module, its average or the optimizer changed in a way that the
-                    trainer does not follow, or the sampler has several ranks.
+                trainer does not follow, or the sampler has several ranks.
         """
         world_size = self._sampler.recipe.drawing.world_size
         if world_size > 1:

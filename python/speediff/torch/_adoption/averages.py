@@ -33,7 +33,7 @@ class Average:
 
         Args:
             ema: The user's argument: a copy of the module, an `AveragedModel`, an `EMAModel` of diffusers, or
-                    a list of tensors in the order of `module.parameters()`.
+                a list of tensors in the order of `module.parameters()`.
             module: The module.
             parameters: The module's parameters.
             parts: The place of each in the trainer's memory.

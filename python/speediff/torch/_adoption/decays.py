@@ -49,7 +49,7 @@ class OfEMAModel(Decay):
 
 
 class OfAveragedModel(Decay):
-    """The decay of `torch.optim.swa_utils.AveragedModel`. The first update copies; later ones call a function.
+    """The decay of `torch.optim.swa_utils.AveragedModel`. Its first update copies; others call a function.
 
     Evaluates the function on a few numbers for each update, because its decay may depend on their count.
     """
