@@ -1,4 +1,4 @@
-"""The process increment of a schedule, and the three areas that follow from it (SpeeD, Theorem 1)."""
+"""The process increment of a schedule, and the three areas that it defines (SpeeD, Theorem 1)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ProcessIncrements:
             r: The magnitude; finite, above 1, and below 1/ᾱ_T.
 
         Raises:
-            SpeeDiffValueError: If r is out of range. If no step qualifies, the message gives 1/ᾱ_T.
+            SpeeDiffValueError: If r is out of range. If no step qualifies, the error gives 1/ᾱ_T.
         """
         value = arguments.real("r", r)
         return int(self.schedule._number(c.speediff_schedule_convergence_start, "int64", value))
@@ -54,7 +54,7 @@ class ProcessIncrements:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ClosedFormIncrements:
-    """The paper's closed forms for equally spaced β, in which t = 1…T is a real number.
+    """The paper's closed forms for equally spaced β, with real-valued t in 1…T.
 
     Δ = β_T-β_1, β₀ = β_1-Δ/T (Section A.6.1) and r̂_t = exp((β₀+Δt/2T)·t). All tables have shape (T,).
     """

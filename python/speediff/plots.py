@@ -1,4 +1,4 @@
-"""Pictures of plans. Needs matplotlib, without a display and without any global figure.
+"""Pictures of plans. Needs matplotlib, but no display and no global figure.
 
 from speediff import plots
 plots.save(plan, "plan.svg")                    # or plots.plan_figure(plan), a matplotlib Figure
@@ -42,18 +42,18 @@ _HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.8)]
 
 
 def check_path(path: str | Path) -> None:
-    """Raises SpeeDiffValueError if the file's ending is none that `save` knows."""
+    """Raises SpeeDiffValueError if `save` does not support the file's suffix."""
     if Path(path).suffix.lower() not in ENDINGS:
         raise SpeeDiffValueError(f"a picture's name must end in {', '.join(ENDINGS)}, got {str(path)!r}")
 
 
 def save(plan: Plan, path: str | Path) -> None:
-    """Draws the plan to a file, PNG, SVG or PDF by its ending. Equal plans give equal files.
+    """Draws the plan to a PNG, SVG or PDF file, chosen by suffix. Equal plans give equal files.
 
-    A file that is there is replaced as a whole, or stays.
+    Replaces an existing file atomically.
 
     Raises:
-        SpeeDiffValueError: If the ending is another one.
+        SpeeDiffValueError: If the suffix is unsupported.
         OSError: If the file cannot be written.
     """
     check_path(path)
@@ -65,10 +65,10 @@ def save(plan: Plan, path: str | Path) -> None:
 
 
 def plan_figure(plan: Plan) -> Figure:
-    """The process with its three areas, P and w of the methods over t = 1…T, and their emphasis over λ.
+    """Draws the process with its three areas, the methods' P and w over t = 1…T, and their emphasis over λ.
 
-    One method has P and w in one panel; several have a panel each for P and for w. Every line and
-    every shaded area has a gid: `process.variance`, `speed.probabilities`, `speed.emphasis`,
+    A single method has P and w in one panel. Several methods share a panel for P and one for w. Every line
+    and every shaded area has a gid: `process.variance`, `speed.probabilities`, `speed.emphasis`,
     `area.convergence`, ….
     """
     with mpl.rc_context(STYLE):
@@ -93,7 +93,7 @@ def plan_figure(plan: Plan) -> Figure:
 
 
 def _shade(panel: Axes, process: Process) -> None:
-    """Each step's place is [t-½, t+½], so that every step lies inside its own area."""
+    """Step t covers [t-½, t+½], so every step lies inside its own area."""
     for area in process.areas:
         if area.steps:
             color = AREA_COLORS[area.name]
@@ -102,7 +102,7 @@ def _shade(panel: Axes, process: Process) -> None:
 
 
 def _shade_log_snr(panel: Axes, plan: Plan) -> None:
-    """Each step's place ends midway to its neighbours' λ. A last step with S = 0 has none."""
+    """Each step covers λ up to the midpoints to its neighbours. A last step with S = 0 is omitted."""
     log_snr = plan.methods[0].log_snr
     edges = np.concatenate((log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]))
     for area in plan.process.areas:
@@ -146,7 +146,7 @@ def _title(process: Process) -> str:
 
 
 def _name_areas(panel: Axes, process: Process) -> None:
-    """Names across the top of wide areas, and upright in narrow ones, if there is room at all."""
+    """Draws area names: horizontal in wide areas, vertical in narrow ones, none if there is no room."""
     for area in process.areas:
         middle = (area.first + area.last) / 2
         if area.share >= 0.18:
@@ -156,7 +156,7 @@ def _name_areas(panel: Axes, process: Process) -> None:
 
 
 def _mark_boundaries(panel: Axes, process: Process) -> None:
-    """A line at t_ad and at τ, named above the panel; one label names both where they are close."""
+    """Draws lines at t_ad and τ with labels above the panel; one label for both if they are close."""
     marks = [(process.acceleration_end, f"$t_{{ad}}$ = {process.acceleration_end}")]
     if process.convergence_start is not None:
         marks.append((process.convergence_start, f"$\\tau$ = {process.convergence_start}"))

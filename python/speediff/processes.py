@@ -1,4 +1,4 @@
-"""Continuous processes, x = s(t)·x₀ + s(t)·σ(t)·ε, with the sampling and weighting of their authors.
+"""Continuous processes, x = s(t)·x₀ + s(t)·σ(t)·ε, with their authors' sampling and weighting.
 
 σ is the noise-to-signal ratio: S = 1/σ² and λ = ln S = -2·ln σ. Source: Karras et al., "Elucidating the
 Design Space of Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt
@@ -28,7 +28,7 @@ class Process:
     _constructor: ClassVar[Any]
 
     def __post_init__(self) -> None:
-        """Converts the parameters to float, and lets the library check them."""
+        """Converts the parameters to float and lets the library check them."""
         for field in fields(self):  # type: ignore[arg-type]
             object.__setattr__(self, field.name, arguments.real(field.name, getattr(self, field.name)))
         self._create()

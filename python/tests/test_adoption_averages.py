@@ -172,16 +172,16 @@ def averaged(model: torch.nn.Module, **options: Any) -> AveragedModel:
 @pytest.mark.parametrize("given", [{"ema_decay": 0.9999}, {"ema_warmup": True}])
 def test_an_average_with_its_own_decay_is_given_no_other(make: Any, given: dict[str, Any]) -> None:
     model = network()
-    with pytest.raises(speediff.SpeeDiffValueError, match="must be left out for an average that has its own"):
+    with pytest.raises(speediff.SpeeDiffValueError, match="must be omitted for an average with its own decay"):
         adopt(model, make(model), **given)
 
 
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda average, parameter, _: average + parameter, "one that gives something else"),
-        (lambda average, parameter, _: torch.maximum(average, parameter), "one that gives something else"),
-        (lambda average, parameter, _: average[:1], "one that gives something else"),
+        (lambda average, parameter, _: average + parameter, "got another function"),
+        (lambda average, parameter, _: torch.maximum(average, parameter), "got another function"),
+        (lambda average, parameter, _: average[:1], "got another function"),
         (lambda average, parameter, _: 2 * average - parameter, r"decays in \[0, 1\], got 2"),
     ],
 )

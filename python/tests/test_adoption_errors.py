@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
     ("module", "words"),
     [
         (torch.nn.Linear(3, 3), "must be one of .*'s DiT, .*DiTTransformer2DModel, got a Linear"),
-        ("DiT-S/2", "must be a module of PyTorch, got a str"),
-        (None, "must be a module of PyTorch, got a NoneType"),
-        (torch.nn.DataParallel(torch.nn.Linear(3, 3)), r"must be the network itself.*; give module\.module"),
-        (torch.compile(torch.nn.Linear(3, 3)), r"must be the network itself.*; give module\._orig_mod"),
+        ("DiT-S/2", "must be a PyTorch module, got a str"),
+        (None, "must be a PyTorch module, got a NoneType"),
+        (torch.nn.DataParallel(torch.nn.Linear(3, 3)), r"must be the network itself.*; pass module\.module"),
+        (torch.compile(torch.nn.Linear(3, 3)), r"must be the network itself.*; pass module\._orig_mod"),
         (type("DiT", (torch.nn.Module,), {})(), r"must have x_embedder|must be built like"),
     ],
 )
@@ -44,7 +44,7 @@ HOOKS = {
     "a forward pre-hook": lambda m: m.blocks[1].mlp.register_forward_pre_hook(print),
     "a backward hook": lambda m: m.blocks[1].mlp.register_full_backward_hook(print),
     "a backward pre-hook": lambda m: m.blocks[1].mlp.register_full_backward_pre_hook(print),
-    "a forward of its own": lambda m: setattr(m.blocks[1].mlp, "forward", lambda x: x),
+    "an overridden forward": lambda m: setattr(m.blocks[1].mlp, "forward", lambda x: x),
     "a parametrization": lambda m: parametrizations.weight_norm(m.blocks[1].mlp.fc1),
 }
 
@@ -88,14 +88,14 @@ def test_a_parameter_that_the_trainer_cannot_have(pipeline: Pipeline, what: str)
 def test_weights_that_are_tied(pipeline: Pipeline) -> None:
     blocks = pipeline.model.blocks
     blocks[1].mlp.fc1.weight = blocks[0].mlp.fc1.weight
-    refuses(pipeline, r"blocks\.1\.mlp\.fc1\.weight must have memory of its own, got that of .*blocks\.0")
+    refuses(pipeline, r"blocks\.1\.mlp\.fc1\.weight must have its own memory, got that of .*blocks\.0")
 
 
 def test_weights_that_overlap(pipeline: Pipeline) -> None:
     memory = torch.zeros(50)
     pipeline.model.blocks[0].attn.proj.bias.data = memory[:48]
     pipeline.model.blocks[1].attn.proj.bias.data = memory[2:]
-    refuses(pipeline, r"attn\.proj\.bias must have memory of its own")
+    refuses(pipeline, r"attn\.proj\.bias must have its own memory")
 
 
 def test_positions_that_are_trained_or_others(pipeline: Pipeline) -> None:
@@ -186,5 +186,5 @@ def test_an_average_of_something_else(pipeline: Pipeline) -> None:
 
 
 def test_an_average_that_is_the_module(pipeline: Pipeline) -> None:
-    refuses(pipeline, "must have memory of its own, got that of", given={"ema": pipeline.model})
-    refuses(pipeline, "must have memory of its own", given={"ema": list(pipeline.model.parameters())})
+    refuses(pipeline, "must have its own memory, got that of", given={"ema": pipeline.model})
+    refuses(pipeline, "must have its own memory", given={"ema": list(pipeline.model.parameters())})

@@ -209,7 +209,7 @@ def test_ranks_take_the_halves_of_a_step(linear: NoiseSchedule) -> None:
     x, y = batches(0, 1)[0][:2]
     with adopt(network(), sampler=sampler) as adoption:
         with pytest.raises(
-            VALUE, match=r"step must be run by one process, got a sampler of 2 ranks; .*flat_gradients"
+            VALUE, match=r"step must run in a single process, got a sampler of 2 ranks; .*flat_gradients"
         ):
             adoption.step(x, y)
         adoption.backward(x, y)

@@ -82,10 +82,10 @@ def test_what_accelerate_prepared_is_adopted_from_inside(accelerator: Any) -> No
     model = converted(network())
     optimizer = torch.optim.AdamW(model.parameters())
     prepared, wrapped = accelerator.prepare(model, optimizer)
-    with pytest.raises(speediff.SpeeDiffValueError, match=r"forward of its own; accelerator\.unwrap_model"):
+    with pytest.raises(speediff.SpeeDiffValueError, match=r"an overridden forward; accelerator\.unwrap_model"):
         adopt(prepared)
     inside = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
-    with pytest.raises(speediff.SpeeDiffTypeError, match=r"AcceleratedOptimizer; give optimizer\.optimizer"):
+    with pytest.raises(speediff.SpeeDiffTypeError, match=r"AcceleratedOptimizer; pass optimizer\.optimizer"):
         adopt(inside, None, wrapped)
     batch = batches(0, 1)[0]
     with adopt(inside, None, wrapped.optimizer) as adoption:
@@ -130,7 +130,7 @@ def test_what_it_loads_must_be_equal(pipeline: Pipeline, adoption: Adoption) -> 
         before = {name: value.clone() for name, value in module.state_dict().items()}
         bad = {**good, EMBEDDER.format(1): good[EMBEDDER.format(1)] + 1}
         with pytest.raises(
-            speediff.SpeeDiffValueError, match=rf"^what {what} loads as .*blocks\.1.* must equal"
+            speediff.SpeeDiffValueError, match=rf"^the state dict for {what} at .*blocks\.1.* must equal"
         ):
             module.load_state_dict(bad, strict=False)
         assert_same(module.state_dict(), before, 0)

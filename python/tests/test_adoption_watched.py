@@ -101,9 +101,9 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
         lambda p: layer(p).bias.register_hook(lambda gradient: gradient),
         r"^module\.blocks\.1\.mlp\.fc1\.bias must have no hooks",
     ),
-    "a forward of its own": (
+    "an overridden forward": (
         lambda p: setattr(p.model, "forward", lambda *_: None),
-        "^module must have no hooks, .* got a forward of its own",
+        "^module must have no hooks, .* got an overridden forward",
     ),
     "pruning": (
         lambda p: prune.l1_unstructured(layer(p), "weight", amount=0.5),
@@ -115,15 +115,15 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
     ),
     "label dropout": (
         lambda p: setattr(p.model.y_embedder, "dropout_prob", 0.5),
-        r"^module must keep class_dropout_prob = 0\.1, with which it was adopted, got 0\.5",
+        r"^module must keep class_dropout_prob = 0\.1 while it is adopted, got 0\.5",
     ),
     "heads": (
         lambda p: delattr(p.model.blocks[0].attn, "num_heads"),
-        r"^module must keep num_heads = 3, with which it was adopted, got None",
+        r"^module must keep num_heads = 3 while it is adopted, got None",
     ),
     "dropout": (
         lambda p: setattr(p.model.blocks[0].attn.drop, "p", 0.5),
-        r"^module must keep dropout = \[0\.0\], with which it was adopted, got \[0\.5\]",
+        r"^module must keep dropout = \[0\.0\] while it is adopted, got \[0\.5\]",
     ),
     # The optimizer.
     "another group": (
@@ -162,7 +162,7 @@ CHANGES: dict[str, tuple[Callable[[Pipeline], Any], str]] = {
     ),
     "a step with some parameters": (
         step_of_some,
-        "^optimizer must take its steps with all parameters, got 1 for some and 2 for others",
+        "^optimizer must step all parameters together, got 1 for some and 2 for others",
     ),
 }
 

@@ -276,7 +276,7 @@ def test_an_existing_comparison_is_not_overwritten(
 ) -> None:
     compare(images, tmp_path, *QUICK, "--methods", "uniform")
     assert main(["compare", images, "--out", str(tmp_path), *TINY, *QUICK]) == 2
-    assert "exists: add --resume, or take another --out" in capsys.readouterr().err
+    assert "exists: add --resume, or choose another --out" in capsys.readouterr().err
 
 
 def test_too_few_images_cannot_be_divided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_a_damaged_log_is_cut_back_to_its_last_whole_row(
 ) -> None:
     log = read(tmp_path / "loss.csv", damage(WHOLE.encode()))
     assert log.rows == ROWS[:kept]
-    rest = f"its rows up to step {ROWS[kept - 1][0]} are kept" if kept else "none of its rows is kept"
+    rest = f"rows up to step {ROWS[kept - 1][0]} are kept" if kept else "no rows are kept"
     assert capsys.readouterr().err == f"speediff: warning: {tmp_path / 'loss.csv'} is damaged; {rest}\n"
 
 
@@ -131,7 +131,7 @@ def test_a_description_that_is_damaged_or_missing_is_taken_from_the_checkpoint(
         capsys.readouterr()
         messages._said.clear()
         assert main(list(again)) == 0
-        warning = f"speediff: warning: {path} is damaged; what it held is taken from run.safetensors\n"
+        warning = f"speediff: warning: {path} is damaged; using the copy in run.safetensors\n"
         assert (warning in capsys.readouterr().err) == (content is not None)
         assert path.read_text() == whole, "it is there again"
 
@@ -145,8 +145,8 @@ def test_several_processes_warn_once(images: str, tmp_path: Path) -> None:
     words = ["-m", "speediff", "train", images, "--out", str(tmp_path), "--resume", "--steps", "8"]
     codes, _, errors = run("mpi", [[*words, "--samples", "0"]] * 2)
     assert not any(codes), errors
-    assert errors.count("run.json is damaged; what it held is taken from run.safetensors") == 1
-    assert errors.count("loss.csv is damaged; none of its rows is kept") == 1
+    assert errors.count("run.json is damaged; using the copy in run.safetensors") == 1
+    assert errors.count("loss.csv is damaged; no rows are kept") == 1
 
 
 def test_a_checkpoint_of_an_earlier_version_needs_its_description(
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_an_earlier_version_needs_its_description(
     path = tmp_path / "run.json"
     for content in damaged(path.read_text()):
         path.write_text(content)
-        fails(capsys, "run.json must be as `speediff train` wrote it", *again)
+        fails(capsys, "run.json must be a run.json that `speediff train` wrote", *again)
     path.unlink()
     fails(capsys, "run.json: No such file or directory", *again)
 

@@ -230,7 +230,7 @@ def test_the_names_in_an_archive(tmp_path: Path, values: str, labels: str) -> No
     [
         ({"pixels": PIXELS}, "must hold one of images, latents, x, arr_0, got pixels"),
         ({"x": PIXELS[0, 0]}, "must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c)"),
-        ({"x": PIXELS[:, :2]}, "c being 1 or 3, got (5, 2, 6, 6)"),
+        ({"x": PIXELS[:, :2]}, "with c = 1 or 3, got (5, 2, 6, 6)"),
         ({"x": PIXELS[:, :, :5]}, "must hold square images or latents, got 5×6"),
         ({"x": PIXELS[:0]}, "of shape (n, c, h, w), got (0, 3, 6, 6)"),
         ({"x": LATENTS[0]}, "of shape (n, c, h, w), got (4, 6, 6)"),

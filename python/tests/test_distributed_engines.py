@@ -35,7 +35,7 @@ def test_a_rank_that_is_killed_is_an_error_on_the_others_at_once() -> None:
     codes, out, err = run("gloo", [[WORKER, "die"]] * 3)
     assert codes == [3, -signal.SIGKILL, 3], err
     for rank in (0, 2):
-        assert f"rank {rank}: all ranks must be there and answer in time, got an error of gloo: " in out
+        assert f"rank {rank}: all ranks must be running and answer in time, got a gloo error: " in out
     assert "onnection" in out
     assert "done" not in out
     assert time.monotonic() - begun < 60, "they waited for the time-out"
@@ -55,7 +55,7 @@ def test_a_rank_that_hangs_is_an_error_after_the_time_out() -> None:
     finally:
         processes[1].kill()
     _, out, _ = ended(processes)
-    assert "rank 0: all ranks must be there and answer in time, got an error of gloo: Timed out" in out
+    assert "rank 0: all ranks must be running and answer in time, got a gloo error: Timed out" in out
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,4 +79,4 @@ def test_an_mpirun_of_another_mpi_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     (process,) = start("mpi", [[WORKER, "talk"]])
     ((code,), _, err) = ended([process])
     assert code
-    assert "mpi4py must be of the MPI whose mpirun started these 2 processes" in err
+    assert "mpi4py must use the MPI whose mpirun started these 2 processes" in err

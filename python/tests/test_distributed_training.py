@@ -149,7 +149,7 @@ def test_a_killed_run_over_gloo_goes_on_alone(images: str, tmp_path: Path) -> No
     out = tmp_path / "disturbed"
     codes, written = disturbed("gloo", 2, 1, signal.SIGKILL, images, out, *LEARNING, *UNEVEN)
     assert codes == [2, -signal.SIGKILL]
-    assert "speediff: rank 0: all ranks must be there and answer in time, got an error of gloo: " in written
+    assert "speediff: rank 0: all ranks must be running and answer in time, got a gloo error: " in written
     assert f"; --resume continues {out / 'run.safetensors'}\n" in written
     check_the_rest("one", 1, images, tmp_path, *LEARNING, *UNEVEN)
 

@@ -86,7 +86,7 @@ def test_a_processor_below_every_build_is_told_what_it_lacks(machine: Machine) -
     with pytest.raises(speediff.SpeeDiffLibraryError) as caught:
         sets.choose(BUILDS)
     assert str(caught.value).startswith(
-        "this package needs a processor of x86-64-v2, and this one lacks cx16, "
+        "this package needs a processor with x86-64-v2, and this one lacks cx16, "
     )
     assert "SPEEDIFF_LIBRARY" in str(caught.value)
 
@@ -126,7 +126,7 @@ def test_a_choice_beyond_the_processor_is_refused(machine: Machine, monkeypatch:
     with pytest.raises(speediff.SpeeDiffLibraryError) as caught:
         sets.choose(BUILDS)
     assert str(caught.value) == (
-        "SPEEDIFF_ISA must be a level that this processor has, got 'x86-64-v4', which needs "
+        "SPEEDIFF_ISA must be a level that this processor supports, got 'x86-64-v4', which needs "
         "avx512bw, avx512dq, avx512vl"
     )
 

@@ -68,7 +68,7 @@ def test_names_without_a_font_are_drawn_as_numbers_with_one_warning(
     grid(("cat", name, "dog"), (4, 7, 9))
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert err.startswith("speediff: warning: no font for these class names, which are drawn as numbers; ")
+    assert err.startswith("speediff: warning: no font has these class names; they are drawn as numbers; ")
     assert "fonts-noto-cjk" in err
 
 
@@ -121,5 +121,5 @@ def test_letters_that_matplotlib_lacks_are_told_once(
     (tmp_path / "table.npy").rename(table)
     assert main(["plan", "--json", "--betas", str(table), "--plot", str(tmp_path / "plan.png")]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("speediff: warning: DejaVu Sans, the font of these pictures, lacks letters, ")
+    assert err.startswith("speediff: warning: DejaVu Sans, the pictures' font, lacks characters; ")
     assert err.count("\n") == 1

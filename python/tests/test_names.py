@@ -59,7 +59,7 @@ def test_a_name_in_either_form_of_unicode() -> None:
     third = "\N{LATIN SMALL LETTER E WITH CIRCUMFLEX AND ACUTE}"
     forms = ("\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}\N{COMBINING ACUTE ACCENT}",
              "e\N{COMBINING CIRCUMFLEX ACCENT}\N{COMBINING ACUTE ACCENT}")  # fmt: skip
-    with pytest.raises(SpeeDiffValueError, match=r"must be one class, got .*, which is any of labels 0, 1"):
+    with pytest.raises(SpeeDiffValueError, match=r"must name one class, got .*, which matches labels 0, 1"):
         text_names.find("--classes", third, forms)
     with pytest.raises(SpeeDiffValueError, match="is any of labels 1, 2"):  # Of bytes, and of letters.
         text_names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))

@@ -120,13 +120,13 @@ def test_numbers_without_a_range_are_refused(tmp_path: Path, name: str, write: A
         pytest.skip(f"this Pillow reads no {name}")
     write(tmp_path / name)
     fails(f"{tmp_path / name} must be scaled to ", tmp_path)
-    fails("the range of its numbers is not known", tmp_path)
+    fails("the range of its values is unknown", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.jpg", "CMYK"), ("a.tif", "CMYK"), ("a.tif", "LAB")])
 def test_colors_that_a_profile_decides_are_refused(tmp_path: Path, name: str, mode: str) -> None:
     Image.new(mode, (8, 8)).save(tmp_path / name)
-    fails(f"{name} must be converted to RGB: of mode {mode}, a color profile decides the colors", tmp_path)
+    fails(f"{name} must be converted to RGB: colors of mode {mode} depend on a color profile", tmp_path)
 
 
 def test_a_deep_ppm_in_color_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_no_format_shows_what_is_below_transparent_pixels(tmp_path: Path, ending
     colors = np.dstack((COLORS[0], np.zeros((6, 6), np.uint8)))
     Image.fromarray(colors).save(tmp_path / f"a.{ending}", **({"lossless": True} if ending == "webp" else {}))
     assert (values(tmp_path) == 255).all()
-    assert load(str(tmp_path)).summary[2].startswith("1 wholly transparent, now background alone: a.")
+    assert load(str(tmp_path)).summary[2].startswith("1 fully transparent, now only background: a.")
 
 
 def test_a_tga_says_whether_it_has_alpha(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_the_first_of_several_frames_is_used(tmp_path: Path, name: str) -> None:
             pytest.skip(f"this Pillow writes no whole {name}")
     data = load(str(tmp_path))
     assert (data.values > 250).all()
-    expected = f"1 with several frames, pages or layers, the first of which is used: {name}"
+    expected = f"1 with several frames, pages or layers; only the first is used: {name}"
     assert expected in data.summary
 
 

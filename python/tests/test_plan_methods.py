@@ -114,7 +114,7 @@ def test_the_presets_take_their_own_parameters_before_the_flags() -> None:
         ("uniform+to_emphasis(of=1)", "of must be a sampler or None, got 1"),
         ("laplace.scale", "must be name or name(parameter=value, ...)"),
         ("[].__class__", "must be name or name(parameter=value, ...)"),
-        ("uniform+" + "*".join(["p2"] * 5000), "nested so deeply"),
+        ("uniform+" + "*".join(["p2"] * 5000), "must be nested less deeply"),
         ("shifted(base=" * 300 + "laplace" + ")" * 300, "must"),
     ],
 )
@@ -153,7 +153,7 @@ def test_parse_method_gives_what_the_text_names(text: str, sampling: Any, weight
     ("text", "message"),
     [
         ("official", "method official: its draws come in pairs"),
-        ("uniform+to_emphasis(of=laplace)", "needs a noise schedule: make it with TimestepSampler.from_text"),
+        ("uniform+to_emphasis(of=laplace)", "needs a noise schedule: use TimestepSampler.from_text"),
         ("speed(gamma=1)", "method speed(gamma=1): a parameter of speed must be one of k, lam, r, tau"),
         ("laplac", "method laplac: a method must be one of"),
         (b"laplace", "method must be a text such as 'laplace+min_snr', got b'laplace'"),

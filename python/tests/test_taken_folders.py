@@ -178,7 +178,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_no_checkpoint_could_be_in_is_refused(tmp_path: Path) -> None:
     name = tmp_path / os.fsdecode(b"r\xff")
-    with pytest.raises(SpeeDiffError, match="--out must be a name in UTF-8, got "):
+    with pytest.raises(SpeeDiffError, match="--out must be a UTF-8 name, got "):
         TakenFolder(name)
     assert names(tmp_path) == []
 

@@ -35,7 +35,7 @@ def test_a_run_says_what_it_trains_on(tmp_path: Path, capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [
         f"{tmp_path / 'data'}: 8 pictures of 9 files, 8×8, in color, 2 classes (cat 4, dog 4)",
-        "8 transparent, put on #ffffff: cat/0.png, cat/1.png, cat/2.png, cat/3.png, dog/0.png and 3 more",
+        "8 transparent, composited on #ffffff: cat/0.png, cat/1.png, cat/2.png, cat/3.png, dog/0.png and 3 more",
     ]
     assert lines[2] == "1 left out (no ending of a picture): notes.txt"
 
@@ -97,7 +97,7 @@ def test_the_background_is_a_setting_of_the_run(tmp_path: Path, capsys: pytest.C
     data, out = str(tmp_path / "data"), tmp_path / "out"
     train(data, out, *QUICK, "--background", "Red")
     assert json.loads((out / "run.json").read_text())["settings"]["background"] == "#ff0000"
-    assert "4 transparent, put on #ff0000: 0.png" in capsys.readouterr().err
+    assert "4 transparent, composited on #ff0000: 0.png" in capsys.readouterr().err
     for flags in ((), ("--background", "#F00"), ("--background", "rgb(255, 0, 0)")):
         train(data, out, "--steps", "8", "--samples", "0", "--resume", *flags)
     command = ["train", data, "--out", str(out), "--resume"]
@@ -129,7 +129,7 @@ def test_data_that_are_not_pictures_have_no_background(
     images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ("train", images, "--out", str(tmp_path), "--background", "black")
-    fails(capsys, "--background must be given with a folder of pictures alone", *command)
+    fails(capsys, "--background applies only to a folder of pictures", *command)
 
 
 def test_a_run_of_an_earlier_version_has_no_background(tmp_path: Path) -> None:

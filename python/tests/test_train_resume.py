@@ -73,7 +73,7 @@ def test_what_a_resumed_run_refuses(
     out = str(tmp_path)
     train(images, tmp_path, *QUICK)
     again = ("train", images, "--out", out)
-    fails(capsys, f"{tmp_path / 'run.safetensors'} exists: add --resume, or take another --out", *again)
+    fails(capsys, f"{tmp_path / 'run.safetensors'} exists: add --resume, or choose another --out", *again)
     resume = (*again, "--resume")
     fails(capsys, "the settings of the run: --lr 0.0015, got 0.1", *resume, "--lr", "0.1")
     fails(
@@ -87,7 +87,7 @@ def test_what_a_resumed_run_refuses(
     fails(capsys, "the data of the run: ", "train", latents, "--out", out, "--resume")
     content = (tmp_path / "run.json").read_text()
     (tmp_path / "run.json").write_text(content.replace('"seed": 0', '"seed": 1'))
-    fails(capsys, "run.safetensors must be of the run in run.json", *resume)
+    fails(capsys, "run.safetensors must belong to the run in run.json", *resume)
     (tmp_path / "run.json").write_text(content)
     checkpoint = tmp_path / "run.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])

@@ -191,7 +191,7 @@ def test_what_was_adopted_can_be_saved_by_the_trainer(linear: NoiseSchedule, tmp
         with speediff.Trainer.load(tmp_path / "run.safetensors") as trainer:
             np.testing.assert_array_equal(output(trainer), output(adoption.trainer))
     with pytest.raises(
-        SpeeDiffFileError, match=r"a checkpoint of SpeeDiff; speediff\.Trainer\.load reads it"
+        SpeeDiffFileError, match=r"a SpeeDiff checkpoint; load it with speediff\.Trainer\.load"
     ):
         trainer_from(tmp_path / "run.safetensors")
 
@@ -250,7 +250,7 @@ def test_tensors_that_are_not_those_of_a_network(tmp_path: Path) -> None:
     changed("a square number of tokens .*, got 15 tokens", pos_embed=torch.ones(1, 15, 48))
     changed("fc1.weight with 2 dimensions", **{"blocks.0.mlp.fc1.weight": torch.ones(0, 48)})
     changed(r"blocks\.1\.mlp\.fc1\.bias must have shape \(192,\), got \(3,\)", **{bias: torch.ones(3)})
-    changed(r"got none or only a part of blocks\.1\.mlp\.fc1\.bias", **{bias: None})
+    changed(r"got none or only part of blocks\.1\.mlp\.fc1\.bias", **{bias: None})
     changed("fc1.bias must be finite", **{bias: torch.full((192,), float("inf"))})
     changed(
         "must be a dense torch.float32 tensor, got torch.float64",
@@ -261,7 +261,7 @@ def test_tensors_that_are_not_those_of_a_network(tmp_path: Path) -> None:
     torch.save(good, path)
     refuses(
         path,
-        "num_heads must be given for a network of no official size, got 2 blocks",
+        "num_heads must be given for a network of unofficial size, got 2 blocks",
         SpeeDiffValueError,
         num_heads=None,
     )
@@ -305,7 +305,7 @@ def test_an_average_or_a_state_that_does_not_fit(linear: NoiseSchedule, tmp_path
 
 
 def test_folders_that_are_no_dit_of_diffusers(tmp_path: Path) -> None:
-    refuses(tmp_path, "folder of diffusers with a config.json, .*got: No such file")
+    refuses(tmp_path, "diffusers folder with a config.json, .*got: No such file")
     model = converted(network())
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -321,7 +321,7 @@ def test_folders_that_are_no_dit_of_diffusers(tmp_path: Path) -> None:
     changed("must have a config.json of a DiT", sample_size=None)
     changed("must have a config.json of a DiT", patch_size=0)
     (tmp_path / "config.json").write_text("{")
-    refuses(tmp_path, "folder of diffusers with a config.json, .*got: Expecting")
+    refuses(tmp_path, "diffusers folder with a config.json, .*got: Expecting")
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
     refuses(tmp_path, "must have diffusion_pytorch_model.safetensors or .bin, .*, got no weights")

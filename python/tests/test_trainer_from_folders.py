@@ -93,7 +93,7 @@ def test_shards_that_are_not_all_there(tmp_path: Path) -> None:
     changed(
         "got none of another", {**content["weight_map"], "another": content["weight_map"]["proj_out_1.bias"]}
     )
-    changed(r"must name files beside it, got '\.\./x'", {"a": "../x"})
+    changed(r"must name files in its own folder, got '\.\./x'", {"a": "../x"})
     changed("must be an index with a weight_map", [1])
     index.write_text("{")
     refuses(tmp_path, "must be an index with a weight_map")

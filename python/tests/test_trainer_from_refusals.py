@@ -68,7 +68,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, suffix: str) -> None:
         (b"", "got an empty file"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
-            "got a pointer of Git LFS .*git lfs pull",
+            "got a Git LFS pointer .*git lfs pull",
         ),
         (b"<!doctype html>\n<html>", "got a web page"),
     ):
@@ -77,7 +77,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, suffix: str) -> None:
     path.unlink()
     refuses(path, "got: No such file or directory")
     os.mkfifo(path)
-    refuses(path, "got no ordinary file")
+    refuses(path, "got a path that is not a regular file")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -88,6 +88,6 @@ def test_each_cut_of_a_pickle_is_one_line(tmp_path: Path, zipped: bool) -> None:
     for part in (1, 2, 7, 8, 100, 1000, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:part])
         said = refuses(
-            path, "must be a checkpoint that PyTorch can load, got one that is cut short or damaged"
+            path, "must be a checkpoint that PyTorch can load, got a truncated or damaged one"
         )
         assert not re.search("\n|\x1b|weights_only|[Rr]e-running", said), said

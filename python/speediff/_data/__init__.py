@@ -1,1 +1,1 @@
-"""What a run trains on: reading and checking images and latents."""
+"""Training data: reading and checking images and latents."""

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 VALUE_KEYS = ("images", "latents", "x", "arr_0")
 LABEL_KEYS = ("labels", "y", "arr_1")
 CHANNELS = (1, 3)
-"""Of a picture."""
+"""Channel counts of an image."""
 ARCHIVE = (b"PK\x03\x04", b"PK\x05\x06")
-"""How a .npz file begins, with arrays and without."""
+"""The first bytes of a .npz file, with arrays and empty."""
 
 
 def read(path: Path) -> Raw:
     """Reads a file.
 
-    uint8 is images, (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels; where both of the latter
-    fit it counts as (n, c, h, w). float32 and float16 are latents, (n, c, h, w).
+    uint8 arrays are images of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels. If both of
+    the latter fit, the shape is read as (n, c, h, w). float32 and float16 arrays are latents, (n, c, h, w).
 
     Raises:
         SpeeDiffError: If the file is damaged or holds something else.
@@ -75,7 +75,7 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, 
 
 
 def _channels_first(path: Path, images: Values) -> Values:
-    """As (n, c, h, w)."""
+    """Converts images to shape (n, c, h, w)."""
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in CHANNELS:
@@ -83,6 +83,6 @@ def _channels_first(path: Path, images: Values) -> Values:
     if images.ndim == 4 and images.shape[3] in CHANNELS:
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     raise SpeeDiffValueError(
-        f"{path} must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c), c being 1 or 3, "
+        f"{path} must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with c = 1 or 3, "
         f"got {images.shape}"
     )

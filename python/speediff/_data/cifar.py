@@ -1,4 +1,4 @@
-"""CIFAR-10's own files: the Python version, which are pickles, and the binary one."""
+"""CIFAR-10's original files: the Python version (pickles) and the binary version."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PIXELS = 3 * 32 * 32
 
 
 def is_present(folder: Path, part: str) -> bool:
-    """Whether the folder, or the one that the archive unpacks to in it, holds a part, `train` or `test`."""
+    """Whether the folder, or the archive's subfolder in it, holds a part, `train` or `test`."""
     return bool(_paths(folder, part))
 
 
 def read(folder: Path, part: str) -> Raw:
-    """The images of a part, (n, 3, 32, 32), and their labels."""
+    """Reads the images of a part, (n, 3, 32, 32), and their labels."""
     paths = _paths(folder, part)
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -40,7 +40,7 @@ def read(folder: Path, part: str) -> Raw:
 
 
 def _paths(folder: Path, part: str) -> list[Path]:
-    """The files of a part, in order, once one of them is there: those of the version that has the most."""
+    """The files of a part, in order, of the version with the most files present; empty without any."""
     versions = [
         [folder / name / f"{file}{ending}" for file in NAMES[part]]
         for name in FOLDERS
@@ -65,7 +65,7 @@ def _read_binary(path: Path) -> tuple[Values, Labels]:
 
 
 class _Stub:
-    """Stands for what the pickle would make, and keeps what it was to be made of. Runs nothing."""
+    """A placeholder for an object in the pickle. It stores the arguments and runs nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -76,9 +76,9 @@ class _Stub:
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """Reads plain containers and arrays, of which it makes stubs; any other object is refused.
+    """Reads plain containers, and arrays as stubs; rejects any other object.
 
-    Python's own unpickler in Python: the one in C makes room for whatever number a damaged pickle refers to.
+    Based on the pure-Python unpickler: the C version allocates memory for any index in a damaged pickle.
     """
 
     ALLOWED = frozenset(
@@ -91,7 +91,7 @@ class _ArrayUnpickler(pickle._Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stub for the names that arrays are made with."""
+        """A stub for the names that array pickles use."""
         if (module, name) in self.ALLOWED:
             return _Stub
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -109,7 +109,7 @@ def _read_pickle(path: Path) -> tuple[Values, Labels]:
 
 
 def _pixels(stub: _Stub) -> Values:
-    """The array that a stub's state describes: version, shape, dtype, order, bytes."""
+    """The array from a stub's state: version, shape, dtype, order, bytes."""
     _, shape, dtype, is_fortran, content = stub.state
     if dtype.arguments[0] not in (b"u1", "u1") or is_fortran or shape[1:] != (PIXELS,):
         raise ValueError(f"data must be uint8 (n, {PIXELS}) in C order")

@@ -1,4 +1,4 @@
-"""What a trainer trains on, kept in memory: images as bytes, latents as they are.
+"""Training data in memory: images as bytes, latents as floats.
 
 from speediff import _datasets
 data = _datasets.load("fashion-mnist")
@@ -26,56 +26,56 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist has its files."""
+"""Install path of Debian's package dataset-fashion-mnist."""
 FASHION_MNIST_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 KINDS = ("fashion-mnist", "digits", "a folder", "a .npy or .npz file")
 SHOWN_CLASSES = 10
 MAX_CLASSES = 1 << 16
-"""More are a mistake, and would be an embedding table of gigabytes."""
+"""The limit of classes. More are surely a mistake and need an embedding table of gigabytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Square images or latents, with labels or without."""
+    """Square images or latents, with or without labels."""
 
     values: Values
     """uint8 (n, c, h, w) for images; float32 or float16 for latents."""
     labels: Labels | None = None
     """int64 (n,), in [0, num_classes)."""
     num_classes: int | None = None
-    """How many labels there may be; None where there are none."""
+    """The number of classes; None without labels."""
     class_names: tuple[str, ...] | None = None
-    """One for each label; None where only numbers are known, or there are no labels."""
+    """One name per class; None without names or labels."""
     summary: tuple[str, ...] = ()
-    """How much was read, and what was left out or changed: a line each."""
+    """What was read, left out and changed, one line each."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def is_images(self) -> bool:
-        """Whether these are pictures, rather than latents."""
+        """Whether these are images rather than latents."""
         return bool(self.values.dtype == np.uint8)
 
     @property
     def fingerprint(self) -> str:
-        """What tells these data from others: shape, and a checksum of values and labels."""
+        """Identifies the data: the shape and a checksum of values and labels."""
         checksum = zlib.crc32(np.ascontiguousarray(self.values).data)
         if self.labels is not None:
             checksum = zlib.crc32(self.labels.data, checksum)
         return f"{'×'.join(map(str, self.values.shape))} {checksum:08x}"
 
     def batch(self, indices: Any, flipped: Any = None) -> tuple[Floats, Labels | None]:
-        """Some of the data, fresh arrays.
+        """Some entries of the data, as new arrays.
 
         Args:
-            indices: Which, int64 (n,).
-            flipped: Which of these to mirror left to right, bool (n,); None: none of them.
+            indices: The entries, int64 (n,).
+            flipped: Which of them to mirror left to right, bool (n,); None: none.
 
         Returns:
-            float32 (n, c, h, w), where bytes 0…255 are -1…1, and the labels.
+            float32 (n, c, h, w), with bytes 0…255 mapped to -1…1, and the labels.
         """
         x = self.values[indices].astype(np.float32)
         if self.is_images:
@@ -86,37 +86,37 @@ class Dataset:
         return x, None if self.labels is None else self.labels[indices]
 
     def part(self, indices: Any) -> Dataset:
-        """The data with these indices alone."""
+        """The data restricted to these indices."""
         labels = None if self.labels is None else self.labels[indices]
         return Dataset(self.values[indices], labels, self.num_classes, self.class_names)
 
     def without_labels(self) -> Dataset:
-        """The same data, unlabelled."""
+        """The same data without labels."""
         return Dataset(self.values)
 
 
 def load(
     source: str, *, input_size: int | None = None, background: str = WHITE, out: Path | None = None
 ) -> Dataset:
-    """Reads what there is to train on.
+    """Reads training data.
 
     Args:
         source: `fashion-mnist`, `digits`, a folder (idx files, CIFAR-10's, or pictures), or a .npy or
             .npz file.
-        input_size: Pictures of a folder are cropped to their middle and scaled to this size. None: they
-            have one size. Other data have the size they have, and another one is an error.
-        background: The color that transparent pictures of a folder are shown on, by name or as #rrggbb.
-        out: A folder whose pictures are not data, though it may lie within the source.
+        input_size: Pictures of a folder are center-cropped and scaled to this size. None: they must have the
+            same size. Other data keep their size, and any other value is an error.
+        background: The color behind transparent pictures of a folder, by name or as #rrggbb.
+        out: An output folder, which may lie within the source; its pictures are not data.
 
     Raises:
-        SpeeDiffError: If the data are not what they should be; it names the file and what is wrong.
+        SpeeDiffError: If the data are invalid; the error names the file and the fault.
         OSError: If a file cannot be read.
     """
     return _check(source, _read_training(source, input_size, background, out), input_size)
 
 
 def load_test(source: str, *, input_size: int | None = None) -> Dataset | None:
-    """Reads the part that these data keep for tests, as `load` does; None if there is no such part."""
+    """Reads the test part of the data, as `load` does; None if there is none."""
     folder = FASHION_MNIST if source == "fashion-mnist" else Path(source)
     raw: Raw
     if idx.is_present(folder, "test"):
@@ -132,12 +132,12 @@ def _read_training(source: str, input_size: int | None, background: str, out: Pa
     if _is_pictures(source):
         return pictures.read(Path(source), input_size, background, out)
     if background != WHITE:
-        raise SpeeDiffValueError(f"--background must be given with a folder of pictures alone, got {source}")
+        raise SpeeDiffValueError(f"--background applies only to a folder of pictures, got {source}")
     if source == "fashion-mnist":
         if not idx.is_present(FASHION_MNIST, "train"):
             raise SpeeDiffError(
                 "fashion-mnist needs Debian's package: apt-get install dataset-fashion-mnist, "
-                "or name the folder with its idx files"
+                "or pass the folder with its idx files"
             )
         return _with_names(idx.read(FASHION_MNIST, "train"), source)
     if source == "digits":
@@ -153,7 +153,7 @@ def _read_training(source: str, input_size: int | None, background: str, out: Pa
 
 
 def _is_pictures(source: str) -> bool:
-    """Whether this is a folder without any of the files that have data sets of their own."""
+    """Whether this is a folder without idx or CIFAR-10 files."""
     path = Path(source)
     return (
         source not in ("fashion-mnist", "digits")
@@ -167,14 +167,14 @@ def _with_names(raw: Raw, source: str) -> Raw:
 
 
 def _digits() -> Raw:
-    """scikit-learn's 1797 digits of 8×8 pixels, whose values are 0…16."""
+    """scikit-learn's 1797 digits of 8×8 pixels with values 0…16."""
     bunch = extras.load("sklearn.datasets", "digits", install="scikit-learn").load_digits()
     values = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     return Raw(values[:, None], bunch.target, tuple(map(str, range(10))))
 
 
 def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
-    """The data, if a trainer can use them."""
+    """Checks that a trainer can use the data."""
     values, labels, names = raw[:3]
     if values.ndim != 4 or 0 in values.shape:
         shape = "(n, c, h, w)"
@@ -196,7 +196,7 @@ def _check(source: str, raw: Raw, input_size: int | None) -> Dataset:
 
 
 def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int | None) -> str:
-    """How many of what there are."""
+    """The summary: counts, kind and classes."""
     count, channels, height, width = values.shape
     is_images = values.dtype == np.uint8
     kind = ("gray" if channels == 1 else "in color") if is_images else f"{channels} channels"
@@ -212,7 +212,9 @@ def _described(raw: Raw, values: Values, labels: Labels | None, num_classes: int
 
 
 def _check_finite(source: str, values: Values) -> None:
-    for index, value in enumerate(values):  # One at a time: a table of bools would take a quarter more.
+    for index, value in enumerate(
+        values
+    ):  # One at a time: a table of bools would need a quarter more memory.
         finite = np.isfinite(value)
         if not finite.all():
             raise SpeeDiffValueError(

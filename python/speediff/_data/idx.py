@@ -1,4 +1,4 @@
-"""Files of MNIST and its relatives: idx, as they are or gzipped."""
+"""idx files of MNIST and its relatives, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 PREFIXES = {"train": "train", "test": "t10k"}
 DEFLATE_RATIO = 1032
-"""The most that gzip can save."""
+"""The largest compression ratio of gzip."""
 FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 
 def is_present(folder: Path, part: str) -> bool:
-    """Whether the folder holds a file of this part, `train` or `test`."""
+    """Whether the folder holds a file of a part, `train` or `test`."""
     return any(_path(folder, part, name) is not None for name in FILES)
 
 
 def read(folder: Path, part: str) -> Raw:
-    """The images of a part, (n, 1, h, w), and their labels."""
+    """Reads the images of a part, (n, 1, h, w), and their labels."""
     images, labels = (_path(folder, part, name) for name in FILES)
     if images is None or labels is None:
         name = f"{PREFIXES[part]}-{'labels-idx1-ubyte' if images else 'images-idx3-ubyte'}"
@@ -42,7 +42,7 @@ def _path(folder: Path, part: str, name: str) -> Path | None:
 
 
 def _read(path: Path, dimensions: int) -> np.ndarray[Any, Any]:
-    """An idx file of bytes: two zeros, type 8, number of dimensions, big-endian sizes, data."""
+    """Reads an idx file of bytes: two zeros, type 8, number of dimensions, big-endian sizes, data."""
     magic, is_zipped = bytes([0, 0, 8, dimensions]), path.suffix == ".gz"
     what = "a whole gzip file" if is_zipped else "an idx file"
     with reading(path, what), gzip.open(path) if is_zipped else path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""One array as numpy.save writes it.
+"""Reads one array that numpy.save wrote.
 
-np.load would map the file, and a mapped file that another program shortens ends the process. It would also
-take a negative size for "all there is", and ignore what follows the array.
+np.load would map the file. If another program truncates a mapped file, the process dies of SIGBUS. np.load
+also reads a negative size as "everything" and ignores bytes after the array.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-"""By version of the format. Only structured arrays need the third one."""
+"""By format version. Only structured arrays need version 3."""
 
 
 def load(path: object) -> np.ndarray[Any, Any]:
-    """The array in a .npy file, of any dtype but objects and records.
+    """Reads the array in a .npy file, of any dtype except objects and records.
 
     Raises:
-        SpeeDiffValueError: If the file holds anything else, or less or more than one array.
+        SpeeDiffValueError: If the file does not hold exactly one such array.
         SpeeDiffMemoryError: If the array is larger than the machine's memory.
         OSError: If the file cannot be read.
     """
@@ -37,12 +37,12 @@ def load(path: object) -> np.ndarray[Any, Any]:
 
 
 def parse(path: object, file: Any, length: int) -> np.ndarray[Any, Any]:
-    """The array that an open file holds, of which it is all. Stands within `reading`.
+    """Parses an open file that holds exactly one array. Call it within `reading`.
 
     Args:
-        path: What to call the file in an error.
-        file: Anything that has `read`.
-        length: How many bytes it has, at most.
+        path: The file's name for errors.
+        file: Any object with `read`.
+        length: An upper bound of its length in bytes.
     """
     shape, is_fortran, dtype = _header(file)
     if dtype.hasobject:
@@ -56,7 +56,7 @@ def parse(path: object, file: Any, length: int) -> np.ndarray[Any, Any]:
     content = read_up_to(file, size)
     if len(content) != size:
         raise ValueError(f"its header promises {size} bytes, got {len(content)}")
-    if file.read(1):  # At its end an archive checks its sum, too.
+    if file.read(1):  # Reading to the end also makes an archive verify its checksum.
         raise SpeeDiffValueError(f"{path} must hold one array, got more bytes after its {size}")
     array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, content, order="F" if is_fortran else "C")
     return array
@@ -68,6 +68,6 @@ def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"its format has the version {version[0]}.{version[1]}")
     try:
         shape, is_fortran, dtype = HEADERS[version](file)
-    except (MemoryError, RecursionError):  # Of Python's parser.
+    except (MemoryError, RecursionError):  # From Python's parser.
         raise ValueError("its header is nested too deeply") from None
     return shape, is_fortran, dtype

@@ -1,6 +1,6 @@
-"""One picture file as bytes, gray or in color, on a background where it is transparent.
+"""Decodes one picture file to bytes, gray or color, and composites transparency on a background.
 
-A picture that has no exact 8 bits is refused.
+Pictures without an exact 8-bit form are rejected.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 GRAY = frozenset({"1", "L", "LA", "La"})
 IN_COLOR = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})
 WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA"})
-"""Modes of Pillow: what their channels hold."""
+"""Pillow's modes and their channels."""
 SIXTEEN_BITS = {
     "PNG": ("I;16", "I"),
     "PPM": ("I;16", "I"),
     "JPEG2000": ("I;16",),
     "TIFF": ("I;16", "I;16B", "I;16L", "I;16N"),
 }
-"""The modes of gray pictures with 12 or 16 bits, by format; "I" of another format has any integers."""
+"""Modes of 12- and 16-bit gray pictures, by format. "I" in other formats holds arbitrary integers."""
 KEY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
-"""By how much Pillow multiplies what a PNG of few bits holds; its transparent value only in some versions."""
+"""Pillow's scale factors for PNGs of few bits. Only some versions also scale the transparent value."""
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
-"""Tags of TIFF."""
+"""TIFF tags."""
 NO_STILL = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"})
-"""Formats that Pillow opens and cannot decode, or has another program draw."""
+"""Formats that Pillow opens but cannot decode, or renders with another program."""
 FEATURES = {"AVIF": "avif", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib", "WEBP": "webp"}
-"""What must have been compiled into Pillow."""
+"""Pillow features that formats need."""
 FOREIGN = frozenset(
     {
         *(".avif", ".jp2", ".webp"),
@@ -45,34 +45,34 @@ FOREIGN = frozenset(
         *(".emf", ".eps", ".pdf", ".ps", ".svg", ".wmf"),
     }
 )
-"""Endings of pictures that no Pillow, or not every Pillow, reads."""
+"""Suffixes of pictures that some or all versions of Pillow cannot read."""
 
 
 class Picture(NamedTuple):
-    """What a file held."""
+    """A decoded file."""
 
     pixels: Bytes
-    """(h, w, c), c being 1 or 3."""
+    """Shape (h, w, c) with c = 1 or 3."""
     is_transparent: bool
-    """Whether the background is to be seen."""
+    """Whether any background shows through."""
     is_blank: bool
-    """Whether nothing but the background is to be seen."""
+    """Whether the picture is fully transparent."""
     has_more_frames: bool
-    """Whether it is the first of several: of an animation, of pages or layers."""
+    """Whether it is the first of several frames, pages or layers."""
 
 
 class Decoder:
     """Reads pictures of one size."""
 
     def __init__(self, input_size: int | None, background: Color) -> None:
-        """Takes what is the same for all of them.
+        """Stores the settings of all pictures.
 
         Args:
-            input_size: The middle, as large a square as fits, is scaled to this size. None: nothing is.
-            background: What transparent pictures are shown on, each in [0, 255].
+            input_size: Size to scale the largest centered square to. None: no cropping or scaling.
+            background: The color behind transparent pictures, channels in [0, 255].
 
         Raises:
-            SpeeDiffError: Without Pillow.
+            SpeeDiffError: If Pillow is missing.
         """
         image = extras.load("PIL.Image", "reading pictures")
         features = extras.load("PIL.features", "reading pictures")
@@ -81,9 +81,9 @@ class Decoder:
         formats -= {name for name in formats & FEATURES.keys() if not features.check(FEATURES[name])}
         known = {ending: "JPEG" if name == "MPO" else name for ending, name in image.EXTENSION.items()}
         self.endings = frozenset(ending for ending, name in known.items() if name in formats)
-        """Of what can be read, in lower case."""
+        """Readable suffixes, in lower case."""
         self.unreadable = FOREIGN - self.endings
-        """Endings of pictures that cannot be."""
+        """Suffixes of pictures that this Pillow cannot read."""
         self._formats = sorted(formats & set(known.values()))
         self._input_size = input_size
         self._background = np.array(background, np.uint32)
@@ -92,7 +92,7 @@ class Decoder:
         """Reads a file.
 
         Raises:
-            SpeeDiffValueError: If it is damaged, or has more than 8 bits in a way that has no exact picture.
+            SpeeDiffValueError: If the file is damaged or has no exact 8-bit form.
             OSError: If it cannot be read.
         """
         with reading(path, "a picture that Pillow reads"), warnings.catch_warnings():
@@ -114,7 +114,7 @@ class Decoder:
         return Picture(pixels, is_transparent, is_blank, layout.has_more_frames)
 
     def _composed(self, pixels: Bytes, alpha: Bytes) -> Bytes:
-        """The picture on the background: gray stays gray if that is gray, too."""
+        """Composites the picture on the background. Gray stays gray on a gray background."""
         is_gray = pixels.shape[2] == 1 and len(set(self._background.tolist())) == 1
         background = self._background[:1] if is_gray else self._background
         share = alpha[:, :, None].astype(np.uint32)
@@ -122,15 +122,15 @@ class Decoder:
 
 
 class _Layout:
-    """How a file holds its pixels, which Pillow tells before it has read them."""
+    """A file's pixel layout, which Pillow knows before decoding."""
 
     def __init__(self, path: str, opened: Any) -> None:
-        """Raises SpeeDiffValueError if there is no exact picture of 8 bits."""
+        """Raises SpeeDiffValueError if the file has no exact 8-bit form."""
         self._mode, self._format = opened.mode, opened.format
         self._tags = opened.tag_v2 if self._format == "TIFF" else {}
         self._packing, self._maximum = _packing(opened)
         self._key = opened.info.get("transparency")
-        """The value or color that is transparent; of a palette, the alpha of its colors."""
+        """The transparent value or color; for a palette, the alpha of its colors."""
         self._has_alpha = self._mode in WITH_ALPHA and not _is_padded(path, self._format)
         self._is_deep = self._mode in SIXTEEN_BITS.get(self._format, ())
         self.has_more_frames = bool(getattr(opened, "is_animated", False))
@@ -139,21 +139,21 @@ class _Layout:
             raise SpeeDiffValueError(f"{path} must be {fault}")
 
     def _fault(self) -> str | None:
-        """What the file must be instead; None if all is well."""
+        """What the file must be instead; None if it is usable."""
         if any(sample != 1 for sample in self._tags.get(SAMPLE_FORMAT, ())):
-            return "scaled to unsigned integers of 8 or 16 bits: the range of its numbers is not known"
+            return "scaled to unsigned integers of 8 or 16 bits: the range of its values is unknown"
         if not self._is_deep and (self._mode == "F" or self._mode.startswith("I")):
-            return f"scaled to 8 or 16 bits: the range of its numbers is not known, in mode {self._mode}"
+            return f"scaled to 8 or 16 bits: the range of its values is unknown, in mode {self._mode}"
         if not self._is_deep and self._mode not in GRAY | IN_COLOR:
-            return f"converted to RGB: of mode {self._mode}, a color profile decides the colors"
+            return f"converted to RGB: colors of mode {self._mode} depend on a color profile"
         if self._mode == "RGB" and self._format == "PPM" and self._maximum > 255:
-            return "a PNG or have 8 bits: Pillow rounds a PPM in color of more"
+            return "a PNG or have 8 bits: Pillow rounds color PPMs with more bits"
         if self._key is not None and self._packing == "RGB;16B":
-            return "a picture with an alpha channel or 8 bits: it has 16, and names one transparent color"
+            return "a picture with an alpha channel or 8 bits, got 16 bits and one transparent color"
         return None
 
     def split(self, picture: Any) -> tuple[Bytes, Bytes | None]:
-        """Colors (h, w, c), c being 1 or 3, and alpha (h, w), if there is any.
+        """Returns colors (h, w, c) with c = 1 or 3, and alpha (h, w) or None.
 
         Args:
             picture: The decoded picture.
@@ -161,7 +161,7 @@ class _Layout:
         if self._is_deep:
             samples = np.asarray(picture)[:, :, None]
             return self._upper_eight(samples), self._keyed(samples)
-        # Gray and alpha of 16 bits are RGBA for Pillow.
+        # Pillow reads 16-bit gray with alpha as RGBA.
         is_gray = self._mode in GRAY or self._packing.startswith("LA")
         if self._has_alpha or (self._mode == "P" and self._is_palette_transparent(picture)):
             straight = picture.convert("LA") if self._mode == "La" else picture
@@ -175,13 +175,13 @@ class _Layout:
         return self._key is not None or picture.palette.mode == "RGBA"
 
     def _upper_eight(self, samples: Any) -> Bytes:
-        """The upper 8 bits of as many as a TIFF says, or of 16."""
+        """The upper 8 bits of a TIFF's bit depth, or of 16."""
         bits = self._tags.get(BITS_PER_SAMPLE, (16,))[0]
         upper: Bytes = (samples >> (bits - 8)).astype(np.uint8)
         return 255 - upper if self._tags.get(PHOTOMETRIC) == 0 else upper
 
     def _keyed(self, samples: Any) -> Bytes | None:
-        """The alpha of a picture one of whose values or colors is transparent."""
+        """The alpha of a picture with one transparent value or color."""
         if self._key is None:
             return None
         step = KEY_STEPS.get(self._packing, 1)
@@ -192,7 +192,7 @@ class _Layout:
 
 
 def _is_padded(path: str, format: str) -> bool:
-    """Whether a TGA says that it has no alpha. Pillow takes the fourth byte of its pixels for one anyhow."""
+    """Whether a TGA declares no alpha. Pillow reads the fourth byte of its pixels as alpha anyway."""
     if format != "TGA":
         return False
     with open(path, "rb") as file:
@@ -200,7 +200,7 @@ def _is_padded(path: str, format: str) -> bool:
 
 
 def _packing(opened: Any) -> tuple[str, int]:
-    """Pillow's name for how pixels lie in the file, and the largest value if that is part of a PPM."""
+    """Pillow's name for the pixel packing, and a PPM's largest value."""
     arguments = opened.tile[0][3] if opened.tile else ()
     if isinstance(arguments, str):
         return arguments, 0
@@ -209,7 +209,7 @@ def _packing(opened: Any) -> tuple[str, int]:
 
 
 def _scaled(pixels: Bytes, size: int) -> Bytes:
-    """The middle, as large a square as fits, scaled: (size, size, c)."""
+    """The largest centered square, scaled to (size, size, c)."""
     from PIL import Image
 
     height, width, channels = pixels.shape

@@ -1,4 +1,4 @@
-"""Which files of a folder are its pictures, in which classes, and why the others are not."""
+"""Finds the pictures and classes of a folder, and the reasons for files left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     Identity = tuple[int, int]
-    """Of a file or folder, by whatever name: its device and its number there."""
+    """The device and inode of a file or folder."""
 
 HIDDEN = "hidden"
 SYSTEM = "of the operating system"
@@ -40,33 +40,33 @@ SYSTEM_NAMES = frozenset(
         "desktop.ini",
     }
 )
-"""In lower case. Some of these folders hold smaller copies of the pictures."""
+"""Names in lower case. Some of these folders hold thumbnails of the pictures."""
 CHECKPOINT, DESCRIPTIONS, MARK = "run.safetensors", ("run.json", "results.json"), b'"speediff"'
-"""A folder with a checkpoint, or a description that begins with this mark, is a run or a comparison."""
+"""A folder is a run or a comparison if it has a checkpoint, or a description with this prefix."""
 RUN_PICTURES = re.compile(r"samples(-\d{7,})?\.png|curves\.png")
-"""Pictures that a run, a comparison or `speediff generate` leaves in its folder."""
+"""Pictures written by a run, a comparison or `speediff generate`."""
 SHOWN = 5
-"""How many names stand for all of them."""
+"""The number of names to show."""
 
 
 @dataclass
 class Some:
-    """Names of which only the first are kept: there may be a caption for each of a million pictures."""
+    """A count with its first names. Keeping all could need a name per picture, of a million."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, name: str) -> None:
-        """Counts one more."""
+        """Adds a name."""
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(name)
 
     def note(self, what: str) -> list[str]:
-        """A line about all of them, for a terminal, if there are any.
+        """One line about the names for a terminal; no line if there are none.
 
         Args:
-            what: Stands between their number and their names.
+            what: Text between the count and the names.
         """
         if self.count == 0:
             return []
@@ -76,38 +76,38 @@ class Some:
 
 @dataclass
 class Found:
-    """What there is in a folder."""
+    """The content of a folder."""
 
     classes: dict[str, list[str]]
-    """The paths of each sub-folder's pictures, by its name; empty if the pictures have no classes."""
+    """Picture paths by sub-folder; empty without classes."""
     loose: list[str]
-    """The paths of pictures without a class."""
+    """Paths of pictures without a class."""
     left_out: dict[str, Some]
-    """Files and folders that are not used, by the reason."""
+    """Unused files and folders, by reason."""
     linked: Some
-    """Pictures that are there under another name as well."""
+    """Pictures that also exist under another name."""
 
     @property
     def notes(self) -> list[str]:
-        """What is used twice and what was left out, a line for each reason."""
+        """What is used twice or left out, one line per reason."""
         left_out = [names.note(f"left out ({reason})") for reason, names in self.left_out.items()]
         return list(chain(self.linked.note("used again (link to the same file)"), *left_out))
 
 
 def find(folder: str, endings: Collection[str], unreadable: Collection[str], out: str | None) -> Found:
-    """Goes through a folder and all that is below it, in an order that no file system decides.
+    """Searches a folder recursively, in an order that does not depend on the file system.
 
     Links are followed.
 
     Args:
-        folder: Holds pictures, or sub-folders of them: the classes.
-        endings: Of pictures, in lower case.
-        unreadable: Endings of pictures that cannot be read.
-        out: A folder below whose content is not to be used; None: there is none.
+        folder: Holds pictures, or one sub-folder of pictures per class.
+        endings: Suffixes of readable pictures, in lower case.
+        unreadable: Suffixes of pictures that cannot be read.
+        out: A folder to exclude; None: none.
 
     Raises:
-        SpeeDiffValueError: If there is no picture, or a class has none: without it, the classes that follow
-            would get other labels.
+        SpeeDiffValueError: If there are no pictures, or a class is empty. Skipping it would shift the labels
+            of later classes.
         OSError: If a folder cannot be read.
     """
     search = _Search(folder, endings, unreadable, out)
@@ -121,7 +121,7 @@ def find(folder: str, endings: Collection[str], unreadable: Collection[str], out
         pictures = list(search.below(entry))
         if pictures:
             found.classes[entry.name] = pictures
-        elif search.count(RUN) == runs:  # A folder of runs alone is no class.
+        elif search.count(RUN) == runs:  # A folder that holds only runs is not a class.
             empty.append(entry.name)
     left_out = "".join(f"; {note}" for note in found.notes)
     if not found.loose and not found.classes:
@@ -142,7 +142,7 @@ def find(folder: str, endings: Collection[str], unreadable: Collection[str], out
 
 
 class _Search:
-    """A way through a folder, and what was left out on it."""
+    """A search through a folder. Records what it leaves out."""
 
     def __init__(
         self, folder: str, endings: Collection[str], unreadable: Collection[str], out: str | None
@@ -155,24 +155,24 @@ class _Search:
         self._seen: dict[Identity, str] = {}
 
     def name(self, path: str) -> str:
-        """What to call a path below the folder."""
+        """A path relative to the folder, for messages."""
         return path[len(os.path.join(self._folder, "")) :]
 
     def count(self, reason: str) -> int:
-        """How many were left out for a reason."""
+        """The number of entries left out for a reason."""
         return self.left_out[reason].count if reason in self.left_out else 0
 
     def leave_out(self, reason: str, name: str) -> None:
-        """Notes a file or folder that is not used."""
+        """Records an unused file or folder."""
         self.left_out.setdefault(reason, Some()).add(name)
 
     def top(self) -> Iterator[os.DirEntry[str]]:
-        """The pictures and folders right in the folder."""
+        """The pictures and folders directly in the folder."""
         above = [self._root]
         return (entry for entry in _listed(self._folder) if self._accepts(entry, above))
 
     def below(self, folder: os.DirEntry[str]) -> Iterator[str]:
-        """The paths of all pictures in a folder and below. Folders may be nested deeper than calls can be."""
+        """Paths of all pictures in and below a folder. Not recursive: folders may be nested very deeply."""
         above, levels = [self._root, _identity(folder.stat())], [_listed(folder.path)]
         while levels:
             entry = next(levels[-1], None)
@@ -187,7 +187,7 @@ class _Search:
                     yield entry.path
 
     def _accepts(self, entry: os.DirEntry[str], above: Sequence[Identity]) -> bool:
-        """Whether this is a picture, or a folder to go into; what is neither, is left out."""
+        """Whether this is a picture or a folder to search. Records anything else as left out."""
         is_folder = stat.S_ISDIR(_mode(entry))
         reason = _against_any(entry)
         if reason is None:
@@ -231,7 +231,7 @@ def _against_any(entry: os.DirEntry[str]) -> str | None:
 
 
 def _mode(entry: os.DirEntry[str]) -> int:
-    """What an entry is or leads to, as os.stat tells; 0 where it leads to nothing."""
+    """The mode of an entry or its link's target, as from os.stat; 0 for a broken link."""
     try:
         return entry.stat().st_mode
     except OSError as error:
@@ -253,7 +253,7 @@ def _begins_with_mark(path: str) -> bool:
 
 
 def _listed(folder: str) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, sorted by name."""
+    """The entries of a folder, sorted by name."""
     with os.scandir(folder) as entries:
         return iter(sorted(entries, key=lambda entry: entry.name))
 

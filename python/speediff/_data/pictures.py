@@ -1,4 +1,4 @@
-"""A folder of pictures: its sub-folders are the classes, or there are none."""
+"""Reads a folder of pictures. Its sub-folders, if any, are the classes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ WHITE = "#ffffff"
 
 
 def read(folder: Path, input_size: int | None, background: str = WHITE, out: Path | None = None) -> Raw:
-    """All pictures, gray if all of them are, else in color.
+    """Reads all pictures: gray if all of them are gray, otherwise color.
 
     Args:
-        folder: Pictures beside each other, without labels; or one sub-folder for each class, named after it.
-        input_size: The middle of each, as large a square as fits, is scaled to this size. None: all are
-            squares of one size.
-        background: The color that transparent pictures are shown on, as `color` takes it.
-        out: A folder whose content is not to be used; None: there is none.
+        folder: Pictures without labels, or one sub-folder per class, named after the class.
+        input_size: Size to scale the largest centered square of each to. None: all must be squares of one
+            size.
+        background: The color behind transparent pictures, as in `color`.
+        out: A folder to exclude; None: none.
 
     Raises:
-        SpeeDiffError: If a picture is damaged or has no exact 8 bits, a class has none, or sizes differ.
+        SpeeDiffError: If a picture is damaged or has no exact 8-bit form, a class is empty, or sizes differ.
         OSError: If a file or folder cannot be read.
     """
     background = color(background)
@@ -59,10 +59,10 @@ def read(folder: Path, input_size: int | None, background: str = WHITE, out: Pat
 
 
 def color(text: str) -> str:
-    """A color by its name or numbers, as Pillow knows them, as #rrggbb.
+    """Converts a color's name or numbers, in Pillow's syntax, to #rrggbb.
 
     Raises:
-        SpeeDiffValueError: If it is none, or is transparent itself.
+        SpeeDiffValueError: If it is not a color, or not opaque.
     """
     try:
         channels = extras.load("PIL.ImageColor", "--background").getrgb(str(text))
@@ -76,7 +76,7 @@ def color(text: str) -> str:
 
 
 class _Pictures:
-    """Pictures of one size in one array, which gets three channels with the first picture in color."""
+    """Pictures of one size in one array. The first color picture converts it to three channels."""
 
     def __init__(self, folder: Path, paths: list[str]) -> None:
         self.values: Values = np.empty((0, 1, 0, 0), np.uint8)
@@ -85,7 +85,7 @@ class _Pictures:
         self._transparent, self._blank, self._frames = Some(), Some(), Some()
 
     def add(self, path: str, picture: Picture) -> None:
-        """Takes the next picture."""
+        """Adds a picture."""
         height, width, channels = picture.pixels.shape
         if self._count == 0:
             self._check_square(path, height, width)
@@ -94,7 +94,7 @@ class _Pictures:
         if channels > self.values.shape[1]:
             gray = self.values
             self._make_room(path, channels, height, width)
-            self.values[: self._count] = gray[: self._count]  # One channel becomes three.
+            self.values[: self._count] = gray[: self._count]  # From one channel to three.
         self.values[self._count] = picture.pixels.transpose(2, 0, 1)
         self._count += 1
         for is_one, names in (
@@ -106,11 +106,11 @@ class _Pictures:
                 names.add(os.path.relpath(path, self._folder))
 
     def notes(self, background: str) -> list[str]:
-        """What was changed on the way, a line each."""
+        """What was changed, one line each."""
         return [
-            *self._transparent.note(f"transparent, put on {background}"),
-            *self._blank.note("wholly transparent, now background alone"),
-            *self._frames.note("with several frames, pages or layers, the first of which is used"),
+            *self._transparent.note(f"transparent, composited on {background}"),
+            *self._blank.note("fully transparent, now only background"),
+            *self._frames.note("with several frames, pages or layers; only the first is used"),
         ]
 
     def _make_room(self, path: str, channels: int, height: int, width: int) -> None:
@@ -119,7 +119,7 @@ class _Pictures:
         self.values = np.empty(shape, np.uint8)
 
     def _check_square(self, path: str, height: int, width: int) -> None:
-        """Raises before thousands of pictures are read, all of which would have to have this shape."""
+        """Raises on the first picture of another shape, before the rest are read."""
         if height != width:
             raise SpeeDiffValueError(
                 f"{path} must be square, got {height}×{width}; --input-size crops and scales all pictures"

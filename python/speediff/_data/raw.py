@@ -1,4 +1,4 @@
-"""What the readers of data sets give: the data, and what there is to say about them."""
+"""The result of a data-set reader: the data, and notes about them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def counted(count: int, one: str, many: str) -> str:
 
 
 class Raw(NamedTuple):
-    """Data as they were read, not yet checked."""
+    """Data as read, not yet checked."""
 
     values: Values
     """(n, c, h, w)."""
     labels: Labels | None = None
     names: tuple[str, ...] | None = None
-    """Of the classes."""
+    """Names of the classes."""
     counted: str = ""
-    """How many there are of how much, in words; "": a number says it."""
+    """The count in words, such as pictures of files; "": the number of entries."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed, a line each."""
+    """What was left out or changed, one line each."""

@@ -1,1 +1,1 @@
-"""What `speediff.distributed` is made of: groups of processes and their launchers."""
+"""Internals of `speediff.distributed`: process groups and launchers."""

@@ -1,4 +1,4 @@
-"""Messages that say how ranks differ, and which error occurred on which rank."""
+"""Messages about differences between ranks and about errors on ranks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def differences(facts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def by_rank(values: Sequence[str]) -> list[tuple[str, str]]:
-    """The distinct values, each with a text that names its ranks."""
+    """The distinct values, each with the names of its ranks."""
     ranks: dict[str, list[int]] = {}
     for rank, value in enumerate(values):
         ranks.setdefault(value, []).append(rank)
@@ -42,7 +42,7 @@ def by_rank(values: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def told(texts: Sequence[str | None]) -> str:
-    """The errors, rank by rank; without ranks if they are the same on all."""
+    """The errors by rank; without ranks if all are the same."""
     groups = by_rank([text or "" for text in texts])
     if len(groups) == 1:
         return groups[0][0]
@@ -50,7 +50,7 @@ def told(texts: Sequence[str | None]) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """An error in one line."""
+    """An error on one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

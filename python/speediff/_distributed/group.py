@@ -1,4 +1,4 @@
-"""What processes that share a run do together, whatever carries their messages."""
+"""Collective operations of processes that share a run, independent of the transport."""
 
 from __future__ import annotations
 
@@ -26,57 +26,57 @@ Result = TypeVar("Result")
 Problem = TypeVar("Problem", bound=errors.SpeeDiffError)
 
 TELLABLE = (errors.SpeeDiffError, OSError, MemoryError)
-"""What goes wrong with work rather than with the program: an error on one rank becomes one on all."""
+"""Errors of the work rather than of the program. If one rank raises one, all ranks raise."""
 
 
 class Group(ABC):
     """The processes that share each training step. `speediff.distributed` makes it.
 
-    Every method that communicates is called by all of them, in the same order. What is wrong with one rank's
-    arguments is an error on all, after which they can go on. As a context manager it closes itself; if one
-    rank leaves it with an error that the others do not have, they get one as well.
+    All ranks must call every communicating method, in the same order. An invalid argument on one rank raises
+    on all ranks, and they can continue afterwards. As a context manager the group closes itself. If one rank
+    leaves it with an error of its own, the others raise one too.
     """
 
     def __init__(self, rank: int, world_size: int, engine: str) -> None:
         self.rank = rank
-        """The number of this process, from 0."""
+        """The number of this process, counted from 0."""
         self.world_size = world_size
-        """How many there are."""
+        """The number of processes."""
         self.engine = engine
-        """What carries the messages: "one", "gloo" or "mpi"."""
+        """The transport: "one", "gloo" or "mpi"."""
 
     @abstractmethod
     def _gather(self, message: bytes) -> list[bytes]:
-        """Every rank's message, by rank."""
+        """Every rank's message, in rank order."""
 
     @abstractmethod
     def _sum(self, array: Floats) -> None:
-        """Adds up the ranks' arrays in place: contiguous ones of the same size."""
+        """Sums the ranks' arrays in place. They are contiguous and of equal size."""
 
     def part(self, count: int) -> slice:
-        """This rank's entries of a global batch: contiguous, in the order of ranks, of about one size.
+        """This rank's slice of a global batch. Slices are contiguous and in rank order.
 
         Args:
-            count: The entries of the global batch, at least 0. Sizes differ by one at most;
-                with fewer entries than ranks some are 0.
+            count: The entries of the global batch, at least 0. Slice sizes differ by at most one;
+                with fewer entries than ranks some are empty.
         """
         count = arguments.integer("count", count, least=0)
         return slice(*self._ends(count)[self.rank : self.rank + 2])
 
     def parts(self, count: int) -> list[int]:
-        """How many entries of a global batch `part` gives to each rank."""
+        """The size of each rank's `part` of a global batch."""
         return [end - begin for begin, end in itertools.pairwise(self._ends(count))]
 
     def _ends(self, count: int) -> list[int]:
         return [rank * count // self.world_size for rank in range(self.world_size + 1)]
 
     def sum(self, array: Floats) -> None:
-        """Adds up the arrays of all ranks, in place.
+        """Sums the arrays of all ranks in place.
 
-        Between `backward` and `apply` that of `trainer.flat_gradients` is all that a step needs.
+        A training step needs only one sum, of `trainer.flat_gradients` between `backward` and `apply`.
 
         Args:
-            array: Float32, contiguous and writable, of the same number of entries on every rank.
+            array: float32, contiguous and writable, with the same number of entries on every rank.
         """
 
         def checked() -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Group(ABC):
         self._sum(array)
 
     def gather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
-        """The arrays of all ranks, by rank, on every rank. Shapes and dtypes may differ.
+        """Returns the arrays of all ranks, in rank order, on every rank. Shapes and dtypes may differ.
 
         Args:
             array: Of integers, floats or bools.
@@ -103,30 +103,30 @@ class Group(ABC):
         return [_unpacked(message) for message in self._exchange("gather", packed)]
 
     def any(self, flag: bool) -> bool:
-        """Whether a flag is set on one rank at least."""
+        """Whether a flag is set on at least one rank."""
         return b"1" in self._exchange("any", lambda: b"1" if arguments.flag("flag", flag) else b"0")
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Makes sure that all ranks have the same.
+        """Checks that all ranks have the same values.
 
         Args:
-            facts: Values by name, as JSON knows them; dicts within are compared entry by entry.
+            facts: JSON values by name; nested dicts are compared entry by entry.
 
         Raises:
-            SpeeDiffValueError: On all ranks, if something differs; it names everything that does, with the
-                values and their ranks.
+            SpeeDiffValueError: On all ranks, if something differs. The error lists every difference with its
+                values and ranks.
         """
         self._agree("agree", lambda: facts)
 
     def together(self, task: str, work: Callable[[], Result]) -> Result:
-        """Does some work on every rank, and waits for the others. An error of one rank is an error of all.
+        """Runs `work` on every rank and waits for all. An error on one rank raises on all.
 
         Args:
-            task: What it is, the same on all ranks.
-            work: May communicate itself.
+            task: The name of the work, the same on all ranks.
+            work: The work. It may communicate.
 
         Returns:
-            What the work gives.
+            The result of the work.
         """
         if self.world_size == 1:
             return work()
@@ -140,9 +140,9 @@ class Group(ABC):
         return results[0]
 
     def threads(self) -> int | None:
-        """How many threads this process is to have: processors that others may use, too, are divided.
+        """The number of threads for this process. Processors shared with other processes are divided.
 
-        None where there is one process, which may take all.
+        None for a single process, which may use all processors.
         """
         if self.world_size == 1:
             return None
@@ -151,11 +151,11 @@ class Group(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the communication, without waiting for others. Calling it again does nothing."""
+        """Ends the communication without waiting for other ranks. Calling it again does nothing."""
 
     @abstractmethod
     def _leave_with_error(self) -> None:
-        """Has the others end, which may be waiting for this process."""
+        """Ends the other processes, which may be waiting for this one."""
 
     def __enter__(self) -> Self:
         return self
@@ -173,10 +173,10 @@ class Group(ABC):
             raise on_all(errors.SpeeDiffValueError(f"all ranks must agree, got {'; '.join(differences)}"))
 
     def _exchange(self, task: str, work: Callable[[], bytes]) -> list[bytes]:
-        """The messages that `work` gives on every rank, by rank; or an error on all of them.
+        """Returns the messages of `work` from all ranks, in rank order; raises on all ranks if one fails.
 
-        Each message names its task, so that ranks that do different things are an error, too, instead of
-        taking one thing for another.
+        Each message names its task. So ranks that do different things raise an error instead of mixing up
+        messages.
         """
         own: BaseException | None = None
         payload, failure = b"", None
@@ -184,7 +184,7 @@ class Group(ABC):
             payload = work()
         except TELLABLE as error:
             if is_on_all(error):
-                raise  # The work itself told it.
+                raise  # The work itself raised on all ranks.
             own, failure = error, [_class_name(error), agreement.text_of(error)]
         if self.world_size == 1:
             if own is not None:
@@ -215,12 +215,12 @@ def on_all(error: Problem) -> Problem:
 
 
 def is_on_all(error: BaseException | None) -> bool:
-    """Whether all ranks raise it."""
+    """Whether all ranks raise the error."""
     return getattr(error, "on_all_ranks", False) is True
 
 
 def _class_name(error: BaseException) -> str:
-    """The class of this package that stands for an error on other ranks."""
+    """The exception class of this package that other ranks raise for an error."""
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__]
     if names:
         return names[0]

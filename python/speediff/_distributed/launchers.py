@@ -1,4 +1,4 @@
-"""Who started this process, and with how many others: what the environment says."""
+"""Detects the launcher and the number of processes from the environment."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from ..errors import SpeeDiffValueError
 
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where Open MPI, MPICH and its relatives, and MVAPICH tell the number of processes."""
+"""Variables with the number of processes: Open MPI, MPICH and its derivatives, MVAPICH."""
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR")
-"""What `torch.distributed` needs, and torchrun sets."""
+"""Variables that `torch.distributed` needs and torchrun sets."""
 
 
 def engine() -> str:
-    """What connects the processes that were started together: "gloo", "mpi", or "one"."""
+    """The engine that connects the launched processes: "gloo", "mpi" or "one"."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return "gloo"
@@ -24,21 +24,21 @@ def engine() -> str:
 
 
 def by_torchrun() -> bool:
-    """Whether torchrun has started several processes on this machine."""
+    """Whether torchrun started several processes on this machine."""
     return "TORCHELASTIC_RUN_ID" in os.environ and _number("LOCAL_WORLD_SIZE") > 1
 
 
 def mpi_size() -> int:
-    """How many processes an mpirun, or Slurm's srun, started together; 1 where none did."""
+    """The number of processes that mpirun or Slurm's srun launched; otherwise 1."""
     sizes = [_number(name) for name in MPI_SIZES]
-    # Slurm sets its variables also in a batch script, which is one process; PMIX_RANK is srun's alone.
+    # Slurm also sets its variables in a batch script, which is one process. Only srun sets PMIX_RANK.
     if "PMIX_RANK" in os.environ:
         sizes.append(_number("SLURM_STEP_NUM_TASKS"))
     return max(sizes)
 
 
 def check_alone(task: str) -> None:
-    """Raises if this process is one of several that would all do the same."""
+    """Raises if this is one of several launched processes, which would all do the same work."""
     size = max(mpi_size(), _number("WORLD_SIZE") if "RANK" in os.environ else 1)
     if size > 1:
         raise SpeeDiffValueError(
@@ -47,6 +47,6 @@ def check_alone(task: str) -> None:
 
 
 def _number(name: str) -> int:
-    """A variable's number; 1 where there is none."""
+    """A variable's number; 1 if it is unset."""
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else 1

@@ -1,4 +1,4 @@
-"""Processes that talk by mpi4py."""
+"""Processes that communicate through mpi4py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MPIGroup(Group):
         elif not isinstance(communicator, self._mpi.Intracomm):
             raise SpeeDiffTypeError(f"communicator must be one of mpi4py, got {communicator!r}")
         with self._telling():
-            # Messages of the program and of this group do not meet.
+            # A duplicate keeps this group's messages apart from the program's.
             self._communicator = communicator.Dup()
         super().__init__(communicator.Get_rank(), communicator.Get_size(), "mpi")
 
@@ -46,11 +46,11 @@ class MPIGroup(Group):
             self._communicator.Allreduce(self._mpi.IN_PLACE, array, op=self._mpi.SUM)
 
     def close(self) -> None:
-        """Nothing: MPI ends with the process."""
+        """Does nothing: MPI ends with the process."""
 
     def _leave_with_error(self) -> None:
-        # At its end a process waits for all others, and these may be waiting for it: end them. Not before the
-        # error has been printed.
+        # At exit a process waits for all others, and they may be waiting for it. So abort them, but only
+        # after the error has been printed.
         atexit.register(self._communicator.Abort, 1)
 
     @contextmanager
@@ -62,10 +62,10 @@ class MPIGroup(Group):
 
 
 def _check_launcher(found: int) -> None:
-    """Refuses an mpirun of another MPI, all of whose processes take themselves for the only one."""
+    """Rejects an mpirun of another MPI: each process would believe that it is alone."""
     started = launchers.mpi_size()
     if started > 1 and found == 1:
         raise SpeeDiffValueError(
-            f"mpi4py must be of the MPI whose mpirun started these {started} processes, got one that finds "
-            "no other process; take the mpirun of mpi4py's own MPI, or install mpi4py for this one"
+            f"mpi4py must use the MPI whose mpirun started these {started} processes, got one that finds no "
+            "other process; use the mpirun of mpi4py's own MPI, or install mpi4py for this MPI"
         )

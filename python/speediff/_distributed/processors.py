@@ -1,4 +1,4 @@
-"""The processors that processes on one machine divide among themselves."""
+"""Dividing a machine's processors among the processes on it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ CONTROL_GROUPS = "/proc/self/cgroup"
 
 
 def available() -> dict[str, Any]:
-    """What this process may use of its machine.
+    """The processors available to this process.
 
     Returns:
-        machine: Its name.
-        processors: The numbers of the processors that the affinity mask allows.
-        quota: The processor time that control groups allow, in whole processors; 0: any.
-        groups: The names of those groups. Processes with the same ones share the quota.
-        requested: The threads that OMP_NUM_THREADS asks for; 0: it does not say.
+        machine: The machine's name.
+        processors: The processor numbers in the affinity mask.
+        quota: The cgroup CPU quota, in whole processors; 0: unlimited.
+        groups: The names of those cgroups. Processes in the same ones share the quota.
+        requested: The threads that OMP_NUM_THREADS requests; 0: unset.
 
     Raises:
-        SpeeDiffValueError: If OMP_NUM_THREADS is no number of threads.
+        SpeeDiffValueError: If OMP_NUM_THREADS is not a number of threads.
     """
     count, quota, requested = (ctypes.c_int64() for _ in range(3))
     ct.speediff_thread_limits(count, quota, requested)
@@ -34,7 +34,7 @@ def available() -> dict[str, Any]:
         processors = sorted(os.sched_getaffinity(0))
     else:
         processors = list(range(count.value))
-    # torchrun asks for one thread by itself, where nobody has asked for any number.
+    # torchrun sets one thread by default, so this is not the user's request.
     by_torchrun = requested.value == 1 and launchers.by_torchrun()
     return {
         "machine": os.uname().nodename,
@@ -46,14 +46,14 @@ def available() -> dict[str, Any]:
 
 
 def share(descriptions: Sequence[dict[str, Any]], rank: int) -> int:
-    """How many threads a rank is to have, at least 1: each processor is divided among those that may use it.
+    """The number of threads for a rank, at least 1. Ranks that may use the same processor share it.
 
-    A launcher may bind each process to processors of its own, or let all use all. Likewise a quota may be
-    each process's own or that of all.
+    A launcher may bind each process to its own processors or let all share them. Likewise a quota may
+    apply to one process or to all.
 
     Args:
-        descriptions: What `available` gives on each rank.
-        rank: Which one.
+        descriptions: The result of `available` on each rank.
+        rank: The rank.
     """
     own = descriptions[rank]
     neighbours = [each for each in descriptions if each["machine"] == own["machine"]]
@@ -61,7 +61,7 @@ def share(descriptions: Sequence[dict[str, Any]], rank: int) -> int:
     for each in neighbours:
         for processor in each["processors"]:
             users[processor] = users.get(processor, 0) + 1
-    # The shares are summed exactly: three thirds are one.
+    # Sum exact fractions, so that three thirds are one.
     counts = [users[processor] for processor in own["processors"]]
     threads = int(sum(counts.count(n) / n for n in set(counts)) + 1e-9)
     if own["quota"]:

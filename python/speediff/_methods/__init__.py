@@ -1,1 +1,1 @@
-"""What samplings and weightings are made of: their base class, their list, and their text form."""
+"""Samplings and weightings: their base class, their list and their text form."""

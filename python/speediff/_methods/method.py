@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_: object) -> Any:
-        """Only type checkers need to know that `Method` makes dataclasses."""
+        """Does nothing at run time; only type checkers use it."""
         return lambda cls: cls
 
 
@@ -41,8 +41,8 @@ class Method(ABC):
             mean: float = 0.0
             scale: float = 0.5
 
-    The library makes it from its name: the class's in lower case with underscores, unless the body says
-    another one. (Not a class keyword: `ABCMeta` of Python 3.10 has an argument of that name.)
+    The library creates it by name: the class's name in snake case, unless the body sets `name`. (`name` is
+    not a class keyword, because `ABCMeta` of Python 3.10 has an argument of that name.)
     """
 
     name: ClassVar[str]
@@ -52,13 +52,13 @@ class Method(ABC):
     source: ClassVar[str]
     """Paper and year."""
     corrects_for_draw: ClassVar[bool] = False
-    """Whether w includes the importance weight 1/(T·P), so that the objective is that of uniform draws."""
+    """Whether w includes the importance weight 1/(T·P), which gives the objective of uniform draws."""
 
     def __init_subclass__(cls, *, formula: str = "", source: str = "") -> None:
         cls.formula, cls.source = formula, source
         if "name" not in vars(cls):
             cls.name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        # The rest stands below: `dataclass` would compile it for each class, half the time of an import.
+        # The methods below replace those that `dataclass` would compile per class, half of the import time.
         dataclass(repr=False, eq=False)(cls)
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ class Method(ABC):
         raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __post_init__(self) -> None:
-        """Converts the parameters, and lets the library check them."""
+        """Converts the parameters and lets the library check them."""
         for field in fields(self):  # type: ignore[arg-type]
             kind, _, optional = str(field.type).partition(" | ")
             value = getattr(self, field.name)
@@ -110,10 +110,10 @@ class Method(ABC):
 
     @abstractmethod
     def _create(self) -> Handle:
-        """Makes the native object."""
+        """Creates the native object."""
 
     def _arguments(self) -> tuple[bytes, Any, int]:
-        """The name and the parameters in the library's form, where None is NaN."""
+        """The name and the parameters for the C call; None becomes NaN."""
         numbers = [math.nan if value is None else float(value) for value in self._values().values()]
         return self.name.encode(), buffers.doubles(numbers), len(numbers)
 
@@ -130,17 +130,17 @@ Kind = TypeVar("Kind", bound=Method)
 
 
 def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]], kind: type[Kind]) -> Kind:
-    """The method itself, or the one that the name stands for, with default parameters."""
+    """The method itself, or the one with this name and default parameters."""
     if isinstance(method, kind):
         return method
     return by_name[arguments.choice(argument, method, by_name)]()
 
 
 def from_description(kind: type[Kind], description: object) -> Kind:
-    """The method that `describe` described.
+    """The method from the result of `describe`.
 
     Raises:
-        SpeeDiffValueError: If the name is unknown, or the parameters are not exactly the method's.
+        SpeeDiffValueError: If the name is unknown or the parameters are not exactly the method's.
     """
     if isinstance(description, dict):
         parameters = {key: value for key, value in description.items() if key != "name"}

@@ -19,9 +19,9 @@ class MethodInfo:
     kind: str
     """"sampling" or "weighting"."""
     name: str
-    """The string that users can pass for it, with its defaults."""
+    """The string that selects it with its defaults."""
     cls: type[Method] | None
-    """The class, which takes the parameters; None if it is not implemented."""
+    """The class; None if it is not implemented."""
     formula: str
     """P or w, in one line."""
     source: str
@@ -33,12 +33,12 @@ class MethodInfo:
 
     @property
     def implemented(self) -> bool:
-        """Whether there is a class."""
+        """Whether the method is implemented."""
         return self.cls is not None
 
     @property
     def signature(self) -> str:
-        """The parameters with their defaults, as in a call, without those that are None."""
+        """The parameters with their defaults, as in a call; omits those that are None."""
         return ", ".join(
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.defaults.items()
@@ -54,7 +54,7 @@ _MISSING = (
         "not published",
         "reference [78] of SpeeD",
         {},
-        "not implemented: no published formula that we could find",
+        "not implemented: no published formula found",
     ),
     MethodInfo(
         "sampling",
@@ -63,13 +63,13 @@ _MISSING = (
         "a network chooses the steps",
         "Kim et al., CVPR 2025",
         {},
-        "not implemented: needs a network of its own, trained along",
+        "not implemented: needs a second network, trained jointly",
     ),
 )
 
 
 def methods() -> tuple[MethodInfo, ...]:
-    """All samplings and weightings with formula, source and defaults; also those not implemented, and why."""
+    """All samplings and weightings with formula, source and defaults, or why they are not implemented."""
     kinds: tuple[tuple[str, dict[str, Any]], ...] = (
         ("sampling", Sampling.by_name),
         ("weighting", Weighting.by_name),
@@ -92,7 +92,7 @@ _SHARED_PAGES = {
     "truncated_snr": "snr",
     "importance": "to_emphasis",
 }
-"""Methods that share the page of another one."""
+"""Methods documented on another method's page."""
 
 
 def markdown() -> str:

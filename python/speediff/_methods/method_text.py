@@ -28,33 +28,33 @@ Result = TypeVar("Result")
 PRESETS = {"speed": "paper", "official": "official"}
 """The names for SpeeD's sampling with its weighting, and their presets of `TimestepSampler.speed`."""
 SHARED = "prediction", "normalize"
-"""The options of a sampler that those within its text share, as in `to_emphasis(of=laplace)`."""
+"""Options that nested samplers share with the outer one, as in `to_emphasis(of=laplace)`."""
 PRESET_PARAMETERS = ("k", "lam", "tau", "r")
 
 
 def parse_method(text: str) -> tuple[Sampling | None, Weighting | None]:
-    """The sampling and the weighting that a text names, for any process: `speediff methods` lists the names.
+    """Parses a text into a sampling and a weighting. `speediff methods` lists the names.
 
-    `TimestepSampler.from_text` makes a sampler of such a text. This is for those who make their own, or whose
-    noise levels are continuous.
+    `TimestepSampler.from_text` creates a sampler from such a text. Use this function if you create samplers
+    yourself, or for continuous noise levels.
 
     Args:
         text: A sampling, "laplace(scale=1)"; a weighting, "min_snr*p2(k=2)"; both, "laplace+min_snr"; or
             "speed", with its parameters k, lam, tau and r.
 
     Returns:
-        The two, with None for the one that the text does not name.
+        Both; None for the one that the text does not name.
 
     Raises:
-        SpeeDiffError: If the text is wrong. It quotes the text, and names what there is. Also if the method
-            needs the schedule: "official", whose draws come in pairs, and `to_emphasis(of=…)`.
-        SpeeDiffTypeError: If it is no text.
+        SpeeDiffError: If the text is invalid; the error quotes it and lists the known names. Also if the
+            method needs a schedule: "official", whose draws come in pairs, and `to_emphasis(of=…)`.
+        SpeeDiffTypeError: If the text is not a string.
     """
     return MethodReader(None, None).pair(text)
 
 
 class MethodReader:
-    """Makes the samplers of methods over one schedule."""
+    """Creates samplers from texts over one schedule."""
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class MethodReader:
         preset_parameters: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        """Takes the options that all methods share.
+        """Stores the options that all methods share.
 
         Args:
-            kind: The class of the samplers; None for pairs alone.
-            schedule: The noise schedule; None for pairs alone.
-            name: What errors call the text.
-            preset_parameters: Parameters of SpeeD's presets, for those that the text does not give.
-            **options: Of each sampler, its seed among them.
+            kind: The class of the samplers; None if only `pair` is used.
+            schedule: The noise schedule; None if only `pair` is used.
+            name: The name of the text in errors.
+            preset_parameters: Parameters of SpeeD's presets that the text does not give.
+            **options: Options of each sampler, including the seed.
         """
         self.used: set[str] = set()
         """The `preset_parameters` that at least one method used."""
@@ -80,15 +80,15 @@ class MethodReader:
         self._preset_parameters = dict(preset_parameters or {})
 
     def sampler(self, text: str) -> Any:
-        """The sampler that a text describes.
+        """Creates a sampler from a text.
 
         Raises:
-            SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
+            SpeeDiffError: If the text is invalid or does not fit the schedule. The error quotes it.
         """
         return self._read(text, lambda node: self._sampler(node, self._options))
 
     def pair(self, text: str) -> tuple[Sampling | None, Weighting | None]:
-        """The sampling and the weighting that a text names; see `parse_method`."""
+        """Parses a sampling and a weighting; see `parse_method`."""
         return self._read(text, self._pair)
 
     def _read(self, text: str, make: Callable[[ast.expr], Result]) -> Result:
@@ -99,13 +99,11 @@ class MethodReader:
         except SpeeDiffError as error:
             raise type(error)(f"{self._name} {text}: {error}") from None
         except RecursionError:
-            raise SpeeDiffValueError(f"{self._name} must not be nested so deeply") from None
+            raise SpeeDiffValueError(f"{self._name} must be nested less deeply") from None
 
     def _sampler(self, node: ast.expr, options: Mapping[str, Any]) -> Any:
         if self._kind is None or self._schedule is None:
-            raise SpeeDiffValueError(
-                "needs a noise schedule: make it with TimestepSampler.from_text(schedule, ...)"
-            )
+            raise SpeeDiffValueError("needs a noise schedule: use TimestepSampler.from_text(schedule, ...)")
         preset = self._preset(node)
         if preset is not None:
             return self._kind.speed(self._schedule, **preset, **options)
@@ -134,7 +132,7 @@ class MethodReader:
         raise _unknown("a method", name, {*PRESETS, *Sampling.by_name, *Weighting.by_name})
 
     def _preset(self, node: ast.expr) -> dict[str, Any] | None:
-        """The parameters of `TimestepSampler.speed`, if it is one of SpeeD's presets."""
+        """The parameters of `TimestepSampler.speed` if this is a SpeeD preset, else None."""
         if isinstance(node, ast.BinOp):
             return None
         name, nodes = _split(node)
@@ -152,7 +150,7 @@ class MethodReader:
     def _preset_pair(preset: str, lam: float = 0.6, **of_sampling: Any) -> tuple[Sampling, Weighting]:
         if preset == "official":
             raise SpeeDiffValueError(
-                "its draws come in pairs, which no sampling describes: make it with "
+                "its draws come in pairs, which no sampling describes: use "
                 "TimestepSampler.from_text(schedule, ...)"
             )
         return Asymmetric(**of_sampling), ChangeAware(lam)
@@ -183,7 +181,7 @@ class MethodReader:
         return cls(**{key: self._value(key, types[key], value) for key, value in nodes.items()})
 
     def _value(self, parameter: str, kind: str, node: ast.expr) -> Any:
-        """A number or None; for parameters of another type, a sampling or a sampler."""
+        """The parameter's value: a number or None, or a nested sampling or sampler."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):

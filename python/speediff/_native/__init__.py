@@ -1,1 +1,1 @@
-"""The native library: finding, loading and declaring it, checking what goes in, owning what comes out."""
+"""The native library: finding, loading, declarations, argument checks and handles."""

@@ -1,4 +1,4 @@
-"""Arrays across the C boundary: checked, never converted in silence, and kept alive for the call."""
+"""Arrays passed to C: checked, never converted silently, and kept alive during the call."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-# By `dtype.char`: `dtype.name` takes forty times as long. Both long and long long may be int64.
+# Keyed by `dtype.char`, because `dtype.name` is forty times slower. Both long and long long may be int64.
 _C_TYPES: dict[str, Any] = {
     "d": ctypes.c_double,
     "f": ctypes.c_float,
     **{char: ctypes.c_int64 for char in "lq" if np.dtype(char) == np.int64},
     **{char: ctypes.c_uint64 for char in "LQ" if np.dtype(char) == np.uint64},
 }
-# ctypes takes an array where a pointer is declared, and one of no entries views any buffer.
+# ctypes accepts an array for a declared pointer, and an array of length 0 can view any buffer.
 _C_ARRAYS: dict[str, Any] = {char: kind * 0 for char, kind in _C_TYPES.items()}
 
 
 def input_pointer(array: NDArray[Any]) -> Any:
-    """What ctypes passes as a pointer to memory that the library reads. The caller keeps the array alive."""
+    """A ctypes pointer to memory that the library reads. The caller keeps the array alive."""
     return _C_TYPES[array.dtype.char].from_address(array.ctypes.data)
 
 
 def output_pointer(array: NDArray[Any]) -> Any:
-    """The same for memory that the library writes, in a third of the time. It keeps the array alive."""
+    """A ctypes pointer to memory that the library writes. Keeps the array alive; three times as fast."""
     return _C_ARRAYS[array.dtype.char].from_buffer(array)
 
 
 def doubles(numbers: list[float]) -> Any:
-    """What ctypes passes as a pointer to some doubles."""
+    """A ctypes array of doubles."""
     return (ctypes.c_double * len(numbers))(*numbers)
 
 
 def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
-    """The array itself, if it is a contiguous ndarray of one dimension and of this dtype."""
+    """Returns the array if it is a contiguous 1-D ndarray of this dtype; otherwise raises."""
     name = np.dtype(dtype).name
     if not isinstance(array, np.ndarray):
         kind = type(array).__name__
@@ -56,7 +56,7 @@ def check(argument: str, array: object, dtype: type[Scalar]) -> NDArray[Scalar]:
 
 
 def _check_layout(argument: str, array: NDArray[Any], dtype: type[np.generic]) -> None:
-    """Raises unless the array has this dtype, and its memory the order that C expects."""
+    """Raises unless the array has this dtype and is C-contiguous."""
     name = np.dtype(dtype).name
     if array.dtype != dtype:
         raise SpeeDiffTypeError(
@@ -73,7 +73,7 @@ def _check_layout(argument: str, array: NDArray[Any], dtype: type[np.generic]) -
 def check_shape(
     argument: str, array: object, dtype: type[Scalar], shape: tuple[int | None, ...]
 ) -> NDArray[Scalar]:
-    """The array itself, if it is a contiguous ndarray of this dtype and shape; None stands for any length."""
+    """Returns the array if it is a contiguous ndarray of this dtype and shape (None: any length)."""
     name = np.dtype(dtype).name
     if not isinstance(array, np.ndarray):
         raise SpeeDiffTypeError(
@@ -91,7 +91,7 @@ def check_shape(
 
 
 def check_output(argument: str, array: object, dtype: type[Scalar], count: int) -> NDArray[Scalar]:
-    """The array itself, if the library may write `count` values of this dtype into it."""
+    """Returns the array if the library may write `count` values of this dtype into it."""
     result = check_count(argument, array, dtype, count)
     if not result.flags.writeable:
         raise SpeeDiffValueError(f"{argument} must be writable, got a read-only array")
@@ -99,7 +99,7 @@ def check_output(argument: str, array: object, dtype: type[Scalar], count: int) 
 
 
 def check_count(argument: str, array: object, dtype: type[Scalar], count: int) -> NDArray[Scalar]:
-    """The array itself, if it has `count` values of this dtype."""
+    """Returns the array if it has `count` values of this dtype."""
     result = check(argument, array, dtype)
     if len(result) != count:
         raise SpeeDiffValueError(f"{argument} must have {count} entries, got {len(result)}")
@@ -107,7 +107,7 @@ def check_count(argument: str, array: object, dtype: type[Scalar], count: int) -
 
 
 def table_input(argument: str, values: object) -> NDArray[np.float64]:
-    """A table that a user gives: a float64 array as it is, or a sequence of Python numbers."""
+    """A user's table: a float64 array, not copied, or a sequence of Python numbers."""
     if isinstance(values, (list, tuple)):
         numbers = (arguments.real(f"{argument}[{i}]", value) for i, value in enumerate(values))
         return np.fromiter(numbers, np.float64)
@@ -115,7 +115,7 @@ def table_input(argument: str, values: object) -> NDArray[np.float64]:
 
 
 def read_table(fill: Callable[[Any, int], object], count: int) -> NDArray[np.float64]:
-    """A read-only array of `count` values that `fill(pointer, count)` writes."""
+    """A read-only array of `count` values written by `fill(pointer, count)`."""
     table = np.empty(count, np.float64)
     fill(output_pointer(table), count)
     table.flags.writeable = False

@@ -1,9 +1,9 @@
 """The C interface: `include/speediff.h`, declaration by declaration, in the header's order.
 
-`c_training.py` goes on where this ends.
+`c_training.py` continues it.
 
-Argument types, result and error check are attached where a function is declared, so that no call can
-forget them. A test holds this file equal to the header and to the library's symbols.
+Each declaration attaches argument types, result type and error check, so that no call can forget
+them. A test compares this file with the header and the library's symbols.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .library import library, path
 
 
 def _raise_on_failure(status: int, _function: Any, _arguments: Any) -> None:
-    """Turns a `speediff_status` into an exception that carries the thread's message."""
+    """Turns a `speediff_status` into an exception with the thread's error message."""
     if status == OK:
         return
     message = speediff_last_error().decode()
@@ -42,7 +42,7 @@ def plain(name: str, result: Any, *arguments: Any) -> Any:
         function = getattr(library, name)
     except AttributeError:
         raise errors.SpeeDiffLibraryError(
-            f"{path} lacks {name}: it is of another release. Rebuild it with `make build`."
+            f"{path} lacks {name}: it belongs to another release. Rebuild it with `make build`."
         ) from None
     function.restype = result
     function.argtypes = arguments

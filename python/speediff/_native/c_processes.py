@@ -1,4 +1,4 @@
-"""The C interface of continuous processes: `include/speediff.h` from where `c_api.py` ends."""
+"""The C interface of continuous processes; continues `c_api.py`."""
 
 from __future__ import annotations
 

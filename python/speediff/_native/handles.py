@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """A native object, destroyed when the last reference to this one goes.
+    """Owns a native object and destroys it with the last reference to the handle.
 
-    Whoever calls the library holds the handle during the call, so that another thread's `close()`
-    cannot free what is in use.
+    Callers hold a reference during each library call, so another thread's `close()` cannot free an
+    object in use.
     """
 
     __slots__ = ("__weakref__", "pointer")
@@ -26,7 +26,7 @@ class Handle:
         pointer = kind()
         create(*args, pointer)
         self.pointer = pointer
-        # Not at interpreter exit, where others may still use it; the process frees what is left.
+        # Not at interpreter exit, where the object may still be in use; the process frees it.
         weakref.finalize(self, destroy, pointer).atexit = False
 
 
@@ -34,10 +34,10 @@ Native = TypeVar("Native", bound=Handle)
 
 
 class Closable(Generic[Native]):
-    """A Python object that owns a handle: `close()`, `with`, or nothing at all."""
+    """A Python object that owns a handle. Use `close()` or `with`, or leave it to garbage collection."""
 
     _instead: ClassVar[str] = "make another one"
-    """What to do where a copy is refused."""
+    """Advice in the error when copying is not supported."""
 
     def __init__(self, handle: Native) -> None:
         self._owned: Native | None = handle
@@ -56,17 +56,17 @@ class Closable(Generic[Native]):
         return self._opened(self._handle)
 
     def _opened(self, handle: Native | None) -> Native:
-        """A handle that was read before; errors as for `_open_handle`."""
+        """Checks a handle that was read before; errors as for `_open_handle`."""
         if handle is None:
             raise SpeeDiffClosedError(f"this {type(self).__name__} must be open, got a closed one")
         return handle
 
     def close(self) -> None:
-        """Gives up the native object. Calling it again does nothing."""
+        """Frees the native object. Calling it again does nothing."""
         self._owned = None
 
     def __getstate__(self) -> Any:
-        """Refuses copies and pickles, unless a subclass knows how to make a native object of their own."""
+        """Rejects copying and pickling. Subclasses that can recreate the native object override this."""
         raise SpeeDiffTypeError(f"a {type(self).__name__} must not be copied or pickled; {self._instead}")
 
     def __enter__(self) -> Any:

@@ -1,4 +1,4 @@
-"""How the command line tells that the native library cannot be loaded: in one line, as its other errors.
+"""Reports a native library that cannot be loaded in one line, like the other errors of the command line.
 
 The package is imported, and loads the library, before `cli.main` can catch anything.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def catch() -> None:
-    """Takes over uncaught errors of loading, where this process is `speediff` or `python -m speediff`."""
-    # Python calls the program "-m" while it looks for the module.
+    """Handles uncaught loading errors if this process is `speediff` or `python -m speediff`."""
+    # Python sets sys.argv[0] to "-m" while it looks for the module.
     program = basename("".join(sys.argv[:1]))
     if program == "speediff" or (program == "-m" and {"speediff", "-mspeediff"} & {*sys.orig_argv}):
         sys.excepthook = _report

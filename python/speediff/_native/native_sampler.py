@@ -1,4 +1,4 @@
-"""The native samplers, on NumPy arrays."""
+"""The native samplers on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
     Timesteps = np.ndarray[Any, np.dtype[np.int64]]
     Weights = np.ndarray[Any, np.dtype[np.float32]]
     Levels = np.ndarray[Any, np.dtype[Any]]
-    """What a draw gives beside weights: time steps or noise levels."""
+    """What a draw returns beside weights: timesteps or noise levels."""
 
 MAXIMUM_TOTAL = 1 << 31
-"""The most entries of a global batch."""
+"""The largest global batch."""
 
 LAST_CALL = (1 << 63) - 1
-"""Calls, and the call after the last one drawn, are counted in an int64_t."""
+"""The limit of the call counter: the call after the last one must fit an int64_t."""
 
 
 class NativeDrawing(Handle):
-    """What both kinds of sampler do: draw. Safe to use from several threads at once."""
+    """The common base of both native samplers. Thread-safe."""
 
     __slots__ = ()
 
     level_type: ClassVar[type[np.generic]]
-    """Of time steps or of noise levels."""
+    """The dtype of timesteps or noise levels."""
     _draw: ClassVar[Any]
     _draw_slice: ClassVar[Any]
     _emphasis: ClassVar[Any]
 
     history_count: int
-    """The length of what it has learned; 0 if it learns nothing."""
+    """The length of the learned history; 0 if the method does not learn."""
 
     def check_size(self, n: int) -> None:
-        """Raises if a call cannot have n entries, before memory is asked for."""
+        """Raises if a call cannot have n entries, before allocating memory."""
         self._draw(self.pointer, 0, 0, n, None, None)
 
     def draw(self, call: int, levels: Levels, weights: Weights) -> None:
-        """Draws the calls from one on, a row for each; shape (calls, n)."""
+        """Draws consecutive calls from `call` on, one per row; shape (calls, n)."""
         calls, n = levels.shape
         first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
         self._draw(self.pointer, call, calls, n, first, w)
 
     def draw_slice(self, step: int, offset: int, total: int, levels: Levels, weights: Weights) -> None:
-        """Draws entries from `offset` on of one step's global batch; shape (n,)."""
+        """Draws n entries of a step's global batch, starting at `offset`; shape (n,)."""
         first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
         self._draw_slice(self.pointer, step, offset, len(levels), total, first, w)
 
     def emphasis(self, step: int, count: int) -> tuple[Table, Table]:
-        """λ and E, of which there are `count`."""
+        """λ and E, each of shape (count,)."""
         log_snr = np.empty(count, np.float64)
 
         def fill(density: Any, n: int) -> None:
@@ -97,7 +97,7 @@ class NativeSampler(NativeDrawing):
         return self._read(c.speediff_sampler_marginal, self.steps, step, n)
 
     def expected_weight(self, step: int, n: int) -> float:
-        """E[w] over a call's batch; 0 stands for entries of P."""
+        """E[w] over a call's batch of n; n = 0: under P."""
         out = ctypes.c_double()
         c.speediff_sampler_expected_weight(self.pointer, step, n, out)
         return out.value
@@ -108,11 +108,11 @@ class NativeSampler(NativeDrawing):
         c.speediff_sampler_update(self.pointer, t, values, len(timesteps))
 
     def history(self) -> Table:
-        """What was learned."""
+        """The learned history."""
         return self._read(c.speediff_sampler_history, self.history_count)
 
     def restore_history(self, history: Table) -> None:
-        """Takes over what was learned."""
+        """Restores a learned history."""
         c.speediff_sampler_restore_history(self.pointer, buffers.input_pointer(history), len(history))
 
     def _read(self, function: Any, count: int, *arguments: int) -> Table:

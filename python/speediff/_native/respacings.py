@@ -1,4 +1,4 @@
-"""Parses the argument that chooses a subset of the steps for generation."""
+"""Parses a respacing: the subset of steps to generate with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Respacing:
 
 
 def parse(spec: object) -> Respacing:
-    """Reads "250", "10,20,30", "ddim50", a number or a list of numbers."""
+    """Parses "250", "10,20,30", "ddim50", a number or a list of numbers."""
     if isinstance(spec, str):
         text = spec.removeprefix("ddim")
         parts = text.split(",")

@@ -1,1 +1,1 @@
-"""What `speediff.plan` and `speediff.plots` are made of."""
+"""Internals of `speediff.plan` and `speediff.plots`."""

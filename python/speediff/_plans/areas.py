@@ -1,4 +1,4 @@
-"""The process of a schedule as plain data: its increments and the three areas (SpeeD, Theorem 1)."""
+"""A schedule's process increments and its three areas, as plain data (SpeeD, Theorem 1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Area:
     """first - 1 if the area has no steps."""
     steps: int
     share: float
-    """The share of all T steps, which is the share of uniform draws."""
+    """The share of the T steps, equal to the share of uniform draws."""
 
     @property
     def entries(self) -> slice:
@@ -42,7 +42,7 @@ class Area:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The boundaries by the paper's closed forms, which are real numbers."""
+    """The boundaries from the paper's closed forms, as real numbers."""
 
     acceleration_end: float
     convergence_start: float | None
@@ -51,7 +51,7 @@ class ClosedForm:
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """The schedule's tables, its process increments and the areas that follow from them."""
+    """The schedule's tables, its process increments and the resulting areas."""
 
     schedule: str
     steps: int
@@ -81,7 +81,7 @@ def make_process(schedule: NoiseSchedule, label: str, r: float | None, tau: int 
     increments = schedule.process_increments()
     start: int | None
     if tau is not None:
-        TimestepSampler(schedule, Asymmetric(tau=tau, r=r)).close()  # Its checks are ours.
+        TimestepSampler(schedule, Asymmetric(tau=tau, r=r)).close()  # Uses the sampler's checks of tau and r.
         start = tau
     else:
         r = DEFAULT_R if r is None else arguments.real("r", r)
@@ -105,7 +105,7 @@ def make_process(schedule: NoiseSchedule, label: str, r: float | None, tau: int 
 
 
 def emphasis_of(sampler: TimestepSampler) -> Table | None:
-    """`sampler.emphasis()` without its λ; None if there is no density over λ."""
+    """`sampler.emphasis()` without λ; None if there is no density over λ."""
     try:
         return sampler.emphasis()[1]
     except SpeeDiffValueError:

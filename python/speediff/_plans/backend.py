@@ -1,7 +1,7 @@
-"""What pictures take from matplotlib. They are files: it is loaded whatever MPLBACKEND says.
+"""The parts of matplotlib that pictures need. Pictures are files, so MPLBACKEND is ignored.
 
-A notebook leaves a backend in the environment that other programs may not have, and with one that it does not
-find matplotlib refuses to be imported.
+A notebook sets a backend in the environment that other programs may lack, and matplotlib cannot be imported
+with an unknown backend.
 """
 
 # ruff: noqa: E402, for the reason above.
@@ -25,7 +25,7 @@ finally:
         os.environ[VARIABLE] = _backend
 if _is_new and _backend:
     with suppress(ValueError):
-        # For whoever shows figures in this process.
+        # For other code in this process that shows figures.
         mpl.rcParams["backend"] = _backend
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,20 +42,20 @@ __all__ = [
 ]  # fmt: skip
 
 FONT = "DejaVu Sans"
-"""It comes with matplotlib."""
+"""Bundled with matplotlib."""
 
 
 def encoded(figure: Figure, ending: str, **options: Any) -> memoryview:
-    """The figure as a file of this ending, such as ".svg"."""
+    """The figure's file content for a suffix such as ".svg"."""
     file = io.BytesIO()
     figure.savefig(file, format=ending.removeprefix("."), **options)
     return file.getbuffer()
 
 
 def literal(text: str) -> str:
-    """The text with nothing in it that means mathematics, and with a "?" for what the font lacks."""
+    """Escapes math markup, and replaces characters that the font lacks by "?"."""
     known = get_font(findfont(FONT)).get_charmap()
     drawn = "".join(letter if ord(letter) in known or letter == "\n" else "?" for letter in text)
     if drawn != text:
-        fonts.warn([text], f"{FONT}, the font of these pictures, lacks letters, which are drawn as ?")
+        fonts.warn([text], f"{FONT}, the pictures' font, lacks characters; they are drawn as ?")
     return drawn.replace("$", "\\$")

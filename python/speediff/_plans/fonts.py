@@ -1,4 +1,4 @@
-"""The fonts of pictures with generated images: Pillow's own, or one of the system that has more letters."""
+"""Fonts for image grids: Pillow's own, or a system font with more characters."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SYSTEM_FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "unifont.otf",
     "unifont_upper.otf", "Arial Unicode.ttf",
 )  # fmt: skip
-"""Where letters are looked for that Pillow's own font lacks: European, Chinese, Japanese and Korean, all."""
+"""Fonts to try for characters that Pillow's font lacks: European, then CJK, then all scripts."""
 NO_CHARACTER = "\U0010ffff"
-"""A font draws it as whatever it lacks: mostly a box."""
+"""Fonts draw this character with their missing-glyph box."""
 SHOWN = 5
-"""Of the texts that a warning is about."""
+"""The number of texts that a warning shows."""
 
 
 def choose(texts: Sequence[str], size: int) -> tuple[Any, list[bool]]:
-    """A font for some texts, and which of them it can draw: the first of those that can draw the most."""
+    """The first font that can draw the most of the texts, and which ones it can draw."""
     library = extras.load("PIL.ImageFont", "a picture")
     best = library.load_default(size)
     drawable = [_has(best, text) for text in texts]
@@ -33,7 +33,7 @@ def choose(texts: Sequence[str], size: int) -> tuple[Any, list[bool]]:
             break
         try:
             font = library.truetype(name, size)
-        except (OSError, ImportError):  # There is none, or Pillow was built without FreeType.
+        except (OSError, ImportError):  # The font is missing, or Pillow was built without FreeType.
             continue
         by_this = [_has(font, text) for text in texts]
         if sum(by_this) > sum(drawable):
@@ -42,19 +42,19 @@ def choose(texts: Sequence[str], size: int) -> tuple[Any, list[bool]]:
 
 
 def composed(text: str) -> str:
-    """With letters and their accents in one, as fonts have them."""
+    """The text in composed form (NFC), which fonts expect."""
     return unicodedata.normalize("NFC", text)
 
 
 def warn(texts: Sequence[str], consequence: str) -> None:
-    """Says, once for the same texts, that no font has their letters, and what that means."""
+    """Warns, once per set of texts, that no font has their characters."""
     shown = ", ".join(texts[:SHOWN]) + ("…" if len(texts) > SHOWN else "")
-    # Bytes that are no letters at all become escapes.
+    # Non-UTF-8 bytes become escapes.
     messages.warn(f"{consequence}: {shown.encode('utf-8', 'backslashreplace').decode()}")
 
 
 def _font_of_matplotlib() -> str:
-    """Where it would be, without importing matplotlib."""
+    """The path of matplotlib's font, without importing matplotlib."""
     found = importlib.util.find_spec("matplotlib")
     package = Path(found.origin).parent if found is not None and found.origin else Path()
     return str(package / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
@@ -66,7 +66,7 @@ def _has(font: Any, text: str) -> bool:
         box = _drawn(font, NO_CHARACTER)
         return not any(_drawn(font, letter) == box for letter in set(text))
     except UnicodeEncodeError:
-        # A name that is no UTF-8; or Pillow without FreeType, whose only font has few letters.
+        # A name that is not UTF-8; or Pillow without FreeType, whose only font has few characters.
         return text.isascii()
 
 

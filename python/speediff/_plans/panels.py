@@ -1,4 +1,4 @@
-"""The panels of a plan's picture that belong to methods: P and w over t, and the emphasis over log-SNR."""
+"""A plan's panels for methods: P and w over t, and the emphasis over log-SNR."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 P_COLOR, W_COLOR, EMPHASIS_COLOR, UNIFORM_COLOR = "#c8332b", "#1f5fa8", "#8e4ea8", "#555555"
 METHOD_COLORS = ("#c8332b", "#1f5fa8", "#2b8a6b", "#8e4ea8", "#b8860b", "#444444", "#17a2b8")
 LARGEST_RATIO, SHOWN_RATIO = 100, 1e8
-"""Of weights: the largest that a linear axis shows, and the largest that a logarithmic one does."""
+"""The largest weight ratio for a linear axis, and for a logarithmic one."""
 TITLE_LETTERS, LEGEND_LETTERS = 88, 110
-"""How many fit in a line."""
+"""Characters that fit on a line."""
 UNSEEN = 0.002
-"""The share of each method's emphasis that may lie beyond either end of its panel."""
+"""The share of each method's emphasis that may lie beyond each end of the panel."""
 
 
 def draw_method(left: Axes, right: Axes, plan: Plan) -> None:
-    """P in red on the left axis, w in blue on the right one."""
+    """Draws P in red on the left axis and w in blue on the right one."""
     method = plan.methods[0]
     _draw_probabilities(left, method, "P(t)", color=P_COLOR)
     _draw_uniform(left, plan)
     _draw_weights(right, method, "w(t)", color=W_COLOR)
     title = textwrap.fill(f"{method.name}: {method.summary}", TITLE_LETTERS)
     left.set_title(literal(title), fontsize=9)
-    # Room above each, and more above w, so that their maxima do not run into each other.
+    # Headroom above each, with more above w, so that their maxima do not overlap.
     _scale_probabilities(left, plan)
     low, high = float(method.weights.min()), float(method.weights.max())
     if not _scale_weights(right, plan):
@@ -49,7 +49,7 @@ def draw_method(left: Axes, right: Axes, plan: Plan) -> None:
 
 
 def draw_methods(upper: Axes, lower: Axes, plan: Plan) -> None:
-    """A color for each method, the same in all panels."""
+    """Draws P and w of several methods. Each method has one color in all panels."""
     for index, method in enumerate(plan.methods):
         look = _look(plan, index)
         _draw_probabilities(upper, method, literal(method.name), **look)
@@ -71,7 +71,7 @@ def draw_methods(upper: Axes, lower: Axes, plan: Plan) -> None:
 
 
 def draw_emphasis(panel: Axes, plan: Plan) -> None:
-    """E over λ, with noise to the right, as in the panels above."""
+    """Draws E over λ. Noise grows to the right, as in the panels above."""
     curves = []
     for index, method in enumerate(plan.methods):
         if method.emphasis is not None:
@@ -97,7 +97,7 @@ def draw_emphasis(panel: Axes, plan: Plan) -> None:
 
 
 def _ends(log_snr: np.ndarray, emphasis: np.ndarray) -> tuple[float, float]:
-    """The λ between which nearly all of the emphasis is."""
+    """The range of λ that holds nearly all of the emphasis."""
     share = np.cumsum(emphasis * np.abs(np.gradient(log_snr)))
     first, last = np.interp([UNSEEN, 1 - UNSEEN], share, log_snr)
     return float(first), float(last)
@@ -109,7 +109,7 @@ def _look(plan: Plan, index: int) -> dict[str, Any]:
     return {
         "color": METHOD_COLORS[index % len(METHOD_COLORS)],
         "ls": "-" if index < len(METHOD_COLORS) else (0, (6, 1.5)),
-        # Earlier methods have wider lines, which show behind later ones that cover them.
+        # Earlier methods have wider lines, so they stay visible behind later ones.
         "lw": 1.4 + min(0.6, 2.4 / len(plan.methods)) * after,
     }
 
@@ -137,7 +137,7 @@ def _scale_probabilities(panel: Axes, plan: Plan) -> None:
 
 
 def _scale_weights(panel: Axes, plan: Plan) -> bool:
-    """A logarithmic axis, where weights span orders of magnitude: 0 and the smallest are then not shown."""
+    """Uses a logarithmic axis if weights span orders of magnitude. It omits 0 and the smallest."""
     positive = np.concatenate([method.weights[method.weights > 0] for method in plan.methods])
     low, high = float(positive.min()), float(positive.max())
     if high / low <= LARGEST_RATIO:
@@ -154,7 +154,7 @@ def _draw_weights(panel: Axes, method: MethodPlan, label: str, **look: Any) -> N
 
 
 def _weight_label(plan: Plan) -> str:
-    """With the loss, where that is not ε's."""
+    """The axis label; names the loss unless it is ε's."""
     target = plan.methods[0].prediction
     label = "weight w(t)" if target == "epsilon" else f"weight w(t), {target}"
     return f"{label}, over E[w]" if all(method.normalized for method in plan.methods) else label

@@ -1,4 +1,4 @@
-"""Which data a training step sees: a pure function of seed and step, so that a run can be resumed."""
+"""The training data of each step: a pure function of seed and step, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ if TYPE_CHECKING:
     Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 PERMUTATION, FLIP = 0, 1
-"""What random bits are for: purposes share no bits."""
+"""Purposes of random bits. Different purposes share no bits."""
 
 
 class Batches:
     """The global batches of a run, by step.
 
-    They follow one another through a new permutation of the data per epoch, and may straddle two: each
-    entry is seen once per epoch. The permutation is a function of (seed, epoch), and whether a picture is
-    mirrored one of (seed, step, its place in the global batch).
+    Each epoch uses a new permutation and visits each entry once. A batch may span two epochs. The
+    permutation depends on (seed, epoch); mirroring depends on (seed, step, place in the global batch).
     """
 
     def __init__(self, data: Dataset, batch_size: int, *, seed: int, flip: bool = False) -> None:
-        """Takes what all steps share.
+        """Stores what all steps share.
 
         Args:
-            data: What the batches are of.
+            data: The training data.
             batch_size: The global batch of a step, micro-batches of accumulation included.
             seed: In [0, 2⁶⁴).
             flip: Mirror each picture left to right with probability ½.
@@ -40,14 +39,14 @@ class Batches:
         self._orders: dict[int, Indices] = {}
 
     def batch(self, step: int, part: slice = slice(None)) -> tuple[Floats, Labels | None]:
-        """The global batch of a step, counted from 0, or a part of it."""
+        """The global batch of a step (counted from 0), or a part of it."""
         flipped = None
         if self._flip:
             flipped = (random_bits(self._seed, step, FLIP, self._batch_size) >> 63 == 1)[part]
         return self._data.batch(self.indices(step)[part], flipped)
 
     def indices(self, step: int) -> Indices:
-        """Which entries of the data are the batch of a step, shape (batch_size,)."""
+        """Indices of a step's batch into the data, shape (batch_size,)."""
         count = len(self._data)
         epoch, place = divmod(step * self._batch_size, count)
         parts, missing = [], self._batch_size
@@ -66,12 +65,12 @@ class Batches:
 
 
 def permutation(seed: int, epoch: int, count: int) -> Indices:
-    """A permutation of `count` entries: the order of random numbers, which no version of NumPy changes."""
+    """A permutation of `count` entries: the argsort of random bits, the same in every version of NumPy."""
     return np.argsort(random_bits(seed, epoch, PERMUTATION, count), kind="stable")
 
 
 def random_bits(seed: int, index: int, purpose: int, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Philox4x64's words for a key of (seed, index), uint64 (count,)."""
+    """Philox4x64 words for the key (seed, index), uint64 (count,)."""
     key = np.array([seed, index], np.uint64)
     words = np.random.Philox(key=key, counter=[0, 0, 0, purpose]).random_raw(count)
     return np.asarray(words, np.uint64)

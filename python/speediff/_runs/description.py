@@ -1,4 +1,4 @@
-"""What a run is made of, apart from its tensors: settings and data, in `run.json` and in each checkpoint."""
+"""A run's settings and data, stored in `run.json` and in each checkpoint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "run.json"
 
 
 def describe(settings: Settings, data: Dataset, source: str) -> Description:
-    """All that must be the same for the run to go on, and that its pictures need."""
+    """Everything that must match on resume, and what the sample pictures need."""
     return {
         "speediff": __version__,
         "settings": settings,
@@ -39,7 +39,7 @@ def describe(settings: Settings, data: Dataset, source: str) -> Description:
 
 
 def write(folder: Path, description: Description) -> None:
-    """Writes `run.json`, unless it is there already."""
+    """Writes `run.json`, unless it already has this content."""
     path = folder / NAME
     text = text_names.to_json(description)
     with contextlib.suppress(OSError, ValueError):
@@ -49,11 +49,11 @@ def write(folder: Path, description: Description) -> None:
 
 
 def read(checkpoint: Path) -> Description:
-    """What is known of the run of a checkpoint: `run.json`, or the checkpoint's copy where that is lost.
+    """The description of a checkpoint's run: `run.json`, or the copy in the checkpoint.
 
     Raises:
-        SpeeDiffValueError: If `run.json` is damaged and there is no copy, as from an earlier version.
-        FileNotFoundError: If it is missing and there is no copy.
+        SpeeDiffValueError: If `run.json` is damaged and the checkpoint has no copy (earlier versions).
+        FileNotFoundError: If it is missing and the checkpoint has no copy.
     """
     path = checkpoint.with_name(NAME)
     try:
@@ -63,7 +63,7 @@ def read(checkpoint: Path) -> Description:
         if copy is None:
             raise
         if not isinstance(error, FileNotFoundError):
-            messages.warn(f"{path} is damaged; what it held is taken from {checkpoint.name}")
+            messages.warn(f"{path} is damaged; using the copy in {checkpoint.name}")
         return copy
 
 
@@ -73,7 +73,7 @@ def _checked(path: Path) -> Description:
         description = _complete(json.loads(content))
         if description is not None:
             return description
-    raise SpeeDiffValueError(f"{path} must be as `speediff train` wrote it")
+    raise SpeeDiffValueError(f"{path} must be a run.json that `speediff train` wrote")
 
 
 def _copy(checkpoint: Path) -> Description | None:
@@ -83,7 +83,7 @@ def _copy(checkpoint: Path) -> Description | None:
 
 
 def _complete(description: Any) -> Description | None:
-    """With the settings that an earlier version did not have; None if it is none."""
+    """Adds settings that an earlier version lacked; None if this is no description."""
     with contextlib.suppress(KeyError, TypeError, AttributeError):
         settings, data = description["settings"], description["data"]
         names = data["class_names"]

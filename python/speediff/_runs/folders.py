@@ -1,4 +1,4 @@
-"""Folders that are made for what is to be written, and taken by one command at a time."""
+"""Output folders: creating them, and locking them for one command at a time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 LOCK = "run.lock"
-"""The file whose lock says that a folder is taken, and whose text says by whom. It is removed in the end."""
+"""The lock file of a folder. Its text names the process that holds the lock. It is removed at the end."""
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
-"""What file systems answer that have no locks, such as Lustre unless it is mounted with `-o flock`."""
+"""Errors of file systems without locks, such as Lustre mounted without `-o flock`."""
 
 
 class NewFolder:
-    """A folder, made with all above it where they are missing. Left empty it is removed again."""
+    """A folder, created with its missing parents. It is removed on exit if it is still empty."""
 
     def __init__(self, path: Path) -> None:
-        """Makes it, and waits until its name is on the device.
+        """Creates the folder and flushes its name to the device.
 
         Raises:
-            SpeeDiffValueError: If there is a file of this name.
-            OSError: If it cannot be made; it names the folder.
+            SpeeDiffValueError: If a file has this name.
+            OSError: If the folder cannot be created; the error names it.
         """
         self.path = path
         self._made: list[Path] = []
@@ -57,7 +57,7 @@ class NewFolder:
         _flush(path.parent)
 
     def remove_empty(self) -> None:
-        """Removes what was made and holds nothing, the innermost first."""
+        """Removes the created folders that are empty, innermost first."""
         with contextlib.suppress(OSError):
             while self._made:
                 self._made[-1].rmdir()
@@ -71,25 +71,25 @@ class NewFolder:
 
 
 class TakenFolder(NewFolder):
-    """A folder that no other command writes to as long as this one lives.
+    """A folder locked against other commands.
 
-    It is a lock of `flock` on a file in the folder: it ends with the process, however that ends. Between
-    machines it holds where the file system's locks do: NFS has them, unless it is mounted with `nolock` or
-    `local_lock`. Where there are none a warning says so, and the folder is used all the same.
+    The lock is `flock` on a file in the folder, so the kernel releases it however the process ends. It works
+    across machines if the file system's locks do. NFS has such locks, unless it is mounted with `nolock` or
+    `local_lock`. Without locks, a warning is printed and the folder is used anyway.
     """
 
     def __init__(self, path: Path) -> None:
-        """Makes and takes it.
+        """Creates and locks the folder.
 
         Raises:
-            SpeeDiffBusyError: If another command has it; it says which.
-            SpeeDiffValueError: If there is a file of this name, or the name is not UTF-8.
-            OSError: If nothing can be written to it.
+            SpeeDiffBusyError: If another command holds the lock; the error names it.
+            SpeeDiffValueError: If a file has this name, or the name is not UTF-8.
+            OSError: If the folder cannot be written to.
         """
         try:
             str(path).encode()
-        except UnicodeEncodeError:  # The library's paths are UTF-8, and would refuse the first checkpoint.
-            raise SpeeDiffValueError(f"--out must be a name in UTF-8, got {str(path)!r}") from None
+        except UnicodeEncodeError:  # The library requires UTF-8 paths and would reject the first checkpoint.
+            raise SpeeDiffValueError(f"--out must be a UTF-8 name, got {str(path)!r}") from None
         super().__init__(path)
         try:
             self._file = self._locked()
@@ -103,7 +103,7 @@ class TakenFolder(NewFolder):
             number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
                 self._lock(number)
-                # The one who had it may have removed the file meanwhile: then this lock is nobody's.
+                # The previous holder may have removed the file meanwhile. Then this lock protects nothing.
                 with contextlib.suppress(FileNotFoundError):
                     if os.path.samestat(os.stat(lock), os.fstat(number)):
                         _sign(number)
@@ -120,18 +120,18 @@ class TakenFolder(NewFolder):
             who = os.pread(number, 400, 0).decode(errors="replace").strip() or "another process"
             raise SpeeDiffBusyError(
                 f"{self.path} must not be used by two commands at once, and {who} is using it; wait, "
-                "end that process, or take another --out"
+                "end that process, or choose another --out"
             ) from None
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
             messages.warn(
                 f"the file system of {self.path} has no locks ({error.strerror}): "
-                "let no other command write to this folder meanwhile"
+                "make sure that no other command writes to this folder"
             )
 
     def __exit__(self, *_: object) -> None:
-        # As long as it is locked nobody else takes this file.
+        # Unlink before releasing the lock: nobody else can lock this file until then.
         with contextlib.suppress(OSError):
             os.unlink(self.path / LOCK)
         os.close(self._file)
@@ -139,7 +139,7 @@ class TakenFolder(NewFolder):
 
 
 def _sign(number: int) -> None:
-    """Writes into the file who has it. On a full disk nobody learns it."""
+    """Writes this process's name into the lock file; skipped on a full disk."""
     with contextlib.suppress(OSError):
         os.ftruncate(number, 0)
         os.pwrite(number, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -148,7 +148,7 @@ def _sign(number: int) -> None:
 def _flush(folder: Path) -> None:
     try:
         number = os.open(folder, replacement.FOLDER_FLAGS)
-    except PermissionError:  # Names may be made in it, but not listed.
+    except PermissionError:  # The folder may be writable but not readable.
         return
     try:
         replacement.flush_folder(number)

@@ -1,4 +1,4 @@
-"""Where `speediff generate` writes to: a grid, an array, or a folder of pictures."""
+"""The output of `speediff generate`: a grid, an array, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PICTURE_CHANNELS = (1, 3)
 
 
 class GeneratedFiles:
-    """The files of some images, in a form that the ending of the name chooses."""
+    """Files for generated images. The suffix of --out selects the format."""
 
     def __init__(self, name: str) -> None:
-        """Takes --out.
+        """Parses --out.
 
         Raises:
-            SpeeDiffValueError: If it is of no form that is known.
-            SpeeDiffError: If it needs Pillow, which is missing.
+            SpeeDiffValueError: If the suffix is unknown.
+            SpeeDiffError: If the format needs Pillow and Pillow is missing.
         """
         self.path = Path(name)
         ending = self.path.suffix.lower()
@@ -42,11 +42,11 @@ class GeneratedFiles:
 
     @property
     def folder(self) -> Path:
-        """The one in which the files are."""
+        """The folder that contains the files."""
         return self.path if self._is_folder else self.path.parent
 
     def rehearse(self, shape: tuple[int, ...], rows: Rows, first_seed: int) -> None:
-        """Raises if images of a shape could not be written, as far as can be told before there are any.
+        """Raises if images of this shape cannot be written, as far as can be checked in advance.
 
         Args:
             shape: (n, c, h, w).
@@ -55,11 +55,10 @@ class GeneratedFiles:
         """
         if shape[1] not in PICTURE_CHANNELS and not self._is_array:
             raise SpeeDiffValueError(
-                f"--out must end in .npy for {shape[1]} channels, which are no picture, "
-                f"got {str(self.path)!r}"
+                f"--out must end in .npy for images of {shape[1]} channels, got {str(self.path)!r}"
             )
         if self._is_folder:
-            # One of each row: the others' names are as long.
+            # One per row is enough: names in a row have the same length.
             for path in islice(self._paths(shape[0], rows, first_seed), 0, None, _columns(shape[0], rows)):
                 replacement.check(path)
             return
@@ -73,11 +72,11 @@ class GeneratedFiles:
 
         Args:
             images: Values in [-1, 1].
-            rows: Of as many images each; without labels, of ten.
-            first_seed: The images' seeds count from it.
+            rows: Rows of equal length; without labels, ten images each.
+            first_seed: The seed of image 0; image i has first_seed + i.
         """
         if self._is_array:
-            # To a real file NumPy writes in a way whose errors do not say what is wrong.
+            # np.save to a real file raises errors that hide the cause.
             replacement.replace(self.path, lambda file: np.save(SimpleNamespace(write=file.write), images))
         elif self._is_folder:
             for image, path in zip(images, self._paths(len(images), rows, first_seed), strict=True):
@@ -86,7 +85,7 @@ class GeneratedFiles:
             picture_grids.write(_grid(images, rows), self.path)
 
     def _paths(self, count: int, rows: Rows, first_seed: int) -> Iterator[Path]:
-        """The picture of each image in the folder."""
+        """The path of each image in the folder."""
         columns = _columns(count, rows)
         for index in range(count):
             name = f"-{rows.names[index // columns].replace('/', '-')}" if rows.names else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP in long work: the first ends it in good order."""
+"""Graceful stop on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """Work has ended in good order after a `StopRequest`, on all processes that share it."""
+    """Raised when work stopped gracefully after a `StopRequest`, on all processes that share it."""
 
     on_all_ranks = True
 
 
 class _GivenUp(BaseException):
-    """A request came while work was going on that can be given up."""
+    """A stop request arrived during work that can be abandoned."""
 
 
 class StopRequest:
-    """In its `with` block, the first of these signals sets `made`, for the loop to ask after each step.
+    """In its `with` block, the first of these signals sets `made`. The loop checks it after each step.
 
-    After it, Ctrl-C ends the process on the spot, even in the middle of native code. SIGTERM and SIGHUP do
-    not: launchers and shells send them twice. A signal that the process was started to ignore, as by nohup or
-    in the background of a script, stays ignored.
+    A second Ctrl-C ends the process at once, even inside native code. SIGTERM and SIGHUP do not, because
+    launchers and shells send them twice. Signals that were ignored at start stay ignored, as under nohup or
+    in a script's background job.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        """Takes how to answer.
+        """Creates the request.
 
         Args:
-            quiet: Leave it to another process to say what happens.
+            quiet: Print nothing; another process does.
         """
         self.made = False
         self._quiet = quiet
         self._gives_up = False
 
     def unless_made(self, work: Callable[[], Result]) -> Result | None:
-        """What some work gives; None where a request came before it, or ended it on the way."""
+        """The result of `work`; None if a stop request preceded or interrupted it."""
         try:
             try:
                 self._gives_up = True
@@ -72,12 +72,12 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         self._previous = {}
-        if threading.current_thread() is threading.main_thread():  # No other one may set handlers.
+        if threading.current_thread() is threading.main_thread():  # Only the main thread may set handlers.
             heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
             self._previous = {number: signal.signal(number, self._make) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
-            # None stands for a handler that is not Python's, which cannot be set again.
+            # None means a handler from outside Python, which cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 ADVICE = "install Noto Sans CJK (Debian: fonts-noto-cjk), or GNU Unifont for all scripts (fonts-unifont)"
 CELL = 56
-"""Small images are enlarged by a whole number, to about so many pixels."""
+"""Small images are enlarged by an integer factor, to about this many pixels."""
 GAP, MARGIN, FONT_SIZE = 2, 8, 13
 
 
 def to_bytes(images: Any) -> Bytes:
-    """Images (…, c, h, w) of -1…1, c being 1 or 3, as bytes (…, h, w, 3); what is beyond is cut off."""
+    """Converts images (…, c, h, w) with c = 1 or 3 to bytes (…, h, w, 3); clips values to [-1, 1]."""
     scaled = np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
     color = np.moveaxis(scaled, -3, -1)
     return np.repeat(color, 3, axis=-1) if color.shape[-1] == 1 else color
@@ -39,10 +39,10 @@ def single(image: Any) -> Any:
 
 
 def encoded(picture: Any) -> memoryview:
-    """The picture as a PNG file.
+    """Encodes the picture as PNG.
 
     Raises:
-        SpeeDiffValueError: If it cannot be one, for its size.
+        SpeeDiffValueError: If the picture is too large for PNG.
     """
     file = io.BytesIO()
     try:
@@ -55,7 +55,7 @@ def encoded(picture: Any) -> memoryview:
 
 
 def write(picture: Any, path: Path, *, is_one_of_many: bool = False) -> None:
-    """Writes it as a PNG file, in the place of the one that is there; see `replace`."""
+    """Writes the picture as a PNG file and replaces an existing one; see `replace`."""
     replace_bytes(path, encoded(picture), is_one_of_many=is_one_of_many)
 
 
@@ -66,9 +66,9 @@ def grid(
 
     Args:
         images: Shape (rows, columns, c, h, w), values in [-1, 1].
-        row_names: Stand on the left.
-        title: Stands above.
-        numbers: Stand in the place of names that no font can draw, with a warning; None: the rows' own.
+        row_names: Row labels, drawn on the left.
+        title: Drawn above the grid.
+        numbers: Replace names that no font can draw, with a warning; None: the row indices.
     """
     library = _library()
     row_names, font = _drawable(row_names, range(len(row_names)) if numbers is None else numbers)
@@ -94,7 +94,7 @@ def grid(
 
 
 def beside(pictures: Sequence[Any]) -> Any:
-    """The pictures in one, from left to right."""
+    """Joins the pictures from left to right."""
     size = sum(picture.width for picture in pictures), max(picture.height for picture in pictures)
     joined = _library().new("RGB", size, "white")
     left = 0
@@ -109,12 +109,12 @@ def _library() -> Any:
 
 
 def _drawable(names: Sequence[str], numbers: Iterable[int]) -> tuple[list[str], Any]:
-    """The names, or numbers in the place of some, and a font that can draw them."""
+    """The names, with numbers for those that cannot be drawn, and a font for them."""
     names = [fonts.composed(name) for name in names]
     font, is_drawable = fonts.choose(names, FONT_SIZE)
     if not all(is_drawable):
         boxes = [name for name, fits in zip(names, is_drawable, strict=True) if not fits]
-        fonts.warn(boxes, "no font for these class names, which are drawn as numbers; " + ADVICE)
+        fonts.warn(boxes, "no font has these class names; they are drawn as numbers; " + ADVICE)
     return [
         name if fits else str(number) for name, number, fits in zip(names, numbers, is_drawable, strict=True)
     ], font

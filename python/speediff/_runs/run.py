@@ -1,11 +1,11 @@
-"""A training run in a folder: what it is made of, one step after another, and its files.
+"""A training run in a folder: its parts, its steps and its files.
 
     run.json             settings and data, written once, before the first step
     run.safetensors      the last checkpoint, with a copy of run.json
     loss.csv             step, loss and seconds of training
 
-Each is replaced as a whole. The checkpoint comes last, so that logs never lack what it holds, also after a
-power cut.
+Each file is replaced atomically. The checkpoint is written last, so the logs always cover its steps, even
+after a power cut.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ if TYPE_CHECKING:
 
 CHECKPOINT, LOSSES = "run.safetensors", "loss.csv"
 BY_SETTINGS = "to_emphasis"
-"""The method that has a sampler in it, which no checkpoint describes in full."""
+"""The method with a nested sampler, which no checkpoint describes in full."""
 
 
 class Run:
-    """A trainer, its data, and the folder that both are written to."""
+    """A trainer, its data and its output folder."""
 
     def __init__(
         self, folder: Path, settings: Settings, data: Dataset, source: str, trainer: Trainer
     ) -> None:
-        """Takes the parts. `open_run` makes them from flags or from the folder."""
+        """Stores the parts. `open_run` creates them from flags or from the folder."""
         self.folder = folder
         self.settings = settings
         self.data = data
         self.trainer = trainer
         self.description = description.describe(settings, data, source)
-        """What `run.json` holds."""
+        """The content of `run.json`."""
         self.losses = StepLog(folder / LOSSES, ("loss", "seconds"))
         self.logs = [self.losses]
-        """What `save` writes beside the checkpoint."""
+        """Logs that `save` writes beside the checkpoint."""
         self.saved_step: int | None = None
-        """The step of the checkpoint on the disk; None where there is none."""
+        """The step of the checkpoint on disk; None without one."""
         self.seconds = 0.0
-        """How long the steps so far took together."""
+        """Total training time so far, in seconds."""
         self.is_stopping = False
-        """Whether a process of the run wanted its last step to be the last one."""
+        """Whether a process of the run asked to stop after the last step."""
         self._batches = Batches(data, settings["batch_size"], seed=settings["seed"], flip=settings["flip"])
 
     @property
     def step(self) -> int:
-        """How many optimizer steps are done."""
+        """The number of completed optimizer steps."""
         return self.trainer.global_step
 
     @property
     def group(self) -> distributed.Group:
-        """The processes that share the run. Each of them makes one, and rank 0 alone writes."""
+        """The processes that share the run. Each creates its own `Run`; only rank 0 writes."""
         return self.trainer.group
 
     @property
     def checkpoint(self) -> Path:
-        """The file from which the run can go on."""
+        """The path of the checkpoint."""
         return self.folder / CHECKPOINT
 
     def advance(self, stop: Callable[[], bool] = lambda: False) -> float:
-        """Does one optimizer step, and gives its loss.
+        """Does one optimizer step and returns its loss.
 
         Args:
-            stop: Whether this process wants it to be the last one; for `is_stopping`.
+            stop: Returns whether this process asks to stop after this step; sets `is_stopping`.
         """
         begun, total = time.perf_counter(), self.settings["batch_size"]
         x, y = self._batches.batch(self.step, self.group.part(total))
@@ -103,19 +103,19 @@ class Run:
                 log.write()
 
     def keep(self, log: StepLog) -> None:
-        """Has another log written with each checkpoint; takes over what it holds up to this step."""
+        """Writes another log with each checkpoint. Keeps the log's rows up to this step."""
         if self.saved_step is not None:
             log.read(self.step)
         self.logs.append(log)
 
 
 def load_data(source: str, settings: Settings, out: Path) -> Dataset:
-    """All data that there are to train on, as the settings want them; says on stderr what was read.
+    """Loads the training data for these settings. Prints a summary to stderr.
 
     Args:
-        source: As `speediff._data.datasets.load` takes it.
-        settings: Of the run.
-        out: Where runs are written; nothing in it is data.
+        source: As in `speediff._data.datasets.load`.
+        settings: The run's settings.
+        out: The output folder; its files are not data.
     """
     data = datasets.load(
         source, input_size=settings["input_size"], background=settings["background"], out=out
@@ -128,20 +128,20 @@ def load_data(source: str, settings: Settings, out: Path) -> Dataset:
 def check_run(
     folder: Path, given: Mapping[str, Any], *, resume: bool, files: Iterable[str] | None = ()
 ) -> tuple[Settings, Description | None]:
-    """What `open_run` can tell of a run without its data.
+    """Checks what `open_run` can check without the data.
 
     Args:
-        folder: Where the run is, or is to be. It exists.
+        folder: The run's folder. It exists.
         given: Settings by name; None where the user gave none.
         resume: Continue the run in the folder, if there is one.
-        files: What is to be written to the folder beside the run's own files; None: nothing at all.
+        files: Names of other files to write to the folder; None: the run writes nothing.
 
     Returns:
-        Its settings; and its description, if it is there to be resumed.
+        The settings, and the description of the run to resume, if there is one.
     """
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not resume:
-        raise SpeeDiffValueError(f"{checkpoint} exists: add --resume, or take another --out")
+        raise SpeeDiffValueError(f"{checkpoint} exists: add --resume, or choose another --out")
     saved = description.read(checkpoint) if checkpoint.exists() else None
     settings = run_settings.resolve(given, None if saved is None else saved["settings"])
     if saved is None:
@@ -163,22 +163,22 @@ def open_run(
     group: distributed.Group | None = None,
     files: Iterable[str] = (),
 ) -> Run:
-    """Starts a run, or takes up the one that the folder holds.
+    """Starts a run, or resumes the one in the folder.
 
     Args:
-        folder: Where everything goes. Rank 0 has taken it.
-        source: The data, as `speediff._data.datasets.load` takes it.
+        folder: The output folder. Rank 0 holds its lock.
+        source: The data, as in `speediff._data.datasets.load`.
         given: Settings by name; None where the user gave none.
-        threads: Of the trainer; None: the processors that this process may use.
+        threads: The trainer's threads; None: the processors available to this process.
         resume: Continue the run in the folder, if there is one.
-        load: What reads the data, but not from the folder.
-        group: The processes that share the run, all of which open it within `Group.together`; None: this
-            one alone.
-        files: What is to be written to the folder beside the run's own files.
+        load: Reads the data. It must ignore files in the folder.
+        group: The processes that share the run. All call this within `Group.together`. None: this process
+            alone.
+        files: Names of other files to write to the folder.
 
     Raises:
-        SpeeDiffError: If there is a run and it is not to be resumed, or has other settings or data; if
-            processes differ.
+        SpeeDiffError: If the folder holds a run and `resume` is False; if its settings or data differ; if
+            the processes disagree.
         OSError: If a file cannot be read or written.
     """
     group = group or distributed.one()
@@ -196,7 +196,7 @@ def open_run(
     else:
         if data.fingerprint != saved["data"]["fingerprint"]:
             raise SpeeDiffValueError(
-                f"--resume must have the data of the run: {saved['data']['source']} "
+                f"--resume needs the data of the run: {saved['data']['source']} "
                 f"({saved['data']['fingerprint']}), got {source} ({data.fingerprint})"
             )
         trainer = load_trainer(folder / CHECKPOINT, settings, threads=threads, group=group)
@@ -214,7 +214,7 @@ def load_trainer(
     threads: int | None,
     group: distributed.Group | None = None,
 ) -> Trainer:
-    """The trainer of a checkpoint; its settings help where its sampler cannot be made from it alone."""
+    """The trainer of a checkpoint. The settings recreate a sampler that the checkpoint cannot describe."""
     sampler = None
     if settings is not None and BY_SETTINGS in settings["method"]:
         sampler = run_settings.make_sampler(settings, run_settings.make_schedule(settings))
@@ -223,12 +223,12 @@ def load_trainer(
 
 
 def _resume(run: Run) -> None:
-    """Checks that the checkpoint is of the run that is described, and takes its logs over."""
+    """Checks that the checkpoint belongs to the described run, and reads its logs."""
     trainer, data = run.trainer, run.data
     own = (trainer.seed, trainer.num_classes, trainer.in_channels, trainer.input_size)
     if own != (run.settings["seed"], data.num_classes, *data.values.shape[1:3]):
         raise SpeeDiffValueError(
-            f"{run.checkpoint} must be of the run in {description.NAME}, got another one"
+            f"{run.checkpoint} must belong to the run in {description.NAME}, got another run's checkpoint"
         )
     if run.group.rank == 0:
         run.losses.read(run.step)

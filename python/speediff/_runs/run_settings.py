@@ -1,4 +1,4 @@
-"""The settings that determine a training run, from the flags or from the run that is resumed."""
+"""The settings that determine a training run, from flags or from the resumed run."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ DEFAULTS: Settings = {
 }  # fmt: skip
 """Every setting by its flag's name, with its default."""
 NETWORK = {"hidden": 96, "depth": 4, "heads": 3}
-"""The DiT without --model: it learns Fashion-MNIST in a few minutes on two cores."""
+"""The default DiT without --model. It learns Fashion-MNIST in a few minutes on two cores."""
 SMALL, SMALL_PATCH, PATCH = 16, 2, 4
-"""Its patch: 2 for sizes up to 16, 4 beyond."""
+"""Its patch size: 2 for images up to 16 pixels, 4 for larger ones."""
 MASKING = {"decode_layer": 2, "mask_ratio": 0.3}
-"""The masking with --mdt. Version 2 has Min-SNR-5 in its loss, like its authors' code."""
+"""Defaults of --mdt. Version 2 has Min-SNR-5 in its loss, like its authors' code."""
 OFFICIAL_RATE, SMALL_RATE = 1e-4, 1.5e-3
-"""The default learning rate: DiT's own with --model, and one for small networks."""
+"""Default learning rates: DiT's own with --model, otherwise one for small networks."""
 MAX_BATCH = 1 << 20
-"""A larger batch is a mistake, and would take gigabytes."""
+"""The limit of the batch size. A larger one is surely a mistake and needs gigabytes."""
 CHANGEABLE = ("steps",)
 """The settings that may change on resume."""
 
@@ -54,10 +54,10 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
 
     Args:
         given: Values by name; None where the user gave none.
-        saved: The settings of the run that is resumed, which are the defaults; None: a new run.
+        saved: The settings of the resumed run, used as defaults; None: a new run.
 
     Raises:
-        SpeeDiffValueError: If a given value differs from the resumed run. The message names every difference.
+        SpeeDiffValueError: If a given value differs from the resumed run. The error lists every difference.
     """
     result = DEFAULTS if saved is None else saved
     chosen = {name: given[name] for name in DEFAULTS if given.get(name) is not None}
@@ -72,7 +72,7 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
             if value != saved[name] and name not in CHANGEABLE
         ]
         if differences:
-            raise SpeeDiffValueError(f"--resume must have the settings of the run: {'; '.join(differences)}")
+            raise SpeeDiffValueError(f"--resume needs the settings of the run: {'; '.join(differences)}")
     settings = {**result, **chosen}
     if settings["lr"] is None:
         settings["lr"] = SMALL_RATE if settings["model"] is None else OFFICIAL_RATE
@@ -123,7 +123,7 @@ def make_schedule(settings: Settings) -> NoiseSchedule:
 
 
 def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler:
-    """The method, with the seed and the micro-batches of the run."""
+    """The method's sampler, with the run's seed and accumulation."""
     options = {name: settings[name] for name in ("prediction", "normalize", "accumulation", "strata", "seed")}
     reader = MethodReader(TimestepSampler, schedule, name="--method", **options)
     sampler: TimestepSampler = reader.sampler(settings["method"])
@@ -133,7 +133,7 @@ def make_sampler(settings: Settings, schedule: NoiseSchedule) -> TimestepSampler
 def make_trainer(
     settings: Settings, data: Dataset, *, threads: int | None, group: Group | None = None
 ) -> Trainer:
-    """A trainer for these data, with initial weights."""
+    """A trainer for this data, with initial weights."""
     channels, size = data.values.shape[1:3]
     return Trainer(
         settings["model"] or _network(settings, size),

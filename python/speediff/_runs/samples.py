@@ -1,4 +1,4 @@
-"""What a trained network generates, as a grid with a row for each class."""
+"""A grid of samples from a trained network, one row per class."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from .run import Run
 
 MAX_ROWS = 10
-"""More classes than this are shown by some of them."""
+"""The largest number of rows; with more classes, only some are shown."""
 LEARNED_VARIANCE: dict[str, Any] = {"method": "ddpm"}
 SMALL_VARIANCE: dict[str, Any] = {"method": "ddim", "eta": 1.0}
-"""Ancestral sampling, too, with the posterior's variance instead of β: less grain after few steps."""
+"""Ancestral sampling with the posterior variance instead of β: less grain with few steps."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What the rows of a grid show."""
+    """The rows of a grid."""
 
     labels: Labels | None
-    """The label of each, int64; None for a network without labels."""
+    """The label of each, int64; None for an unconditional network."""
     names: list[str]
-    """What to call each; none for a network without labels."""
+    """The name of each; empty for an unconditional network."""
 
     @staticmethod
     def of(labels: Labels | None, class_names: Sequence[str] | None) -> Rows:
-        """Rows of these labels, which are called by their numbers where they have no names."""
+        """Rows for these labels, named by number if there are no class names."""
         shown = () if labels is None else labels
         return Rows(labels, [str(label) if class_names is None else class_names[label] for label in shown])
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of the grid that is drawn at the end."""
+    """Adds the flags for the sample grid."""
     group = parser.add_argument_group("samples.png")
     group.add_argument(
         "--samples", metavar="N", type=int, default=8, help="images per class, 0 for none (default: 8)"
@@ -56,7 +56,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises if the flags are wrong, or a picture could not be drawn at the end."""
+    """Raises if the flags are invalid or Pillow is missing."""
     arguments.integer("--samples", options.samples, least=0)
     arguments.integer("--sample-steps", options.sample_steps, least=2)
     if options.samples:
@@ -64,7 +64,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def rehearse(run: Run, options: argparse.Namespace) -> None:
-    """Raises if the picture could not be drawn or encoded in the end."""
+    """Raises if the grid cannot be drawn or encoded. Called before training."""
     rows = _rows(run, options)
     if rows is not None:
         shape = (len(rows.names) or MAX_ROWS, options.samples, *run.data.values.shape[1:])
@@ -72,7 +72,7 @@ def rehearse(run: Run, options: argparse.Namespace) -> None:
 
 
 def draw(run: Run, options: argparse.Namespace) -> Any:
-    """A grid of the run's samples; None where it is not wanted, or what is generated is no picture."""
+    """A grid of the run's samples; None if it is disabled or the data are latents."""
     rows = _rows(run, options)
     if rows is None:
         return None
@@ -93,7 +93,7 @@ def draw(run: Run, options: argparse.Namespace) -> Any:
 
 
 def write(run: Run, options: argparse.Namespace, name: str) -> Path | None:
-    """Draws to a file of the run's folder; None where there is no picture."""
+    """Draws the grid to a file in the run's folder; None if there is no grid."""
     picture = draw(run, options)
     if picture is None:
         return None
@@ -103,7 +103,7 @@ def write(run: Run, options: argparse.Namespace, name: str) -> Path | None:
 
 
 def _rows(run: Run, options: argparse.Namespace) -> Rows | None:
-    """The rows of the grid; None if there is to be no picture."""
+    """The rows of the grid; None if no grid is drawn."""
     if not options.samples or not run.data.is_images:
         return None
     classes = run.trainer.num_classes

@@ -78,7 +78,7 @@ def add_tables_to(group: argparse._ArgumentGroup, *, unset: bool | None) -> None
 
 
 def schedule(options: argparse.Namespace) -> tuple[str, NoiseSchedule]:
-    """The schedule that the flags describe, with what to call it."""
+    """The label and the schedule that the flags describe."""
     label, result = _original(options)
     if options.zero_terminal_snr:
         label, result = f"{label}, zero terminal SNR", result.zero_terminal_snr()
@@ -128,5 +128,5 @@ def _load(argument: str, path: str) -> np.ndarray[Any, Any]:
 
 
 def flag(name: str) -> str:
-    """An option's name as it is written on the command line."""
+    """An option's name on the command line."""
     return "--" + name.replace("_", "-")

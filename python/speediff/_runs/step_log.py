@@ -1,4 +1,4 @@
-"""Numbers by training step, as a CSV file that a resumed run continues."""
+"""A CSV log of numbers per training step. A resumed run continues it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StepLog:
-    """Rows of a step and its numbers, steps rising. None stands for a number that there is not."""
+    """Rows of a step and its numbers, with increasing steps. None is a missing number."""
 
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
         self.path = path
@@ -23,31 +23,31 @@ class StepLog:
         self.rows: list[Row] = []
 
     def append(self, step: int, *values: float | None) -> None:
-        """Adds a row. `write` puts it on the disk."""
+        """Adds a row in memory; `write` saves it."""
         self.rows.append((step, values))
 
     def last(self, column: str) -> float:
-        """The column's last number; 0 where there are no rows."""
+        """The column's last number; 0 without rows."""
         value = self.rows[-1][1][self.columns.index(column)] if self.rows else None
         return 0.0 if value is None else value
 
     def write(self) -> None:
-        """Replaces the file, in every digit."""
+        """Replaces the file; numbers keep every digit."""
         lines = [self._header, *(",".join(map(_text, (step, *values))) for step, values in self.rows)]
         replace_text(self.path, "".join(f"{line}\r\n" for line in lines))
 
     def read(self, last_step: int) -> None:
-        """Takes over the file's rows up to a step: those after it belong to steps that were lost.
+        """Reads the file's rows up to a step. Later rows belong to steps that were lost.
 
-        A file that lost its end or is damaged is taken over up to its last whole row, with a warning: the
-        checkpoint has all that the run needs.
+        A truncated or damaged file is read up to its last whole row, with a warning. The run needs only the
+        checkpoint.
         """
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
-            messages.warn(f"{self.path} is missing; it begins anew after step {last_step}")
+            messages.warn(f"{self.path} is missing; a new one starts after step {last_step}")
             return
-        # What follows the last line's end is a part of a row, though it may look like a whole one.
+        # Text after the last newline is a partial row, even if it looks whole.
         header, *lines = content.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
         rest, lines = lines[-1:], lines[:-1]
         rows: list[Row] = []
@@ -59,7 +59,7 @@ class StepLog:
                 break
             rows.append(row)
         if not is_whole:
-            kept = f"its rows up to step {rows[-1][0]} are" if rows else "none of its rows is"
+            kept = f"rows up to step {rows[-1][0]} are" if rows else "no rows are"
             messages.warn(f"{self.path} is damaged; {kept} kept")
         self.rows = [row for row in rows if row[0] <= last_step]
 
@@ -68,7 +68,7 @@ class StepLog:
         return ",".join(("step", *self.columns))
 
     def _row(self, line: str) -> Row | None:
-        """The row of a line; None if it is none."""
+        """Parses a line; None if it is not a row."""
         step, *values = line.split(",")
         if len(values) != len(self.columns):
             return None
@@ -79,5 +79,5 @@ class StepLog:
 
 
 def _text(value: float | None) -> str:
-    """In every digit."""
+    """The number with every digit; empty for None."""
     return "" if value is None else str(value)

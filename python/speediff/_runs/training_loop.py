@@ -1,4 +1,4 @@
-"""The loop around a run: its progress bar, its checkpoints, and its end, early or late."""
+"""The training loop: progress bar, checkpoints and graceful stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 SMOOTHING = 0.98
-"""What the bar shows is an average over about 50 steps."""
+"""The bar shows averages over about 50 steps."""
 
 
 def train(
@@ -24,19 +24,19 @@ def train(
     label: str = "training",
     after_step: Callable[[Run, StopRequest], None] | None = None,
 ) -> None:
-    """Trains up to the run's number of steps, with a checkpoint now and then, and one at the end.
+    """Trains up to the run's number of steps, with regular checkpoints and one at the end.
 
     Args:
-        run: What to train.
-        checkpoint_every: In steps.
-        label: Stands before the progress bar.
-        after_step: Is called after each step, before its checkpoint, unless a signal makes it the last one;
-            and before the first step of a resumed run, to make up for that.
+        run: The run to train.
+        checkpoint_every: Checkpoint interval in steps.
+        label: The progress bar's label.
+        after_step: Called after each step and before its checkpoint, but skipped when a signal stops the run.
+            To make up for that, a resumed run calls it before its first step.
 
     Raises:
-        Stopped: On a signal of `StopRequest` to any process of the run, after a checkpoint.
-        SpeeDiffNonFiniteError: If the loss or a gradient is not finite; it names the last checkpoint.
-        SpeeDiffGroupError: If another process has ended or is silent; it names the last checkpoint, too.
+        Stopped: After a checkpoint, if any process of the run received a signal of `StopRequest`.
+        SpeeDiffNonFiniteError: If the loss or a gradient is not finite; the error names the last checkpoint.
+        SpeeDiffGroupError: If another process exited or is silent; the error names the last checkpoint.
     """
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
@@ -45,7 +45,7 @@ def train(
     def finish_step() -> None:
         if after_step is not None:
             after_step(run, stop)
-            # Several processes agree on it within the next step.
+            # Several processes agree on stopping within the next step.
             run.is_stopping |= stop.made and run.group.world_size == 1
 
     with (
@@ -70,7 +70,7 @@ def train(
             error.args = (f"{error}; {_what_is_left(run)}; try a smaller --lr or --clip 1",)
             raise
         except SpeeDiffGroupError as error:
-            # A checkpoint may have become whole without this process being told.
+            # Rank 0 may have completed a checkpoint without this process knowing.
             can_go_on = run.checkpoint.exists()
             advice = f"--resume continues {run.checkpoint}" if can_go_on else "there is no checkpoint yet"
             error.args = (f"{error}; {advice}",)
@@ -88,7 +88,7 @@ def _what_is_left(run: Run) -> str:
 
 
 class _Average:
-    """An exponential moving average that does not start at zero."""
+    """A bias-corrected exponential moving average."""
 
     def __init__(self) -> None:
         self._sum = self._weight = 0.0

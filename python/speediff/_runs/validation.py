@@ -1,4 +1,4 @@
-"""The validation loss: how well a network sees the noise, on the same questions for every method."""
+"""The validation loss: the noise-prediction error on the same inputs for every method."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 COLUMNS = ("overall", *AREA_NAMES)
 SEED = 0
-"""Of images and noise: not the run's, so that runs of all seeds answer the same questions."""
+"""The seed of validation images and noise. It is the same for all runs, whatever their own seed."""
 NOISE, KEPT_BACK = 2, 3
-"""What random bits are for, beside those of the batches."""
+"""Purposes of random bits, in addition to those of the batches."""
 SHARE = 10
-"""One in so many is kept back of data without test images."""
+"""Without test images, one image in this many is held out."""
 
 
 def split(source: str, settings: Settings, out: Path) -> tuple[Dataset, Dataset]:
-    """What to train on and what to measure on: the data's own test images, or some that are kept back."""
+    """Training data and validation data: the data's own test images, or held-out images."""
     data = load_data(source, settings, out)
     test = datasets.load_test(source, input_size=settings["input_size"])
     if test is None:
@@ -42,25 +42,27 @@ def split(source: str, settings: Settings, out: Path) -> tuple[Dataset, Dataset]
     if settings["unconditional"]:
         test = test.without_labels()
     if (test.num_classes or 0) > (data.num_classes or 0) or test.values.shape[1:] != data.values.shape[1:]:
-        raise SpeeDiffValueError(f"test images of {source} must have the shape and classes of the others")
+        raise SpeeDiffValueError(
+            f"test images of {source} must have the shape and classes of its training images"
+        )
     return data, test
 
 
 class ValidationSet:
-    """Noised images whose noise a network is to see.
+    """Noised images for measuring a network's noise prediction.
 
-    Image i of n gets the time step at (i+½)/n of the schedule: an even spread, in which each area has its
-    share. Images and noise are fixed.
+    Image i of n gets the timestep at (i+½)/n of the schedule. This even spread gives each area its share.
+    Images and noise are fixed.
     """
 
     def __init__(self, data: Dataset, schedule: NoiseSchedule, prediction: str, count: int) -> None:
         """Chooses the images.
 
         Args:
-            data: What to choose from; never what is trained on.
-            schedule: Of time steps, and of the areas.
+            data: The validation data; never the training data.
+            schedule: Defines the timesteps and the areas.
             prediction: What the network predicts.
-            count: How many images; less if there are less.
+            count: At most this many images.
         """
         self.process: Process = make_process(schedule, "", None, None)
         self._prediction = prediction
@@ -77,11 +79,11 @@ class ValidationSet:
         """The mean squared error in ε of the EMA weights, unweighted: over all of T, and in each area.
 
         Args:
-            trainer: Whose network is asked.
-            batch_size: How many images at once.
+            trainer: The trainer of the network.
+            batch_size: Images per forward pass.
 
         Returns:
-            A number for each of `COLUMNS`; None for an area without steps.
+            One number per column of `COLUMNS`; None for an area without steps.
         """
         errors = np.concatenate(
             [
@@ -103,7 +105,7 @@ class ValidationSet:
 
 
 def _noise_seen(prediction: str, output: Any, noisy: Any, signal: Any, scale: Any) -> Any:
-    """ε by a network that predicts something else."""
+    """Converts a network's prediction to ε."""
     if prediction == "epsilon":
         return output
     if prediction == "sample":
@@ -117,14 +119,14 @@ def _coefficients(schedule: NoiseSchedule, prediction: str, t: Any) -> tuple[Flo
     """The factors of x₀ and ε in x_t, shape (n, 1, 1, 1)."""
     alphas_cumprod = schedule.alphas_cumprod[t]
     signal, scale = np.sqrt(alphas_cumprod), np.sqrt(1 - alphas_cumprod)
-    if prediction == "flow":  # The same signal-to-noise ratio on the straight path.
+    if prediction == "flow":  # The point of the straight path with the same signal-to-noise ratio.
         signal, scale = signal / (signal + scale), scale / (signal + scale)
     shape = (-1, 1, 1, 1)
     return signal.reshape(shape).astype(np.float32), scale.reshape(shape).astype(np.float32)
 
 
 def _normal(shape: tuple[int, ...]) -> Floats:
-    """Normal numbers by Box and Muller, from bits that no version of NumPy changes."""
+    """Standard normal numbers by Box–Muller, the same in every version of NumPy."""
     count = int(np.prod(shape))
     bits = random_bits(SEED, 0, NOISE, count + count % 2).reshape(2, -1)
     first, second = (((words >> 11) + 0.5) / 2**53 for words in bits)

@@ -1,1 +1,1 @@
-"""What both samplers are made of: draws ahead of use, recipes, saved state."""
+"""Internals of both samplers: prefetched draws, recipes, saved state."""

@@ -1,8 +1,7 @@
-"""Counts a sampler's calls, and keeps what was drawn ahead of them.
+"""Counts a sampler's calls and keeps prefetched draws.
 
-There is no lock. A signal handler that uses the sampler may interrupt any line here, in the thread that holds
-the lock, and would wait for ever. Each change is one operation, which neither a handler nor another thread
-can divide.
+There is no lock. A signal handler that uses the sampler may interrupt any line here. If this thread held a
+lock, the handler would deadlock. Each change is one atomic operation, for handlers and for other threads.
 """
 
 from __future__ import annotations
@@ -22,38 +21,38 @@ _UNLIMITED = 1 << 30
 
 
 class Block(Generic[Piece]):
-    """The results of a row of calls, handed out one by one."""
+    """The results of consecutive calls, handed out one by one."""
 
     __slots__ = ("_dropped", "_successor", "end", "key", "pieces")
 
     def __init__(self, end: int, key: Any = None, pieces: list[Piece] | None = None) -> None:
         self.end = end
-        """The call after the last piece. The next one follows from it: taking a piece updates nothing."""
+        """The call after the last piece. It determines the next call, so taking a piece updates nothing."""
         self.key = key
-        """What the pieces were drawn for: batch size, or batch size and device; None: there are none yet."""
+        """What the pieces were drawn for: batch size, or batch size and device; None: no pieces yet."""
         self.pieces: list[Piece] = [] if pieces is None else pieces
-        """The first of them last; `pop()` takes it, from any number of threads at once."""
+        """The pieces in reverse order. `pop()` takes the next one, also from several threads at once."""
         self._dropped: list[Piece] = []
         self._successor: dict[int, Block[Piece]] = {}
 
     def next_call(self) -> int:
-        """The number of the call that comes next."""
-        # Counted in one go, without a line of Python between the two lengths.
+        """The number of the next call."""
+        # One expression, so that no other Python code runs between the two lengths.
         return self.end - sum(map(len, (self.pieces, self._dropped)))
 
     def drop(self) -> int:
-        """Gives up the pieces, and tells the next call. May be done again."""
-        # One call of C, which no handler interrupts: a piece is in one of the lists, and never in neither.
+        """Drops the pieces and returns the next call. Can be repeated."""
+        # One C call, which no handler interrupts: a piece is always in one of the lists.
         with suppress(IndexError):
             self._dropped.extend(iter(self.pieces.pop, None))
         return self.end - len(self._dropped)
 
     def replace(self, other: Block[Piece]) -> bool:
-        """Makes another block follow this one, which has no pieces left; False if one does already."""
+        """Links another block after this one, which is empty; False if one is already linked."""
         return self._successor.setdefault(0, other) is other
 
     def last(self) -> Block[Piece]:
-        """This block, or the last of those that follow it."""
+        """The last block of the chain that starts here."""
         block = self
         while block._successor:
             block = block._successor[0]
@@ -61,46 +60,45 @@ class Block(Generic[Piece]):
 
 
 class DrawsAhead(Generic[Native, Piece]):
-    """The calls of a native sampler: their number so far, and the results of some that are still to come.
+    """The call counter of a native sampler, with prefetched results of later calls.
 
-    A row of equal calls is drawn in one crossing of the C boundary, and handed out piece by piece. As a
-    draw is a pure function of its call's number, results do not depend on it. Each call is handed out
-    once, to however many threads; who draws one that another has taken meanwhile draws the next one.
+    Equal consecutive calls are drawn in one call across the C boundary and handed out piece by piece. A draw
+    is a pure function of the call's number, so prefetching does not change results. Each call is handed out
+    once, whatever the number of threads. A thread that loses a race draws the next call.
     """
 
     __slots__ = ("__weakref__", "_most", "block", "native", "seed", "size")
 
     def __init__(self, native: Native | None, seed: int, call: int = 0, size: int | None = None) -> None:
         self.native = native
-        """What draws; None after `close()`."""
+        """The native sampler; None after `close()`."""
         self.seed = seed
         """Its seed."""
         self.size = size
-        """The batch size of the last call; None: there was none."""
+        """The batch size of the last call; None before the first."""
         self.block: Block[Piece] = Block(call)
-        """Where to take the next piece. Replaced as a whole: its key and its pieces belong together."""
+        """The block of the next piece. Replaced as a whole: its key and its pieces belong together."""
         self._most = _UNLIMITED
-        """How many calls to draw at once; doubles from 1 after `forget`."""
+        """The number of calls to draw at once; restarts at 1 after `forget` and doubles."""
         _instances.add(self)
 
     def next_call(self) -> int:
-        """The number of the call that comes next."""
+        """The number of the next call."""
         return self.block.last().next_call()
 
     def take(self, key: object, calls: int, draw: Callable[[int, int], list[Piece]]) -> Piece:
         """The next call's result for `key`, drawn with the calls after it.
 
         Args:
-            key: What to draw for. If it has changed, pieces for the old one are dropped, and their
-                calls drawn anew.
+            key: What to draw for. If it changes, the old pieces are dropped and their calls redrawn.
             calls: How many calls to draw.
-            draw: Draws a number of calls from a first one on.
+            draw: Draws consecutive calls, given the first one and their number.
         """
         while True:
             block = self.block.last()
             if block.key == key:
                 try:
-                    return block.pieces.pop()  # Another thread was faster, or a signal handler.
+                    return block.pieces.pop()  # Another thread or a signal handler was faster.
                 except IndexError:
                     pass
             call = block.drop()
@@ -113,7 +111,7 @@ class DrawsAhead(Generic[Native, Piece]):
                 return first
 
     def take_apart(self, draw: Callable[[int], None]) -> None:
-        """Draws the next call by itself, and moves on if that succeeds."""
+        """Draws only the next call, and advances if that succeeds."""
         while True:
             block = self.block.last()
             call = block.drop()
@@ -122,20 +120,20 @@ class DrawsAhead(Generic[Native, Piece]):
                 return
 
     def forget(self) -> None:
-        """Drops what was drawn ahead, because the next call's result has become another one.
+        """Drops prefetched draws, because the results of later calls have changed.
 
-        Who forgets after every call would draw ahead in vain; hence little at first.
+        A caller that forgets after every call would waste prefetched draws, so prefetching restarts small.
         """
         self._most = 1
         self._begin_anew(None)
 
     def go_to(self, call: int) -> None:
-        """Makes a call the next one."""
+        """Sets the next call."""
         self.size = None
         self._begin_anew(call)
 
     def _begin_anew(self, call: int | None) -> None:
-        """Drops what was drawn ahead, and begins with a call; None: with the one that is next."""
+        """Drops prefetched draws and restarts at a call; None: at the next one."""
         while True:
             block = self.block.last()
             following = block.drop()
@@ -145,7 +143,7 @@ class DrawsAhead(Generic[Native, Piece]):
     def _replace(self, block: Block[Piece], other: Block[Piece]) -> bool:
         if not block.replace(other):
             return False
-        # Should a handler come before this line it finds the block all the same, as the last one.
+        # A handler that runs before this line still finds the block, as the last of the chain.
         self.block = other
         return True
 
@@ -154,7 +152,7 @@ _instances: weakref.WeakSet[DrawsAhead[Any, Any]] = weakref.WeakSet()
 
 
 def _drop_in_child() -> None:
-    """Has a forked child look at each sampler before it draws, and not go on with its parent's pieces."""
+    """Drops the parent's prefetched pieces in a forked child, so that each sampler checks its process."""
     for instance in _instances:
         instance.block = Block(instance.next_call())
 

@@ -1,4 +1,4 @@
-"""What every sampler does: draw batch after batch, save where it is, and go on from there."""
+"""What all samplers share: drawing batches, saving their state and resuming."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 Piece = TypeVar("Piece")
 Native = TypeVar("Native", bound=NativeDrawing)
 
-# How far to draw ahead: enough to make the crossing of the C boundary cheap, and little enough for the
-# memory, twelve bytes an entry, to stay in the processor's second cache.
+# How far to prefetch: enough to amortize the call across the C boundary, and little enough that the pieces
+# (12 bytes per entry) stay in the L2 cache.
 _AHEAD_CALLS = 64
 _AHEAD_ENTRIES = 48 * 1024
 
 
 class DrawingBase(Closable[Native], Generic[Native, Piece]):
-    """Counts the calls of a native sampler, and hands out their results."""
+    """Counts the calls of a native sampler and returns their results."""
 
     recipe: AnyRecipe
 
     def _prepare(self, seed: int, options: Options) -> None:
-        """Makes the native sampler; the recipe is there."""
+        """Creates the native sampler from the recipe."""
         seed = arguments.integer("seed", seed, least=0, end=1 << 64)
         self._layout_is_default = options.get("rank") is None and options.get("world_size") is None
         self._origin = Origin()
-        # Replaced as a whole, so that nobody sees the native object of one state with the calls of another.
+        # Replaced as a whole, so that nobody sees one state's native object with another's call counter.
         self._ahead: DrawsAhead[Native, Piece] = DrawsAhead(self._create_native(seed), seed)
 
     @property
@@ -55,19 +55,19 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     @abstractmethod
     def _create_native(self, seed: int) -> Native:
-        """Makes the native sampler of the recipe."""
+        """Creates the recipe's native sampler."""
 
     @abstractmethod
     def _fingerprint(self) -> dict[str, Any]:
-        """What tells the schedule or the process from another one, as plain values."""
+        """Plain values that identify the schedule or the process."""
 
     @abstractmethod
     def emphasis(self) -> tuple[Table, Table]:
-        """What the next batch asks the network to learn, as a density over λ = ln S."""
+        """The emphasis of the next batch, as a density over λ = ln S."""
 
     @classmethod
     def _drawing_of(cls, options: Options) -> Drawing:
-        """Fills in rank and world size, and checks what users give."""
+        """Fills in rank and world size, and checks the options."""
         check_names(options)
         filled = options.copy()
         for name, default in zip(("rank", "world_size"), cls._default_layout(), strict=True):
@@ -77,14 +77,14 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     @staticmethod
     def _default_layout() -> tuple[int, int]:
-        """Rank and world size where the user gives neither."""
+        """Default rank and world size."""
         return 0, 1
 
     def _check_layout(self) -> None:
-        """Raises if rank and world size, as they were filled in, have become wrong."""
+        """Raises if the default rank and world size are no longer right."""
 
     def close(self) -> None:
-        """Gives up the native object, and what was drawn ahead. Calling it again does nothing."""
+        """Frees the native object and prefetched draws. Calling it again does nothing."""
         ahead = self._ahead
         self._ahead = DrawsAhead(None, ahead.seed, ahead.next_call())
 
@@ -92,8 +92,8 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
     def step(self) -> int:
         """The training step of the next batch, counted from 0.
 
-        May be set, to continue a run of which only the step was saved: the first call of that step comes
-        next. What was learned from losses stays as it is: methods that learn need `state_dict`.
+        Set it to resume a run that saved only its step; the next call is then the first of that step.
+        Setting it does not change what was learned from losses. Methods that learn need `state_dict`.
         """
         return self._ahead.next_call() // self.recipe.drawing.accumulation
 
@@ -104,22 +104,22 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         ahead.go_to(self._call_number(step, 0))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that continues the draws in another process: method, schedule or process, seed and step.
+        """Everything needed to continue the draws elsewhere: method, schedule or process, seed and step.
 
-        Plain numbers and strings. Rank and world size are not part of it: the global batch does not
-        depend on them, except for the pairs of the "official" preset. Accumulation may change between
-        training steps. What was learned from losses is part of it.
+        Holds only plain numbers and strings, and what was learned from losses. Rank and world size are not
+        included: the global batch does not depend on them, except for the pairs of the "official" preset.
+        Accumulation may change between training steps.
         """
         self._open_handle()
         ahead, call, history = self._place()
         return saved_state.save(self._identity(), ahead.seed, call, self.recipe.drawing.accumulation, history)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where `state_dict` was taken; on error nothing changes.
+        """Restores the state from `state_dict`; on error nothing changes.
 
         Raises:
-            SpeeDiffValueError: If the state is of another method, schedule or version, or is
-                damaged; the message names the difference.
+            SpeeDiffValueError: If the state belongs to another method, schedule or version, or is
+                damaged. The error names the difference.
         """
         count = self._open_handle().history_count
         accumulation = self.recipe.drawing.accumulation
@@ -127,7 +127,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         self._ahead = DrawsAhead(self._restored(seed, history), seed, call)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What makes a copy, which draws what this one would have drawn next, and goes on by itself.
+        """The state of a copy. The copy draws what this sampler would draw next and advances independently.
 
         A copy of a closed sampler is closed.
         """
@@ -146,7 +146,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         self._ahead = DrawsAhead(self._restored(seed, history) if is_open else None, seed, call, size)
 
     def _place(self) -> tuple[DrawsAhead[Native, Piece], int, Table | None]:
-        """Where the draws are: what draws, the next call, and what was learned before it."""
+        """The position: the draws, the next call, and what was learned before it."""
         while True:
             ahead = self._ahead
             call = ahead.next_call()
@@ -161,18 +161,18 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         return native
 
     def _history(self, native: Native) -> Table | None:
-        """What was learned; None where nothing is."""
+        """What was learned; None if the method does not learn."""
         return None
 
     def _restore(self, native: Native, history: Table) -> None:
-        """Takes over what was learned."""
+        """Restores what was learned."""
 
     def _identity(self) -> dict[str, Any]:
-        """What tells this sampler's objective from another one's, as plain values."""
+        """Plain values that identify this sampler's objective."""
         return {"method": self.recipe.describe(), "schedule": self._fingerprint()}
 
     def _take(self, n: int, key: object) -> Piece:
-        """The next call's batch of n, drawn with those of the calls after it."""
+        """The next call's batch of n; prefetches later calls."""
         if not 0 <= n <= _AHEAD_ENTRIES:
             self._open_handle().check_size(arguments.integer("n", n))
         self._check_layout()
@@ -196,7 +196,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         return ahead.take(key, calls, draw)
 
     def _check_micro_batch(self, ahead: DrawsAhead[Native, Piece], n: int) -> None:
-        """Refuses micro-batches of several sizes: they would be parts of different global batches."""
+        """Rejects micro-batches of different sizes: they would be parts of different global batches."""
         call, before = ahead.next_call(), ahead.size
         accumulation = self.recipe.drawing.accumulation
         if call % accumulation and before is not None and before != n:
@@ -208,10 +208,10 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         ahead.size = n
 
     def local_batch(self, global_batch: int) -> int:
-        """The entries that each call of `sample` is to ask for, so that a training step has `global_batch`.
+        """The batch size to pass to each call of `sample` for a global batch of `global_batch`.
 
         Raises:
-            SpeeDiffValueError: If it cannot be divided over ranks and micro-batches.
+            SpeeDiffValueError: If it is not divisible by ranks times micro-batches.
         """
         self._check_layout()
         total = arguments.integer("global_batch", global_batch, least=0)
@@ -220,7 +220,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         if total % parts:
             raise errors.SpeeDiffValueError(
                 f"global_batch must be a multiple of {drawing.world_size} ranks times {drawing.accumulation} "
-                f"micro-batches, got {total}; uneven batches take offset and total in sample"
+                f"micro-batches, got {total}; for uneven batches pass offset and total to sample"
             )
         return total // parts
 
@@ -233,7 +233,7 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         total: int | None,
         out: tuple[Any, Weights] | None,
     ) -> tuple[Any, Weights]:
-        """A batch that is not the next of a row of equal ones; arguments as in `sample`."""
+        """A batch that is not prefetched: another step, an uneven slice, given outputs. See `sample`."""
         n = arguments.integer("n", n)
         self._check_layout()
         if step is None and micro_batch != 0:
@@ -280,4 +280,4 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
 
     @abstractmethod
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[Piece]:
-        """The rows of a block, as what `sample` returns."""
+        """Splits a block's rows into results of `sample`."""

@@ -1,4 +1,4 @@
-"""The range of noise levels that the Fast Diffusion Model (Wu et al. 2023) uses for each process."""
+"""The noise-level range of the Fast Diffusion Model (Wu et al. 2023) for each process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _EDM_RANGE = (0.002, 80.0)
 
 
 def process_named(process: str | Process) -> Process:
-    """The process itself, or the one that the name stands for."""
+    """The process itself, or the one with this name."""
     if isinstance(process, str):
         return _BY_NAME[arguments.choice("process", process, _BY_NAME)]()
     return process
 
 
 def sigma_range(process: Process) -> tuple[float, float]:
-    """The σ at which the momentum's time is 0 and 1: 0.002 and 80 for EDM, the ends of VP and VE.
+    """The σ where the momentum's time is 0 and 1: 0.002 and 80 for EDM, the end points of VP and VE.
 
     Raises:
         SpeeDiffValueError: For rectified flow, which FDM does not support.

@@ -1,4 +1,4 @@
-"""Warns a process that draws with the sampler of another one: it would repeat that one's batches."""
+"""Warns if a process draws with another process's sampler: it would repeat that process's batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _warned_in: int | None = None
 
 
 class Origin:
-    """The processes of a sampler: where it was made, and where this object came to be, as a copy or not."""
+    """The processes where a sampler was made and where this object or copy was created."""
 
     __slots__ = ("_lives_in", "_made_in")
 
@@ -22,7 +22,7 @@ class Origin:
         return Origin, (self._made_in,)
 
     def check(self) -> None:
-        """Warns, once per process, if this one is a fork of the sampler's, or a DataLoader's worker."""
+        """Warns, once per process, in a fork of the sampler's process and in a DataLoader worker."""
         here = os.getpid()
         if here == self._made_in:
             return

@@ -1,4 +1,4 @@
-"""The parts of a sampler, other than its schedule and its seed."""
+"""The parts of a sampler, except its schedule and its seed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_names(options: Options) -> None:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the entries of a run are spread, divided and weighted. The values are checked."""
+    """How draws are stratified, divided over ranks and weighted. The values are checked."""
 
     prediction: str | None
     strata: str
@@ -87,11 +87,11 @@ class Drawing:
         )
 
     def describe(self) -> dict[str, Any]:
-        """The options that a saved state must match: all but how the global batch is divided."""
+        """The options that a saved state must match: all except how the global batch is divided."""
         return {"prediction": self.prediction, "strata": self.strata, "normalize": self.normalize}
 
     def native(self, seed: int) -> c.SamplerOptions:
-        """The options in the library's form."""
+        """The options as a C struct."""
         return c.SamplerOptions(
             seed,
             self.rank,
@@ -108,10 +108,10 @@ class AnyRecipe(Protocol):
 
     @property
     def drawing(self) -> Drawing:
-        """How its entries are spread, divided and weighted."""
+        """How draws are stratified, divided and weighted."""
 
     def describe(self) -> dict[str, Any]:
-        """What a saved state must match, as plain values."""
+        """Plain values that a saved state must match."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Recipe:
 
     @classmethod
     def from_description(cls, description: dict[str, Any], drawing: Drawing) -> Recipe:
-        """The recipe that `describe` described, for a drawing."""
+        """The recipe from the result of `describe`, with this drawing."""
         return cls(
             from_description(Sampling, description.get("sampling")),
             from_description(Weighting, description.get("weighting")),
@@ -160,9 +160,9 @@ class Recipe:
         }
 
     def create(self, schedule: NoiseSchedule, seed: int) -> NativeSampler:
-        """Makes the native sampler."""
+        """Creates the native sampler."""
         options = self.drawing.native(seed)
-        # The handles live until the native sampler has taken over what they hold.
+        # Keep the handles alive until the native sampler has copied what they hold.
         process, sampling = schedule._open_handle(), self.sampling._create()
         if self.official and isinstance(self.weighting, ChangeAware):
             create = c.speediff_sampler_create_official_speed

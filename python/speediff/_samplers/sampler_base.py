@@ -1,4 +1,4 @@
-"""What the timestep samplers for NumPy and for PyTorch share: everything but the type of the arrays."""
+"""The common base of the timestep samplers for NumPy and PyTorch; only the array types differ."""
 
 from __future__ import annotations
 
@@ -61,21 +61,21 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
         Args:
             schedule: The noise schedule, of T steps.
-            sampling: Which steps to draw: a name, or an object of `speediff.sampling`.
-            weighting: How much each step counts: a name, or an object of `speediff.weighting`.
-            prediction: What the network predicts: "epsilon", "sample", "v" or "flow". Required if the form of
-                the weighting depends on it.
+            sampling: Which steps to draw: a name or an object of `speediff.sampling`.
+            weighting: The weight of each step: a name or an object of `speediff.weighting`.
+            prediction: What the network predicts: "epsilon", "sample", "v" or "flow". Required if the
+                weighting depends on it.
             seed: In [0, 2⁶⁴); the same on every rank.
-            rank: This process among `world_size`; None: 0. In `speediff.torch`, None takes both from
+            rank: This process's rank among `world_size`; None: 0. In `speediff.torch`, None takes both from
                 `torch.distributed` if it is initialized.
             world_size: The number of processes that share each global batch; None: 1.
             accumulation: The number of calls (micro-batches) per training step.
-            strata: How to spread a global batch over the noise levels: "none", "stratified" or
+            strata: How to stratify a global batch over the noise levels: "none", "stratified" or
                 "low_discrepancy".
-            normalize: Divide the weights by their mean under the distribution that is drawn, so that the
-                scale of the loss does not change.
-            prefetch: How many calls to draw ahead in one call of the library, in [1, 65536]. None: as many as
-                are worthwhile, up to 64.
+            normalize: Divide the weights by their mean under the drawn distribution. This keeps the scale of
+                the loss.
+            prefetch: The number of calls to draw in one library call, in [1, 65536]. None: depends on the
+                batch size, at most 64.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or contradicts another one.
@@ -97,10 +97,10 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         if not isinstance(schedule, NoiseSchedule):
             raise errors.SpeeDiffTypeError(f"schedule must be a NoiseSchedule, got {schedule!r}")
         self.schedule = schedule
-        """The schedule that the time steps index."""
+        """The noise schedule."""
         self.recipe = recipe
-        """The sampling, the weighting and the options, as they were given."""
-        # The user may close the schedule; this one shares its native object.
+        """The sampling, the weighting and the options."""
+        # The user may close the schedule; this reference shares its native object.
         self._process = NoiseSchedule(schedule._open_handle(), schedule._description)
         self._prepare(seed, options)
 
@@ -119,7 +119,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
     ) -> Self:
         """SpeeD: asymmetric sampling with change-aware weighting.
 
-        The presets differ because the paper and its released code do:
+        The presets differ because the paper and its released code differ:
 
         - "paper": P is Eq. 2 exactly; weights are in [1-λ, λ] for every step.
         - "official": of the n entries of each call, n÷2+1 come from Eq. 2, and the others are their
@@ -157,7 +157,7 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         seed: int = 0,
         **options: Unpack[Options],
     ) -> Self:
-        """The sampler that a text describes, as `speediff train --method` takes it.
+        """Creates a sampler from a text, as in `speediff train --method`.
 
         Args:
             schedule: The noise schedule.
@@ -168,7 +168,8 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
             **options: `prediction`, `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch`.
 
         Raises:
-            SpeeDiffError: If the text is wrong, or the method does not fit the schedule. It quotes the text.
+            SpeeDiffError: If the text is invalid, or the method does not fit the schedule. The error quotes
+                the text.
         """
         sampler: Self = MethodReader(cls, schedule, seed=seed, **options).sampler(text)
         return sampler
@@ -177,24 +178,24 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
     def probabilities(self) -> Table:
         """P, float64, shape (T,): the distribution of a drawn entry (nominal for "official").
 
-        It applies to the next batch: it changes during training for blends and for methods that learn.
+        It applies to the next batch. It changes during training for blends and methods that learn.
         """
         return self._open_handle().probabilities(self.step)
 
     @property
     def weights(self) -> Table:
-        """w, float64, shape (T,): the factor of each step's loss, in the next batch.
+        """w, float64, shape (T,): the weight of each step's loss in the next batch.
 
-        With `normalize` its mean under `probabilities` is 1. The "official" preset's draws are
-        normalized under `marginal(n)` instead, so that theirs is `weights` times a factor near 1.
+        With `normalize` its mean under `probabilities` is 1. Draws of the "official" preset are normalized
+        under `marginal(n)` instead, so their weights differ from these by a factor near 1.
         """
         return self._open_handle().weights(self.step)
 
     def marginal(self, n: int) -> Table:
-        """The exact distribution of an entry taken at random from a call's batch of n, shape (T,).
+        """The exact distribution of a random entry of a call's batch of n, shape (T,).
 
-        It differs from `probabilities` for the "official" preset alone, whose duals shift it. n is the local
-        batch: what one call of `sample` asks for.
+        It differs from `probabilities` only for the "official" preset, whose duals shift it. n is the local
+        batch: the size passed to one call of `sample`.
         """
         count = arguments.integer("n", n, least=1, end=MAXIMUM_TOTAL + 1)
         return self._open_handle().marginal(self.step, count)
@@ -205,10 +206,10 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         return self._open_handle().expected_weight(self.step, count)
 
     def emphasis(self) -> tuple[Table, Table]:
-        """What the next batch asks the network to learn: P·w for the ε loss, as a density over λ = ln S.
+        """The emphasis of the next batch: P·w for the ε loss, as a density over λ = ln S.
 
         E(λ_i) = P_i·w_eps,i/|dλ/di|, with the discrete gradient of λ and Σ E·|dλ/di| = 1. Two samplers with
-        the same emphasis train the same objective, and differ only in the variance of its gradient. Without
+        the same emphasis train the same objective and differ only in gradient variance. Without
         `prediction`, ε is assumed. For "official" it is the emphasis of the nominal P.
 
         Returns:
@@ -219,25 +220,25 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
     @property
     def learns(self) -> bool:
-        """Whether the sampling or the weighting learns from losses, so that you must call `update`."""
+        """Whether the method learns from losses, so that you must call `update`."""
         return self._open_handle().history_count > 0
 
     @property
     def weighs(self) -> str:
-        """Which loss a weight multiplies if the variance is learned, according to the methods' authors.
+        """Which loss the weight multiplies if the variance is learned, following the methods' authors.
 
-        "mse" (SpeeD, P2, Min-SNR): the mean squared error alone; the variational term is not weighted. "loss"
+        "mse" (SpeeD, P2, Min-SNR): only the mean squared error, not the variational term. "loss"
         (guided-diffusion's loss_second_moment, and any other method with the importance weight 1/(T·P)): both
-        terms, since both are means over uniform draws.
+        terms, because both are means over uniform draws.
         """
         methods = self.recipe.sampling, self.recipe.weighting
         return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
     def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
-        """Learns from the losses of a global batch. Batches that were drawn ahead are discarded."""
+        """Learns from the losses of a global batch and discards prefetched batches."""
         ahead = self._ahead
         native = self._opened(ahead.native)
-        # Before as well: nothing that was drawn ahead is left between the two that learn and forget.
+        # Forget before as well, so that no prefetched draw survives between learning and forgetting.
         ahead.forget()
         native.update(timesteps, losses)
         ahead.forget()

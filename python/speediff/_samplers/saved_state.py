@@ -1,4 +1,4 @@
-"""The form of a sampler's state dict, and its checks."""
+"""The format of a sampler's state dict, and its checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS = ("version", "method", "schedule", "seed", "step", "micro_batch", "accumu
 def save(
     identity: dict[str, Any], seed: int, call: int, accumulation: int, history: Table | None
 ) -> dict[str, Any]:
-    """The state before a call, as plain values; what was learned as base64 of little-endian doubles."""
+    """The state before a call, as plain values. History is base64 of little-endian doubles."""
     step, micro_batch = divmod(call, accumulation)
     return {
         "version": VERSION,
@@ -39,7 +39,7 @@ def save(
 def load(
     state: object, identity: dict[str, Any], accumulation: int, history_count: int
 ) -> tuple[int, int, Table | None]:
-    """Seed, next call and history of a state that belongs to this method and schedule or process."""
+    """Checks a state against this method and schedule or process; returns seed, next call and history."""
     if not isinstance(state, dict):
         raise SpeeDiffTypeError(f"state must be a dict, got a {type(state).__name__}")
     if state.get("version") != VERSION:
@@ -49,7 +49,7 @@ def load(
         raise SpeeDiffValueError(f"state must have the keys {', '.join(_KEYS)}, got none of {missing}")
     if state["method"] != identity["method"]:
         raise SpeeDiffValueError(
-            f"state must be of this sampler's method {identity['method']}, got {state['method']}"
+            f"state must belong to this sampler's method {identity['method']}, got {state['method']}"
         )
     _check_schedule(state["schedule"], identity["schedule"])
     seed = arguments.integer("state['seed']", state["seed"], least=0, end=1 << 64)
@@ -68,7 +68,7 @@ def load(
 def _load_history(text: object, count: int) -> Table | None:
     if count == 0:
         if text is not None:
-            raise SpeeDiffValueError("state['history'] must be None for a method that learns nothing")
+            raise SpeeDiffValueError("state['history'] must be None for a method that does not learn")
         return None
     if not isinstance(text, str):
         raise SpeeDiffTypeError(f"state['history'] must be a string, got {text!r}")
@@ -85,7 +85,7 @@ def _load_history(text: object, count: int) -> Table | None:
 
 
 def fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
-    """T, and three sums that every ᾱ enters: enough to tell schedules apart, and little to store."""
+    """T and three sums over ᾱ: compact, and enough to tell schedules apart."""
     table = schedule.alphas_cumprod
     place = np.arange(1, schedule.steps + 1) / schedule.steps
     sums = (table, table * place, table**2)
@@ -93,7 +93,7 @@ def fingerprint(schedule: NoiseSchedule) -> dict[str, Any]:
 
 
 def _check_schedule(saved: Any, own: dict[str, Any]) -> None:
-    """Compares sums with a tolerance: another machine's cosine may differ in the last bit."""
+    """Compares sums with a tolerance, because another machine's cosine may differ in the last bit."""
     sums = "alphas_cumprod_sums"
     try:
         equal = {**saved, sums: None} == {**own, sums: None} and all(
@@ -103,4 +103,4 @@ def _check_schedule(saved: Any, own: dict[str, Any]) -> None:
     except (TypeError, AttributeError, ValueError):
         equal = False
     if not equal:
-        raise SpeeDiffValueError(f"state must be of the schedule or process {own}, got {saved}")
+        raise SpeeDiffValueError(f"state must belong to the schedule or process {own}, got {saved}")

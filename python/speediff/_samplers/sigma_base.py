@@ -1,4 +1,4 @@
-"""What the noise-level samplers for NumPy and for PyTorch share: everything but the type of the arrays."""
+"""The common base of the noise-level samplers for NumPy and PyTorch; only the array types differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Piece = TypeVar("Piece")
 
 @dataclass(frozen=True)
 class SigmaRecipe:
-    """A process, a sampling and a weighting, with names resolved. None stands for the process's own."""
+    """A process, a sampling and a weighting, with names resolved. None means the process's own."""
 
     process: Process
     sampling: Sampling | None
@@ -50,8 +50,8 @@ class SigmaRecipe:
         }
 
     def create(self, seed: int) -> NativeSigmaSampler:
-        """Makes the native sampler."""
-        # The handles live until the native sampler has taken over what they hold.
+        """Creates the native sampler."""
+        # Keep the handles alive until the native sampler has copied what they hold.
         parts = [method._create() if method else None for method in (self.sampling, self.weighting)]
         pointers = [part and part.pointer for part in parts]
         process = self.process._create()
@@ -84,7 +84,7 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
                 these; shifted works for EDM and flow. `Asymmetric(k, r=r)` is SpeeDiff's own extension of
                 SpeeD: the process's own density, with σ > σ_data·√(r-1) suppressed by k. None: the process's
                 own density.
-            weighting: How much each noise level counts: any function of the SNR, sigmoid (not for EDM),
+            weighting: The weight of each noise level: any function of the SNR, sigmoid (not for EDM),
                 uniform, `ToEmphasis(of)`, or a product. `ChangeAware(lam)` is SpeeDiff's own extension:
                 abs(dᾱ/dv) rescaled to [1-lam, lam], where ᾱ = 1/(1+σ²/σ_data²) and v is t for VP and flow,
                 ln σ for EDM and VE. None: the process's own weight.
@@ -92,8 +92,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             warm_up: FDM's warm-up: weights are at most 5·100^(step/warm_up) before training step warm_up.
                 Cannot be combined with normalize.
             **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch` as for
-                `TimestepSampler`. `prediction` is the target whose loss the weights apply to. None stands for
-                "sample" for VP, VE and EDM, and for "flow" for rectified flow.
+                `TimestepSampler`. `prediction` is the target whose loss the weights apply to. None means
+                "sample" for VP, VE and EDM, and "flow" for rectified flow.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or contradicts another one.
@@ -131,8 +131,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             p_mean: The mean of ln σ.
             p_std: Its standard deviation, above 0.
             sigma_data: The standard deviation σ_d of the data, above 0.
-            sampling: Another sampling.
-            weighting: Another weighting.
+            sampling: Replaces the process's sampling.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.
         """
         return cls(processes.EDM(p_mean, p_std, sigma_data), sampling, weighting, seed=seed, **options)
@@ -158,8 +158,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             beta_min: Above 0.
             epsilon_t: In (0, 1).
             sigma_data: The standard deviation of the data, above 0.
-            sampling: Another sampling.
-            weighting: Another weighting.
+            sampling: Replaces the process's sampling.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.
         """
         process = processes.VP(beta_d, beta_min, epsilon_t, sigma_data)
@@ -184,8 +184,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             sigma_min: Above 0.
             sigma_max: Above sigma_min.
             sigma_data: The standard deviation of the data, above 0.
-            sampling: Another sampling.
-            weighting: Another weighting.
+            sampling: Replaces the process's sampling.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.
         """
         process = processes.VE(sigma_min, sigma_max, sigma_data)
@@ -206,10 +206,10 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
 
         Args:
             seed: In [0, 2⁶⁴).
-            sampling: Another sampling, such as "logit_normal".
+            sampling: Replaces the process's sampling, such as "logit_normal".
             shift: t' = shift·t/(1+(shift-1)·t), above 0; 3 in Stable Diffusion 3 at 1024².
             sigma_data: The standard deviation of the data, above 0.
-            weighting: Another weighting.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.
         """
         if shift != 1.0:
@@ -229,15 +229,15 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
     ) -> Self:
         """The Fast Diffusion Model over another process (Wu et al. 2023).
 
-        The sampling and the weight are those of the process. FDM adds the warm-up of the weights here, and
-        the scale `fdm_input_scale` of the network's input.
+        Uses the process's sampling and weight. FDM adds a warm-up of the weights here, and the factor
+        `fdm_input_scale` on the network's input.
 
         Args:
             seed: In [0, 2⁶⁴).
             process: "edm", "vp", "ve", or one of `speediff.processes`.
             warm_up: Weights are at most 5·100^(step/warm_up) before that training step. None: no bound.
-            sampling: Another sampling.
-            weighting: Another weighting.
+            sampling: Replaces the process's sampling.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.
         """
         return cls(
@@ -247,7 +247,7 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
     def fdm_input_scale(self, sigma: Table, multiplier: float | None = None) -> Table:
         """FDM's c_in = e^{-mb}(1+mb), with b = 0.1t + 9.95t² and t = (σ-σ_min)/(σ_max-σ_min).
 
-        σ_min and σ_max are 0.002 and 80 for EDM, and the ends of the process for VP and VE.
+        σ_min and σ_max are 0.002 and 80 for EDM, and the end points of the process for VP and VE.
 
         Args:
             sigma: Noise levels, float64 (n,), at least 0.
@@ -270,11 +270,11 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         return out
 
     def emphasis(self) -> tuple[Table, Table]:
-        """What the next batch asks the network to learn: p(λ)·w_eps(λ), as a density over λ = ln S = -2·ln σ.
+        """The emphasis of the next batch: p(λ)·w_eps(λ), as a density over λ = ln S = -2·ln σ.
 
         Returns:
-            1024 equally spaced values of λ, in decreasing order within [-60, 60], which hold all but 2·10⁻⁹
-            of the draws. Then E at these values, with Σ E·|Δλ| = 1. Both are float64.
+            λ and E, float64 (1024,). λ is equally spaced and decreasing within [-60, 60], and covers all but
+            2·10⁻⁹ of the draws. Σ E·|Δλ| = 1.
         """
         return self._open_handle().emphasis(self.step, c.SIGMA_EMPHASIS_COUNT)
 

@@ -1,1 +1,1 @@
-"""What every other room uses: checks of arguments, optional packages, files, progress."""
+"""Shared helpers: argument checks, optional packages, files, progress."""

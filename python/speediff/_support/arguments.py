@@ -1,4 +1,4 @@
-"""Checks of arguments that ctypes would otherwise convert silently."""
+"""Argument checks, for values that ctypes would convert silently."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def real(argument: str, value: object) -> float:
 
 
 def positive_or_none(argument: str, value: object) -> float:
-    """A positive number; None becomes 0, which the library takes for none."""
+    """The positive number as a float; None becomes 0, which means none to the library."""
     if value is None:
         return 0.0
     number = real(argument, value)

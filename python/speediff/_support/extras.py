@@ -1,4 +1,4 @@
-"""Loads the packages that only some commands need, or says how to install them."""
+"""Loads optional packages; errors say how to install them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""Where `pyproject.toml` is, unless the package was installed from a wheel."""
+"""The folder of `pyproject.toml`, unless the package was installed from a wheel."""
 
 
 def load(module: str, purpose: str, *, install: str = "speediff[train]") -> ModuleType:
-    """The module.
+    """Imports a module of an optional package.
 
     Args:
         module: Its full name.
-        purpose: What needs it, to begin a sentence with.
-        install: What pip is to install.
+        purpose: What needs it; the subject of the error's sentence.
+        install: What to pass to `pip install`.
 
     Raises:
-        SpeeDiffError: If it is missing; it tells how to install it.
+        SpeeDiffError: If it is missing; the error says how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -34,16 +34,16 @@ def load(module: str, purpose: str, *, install: str = "speediff[train]") -> Modu
 
 
 def load_own(module: str, purpose: str, *, install: str = "speediff[train]", instead: str = "") -> ModuleType:
-    """A module of this package that imports what an extra has.
+    """Imports a module of this package that needs an extra.
 
     Args:
         module: Its name within the package.
-        purpose: What needs it, to begin a sentence with.
-        install: What pip is to install.
-        instead: What works without, to end the sentence with.
+        purpose: What needs it; the subject of the error's sentence.
+        install: What to pass to `pip install`.
+        instead: What works without it; the end of the error's sentence.
 
     Raises:
-        SpeeDiffError: If something is missing; it tells how to install it.
+        SpeeDiffError: If a package is missing; the error says how to install it.
     """
     try:
         return importlib.import_module(f"speediff.{module}")
@@ -53,8 +53,8 @@ def load_own(module: str, purpose: str, *, install: str = "speediff[train]", ins
 
 
 def command(packages: str) -> str:
-    """The command that installs packages. This one is taken from the checkout, if it runs from there."""
+    """The command that installs packages. In a checkout it installs this package from there."""
     if packages.startswith("speediff[") and (CHECKOUT / "pyproject.toml").is_file():
         return f"pip install -e '{packages.replace('speediff', 'python')}'"
-    # A shell would take brackets for a pattern.
+    # Shells read brackets as a glob pattern.
     return f"pip install {shlex.quote(packages)}"

@@ -1,4 +1,4 @@
-"""Progress in a log: a line every so often, also while a single step takes long."""
+"""Progress lines for logs, at regular intervals even during a long step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SECONDS = 20.0
-"""Between two lines, whatever the work."""
+"""Seconds between two lines."""
 
 
 class LogLines:
-    """Has the methods of tqdm's bars that are used here, and writes lines to stderr instead."""
+    """A replacement for tqdm's bar that writes lines to stderr."""
 
     def __init__(
         self,
@@ -30,16 +30,16 @@ class LogLines:
         is_main: bool = False,
         delay: float = 0.0,
     ) -> None:
-        """Takes what a bar takes.
+        """Takes the arguments of `progress.bar`.
 
         Args:
-            items: What to iterate over, if this counts items.
-            label: What is going on.
-            total: How many units there are in all; None: as many as items, or no number at all.
-            initial: How many were done before this began.
-            unit: What is counted.
-            is_main: Also writes a line when it begins.
-            delay: What ends within so many seconds writes no line when it ends.
+            items: The items to iterate over, if any.
+            label: The name of the task.
+            total: The number of units; None: the number of items, or unknown.
+            initial: Units done before the start.
+            unit: The name of a unit.
+            is_main: Also write a line at the start.
+            delay: Write no final line if the task takes fewer seconds.
         """
         self.n = self._initial = initial
         self._items = items
@@ -60,15 +60,15 @@ class LogLines:
                 self.update()
 
     def update(self, n: int = 1) -> None:
-        """Counts units that are done."""
+        """Adds finished units."""
         self.n += n
 
     def set_postfix_str(self, text: str, refresh: bool = False) -> None:
-        """Has this text in the lines to come."""
+        """Sets a text for the following lines."""
         self._note = text
 
     def close(self) -> None:
-        """Ends it, with a last line unless it was short."""
+        """Ends the task. Writes a final line unless the task was short."""
         if _clock.end(self) and time.monotonic() - self._begun >= self._delay:
             self._write()
 
@@ -98,27 +98,27 @@ class LogLines:
 
 
 class _Clock:
-    """Has the innermost of the works that are going on write a line when there was none for long."""
+    """Makes the innermost active task write a line after a long silence."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
-        """When a line was written, or the program began."""
+        """The time of the last line, or of the program's start."""
         self._works: list[LogLines] = []
         self._ended = threading.Event()
 
     def begin(self, work: LogLines) -> None:
-        """Is called when work begins, perhaps within other work."""
+        """Registers a task. Tasks may nest."""
         self._works.append(work)
         if len(self._works) == 1:
             self._ended = threading.Event()
             thread = threading.Thread(
                 target=self._run, args=(self._ended,), name="speediff.progress", daemon=True
             )
-            with suppress(RuntimeError):  # No thread is left: the log is silent between beginning and end.
+            with suppress(RuntimeError):  # No thread can start: the log shows only the start and the end.
                 thread.start()
 
     def end(self, work: LogLines) -> bool:
-        """Is called when work ends; whether it had not ended before."""
+        """Removes a task; returns False if it had already ended."""
         if work not in self._works:
             return False
         self._works.remove(work)

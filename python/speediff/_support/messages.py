@@ -1,4 +1,4 @@
-"""What a program has to say beside its results: lines on stderr, which never end the work."""
+"""Messages on stderr. A failed write never stops the work."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _warns = True
 
 
 def hide() -> None:
-    """Says no more warnings in this process: another one does."""
+    """Silences warnings in this process, because another process prints them."""
     global _warns
     _warns = False
 
 
 def tell(message: str) -> None:
-    """Writes a line in one piece, so that lines of two threads do not mix."""
+    """Writes a line in one call, so that lines of two threads do not mix."""
     if sys.stderr is not None:
         with contextlib.suppress(*LOST):
             sys.stderr.write(f"{message}\n")
@@ -26,7 +26,7 @@ def tell(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Writes a warning in one line, and the same one only once."""
+    """Writes a warning on one line, once per distinct text."""
     line = f"speediff: warning: {' '.join(message.split())}"
     if _warns and line not in _said:
         _said.add(line)

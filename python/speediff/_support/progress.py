@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar in a terminal and in a notebook, lines in a log."""
+"""Progress on stderr: a bar in terminals and notebooks, lines in logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _shown = True
 
 
 def hide() -> None:
-    """Shows no more progress and no warnings in this process: another one does."""
+    """Silences progress and warnings in this process, because another process shows them."""
     global _shown
     _shown = False
     messages.hide()
@@ -34,10 +34,10 @@ def bar(
     is_main: bool = False,
     delay: float = 0.0,
 ) -> Any:
-    """What counts, and estimates the time left: a bar of tqdm or `LogLines`, which describes the arguments.
+    """A progress counter: tqdm's bar or `LogLines`, which documents the arguments.
 
     Raises:
-        SpeeDiffError: If tqdm is missing, in a log as well; it tells how to install it.
+        SpeeDiffError: If tqdm is missing (also when stderr is a log); the error says how to install it.
     """
     tqdm = extras.load("tqdm.auto", "a progress bar").tqdm
     counted: dict[str, Any] = {"total": total, "initial": initial, "unit": unit, "delay": delay}
@@ -47,27 +47,27 @@ def bar(
 
 
 def task(label: str) -> contextlib.AbstractContextManager[Any]:
-    """For work that cannot be counted: a log tells now and then that it goes on."""
+    """A context for work without units; logs get a line at intervals."""
     is_silent = _is_watched() or not _shown
     return contextlib.nullcontext() if is_silent else LogLines(label=label, delay=SECONDS)
 
 
 def note(line: str) -> None:
-    """Writes a line on stderr, where bars are shown."""
+    """Writes a line to stderr without breaking a bar."""
     if _shown:
         messages.tell(line)
 
 
 def check() -> None:
-    """Raises SpeeDiffError if there can be no bars, before any work is done."""
+    """Raises SpeeDiffError if tqdm is missing. Called before any work."""
     extras.load("tqdm", "a progress bar")
 
 
 def _is_watched() -> bool:
-    """Whether somebody sees a bar move."""
+    """Whether stderr is a terminal or a notebook."""
     if "ipykernel" in sys.modules:
         return True
-    with contextlib.suppress(AttributeError, *LOST):  # No stream, or none that is a terminal.
-        # Terminals of no width, as containers have them, show no bar.
+    with contextlib.suppress(AttributeError, *LOST):  # No stream, or not a terminal.
+        # Terminals of width 0, as in some containers, show no bar.
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     return False

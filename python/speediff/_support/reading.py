@@ -1,4 +1,4 @@
-"""Reading a user's file: what a library raises on the way becomes an error of ours that names the file."""
+"""Reading user files: turns any library's exception into a SpeeDiff error that names the file."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 LONGEST = 200
-"""Characters of a library's own words: NumPy quotes whole headers."""
+"""The maximum length of a quoted library message. NumPy quotes whole headers."""
 BY_DAMAGE = (None, errno.EINVAL, errno.EOVERFLOW)
-"""Numbers of an OSError that the content is to blame for: libraries set none, seeking too far does."""
+"""errno values that blame the file's content: libraries set none; a seek beyond the end sets EINVAL."""
 
 
 @contextlib.contextmanager
 def reading(path: object, what: str) -> Iterator[None]:
-    """Stands around all that reads one file.
+    """A context for all code that reads one file.
 
     Args:
         path: The file.
-        what: What it must be, to end the sentence "FILE must be": "a whole gzip file".
+        what: What the file must be, such as "a whole gzip file"; ends the sentence "FILE must be".
 
     Raises:
-        SpeeDiffValueError: If whatever reads the file raises. Decoders raise any exception on damaged files.
-        SpeeDiffMemoryError: If the memory does not suffice.
-        OSError: If the system does not let it be read; it has the file's name.
+        SpeeDiffValueError: If the block raises. Decoders raise arbitrary exceptions on damaged files.
+        SpeeDiffMemoryError: If memory runs out.
+        OSError: If the system cannot read the file; the error names it.
     """
     try:
         yield
     except SpeeDiffError:
         raise
     except MemoryError as error:
-        raise SpeeDiffMemoryError(f"{path} needs more memory than there is: {_words(error)}") from None
+        raise SpeeDiffMemoryError(f"{path} needs more memory than is available: {_words(error)}") from None
     except OSError as error:
         if error.errno not in BY_DAMAGE:
             error.filename = error.filename or str(path)
@@ -49,14 +49,14 @@ def reading(path: object, what: str) -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    """The error's own words, in one line."""
+    """The error's message on one line."""
     text = f"no {error}" if isinstance(error, KeyError) else str(error)
     line = " ".join(text.split()) or type(error).__name__
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 def check_regular(path: object) -> None:
-    """Raises unless the path is a file with an end: a pipe would be waited for."""
+    """Raises unless the path is a regular file: reading a pipe could block."""
     mode = os.stat(str(path)).st_mode
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
@@ -64,7 +64,7 @@ def check_regular(path: object) -> None:
 
 
 def check_memory(path: object, size: int) -> None:
-    """Raises if so many bytes are more than the machine has. A small archive can promise any number."""
+    """Raises if `size` bytes exceed the machine's memory. A small archive can declare any size."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
         raise SpeeDiffMemoryError(
@@ -74,7 +74,7 @@ def check_memory(path: object, size: int) -> None:
 
 
 def read_up_to(file: Any, count: int) -> bytearray:
-    """At most so many bytes, read in pieces: a damaged header may promise more than there is memory."""
+    """Reads at most `count` bytes, in pieces: a damaged header may declare more than fits into memory."""
     content = bytearray()
     while piece := file.read(min(PIECE, count - len(content))):
         content += piece

@@ -1,12 +1,12 @@
-"""Files that are replaced as a whole: at every moment there is the old one or the new one.
+"""Atomic file replacement: at every moment the path holds the whole old file or the whole new one.
 
     replace_text(folder / "run.json", text)
     replace(folder / "images.npy", lambda file: np.save(file, images))
 
-All files of the commands are written this way. `FileReplacement.swift` does the same for checkpoints: a
-temporary file `.NAME.speediff-PID-N.tmp` in the same folder is locked, written, flushed to the device and
-renamed; then the folder is flushed. So it holds after a power cut, too. Symbolic links stay, and lead to the
-new file. Its mode is that of the old one.
+The commands write all files this way, and `FileReplacement.swift` does the same for checkpoints. A temporary
+file `.NAME.speediff-PID-N.tmp` in the same folder is locked, written, flushed to the device and renamed. Then
+the folder is flushed, so the guarantee survives a power cut. Symbolic links stay and lead to the new file. It
+keeps the mode of the old one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY
 NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-"""What file systems answer that cannot flush a folder."""
+"""Errors of file systems that cannot flush a folder."""
 PREFIX_BYTES = 200
-"""Of a temporary file's name: a name has 255 bytes at most."""
+"""The maximum bytes of NAME in a temporary file's name: a file name has at most 255 bytes."""
 MOST_LINKS = 40
 
 
 def replace(path: Path, write: Callable[[BinaryIO], object], *, is_one_of_many: bool = False) -> None:
-    """Writes a file, or puts it in the place of the one that is there.
+    """Writes a file, replacing an existing one.
 
     Args:
-        path: May be a symbolic link, also one that leads nowhere yet.
-        write: Writes the content. Whatever it raises leaves the old file.
-        is_one_of_many: Does not look through the folder for temporary files that a killed writer left.
+        path: The file. May be a symbolic link, even a broken one.
+        write: Writes the content. If it raises, the old file stays.
+        is_one_of_many: Skip the search for stale temporary files of killed writers.
 
     Raises:
-        OSError: If the file cannot be written; it names the file, and the old one stays.
+        OSError: If the file cannot be written. The error names it, and the old file stays.
     """
     with _naming(path), _Target(path) as target:
         if not is_one_of_many:
@@ -53,27 +53,27 @@ def replace(path: Path, write: Callable[[BinaryIO], object], *, is_one_of_many: 
 
 
 def replace_bytes(path: Path, content: bytes | memoryview, *, is_one_of_many: bool = False) -> None:
-    """`replace` by these bytes."""
+    """`replace` with these bytes."""
     replace(path, lambda file: file.write(content), is_one_of_many=is_one_of_many)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """`replace` by this text, in UTF-8.
+    """`replace` with this text, in UTF-8.
 
-    What UTF-8 lacks, bytes of file names that are no UTF-8, becomes an escape that JSON reads back.
+    Surrogates, which stand for non-UTF-8 bytes of file names, become escapes that JSON reads back.
     """
     replace_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def check(path: Path) -> None:
-    """Raises OSError if `replace` would, as far as can be told beforehand. Leaves nothing behind."""
+    """Raises OSError if `replace` would, as far as can be checked in advance. Writes nothing."""
     with _naming(path), _Target(path) as target:
         target.remove_stale()
         target.try_out()
 
 
 class _Target:
-    """The folder and the name that a path leads to."""
+    """The folder and the name of a path, links resolved."""
 
     def __init__(self, path: Path) -> None:
         resolved = _followed(os.fspath(path))
@@ -94,7 +94,7 @@ class _Target:
         os.close(self._folder)
 
     def _earlier_mode(self, path: Path) -> int | None:
-        """The permissions of the file that is there; None where there is none."""
+        """The permissions of the existing file; None without one."""
         try:
             mode = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False).st_mode
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class _Target:
         return mode & 0o777
 
     def replace(self, write: Callable[[BinaryIO], object]) -> None:
-        """Does it."""
+        """Writes the file and renames it into place."""
         with self._temporary() as (file, temporary):
             write(file)
             file.flush()
@@ -119,13 +119,13 @@ class _Target:
         flush_folder(self._folder)
 
     def try_out(self) -> None:
-        """Makes a temporary file, and removes it."""
+        """Creates a temporary file and removes it."""
         with self._temporary() as (_, temporary):
             os.unlink(temporary, dir_fd=self._folder)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[BinaryIO, str]]:
-        """A new file of a name that no other has, locked; it is removed after an error."""
+        """A new, locked temporary file; removed on error."""
         number, temporary = self._new()
         with open(number, "w+b") as file:
             try:
@@ -136,21 +136,21 @@ class _Target:
                 raise
 
     def _new(self) -> tuple[int, str]:
-        """Makes and locks a temporary file: its descriptor and its name."""
-        # Nobody reads what is to be a private file before it has its mode.
+        """Creates and locks a temporary file; returns its descriptor and name."""
+        # Create it private: nobody may read the content before the final mode is set.
         permissions = 0o666 if self._mode is None else 0o600
         for attempt in itertools.count():
             name = f"{self._prefix}{os.getpid()}-{attempt}.tmp"
             with contextlib.suppress(FileExistsError):
                 number = os.open(name, NEW_FLAGS, permissions, dir_fd=self._folder)
-                # Between these two calls another writer may have taken it for a stale one, and removes it.
+                # Between these two calls another writer may consider it stale and remove it.
                 if _is_free(number) and self._is_there(name, number):
                     return number, name
                 os.close(number)
         raise AssertionError("numbers end")
 
     def _is_there(self, name: str, number: int) -> bool:
-        """Whether an open file still has its name in the folder."""
+        """Whether the name in the folder still refers to the open file."""
         try:
             entry = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -158,10 +158,10 @@ class _Target:
         return os.path.samestat(entry, os.fstat(number))
 
     def remove_stale(self) -> None:
-        """Removes the temporary files of writers that were killed: no lock is on them any more."""
+        """Removes temporary files of killed writers, whose locks are gone."""
         pattern = re.compile(re.escape(self._prefix) + r"[0-9]+-[0-9]+\.tmp")
         for name in filter(pattern.fullmatch, os.listdir(self._folder)):
-            # Without locks nobody can tell, and they stay.
+            # Without locks stale files cannot be recognized, so they stay.
             with contextlib.suppress(OSError), self._opened(name) as number:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if stat.S_ISREG(os.fstat(number).st_mode) and self._is_there(name, number):
@@ -177,7 +177,7 @@ class _Target:
 
     @property
     def _prefix(self) -> str:
-        """What temporary files of this name start with; cut between letters."""
+        """The prefix of temporary files for this name, truncated between characters."""
         start = self._name
         while len(os.fsencode(start)) > PREFIX_BYTES:
             start = start[:-1]
@@ -185,7 +185,7 @@ class _Target:
 
 
 def flush_folder(folder: int) -> None:
-    """Waits until the names in an open folder are on the device, where the file system can say so."""
+    """Flushes the names in an open folder to the device, if the file system supports it."""
     try:
         os.fsync(folder)
     except OSError as error:
@@ -194,7 +194,7 @@ def flush_folder(folder: int) -> None:
 
 
 def _is_free(number: int) -> bool:
-    """Locks a file, where the file system has locks; False if another process has locked it."""
+    """Locks a file, if the file system has locks; False if another process holds the lock."""
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -205,18 +205,18 @@ def _is_free(number: int) -> bool:
 
 
 def _followed(path: str) -> str:
-    """Where symbolic links lead to, whether or not there is a file."""
+    """The target of symbolic links, which need not exist."""
     for _ in range(MOST_LINKS):
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
-        except OSError:  # No link.
+        except OSError:  # Not a link.
             return path
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Has an error of the system name the file that was to be written, not the temporary one."""
+    """Makes OS errors name the target file instead of the temporary one."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Standard output and error that never end the work: what cannot be written is lost.
+"""stdout and stderr whose failures never stop the work: text that cannot be written is dropped.
 
-A log may be closed, on a full disk, or a pipe whose reader has died of the same Ctrl-C. No message waits for
-a pager that nobody scrolls, or for a stopped terminal.
+A log may be closed, on a full disk, or a pipe whose reader died from the same Ctrl-C. Messages do not block
+on a pager that nobody scrolls or on a stopped terminal.
 """
 
 from __future__ import annotations
@@ -18,36 +18,35 @@ if TYPE_CHECKING:
 
 STDERR = 2
 PATIENCE = 0.5
-"""Seconds that a message waits for a reader that has fallen behind."""
+"""Seconds that a message waits for a slow reader."""
 LOST = (OSError, ValueError)
-"""What writing raises: to a broken stream, and to one that the program closed."""
+"""Errors of writing to a broken stream and to a closed one."""
 
 
 class Stream:
     """A text stream whose writes do not raise."""
 
     def __init__(self, stream: Any, *, patience: float | None = None) -> None:
-        """Takes the stream.
+        """Wraps a stream.
 
         Args:
-            stream: None: this process was started without it.
-            patience: Seconds after which a text is lost that a full pipe or terminal does not take; None: it
-                waits.
+            stream: The stream; None: the process was started without it.
+            patience: Seconds to wait for a full pipe or terminal before dropping text; None: no limit.
         """
         self._patience = patience
         self._is_behind = False
         self.error: OSError | None = None
         """The first error that a write would have raised."""
         if stream is None:
-            # It stays open as long as the process lives, as other standard streams do.
+            # It stays open for the life of the process, like other standard streams.
             stream = open(os.devnull, "w")  # noqa: SIM115
             self.error = _closed()
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes the text, if it can be written."""
+        """Writes the text if possible."""
         if self._patience is not None:
-            # Who waited once for the same reader does not wait again.
+            # Do not wait twice for the same reader.
             self._is_behind = not _takes(self._stream, 0.0 if self._is_behind else self._patience)
         if not self._is_behind:
             with self._noting():
@@ -55,12 +54,12 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Writes what is still held back, if it can be written."""
+        """Flushes buffered text if possible."""
         with self._noting():
             self._stream.flush()
 
     def finish(self) -> None:
-        """Drops what Python could not write: at its end it would try again, and exit with 120."""
+        """Drops text that could not be written. Otherwise Python retries at exit and exits with 120."""
         try:
             self._stream.flush()
         except LOST:
@@ -73,7 +72,7 @@ class Stream:
         try:
             yield
         except UnicodeError:
-            raise  # The text is at fault.
+            raise  # The text is invalid, not the stream.
         except LOST as error:
             self.error = self.error or (error if isinstance(error, OSError) else _closed())
 
@@ -83,7 +82,7 @@ class Stream:
 
 @contextlib.contextmanager
 def unfailing() -> Iterator[Stream]:
-    """Makes `sys.stdout` and `sys.stderr` such streams within its block, and gives the former."""
+    """Replaces `sys.stdout` and `sys.stderr` by such streams within its block; yields the former."""
     _open_missing()
     before = sys.stdout, sys.stderr
     out, err = Stream(before[0]), Stream(before[1], patience=PATIENCE)
@@ -97,27 +96,27 @@ def unfailing() -> Iterator[Stream]:
 
 
 def tell_at_once(line: str) -> None:
-    """Writes a line to stderr from a signal's handler, which may have interrupted any other write."""
+    """Writes a line to stderr from a signal handler, which may have interrupted another write."""
     with contextlib.suppress(OSError):
         if select.select([], [STDERR], [], 0)[1]:
             os.write(STDERR, f"{line}\n".encode())
 
 
 def _takes(stream: Any, patience: float) -> bool:
-    """Whether a line can be written to a stream within some seconds, or raises."""
+    """Whether a stream accepts a line, or fails, within `patience` seconds."""
     try:
         return bool(select.select([], [stream], [], patience)[1])
-    except (*LOST, TypeError):  # It is no stream of the system, or a broken one.
+    except (*LOST, TypeError):  # Not an operating-system stream, or a broken one.
         return True
 
 
 def _open_missing() -> None:
-    """Opens what is closed of the standard streams: else a checkpoint could become the standard error."""
+    """Opens closed standard streams: otherwise a checkpoint file could get stderr's descriptor."""
     for number in range(STDERR + 1):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)  # Opens the lowest free descriptor, which is this one.
 
 
 def _closed() -> OSError:

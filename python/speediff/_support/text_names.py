@@ -1,6 +1,6 @@
-"""Names of files and classes: in text that every program reads, and on the command line.
+"""Names of files and classes, in portable text and on the command line.
 
-Names of files are bytes. Python keeps those that are no UTF-8 as lone surrogates, which no encoding writes.
+File names are bytes. Python keeps non-UTF-8 bytes as lone surrogates, which no encoding can write.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ ITEM = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*|(?P<bare>[^,]*))(?:,|$)'
 
 
 def printable(name: str) -> str:
-    r"""The name of a file, with what is no UTF-8 written as \xe9."""
+    r"""A file name with non-UTF-8 bytes escaped, as in \xe9."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:
-    """Text with names in it, for a terminal: what cannot be printed is escaped."""
+    """Text for a terminal, with unprintable characters escaped."""
     letters = printable(text)
     return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in letters)
 
 
 def to_json(value: Any) -> str:
-    """JSON for people to read, in UTF-8. What is no UTF-8 is escaped, and comes back as it was."""
+    """Indented JSON in UTF-8. Surrogates are escaped and survive a round trip."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return re.sub("[\ud800-\udfff]", lambda letter: f"\\u{ord(letter[0]):04x}", text) + "\n"
 
 
 def split(argument: str, text: str) -> list[str]:
-    """The names in a list with commas. A name within double quotes may have commas and outer blanks.
+    """Splits a comma-separated list. Double-quoted names may contain commas and outer blanks.
 
-    A quote within such a name is written twice, as in CSV.
+    Double a quote within a quoted name, as in CSV.
 
     Raises:
-        SpeeDiffValueError: If a quote is not closed, or is followed by more than a comma.
+        SpeeDiffValueError: If a quote is not closed, or is not followed by a comma.
     """
     names, place = [], 0
     while place <= len(text):
         item = ITEM.match(text, place)
         if item is None or (item["bare"] or "").startswith('"'):
             raise SpeeDiffValueError(
-                f"{argument} must close each quote before a comma, and double those within, got {text!r}"
+                f"{argument} must close each quote before a comma and double inner quotes, got {text!r}"
             )
         quoted = item["quoted"]
         names.append(item["bare"].strip() if quoted is None else quoted.replace('""', '"'))
@@ -57,10 +57,10 @@ def split(argument: str, text: str) -> list[str]:
 
 
 def find(argument: str, name: str, known: Sequence[str]) -> int:
-    """Which of the known names this is. "é" is the same as "e" with an accent of its own.
+    """The index of a name among the known ones. Unicode normalization forms compare equal.
 
     Raises:
-        SpeeDiffValueError: If it is none of them, or could be several.
+        SpeeDiffValueError: If the name is unknown or ambiguous.
     """
     name = printable(name)
     exact = [index for index, other in enumerate(known) if other == name]
@@ -68,7 +68,7 @@ def find(argument: str, name: str, known: Sequence[str]) -> int:
     if len(same) > 1:
         numbers = ", ".join(map(str, same))
         raise SpeeDiffValueError(
-            f"{argument} must be one class, got {name!r}, which is any of labels {numbers}"
+            f"{argument} must name one class, got {name!r}, which matches labels {numbers}"
         )
     if not same:
         raise unknown_name(argument, name, known)

@@ -1,3 +1,3 @@
-"""The version of the package, which `pyproject.toml` has as well."""
+"""The package's version; `pyproject.toml` has the same."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line, `speediff`: its front end and its errors. Each sub-command has a module of its own."""
+"""The `speediff` command line: parser, exit codes and errors. Each sub-command has its own module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS: dict[str, Callable[[Subparsers], None]] = {
     "plan": plan.add_to,
     "methods": methods.add_to,
 }
-"""Every sub-command, by name, with what adds its parser; the parser's `run` default runs it."""
+"""Each sub-command with the function that adds its parser. The parser's `run` default runs it."""
 
 SPELLINGS = {
     "ᾱ": "alpha_bar",
@@ -49,14 +49,14 @@ SPELLINGS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports in one line, without the usage."""
+    """Reports errors in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"speediff: {message}\n")
 
 
 class _Version(argparse.Action):
-    """Tells also which library is in use. argparse's own would break its path into lines."""
+    """Also prints the library's path. argparse's own action would wrap it."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"speediff {__version__}\nlibrary {library_path()}")
@@ -64,13 +64,13 @@ class _Version(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and gives its exit code.
+    """Runs the command line and returns its exit code.
 
-    0: done. 1: whoever reads the output has gone, as `head` does. 2: an error, after one line on stderr.
+    0: success. 1: the reader of the output closed it, as `head` does. 2: an error, with one line on stderr.
     130: stopped by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        argv: The arguments; None: those of the process.
+        argv: The arguments; None: `sys.argv`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -104,7 +104,7 @@ def _run(arguments: Sequence[str], out: streams.Stream) -> int:
 
 
 def _check_printed(out: streams.Stream) -> None:
-    """Raises OSError if a part of the result could not be printed."""
+    """Raises OSError if part of the output could not be written."""
     out.flush()
     if out.error is not None:
         out.error.filename = "standard output"
@@ -121,7 +121,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:
-    """Writes what the output's encoding lacks in letters that every encoding has."""
+    """Replaces symbols that the output's encoding lacks with ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

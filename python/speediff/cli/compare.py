@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 VALIDATION = "validation.csv"
 DESCRIPTION = """\
 Trains the same network once per method, with the same initial weights, data, data order and seed. Measures
-all of them in the same way: the unweighted noise-prediction error of the EMA weights on test images, at
-evenly spaced timesteps, over all of them and in each area of the process. Writes curves.png, samples.png,
-results.csv, results.json, and per method a folder like that of `speediff train`. Ctrl-C, SIGTERM and SIGHUP
-save and stop; --resume continues.
+the unweighted noise-prediction error of the EMA weights on test images at evenly spaced timesteps, over all
+timesteps and in each area of the process. Writes curves.png, samples.png, results.csv, results.json, and one
+folder per method, like that of `speediff train`. Ctrl-C, SIGTERM and SIGHUP save and stop. --resume
+continues.
 """
 EPILOG = """\
-Test images are the data's own where it has some (fashion-mnist, idx files, CIFAR-10). Of other data a tenth
-is held out from training. One seed says little: seeds can differ by more than methods do.
+Data sets with test images use them (fashion-mnist, idx files, CIFAR-10). Otherwise a tenth of the data is
+held out. One seed says little: seeds can differ by more than methods do.
 
 examples:
   speediff compare fashion-mnist --methods uniform,speed --out runs/compare
@@ -71,7 +71,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Trains with one method after another, then reports."""
+    """Trains with each method in turn, then writes the report."""
     launchers.check_alone("speediff compare")
     progress.check()
     samples.check(options)
@@ -92,10 +92,10 @@ def run(options: argparse.Namespace) -> None:
 def _train_all(
     methods: list[str], folder: Path, options: argparse.Namespace
 ) -> tuple[list[Result], list[Any]]:
-    """Trains with one method after another: what was measured, and pictures of samples, if any are wanted."""
+    """Trains with each method in turn; returns the results and the sample grids, if enabled."""
     data, results, pictures = _Parts(options), [], []
     flags = {method: {**vars(options), "method": method} for method in methods}
-    for method in methods:  # The last one's mistakes are told before the first one trains.
+    for method in methods:  # Check all methods before the first one trains.
         check_run(folder / folder_name(method), flags[method], resume=options.resume, files=[VALIDATION])
     compare_report.check_files(folder, has_samples=bool(options.samples))
     for index, method in enumerate(methods, 1):
@@ -116,7 +116,7 @@ def _train_all(
 
 
 def split_methods(text: str) -> list[str]:
-    """The methods of a list, whose commas are not those within parentheses."""
+    """Splits a list at its commas, except those within parentheses."""
     methods, depth = [""], 0
     for letter in "".join(text.split()):
         depth += (letter == "(") - (letter == ")")
@@ -131,14 +131,14 @@ def split_methods(text: str) -> list[str]:
 
 
 def folder_name(method: str) -> str:
-    """The method's name, as a folder can have it."""
+    """The method's text as a folder name."""
     return re.sub(r"[^\w.+-]+", "_", method).strip("_")
 
 
 def _train(
     run: Run, questions: validation.ValidationSet, options: argparse.Namespace, *, label: str
 ) -> Result:
-    """Trains a run, and asks its network every so often."""
+    """Trains a run and measures the validation loss at intervals."""
     log = StepLog(run.folder / VALIDATION, ("seconds", *validation.COLUMNS))
     run.keep(log)
 
@@ -155,20 +155,20 @@ def _train(
 
 
 class _Parts:
-    """The data that all methods train on, and those that none does; read once."""
+    """Training and validation data, shared by all methods and read once."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._parts: tuple[Dataset, Dataset] | None = None
 
     def training(self, source: str, settings: Settings, _: Path) -> Dataset:
-        """What to train on. No folder of a method is data, nor is the one that they are in."""
+        """The training data. Files in the output folder are not data."""
         if self._parts is None:
             self._parts = validation.split(source, settings, Path(self._options.out))
         return self._parts[0]
 
     def questions(self, run: Run) -> validation.ValidationSet:
-        """What to measure on."""
+        """The validation set."""
         assert self._parts is not None
         settings, count = run.settings, self._options.validation_images
         return validation.ValidationSet(self._parts[1], run.trainer.schedule, settings["prediction"], count)

@@ -1,4 +1,4 @@
-"""The picture of a comparison: the validation loss of each method over training, a panel for each area."""
+"""The plot of a comparison: each method's validation loss over training, one panel per area."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (2.5, (1, 1.5, 2, 3, 4, 5, 7)),
     (0, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
 )
-"""The numbers on an axis, by how far it spans."""
+"""Tick positions by the ratio that an axis spans."""
 
 
 def encoded(results: Sequence[Result]) -> memoryview:
@@ -36,7 +36,7 @@ def encoded(results: Sequence[Result]) -> memoryview:
 
 
 def compare_figure(results: Sequence[Result]) -> Figure:
-    """A panel over all of T, and one for each area that has steps. Every line has a gid, `speed.overall`."""
+    """One panel over all of T, and one per area with steps. Every line has a gid, such as `speed.overall`."""
     process = results[0].process
     spans = {"overall": (1, process.steps)}
     spans.update({area.name: (area.first, area.last) for area in process.areas if area.steps})
@@ -51,7 +51,7 @@ def compare_figure(results: Sequence[Result]) -> Figure:
     for panel in list(figure.axes)[len(spans) :]:
         panel.remove()
     figure.suptitle(
-        f"Error in the noise on {results[0].images} images not trained on\n"
+        f"Error in the noise on {results[0].images} held-out images\n"
         f"(unweighted, EMA weights, seed {results[0].settings['seed']})",
         fontsize=10,
     )

@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: curves, samples side by side, numbers, and a table in the terminal."""
+"""The report of a comparison: curves, samples side by side, numbers, and a table in the terminal."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 NAMES = ("results.csv", "results.json", "curves.png", "samples.png")
-"""The files; the last one is there if samples are wanted and what is generated are pictures."""
+"""The files. The last one is written only if samples are enabled and the data are images."""
 
 
 def check() -> None:
-    """Raises SpeeDiffError if there can be no curves."""
+    """Raises SpeeDiffError if curves cannot be drawn."""
     extras.load_own("cli.compare_curves", "curves.png")
 
 
 def check_files(folder: Path, *, has_samples: bool) -> None:
-    """Raises OSError if something could not be written in the end."""
+    """Raises OSError if a file cannot be written. Called before training."""
     for name in NAMES if has_samples else NAMES[:-1]:
         replacement.check(folder / name)
 
 
 def write(folder: Path, results: Sequence[Result], pictures: Sequence[Any]) -> list[Path]:
-    """Writes everything, and gives the paths."""
+    """Writes all files and returns their paths."""
     from .compare_curves import encoded
 
     table, numbers, curves, samples = (folder / name for name in NAMES)
@@ -59,7 +59,7 @@ def _csv(results: Sequence[Result]) -> str:
 
 
 def _plain(results: Sequence[Result]) -> dict[str, Any]:
-    """Everything for JSON."""
+    """The results as plain values for JSON."""
     process = results[0].process
     return {
         "speediff": __version__,
@@ -83,7 +83,7 @@ def _plain(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The last measurement of each method, a line each."""
+    """The last measurement of each method, one line each."""
     first = results[0]
     spans = ["", "", "", "", f"1–{first.process.steps}"]
     lines = [spans, ["method", "steps", "seconds", "images/s", "overall"]]
@@ -103,5 +103,5 @@ def table(results: Sequence[Result]) -> str:
         for pairs in (list(zip(line, widths, strict=True)) for line in lines)
     ]
     seed = first.settings["seed"]
-    title = f"error in the noise on {first.images} images that were not trained on, EMA weights, seed {seed}"
+    title = f"error in the noise on {first.images} held-out images, EMA weights, seed {seed}"
     return "\n".join(["", title, *(line.rstrip() for line in text)])

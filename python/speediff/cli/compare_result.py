@@ -1,4 +1,4 @@
-"""What a comparison measures of one method."""
+"""The results of one method in a comparison."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """One method's training, as it was measured."""
+    """The validation results of one method's run."""
 
     settings: Settings
     data: str
-    """The fingerprint of what was trained on."""
+    """The fingerprint of the training data."""
     images: int
-    """How many were measured on."""
+    """The number of validation images."""
     process: Process
     rows: Rows
-    """Of each measurement the step, then the seconds of training and the errors in the order of `COLUMNS`."""
+    """One row per measurement: the step, then training seconds and the errors in the order of `COLUMNS`."""
 
     @property
     def method(self) -> str:

@@ -87,7 +87,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Generates, and writes what was generated."""
+    """Generates images and writes them."""
     launchers.check_alone("speediff generate")
     progress.check()
     arguments.integer("--n", options.n, least=1)
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _known(checkpoint: Path) -> tuple[Sequence[str] | None, Settings | None]:
-    """The names of the classes and the settings of the run, where they are known."""
+    """The run's class names and settings, if known."""
     try:
         description = run_description.read(checkpoint)
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def _generated(trainer: Trainer, labels: Labels | None, options: argparse.Namesp
 
 
 def _labels(options: argparse.Namespace, trainer: Trainer, names: Sequence[str] | None) -> Labels | None:
-    """The labels that are asked for, a row of the grid each; None where the network knows none."""
+    """The requested labels, one per row of the grid; None for an unconditional network."""
     if trainer.num_classes is None:
         for flag in ("labels", "classes"):
             if getattr(options, flag) is not None:
@@ -143,7 +143,9 @@ def _labels(options: argparse.Namespace, trainer: Trainer, names: Sequence[str] 
         return None
     if options.classes is not None:
         if names is None:
-            raise SpeeDiffValueError("--classes must be names in run.json, which has none: use --labels")
+            raise SpeeDiffValueError(
+                "--classes needs the class names of run.json, which has none: use --labels"
+            )
         classes = text_names.split("--classes", options.classes)
         return np.array([text_names.find("--classes", name, names) for name in classes])
     if options.labels is not None:

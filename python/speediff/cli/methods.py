@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 TABLE = {"install": "speediff[cli]", "instead": ", or use --json"}
-"""What to do without the package that prints tables."""
+"""What an error suggests if the package that prints tables is missing."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:

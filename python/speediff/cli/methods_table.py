@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .._methods.method_list import MethodInfo
 
 NARROW, PIPE = 64, 1000
-"""Fewer columns than a table needs; more than any row has."""
+"""The first is narrower than any table; the second is wider than any row."""
 
 
 def print_methods(methods: Sequence[MethodInfo]) -> None:
-    """Prints the samplings and the weightings: a table for each, or lists where that is too wide."""
+    """Prints the samplings and the weightings: one table each, or lists if the terminal is too narrow."""
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
     for kind, value in (("sampling", "P"), ("weighting", "w")):
         of_kind = [method for method in methods if method.kind == kind]
@@ -38,7 +38,7 @@ def print_methods(methods: Sequence[MethodInfo]) -> None:
 
 
 def _table(kind: str, value: str, methods: Sequence[MethodInfo], *, source_width: int | None) -> Table:
-    """With sources of 20 columns the longest factor of a formula stays whole in 80."""
+    """Sources of 20 columns leave room for the longest factor of a formula within 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column(kind, overflow="fold")
     table.add_column(value, overflow="fold")
@@ -49,12 +49,12 @@ def _table(kind: str, value: str, methods: Sequence[MethodInfo], *, source_width
 
 
 def _width() -> int | None:
-    """Columns: None where rich finds a terminal's, or the environment asks for some. A pipe has no end."""
+    """The width in columns; None if rich knows it from terminal or environment. Pipes are unlimited."""
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal() else PIPE
 
 
 def _title(method: MethodInfo) -> Text:
-    """The name, and on lines of their own the parameters, if there are any."""
+    """The name, followed by the parameters on separate lines."""
     parameters = "".join(
         f"\n  {name}={value:g}" if isinstance(value, float) else f"\n  {name}={value}"
         for name, value in method.defaults.items()

@@ -1,4 +1,4 @@
-"""`speediff plan`: what a schedule and a method mean for training, as a table, a picture or JSON."""
+"""`speediff plan`: the effect of a schedule and a method on training, as a table, a picture or JSON."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _samplers(options: argparse.Namespace, schedule: NoiseSchedule) -> dict[str, TimestepSampler]:
-    """The samplers of the methods that the flags name, by their texts."""
+    """The samplers of the given methods, by their texts."""
     arguments.choice("--prediction", options.prediction, PREDICTIONS)
     given = {flag: getattr(options, flag) for flag in PRESET_FLAGS if getattr(options, flag) is not None}
     reader = MethodReader(
@@ -154,7 +154,7 @@ def _samplers(options: argparse.Namespace, schedule: NoiseSchedule) -> dict[str,
 
 
 def _plots(path: str | None) -> ModuleType | None:
-    """The module that draws, if a picture is wanted and can be drawn."""
+    """The plotting module, if a picture is requested; raises if it cannot be drawn."""
     if path is None:
         return None
     plots = extras.load_own("plots", "--plot", install="speediff[cli]")

@@ -21,8 +21,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def print_plan(plan: Plan) -> None:
-    """Prints the schedule's areas, and each method's shares and curves."""
-    # Only ranges of six and more digits need more than 80 columns.
+    """Prints the schedule's areas and each method's shares and curves."""
+    # Only ranges of six or more digits need more than 80 columns.
     width = 80 if plan.process.steps < 100_000 else 96
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     process = plan.process
@@ -143,9 +143,9 @@ def _notes(process: Process, method: MethodPlan) -> list[str]:
 
 
 def _emphasis(method: MethodPlan) -> list[str]:
-    """The quartiles of the emphasis in log-SNR, and the areas' shares where the table does not give them."""
+    """The quartiles of the emphasis in log-SNR, and the areas' shares if the table lacks them."""
     if method.log_snr_quartiles is None:
-        return ["no emphasis: only steps with a signal-to-noise ratio of 0 have weight"]
+        return ["no emphasis: only steps with SNR 0 have weight"]
     first, median, third = method.log_snr_quartiles
     lines = [f"emphasis: half of it lies at log-SNR {first:.2f} to {third:.2f}, median {median:.2f}"]
     if method.prediction != "epsilon":
@@ -181,7 +181,7 @@ def _ruler(area: Area, steps: int) -> str:
 
 
 def _bars(values: Table) -> str:
-    """The curve in eighths of a line's height."""
+    """The curve as a bar chart with eight levels."""
     edges = np.arange(CURVE_COLUMNS + 1) * len(values) // CURVE_COLUMNS
     means = np.array([values[a : max(b, a + 1)].mean() for a, b in pairwise(edges)])
     low, high = float(values.min()), float(values.max())

@@ -1,4 +1,4 @@
-"""What all sub-commands with a page of help of their own have in common."""
+"""Creates the parsers of sub-commands that have a full help page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def add(
     epilog: str,
     prints: bool = False,
 ) -> argparse.ArgumentParser:
-    """Adds a sub-command that `run` carries out; texts are printed as they stand.
+    """Adds a sub-command that calls `run`. Help texts are printed verbatim.
 
-    `prints` says that its result is what it prints, rather than files.
+    `prints` means that the result is the printed output rather than files.
     """
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,

@@ -36,7 +36,7 @@ Trains a DiT or an MDT on the CPU and writes a folder:
 Ctrl-C, SIGTERM and SIGHUP save and stop; --resume continues. The process count may change on resume.
 """
 EPILOG = """\
-A resumed run keeps its settings: a flag that contradicts them is an error, but --steps may grow.
+A resumed run keeps its settings. A flag that contradicts them is an error, but --steps may grow.
 --method is as in `speediff plan`: speed, official, a sampling, a weighting, or sampling+weighting.
 
 examples:
@@ -79,7 +79,7 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Trains, then writes samples. What all processes have to say, rank 0 says."""
+    """Trains, then writes samples. Only rank 0 prints."""
     if options.engine is not None:
         arguments.choice("--engine", options.engine, distributed.ENGINES)
     group = distributed.current(options.engine)
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def refuse() -> None:
-    """Tells the other processes of a run that this one has said what is wrong with its flags, and ends."""
+    """Tells the other processes that this one rejected its flags, so that they exit too."""
 
     def fail() -> None:
         raise SpeeDiffValueError("the flags must be those of `speediff train`, got others")
@@ -117,7 +117,7 @@ def _train(options: argparse.Namespace, group: Group) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raises if something is wrong with the flags that are no settings of the run."""
+    """Checks the flags that are not settings of the run."""
     progress.check()
     samples.check(options)
     arguments.integer("--checkpoint-every", options.checkpoint_every, least=1)
@@ -126,7 +126,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _taken(options: argparse.Namespace, group: Group) -> AbstractContextManager[Any]:
-    """Rank 0 takes the folder for all."""
+    """Rank 0 locks the folder for all processes."""
     return TakenFolder(Path(options.out)) if group.rank == 0 else nullcontext()
 
 
@@ -148,7 +148,7 @@ def _open(options: argparse.Namespace, group: Group) -> Run:
 
 
 def _pictures(options: argparse.Namespace) -> list[str]:
-    """The names of pictures: the last one, and one that stands for those on the way."""
+    """Names of pictures for checks: the final one, and one example of those written during training."""
     return [SAMPLES, _name_at(0)][: bool(options.samples) * (2 if options.sample_every else 1)]
 
 
@@ -174,12 +174,12 @@ def _train_and_draw(run: Run, options: argparse.Namespace) -> None:
 
 
 def _name_at(step: int) -> str:
-    """The picture that is drawn after a step."""
+    """The file name of the samples after a step."""
     return f"samples-{step:07}.png"
 
 
 def _report(run: Run, steps: int, seconds: float) -> None:
-    """One line about what was just trained."""
+    """Prints one line about the training."""
     if steps == 0:
         print(f"{run.checkpoint} has {run.step} steps: nothing to train")
         return

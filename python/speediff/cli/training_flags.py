@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     """Adds the positional DATA and the groups of flags.
 
-    A flag that is a setting of the run defaults to None, because a resumed run has its own settings.
+    Flags that are settings of the run default to None, because a resumed run has its own settings.
 
     Args:
         parser: The parser of the sub-command.
@@ -62,7 +62,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--background",
         metavar="COLOR",
-        help="what transparent pictures of a folder are shown on (default: white)",
+        help="background color for transparent pictures of a folder (default: white)",
     )
     group.add_argument("--flip", action="store_true", default=None, help="mirror half of the pictures")
     group.add_argument("--unconditional", action="store_true", default=None, help="ignore the labels")
@@ -128,11 +128,11 @@ def _add_optimization(parser: argparse.ArgumentParser) -> None:
     for name, kind, text in (
         ("steps", int, "total number of optimizer steps"),
         ("batch_size", int, "images per step, over all micro-batches and processes"),
-        ("accumulation", int, "micro-batches per step; more of them need less memory"),
+        ("accumulation", int, "micro-batches per step; more micro-batches need less memory"),
         ("lr", float, "learning rate"),
         ("warmup", int, "steps of linear learning-rate warm-up"),
         ("weight_decay", float, "decoupled weight decay"),
-        ("ema_decay", float, "decay of the EMA weights; lower at the start"),
+        ("ema_decay", float, "decay of the EMA weights; warms up from a lower value"),
         ("clip", float, "clip the gradient to this norm"),
         ("label_dropout", float, "share of images trained without their label, for guidance"),
     ):

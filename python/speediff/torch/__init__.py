@@ -1,11 +1,10 @@
-"""The samplers on PyTorch tensors, and what pipelines need around them. Only this package imports torch.
+"""Samplers on PyTorch tensors, and adapters for pipelines. Only this package imports torch.
 
-A pipeline without a GPU hands its very network to the CPU trainer with `adopt`, or its checkpoint with
-`trainer_from`; `docs/adopt.md`.
+Without a GPU, `adopt` trains a pipeline's own network with the CPU trainer, and `trainer_from` loads its
+checkpoint. See `docs/adopt.md`.
 
-A pipeline of DiT, guided-diffusion or MDT takes a `TimestepSampler` as its `schedule_sampler`, one of
-diffusers `TimestepSampler.for_scheduler`, one of NVlabs/edm a `DenoisingLoss`. `docs/migrate.md` has the
-patches.
+DiT, guided-diffusion and MDT take a `TimestepSampler` as their `schedule_sampler`. For diffusers use
+`TimestepSampler.for_scheduler`, for NVlabs/edm `DenoisingLoss`. `docs/migrate.md` has the patches.
 """
 
 from ._adoption.adopt import adopt

@@ -1,4 +1,4 @@
-"""The loss object of NVlabs/edm and of the pipelines derived from it."""
+"""The loss object for NVlabs/edm and derived pipelines."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class DenoisingLoss:
 
     Called like `EDMLoss`, `VPLoss` and `VELoss` there, `loss_fn(net=net, images=images, labels=labels,
     augment_pipe=augment_pipe)`. One call is one micro-batch. A copy draws what the original would have drawn.
-    It can be pickled into snapshots: the pickle keeps the step, but not rank and world size, which are those
-    of the process that loads it.
+    Snapshots can pickle it. The pickle keeps the step; rank and world size come from the process that loads
+    it.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class DenoisingLoss:
 
         Args:
             process: "edm", "vp", "ve", or an EDM, VP or VE of `speediff.processes`.
-            seed: Of the noise levels, in [0, 2⁶⁴). The noise itself comes from PyTorch's generator.
+            seed: The seed of the noise levels, in [0, 2⁶⁴). The noise itself comes from PyTorch's generator.
             warm_up: FDM's warm-up, in optimizer steps: until step `warm_up` the weights are at most
                 5·100^(step/warm_up). None: no bound.
-            sampling: Replaces the process's own draw.
-            weighting: Replaces the process's own weight.
+            sampling: Replaces the process's sampling.
+            weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`. `accumulation` is the number of calls per optimizer step.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The losses of a batch as arrays, from one rank or from all of them."""
+"""The losses of a batch as arrays, from one rank or from all ranks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def is_distributed() -> bool:
-    """Whether this process is one of a group of torch.distributed."""
+    """Whether torch.distributed is initialized."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def batch_arrays(t: object, losses: object) -> tuple[Timesteps, Weights]:
-    """The tensors as arrays on the CPU."""
+    """Converts the tensors to CPU arrays."""
     for name, value in (("t", t), ("losses", losses)):
         if not isinstance(value, torch.Tensor):
             raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(value).__name__}")
@@ -45,7 +45,7 @@ def batch_arrays(t: object, losses: object) -> tuple[Timesteps, Weights]:
 def gathered(
     local: Callable[[], tuple[Timesteps, Weights]], rank: int, world_size: int
 ) -> tuple[Timesteps, Weights]:
-    """The batches of all ranks, one after the other, on every rank; `local` gives this one's, or raises."""
+    """Concatenates all ranks' batches on every rank. `local` returns this rank's batch or raises."""
     actual = torch.distributed.get_world_size()
     error: SpeeDiffError | None = None
     try:
@@ -56,9 +56,9 @@ def gathered(
         arrays = local()
     except SpeeDiffError as mistake:
         error = mistake
-    # NCCL moves memory of the GPU alone.
+    # NCCL supports only GPU memory.
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    # A rank whose arguments are wrong still takes part, or the others would wait for it for ever.
+    # A rank with invalid arguments still takes part; otherwise the others would wait forever.
     size = torch.tensor([-1 if error else len(arrays[0])], device=device)
     sizes = [torch.empty_like(size) for _ in range(actual)]
     torch.distributed.all_gather(sizes, size)
@@ -67,9 +67,9 @@ def gathered(
         raise error
     if -1 in counts:
         raise SpeeDiffValueError(
-            f"update must get valid tensors on every rank, got others on rank {counts.index(-1)}"
+            f"update needs valid tensors on every rank, got invalid ones on rank {counts.index(-1)}"
         )
-    # One exchange: float32 values travel by their bits, next to the time steps.
+    # One exchange: the bits of the float32 values are sent next to the timesteps.
     packed = torch.zeros(2, max(counts), dtype=torch.int64)
     packed[0, : len(arrays[0])] = torch.from_numpy(arrays[0])
     packed[1, : len(arrays[1])] = torch.from_numpy(arrays[1]).view(torch.int32)

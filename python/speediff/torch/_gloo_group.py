@@ -1,4 +1,4 @@
-"""Processes that talk by `torch.distributed`."""
+"""Processes that communicate through `torch.distributed`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from .._distributed.group import Floats
 
 LONGEST_TIMEOUT = 1e9
-"""Seconds: decades, and few enough for the engine to count."""
+"""Seconds: decades, but small enough for gloo's counter."""
 SHORT, LENGTH = 1016, 8
-"""Bytes of a message that goes out with the first exchange, and of its length before it."""
+"""Bytes of a message sent with the first exchange, and of the length before it."""
 
 
 class GlooGroup(Group):
-    """The processes of the default process group, with a group of gloo's for their messages."""
+    """The processes of the default process group, with a gloo group for messages."""
 
     def __init__(self, timeout: float) -> None:
         seconds = arguments.real("timeout", timeout)
@@ -51,7 +51,7 @@ class GlooGroup(Group):
         return [part[LENGTH : LENGTH + length] for part, length in zip(parts, lengths, strict=True)]
 
     def _gather_equal(self, block: bytes) -> list[bytes]:
-        """Blocks of one length."""
+        """Gathers blocks of equal length."""
         own = torch.frombuffer(bytearray(block), dtype=torch.uint8)
         parts = [torch.empty_like(own) for _ in range(self.world_size)]
         with _telling():
@@ -63,10 +63,10 @@ class GlooGroup(Group):
             dist.all_reduce(torch.from_numpy(array), group=self._group)
 
     def _leave_with_error(self) -> None:
-        """Nothing: the others find the connection closed."""
+        """Does nothing: the others see the connection close."""
 
     def close(self) -> None:
-        """Ends the communication, and `torch.distributed` if this group began it."""
+        """Ends the communication, and `torch.distributed` if this group initialized it."""
         group, self._group = self._group, None
         if group is not None and is_distributed():
             dist.destroy_process_group(None if self._began_all else group)
@@ -74,16 +74,16 @@ class GlooGroup(Group):
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Says what gloo's errors mean."""
+    """Explains gloo's errors."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
         raise SpeeDiffGroupError(
-            f"all ranks must be there and answer in time, got an error of gloo: {_reason(error)}"
+            f"all ranks must be running and answer in time, got a gloo error: {_reason(error)}"
         ) from None
 
 
 def _reason(error: Exception) -> str:
-    """What gloo says, without its source file and its advice."""
+    """The message of gloo without source file and advice."""
     line = str(error).partition("\n")[0].partition(". This is typically")[0]
     return re.sub(r"^\[\S+:\d+\] ", "", line)

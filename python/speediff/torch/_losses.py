@@ -1,4 +1,4 @@
-"""How the weights of a batch enter its loss."""
+"""Combining the weights of a batch with its losses."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 def combine(terms: Mapping[str, torch.Tensor], weights: torch.Tensor, on: str = "mse") -> torch.Tensor:
     """The weighted loss of each sample, from the terms of guided-diffusion's `training_losses`.
 
-    SpeeD, P2 and Min-SNR weight the mean squared error alone, not the variational term of a learned variance.
-    guided-diffusion's own contract, `losses["loss"] * weights`, weights both. `sampler.weighs` says which of
-    the two the authors of the sampler's methods use.
+    SpeeD, P2 and Min-SNR weight only the mean squared error, not the variational term of a learned variance.
+    guided-diffusion's own contract, `losses["loss"] * weights`, weights both. `sampler.weighs` gives the
+    choice of the methods' authors.
 
     Args:
-        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss", "loss" alone will do, as
+        terms: "mse" and, for a learned variance, "vb", each (n,). With on="loss", "loss" alone is enough, as
             for a variational bound.
         weights: (n,), as returned by `sample`.
         on: "mse" for w·mse + vb, "loss" for w·(mse + vb).
 
     Returns:
-        The losses, (n,). Minimise their mean.
+        The losses, (n,). Minimize their mean.
 
     Raises:
         SpeeDiffValueError: If a term is missing, or shapes or devices differ.

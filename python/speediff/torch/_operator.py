@@ -1,7 +1,7 @@
-"""Draws as an operator of PyTorch, so that `torch.compile` takes them into its graph.
+"""Draws as a PyTorch operator, so that `torch.compile` traces them.
 
-The operator finds its sampler by a number. It counts its calls in a tensor, which it changes: that keeps the
-compiler from merging two draws, or moving one before another.
+The operator looks up its sampler by number. It counts calls in a tensor that it mutates. This keeps the
+compiler from merging or reordering draws.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 
 class Token(NamedTuple):
-    """What stands for a sampler in a graph."""
+    """A sampler's representation in a graph."""
 
     number: int
     calls: torch.Tensor
@@ -28,7 +28,7 @@ class Token(NamedTuple):
 
 
 def register(sampler: _OnTensors[Any]) -> Token:
-    """Makes a sampler known to the operator, for as long as it lives."""
+    """Registers a sampler with the operator for its lifetime."""
     number = next(_numbers)
     _samplers[number] = sampler
     return Token(number, torch.zeros(1, dtype=torch.int64))
@@ -37,14 +37,14 @@ def register(sampler: _OnTensors[Any]) -> Token:
 def draw(
     sampler: _OnTensors[Any], batch_size: int, device: torch.device | str | int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The next batch, from within a graph."""
+    """Draws the next batch within a graph."""
     token = sampler._token
     place = torch.device("cpu" if device is None else device)
     t, w = _draw(token.calls, token.number, batch_size, place, sampler._level_dtype)
     return t, w
 
 
-# PyTorch 2.4 cannot infer a schema from annotations that are strings, as all are in this package.
+# PyTorch 2.4 cannot infer a schema from string annotations, which this package uses throughout.
 _TAKEN = "Tensor(a0!) calls, SymInt number, SymInt batch_size, Device device, ScalarType dtype"
 _SCHEMA = f"({_TAKEN}) -> (Tensor, Tensor)"
 
@@ -55,7 +55,7 @@ def _draw(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     t, w = _samplers[number].sample(batch_size, device)
     calls += 1
-    # The rows of a block may share storage, which an operator's results must not.
+    # Rows of a block may share storage, but an operator's results must not.
     return t.clone(), w.clone()
 
 

@@ -13,13 +13,13 @@ from ..errors import SpeeDiffTypeError, SpeeDiffValueError
 from ..processes import Process
 
 _VP_STEPS = 1000
-"""The number of DDPM's steps, in which a VP network counts its noise level."""
+"""DDPM's step count, the unit of a VP network's noise level."""
 
 
 class Preconditioned(torch.nn.Module):
     """D(x; σ) = c_skip·x + c_out·F(c_in·x, c_noise), where F is a network (Karras et al. 2022, Table 1).
 
-    The same as `EDMPrecond`, `VPPrecond` and `VEPrecond` of NVlabs/edm. With `momentum` it is FDM's (Wu et
+    Equals `EDMPrecond`, `VPPrecond` and `VEPrecond` of NVlabs/edm. With `momentum` it is FDM's (Wu et
     al. 2023), such as `FDM_EDMPrecond`, where c_in is e^{-m·b}(1+m·b), with b = 0.1·t+9.95·t² and
     t = (σ-σ_min)/(σ_max-σ_min).
 
@@ -84,7 +84,7 @@ class Preconditioned(torch.nn.Module):
         return result
 
     def round_sigma(self, sigma: torch.Tensor) -> torch.Tensor:
-        """The nearest σ that the network accepts, which is σ itself."""
+        """The nearest σ that the network accepts: σ itself."""
         return torch.as_tensor(sigma)
 
     def _coefficients(
@@ -101,7 +101,7 @@ class Preconditioned(torch.nn.Module):
             scale, noise = 1 / total.sqrt(), sigma.log() / 4
         elif isinstance(process, processes.VP):
             d, m = process.beta_d, process.beta_min
-            # t solves ½·d·t² + m·t = ln(1+σ²), in the form that does not cancel for small σ.
+            # t solves ½·d·t² + m·t = ln(1+σ²), in a form without cancellation for small σ.
             log = torch.log1p(sigma**2)
             t = 2 * log / ((m**2 + 2 * d * log).sqrt() + m)
             out, scale, noise = -sigma, 1 / (sigma**2 + 1).sqrt(), (_VP_STEPS - 1) * t

@@ -29,7 +29,7 @@ _CPU = torch.device("cpu")
 
 
 def _device(device: torch.device | str | int | None) -> torch.device:
-    """The device, if there is one of that name."""
+    """Parses the device; raises if PyTorch does not know it."""
     if device is None:
         return _CPU
     try:
@@ -43,7 +43,7 @@ def _device(device: torch.device | str | int | None) -> torch.device:
 
 
 class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Generic[Native]):
-    """What a sampler on tensors does in its own way."""
+    """The part of a sampler that is specific to tensors."""
 
     @staticmethod
     def _default_layout() -> tuple[int, int]:
@@ -52,12 +52,12 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         return 0, 1
 
     def _check_layout(self) -> None:
-        """Refuses a process group that was initialized too late: every rank would draw the same batch."""
+        """Rejects a process group initialized after the sampler: every rank would draw the same batch."""
         made_for, now = (self.recipe.drawing.rank, self.recipe.drawing.world_size), self._default_layout()
         if self._layout_is_default and now[1] > 1 and made_for != now:
             raise SpeeDiffValueError(
-                "the sampler must be made after torch.distributed is initialized, or with rank and "
-                f"world_size; got one made for rank {made_for[0]} of {made_for[1]} "
+                "the sampler must be created after torch.distributed is initialized, or with rank and "
+                f"world_size; got one created for rank {made_for[0]} of {made_for[1]} "
                 f"in rank {now[0]} of {now[1]}"
             )
 
@@ -71,12 +71,12 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         offset: int | None = None,
         total: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draws this rank's next batch, or its batch of any step.
+        """Draws this rank's next batch, or its batch of a given step.
 
         Args:
             batch_size: The local batch size, at least 0.
             device: The device of the tensors; None: the CPU.
-            step: Draw this training step (the first is 0) and leave the counter alone.
+            step: Draw this training step (the first is 0) without advancing the counter.
             micro_batch: Which call of `step`, in [0, accumulation).
             offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
                 a global batch of total. The "official" preset makes its pairs within them.
@@ -91,7 +91,7 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
             if is_dynamo_compiling():
                 return _operator.draw(self, batch_size, device)
             if type(batch_size) is int:
-                # After a training step the caches hold nothing of this: what is not looked at costs nothing.
+                # After a training step these objects are not in the caches: avoid touching unneeded ones.
                 block = self._ahead.block
                 key = block.key
                 if key is not None and key[0] == batch_size and (key[1] is device or key[1] == device):
@@ -116,27 +116,27 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         self._token = _operator.register(self)
 
     _level_dtype = torch.float32
-    """Of time steps or noise levels, as `sample` returns them."""
+    """The dtype of timesteps or noise levels from `sample`."""
 
     def _tensor(self, levels: Levels) -> torch.Tensor:
-        """What the pipeline calls the time steps or noise levels."""
+        """Converts levels to the pipeline's timesteps or noise levels."""
         return torch.from_numpy(levels)
 
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         device = _device(key[1])
         blocks = self._tensor(levels), torch.from_numpy(weights)
         if device.type == "cpu":
-            # Views of the block's memory, each with a storage and a version counter of its own.
+            # Views of the block's memory, each with its own storage and version counter.
             return list(
                 zip(map(torch.from_numpy, blocks[0].numpy()), map(torch.from_numpy, weights), strict=True)
             )
         if device.type == "cuda":
-            # From pinned memory the copy needs no stop of the host; PyTorch keeps the memory until it is
+            # A copy from pinned memory needs no host sync; PyTorch keeps the memory alive until the copy is
             # done.
             blocks = blocks[0].pin_memory(), blocks[1].pin_memory()
         rows = zip(*(block.to(device, non_blocking=True).unbind() for block in blocks), strict=True)
-        # The rows share the block's storage, and `data` gives each a version counter of its own, so that
-        # autograd does not take a change of one for a change of another.
+        # The rows share the block's storage. `data` gives each its own version counter, so autograd does not
+        # mistake a change of one row for a change of another.
         return [(t.data, w.data) for t, w in rows]
 
 
@@ -162,7 +162,7 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         seed: int = 0,
         **options: Unpack[Options],
     ) -> Self:
-        """A sampler for the schedule and the target of a pipeline's own scheduler.
+        """Creates a sampler for the schedule and the target of a pipeline's scheduler.
 
         "asymmetric" with "change_aware" is SpeeD with its paper's parameters (for others use `speed` with
         `schedule_from(scheduler)`). For flow matching, `sample` returns and `update` takes the scheduler's
@@ -172,13 +172,13 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         Args:
             scheduler: As for `schedule_from`.
             sampling: Which steps to draw; u grows with noise.
-            weighting: How much each step counts.
+            weighting: The weight of each step.
             seed: In [0, 2⁶⁴); the same on every rank.
             **options: As for `TimestepSampler`. The default of `prediction` is the scheduler's.
 
         Raises:
             SpeeDiffValueError: If a value is out of range, or contradicts another one.
-            SpeeDiffTypeError: If the scheduler is not of a supported kind.
+            SpeeDiffTypeError: If the scheduler is not supported.
         """
         reading = _schedulers.read(scheduler)
         if options.get("prediction") is None:
@@ -189,14 +189,14 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         return sampler
 
     def check_scheduler(self, scheduler: object) -> None:
-        """Checks, before training, that the pipeline adds noise by this sampler's schedule.
+        """Checks that the pipeline adds noise by this sampler's schedule. Call it before training.
 
         Args:
             scheduler: As for `schedule_from`.
 
         Raises:
-            SpeeDiffValueError: If T differs, or ᾱ by more than the rounding of float32.
-            SpeeDiffTypeError: If the scheduler is not of a supported kind.
+            SpeeDiffValueError: If T differs, or ᾱ differs by more than float32 rounding.
+            SpeeDiffTypeError: If the scheduler is not supported.
         """
         _schedulers.check_same(self.schedule, scheduler)
 
@@ -217,7 +217,7 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         return steps.to(t.device)
 
     def update(self, t: torch.Tensor, losses: torch.Tensor) -> None:
-        """Updates a method that learns with the losses of this rank's batch; the next draw uses them.
+        """Updates a learning method with the losses of this rank's batch; the next draw uses them.
 
         If the sampler's ranks are those of `torch.distributed`, every rank must call it. The losses of all
         ranks are gathered in rank order, so all learn the same. An error on one rank is raised on all.
@@ -228,8 +228,8 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
                 to float32.
 
         Raises:
-            SpeeDiffValueError: If a value is out of range on any rank, or the method does not learn. Nothing
-                has changed on any rank.
+            SpeeDiffValueError: If a value is out of range on any rank, or the method does not learn. Then
+                nothing has changed on any rank.
             SpeeDiffTypeError: If an argument is not a tensor, or has another dtype or shape.
         """
         self._check_layout()
@@ -242,7 +242,7 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
     def update_with_local_losses(self, local_ts: torch.Tensor, local_losses: torch.Tensor) -> None:
         """guided-diffusion's and MDT's name for `update`; does nothing if the method does not learn.
 
-        With it, `LossAwareSampler.register(TimestepSampler)` is enough there, whatever the method.
+        It makes `LossAwareSampler.register(TimestepSampler)` enough for these pipelines, with any method.
         """
         if self.learns:
             self.update(local_ts, local_losses)

@@ -1,4 +1,4 @@
-"""Which entries of a diffusers scheduler's config change the process that is trained."""
+"""Classifies a diffusers scheduler's config entries by whether they change the trained process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EMPTY = inspect.Parameter.empty
 
 READ = frozenset(
     {
-        # They made `alphas_cumprod`.
+        # Reflected in `alphas_cumprod`.
         "beta_end",
         "beta_schedule",
         "beta_start",
@@ -19,19 +19,19 @@ READ = frozenset(
         "rescale_betas_zero_snr",
         "snr_shift_scale",
         "trained_betas",
-        # They made `sigmas`. With dynamic shifting a scheduler has unshifted ones until `set_timesteps`, and
-        # scripts train on these.
+        # Reflected in `sigmas`. With dynamic shifting a scheduler's sigmas are unshifted until `set_timesteps`,
+        # and scripts train on these.
         "shift",
         "use_dynamic_shifting",
         # The target.
         "prediction_type",
     }
 )
-"""What the tables and the target hold."""
+"""Entries already reflected in the tables and the target."""
 
 HARMLESS = frozenset(
     {
-        # The grid of a generation: `set_timesteps` reads them, training does not.
+        # The generation grid: `set_timesteps` reads them, training does not.
         "base_image_seq_len",
         "base_shift",
         "final_sigmas_type",
@@ -54,7 +54,7 @@ HARMLESS = frozenset(
         "use_exponential_sigmas",
         "use_karras_sigmas",
         "use_lu_lambdas",
-        # Its solver.
+        # The solver.
         "algorithm_type",
         "corrector_order",
         "disable_corrector",
@@ -75,10 +75,10 @@ HARMLESS = frozenset(
         "tau_func",
         "timestep_scaling",
         "variance_type",
-        # Stages, which are refused where there are several.
+        # Stages; several are rejected below.
         "gamma",
         "stage_range",
-        # The clipping of what it predicts.
+        # Clipping of the prediction.
         "clip_sample",
         "clip_sample_range",
         "dynamic_thresholding_ratio",
@@ -86,13 +86,13 @@ HARMLESS = frozenset(
         "thresholding",
     }
 )
-"""What only a generation reads."""
+"""Entries that affect only generation."""
 
 REFUSED: dict[str, tuple[object, str]] = {
     "use_flow_sigmas": (
         False,
-        "it generates by flow matching, but has no table of it to train on; pass the scheduler that the "
-        "training adds noise with, such as FlowMatchEulerDiscreteScheduler(shift={flow_shift})",
+        "it generates by flow matching, but has no flow-matching table to train on; pass the scheduler that "
+        "adds the noise in training, such as FlowMatchEulerDiscreteScheduler(shift={flow_shift})",
     ),
     "timestep_type": (
         "discrete",
@@ -106,20 +106,20 @@ REFUSED: dict[str, tuple[object, str]] = {
     ),
     "stages": (
         1,
-        "each stage is a process of its own; make a sampler for each, from its own NoiseSchedule",
+        "each stage is a separate process; create a sampler for each, from its own NoiseSchedule",
     ),
 }
-"""The only value that can be read, and what to do about another."""
+"""The only supported value, and advice for others."""
 
 
 def check(scheduler: Any) -> None:
-    """Refuses a scheduler whose config changes the process in a way that its tables do not show.
+    """Rejects a scheduler whose config changes the process in a way that its tables do not show.
 
-    A scheduler without a config has no flags. Entries that its class does not take are ignored, as the class
-    does: `from_config` carries them along from the config of another class.
+    A scheduler without a config has no flags. Entries that its class does not accept are ignored, as the
+    class ignores them: `from_config` carries them along from another class's config.
 
     Raises:
-        SpeeDiffValueError: If a flag has a value that cannot be read, or is unknown and not at its default.
+        SpeeDiffValueError: If a flag has an unsupported value, or is unknown and not at its default.
     """
     config = getattr(scheduler, "config", None)
     kind = type(scheduler).__name__
@@ -135,7 +135,7 @@ def check(scheduler: Any) -> None:
 
 
 def _unknown(kind: str, name: str, value: object, default: object) -> str:
-    """The message for a flag of a newer diffusers."""
+    """The error message for a flag of a newer diffusers."""
     if default is _EMPTY:
         rule, copy = "be known to SpeeDiff", "a scheduler without it"
     else:
@@ -148,7 +148,7 @@ def _unknown(kind: str, name: str, value: object, default: object) -> str:
 
 
 def _parameters(kind: type) -> dict[str, object]:
-    """What a scheduler's class, and those it derives from, take, with the defaults."""
+    """The constructor parameters of a scheduler's class and its bases, with defaults."""
     found: dict[str, object] = {}
     for base in reversed(kind.__mro__):
         if "__init__" in vars(base) and base is not object:
@@ -160,7 +160,7 @@ def _parameters(kind: type) -> dict[str, object]:
 
 
 def _same(value: object, expected: object) -> bool:
-    """Equality of two entries of a config; JSON turns tuples into lists."""
+    """Equality of config entries; JSON turns tuples into lists."""
     if isinstance(value, (tuple, list)) and isinstance(expected, (tuple, list)):
         return list(value) == list(expected)
     try:

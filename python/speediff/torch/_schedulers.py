@@ -1,4 +1,4 @@
-"""The noise schedule of a pipeline's own object: a scheduler of diffusers, or a `GaussianDiffusion`."""
+"""Reads the noise schedule of a pipeline's diffusers scheduler or `GaussianDiffusion`."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _TARGETS = {
 
 
 class Reading(NamedTuple):
-    """What a scheduler says about the training."""
+    """A scheduler's training settings."""
 
     schedule: NoiseSchedule
     target: object
-    """The scheduler's own name for what the network predicts; None where it has none."""
+    """The scheduler's name of the prediction target; None if it has none."""
     timesteps: torch.Tensor | None
-    """What the scheduler calls each step of the schedule, float32 (T,), rising; None: as here, 0 to T-1."""
+    """The scheduler's timestep for each step, float32 (T,), increasing; None: 0 to T-1."""
 
     @property
     def prediction(self) -> str | None:
-        """The target, by SpeeDiff's name; None where the scheduler has none.
+        """The target by SpeeDiff's name; None if the scheduler has none.
 
         Raises:
-            SpeeDiffValueError: If the target is none that SpeeDiff knows.
+            SpeeDiffValueError: If SpeeDiff does not know the target.
         """
         if self.timesteps is not None:
             return "flow"
@@ -50,14 +50,14 @@ class Reading(NamedTuple):
             return None
         if self.target not in _TARGETS:
             raise SpeeDiffValueError(
-                f"the scheduler's target must be one of {', '.join(_TARGETS)}, got {self.target!r}; say what "
-                "the network predicts with prediction="
+                f"the scheduler's target must be one of {', '.join(_TARGETS)}, got {self.target!r}; pass the "
+                "network's target as prediction="
             )
         return _TARGETS[str(self.target)]
 
 
 def schedule_from(scheduler: object) -> NoiseSchedule:
-    """The noise schedule that a pipeline trains on, from the pipeline's own scheduler.
+    """The noise schedule that a pipeline trains on, from its scheduler.
 
     Args:
         scheduler: A scheduler of diffusers, or the `GaussianDiffusion` of guided-diffusion, DiT, MDT or
@@ -71,32 +71,32 @@ def schedule_from(scheduler: object) -> NoiseSchedule:
 
     Raises:
         SpeeDiffTypeError: If the object is none of these.
-        SpeeDiffValueError: If its table is not one that is trained on, or its config has a flag that changes
-            the process (`use_flow_sigmas`, a continuous `timestep_type`, `invert_sigmas`, several `stages`),
-            or a flag that SpeeDiff does not know at another value than its default.
+        SpeeDiffValueError: If its table is not a training table, if its config has a flag that changes the
+            process (`use_flow_sigmas`, a continuous `timestep_type`, `invert_sigmas`, several `stages`),
+            or if an unknown flag is not at its default.
     """
     return read(scheduler).schedule
 
 
 def check_same(schedule: NoiseSchedule, scheduler: object) -> None:
-    """Raises unless a pipeline's schedule equals this one within the rounding of float32."""
+    """Raises unless a pipeline's schedule equals this one within float32 rounding."""
     theirs = read(scheduler).schedule
     if theirs.steps != schedule.steps:
         raise SpeeDiffValueError(
             f"scheduler must have the sampler's T = {schedule.steps}, got {theirs.steps}; for_scheduler "
-            "makes a sampler with the scheduler's schedule"
+            "creates a sampler with the scheduler's schedule"
         )
     differs = ~np.isclose(theirs.alphas_cumprod, schedule.alphas_cumprod, rtol=1e-4, atol=1e-7)
     if differs.any():
         i = int(differs.argmax())
         raise SpeeDiffValueError(
             f"scheduler must have the sampler's alphas_cumprod[{i}] = {schedule.alphas_cumprod[i]:.6g}, got "
-            f"{theirs.alphas_cumprod[i]:.6g}; for_scheduler makes a sampler with the scheduler's schedule"
+            f"{theirs.alphas_cumprod[i]:.6g}; for_scheduler creates a sampler with the scheduler's schedule"
         )
 
 
 def read(scheduler: object) -> Reading:
-    """The schedule, the target and the names of the steps; errors as for `schedule_from`."""
+    """Reads the schedule, the target and the timesteps; errors as for `schedule_from`."""
     if getattr(scheduler, "alphas_cumprod", None) is not None:
         _scheduler_flags.check(scheduler)
         return Reading(_diffusion_schedule(scheduler), _target(scheduler), None)
@@ -105,14 +105,14 @@ def read(scheduler: object) -> Reading:
         return _flow(scheduler)
     raise SpeeDiffTypeError(
         "scheduler must be a GaussianDiffusion, or a scheduler of diffusers with alphas_cumprod or with the "
-        f"sigmas of flow matching, got {type(scheduler).__name__}; for continuous noise levels make a "
+        f"sigmas of flow matching, got {type(scheduler).__name__}; for continuous noise levels use a "
         "SigmaSampler"
     )
 
 
 def _array(name: str, values: object) -> np.ndarray[Any, np.dtype[np.float64]]:
     if isinstance(values, torch.Tensor):
-        values = values.detach().double().cpu().numpy()  # NumPy knows no bfloat16
+        values = values.detach().double().cpu().numpy()  # NumPy has no bfloat16
     array = np.asarray(values, np.float64)
     if array.ndim != 1:
         raise SpeeDiffTypeError(f"{name} must have one dimension, got shape {array.shape}")
@@ -123,8 +123,8 @@ def _diffusion_schedule(scheduler: Any) -> NoiseSchedule:
     table = _array("scheduler.alphas_cumprod", scheduler.alphas_cumprod)
     betas = getattr(scheduler, "betas", None)
     if betas is not None:
-        # diffusers rounds both tables to float32. β keeps more of a small step than 1-ᾱ does, whose gradient
-        # decides t_ad. Euler puts 2⁻²⁴ in place of a last 0: hence the tolerance.
+        # diffusers rounds both tables to float32. β resolves small steps better than 1-ᾱ, whose gradient
+        # determines t_ad. Euler replaces a last 0 by 2⁻²⁴: hence the tolerance.
         betas = _array("scheduler.betas", betas)
         product = np.cumprod(1 - betas)
         if product.shape == table.shape and np.allclose(product, table, rtol=1e-4, atol=1e-7):
@@ -133,12 +133,12 @@ def _diffusion_schedule(scheduler: Any) -> NoiseSchedule:
 
 
 def _target(scheduler: Any) -> object:
-    """The name that diffusers, guided-diffusion or denoising-diffusion-pytorch has for the target."""
+    """The target's name in diffusers, guided-diffusion or denoising-diffusion-pytorch."""
     name = getattr(getattr(scheduler, "config", None), "prediction_type", None)
     if name == "flow_prediction":
         raise SpeeDiffValueError(
             "prediction_type must not be 'flow_prediction' for a scheduler with alphas_cumprod; pass the "
-            "scheduler of flow matching that the training uses"
+            "flow-matching scheduler that the training uses"
         )
     if name is None:
         name = getattr(getattr(scheduler, "model_mean_type", None), "name", None)
@@ -146,7 +146,7 @@ def _target(scheduler: Any) -> object:
 
 
 def _is_flow(scheduler: Any) -> bool:
-    """Whether the levels are σ in (0, 1] with time steps proportional to them, as flow matching has them."""
+    """Whether the levels are σ in (0, 1] with proportional timesteps, as in flow matching."""
     if not hasattr(scheduler, "sigmas") or not hasattr(scheduler, "timesteps"):
         return False
     sigmas, timesteps = scheduler.sigmas, scheduler.timesteps
@@ -166,11 +166,11 @@ def _flow(scheduler: Any) -> Reading:
     sigmas = sigmas[: len(timesteps)]  # set_timesteps adds a last 0
     if len(timesteps) != steps:
         raise SpeeDiffValueError(
-            f"scheduler must have the {steps} steps of training, got {len(timesteps)}, as set_timesteps "
-            "leaves them; pass a fresh one, or a copy made before"
+            f"scheduler must have the {steps} steps of training, got {len(timesteps)}, as after "
+            "set_timesteps; pass a new scheduler, or a copy from before that call"
         )
     if not (np.diff(sigmas) < 0).all():
-        raise SpeeDiffValueError("scheduler.sigmas must fall, noise first")
+        raise SpeeDiffValueError("scheduler.sigmas must decrease, noise first")
     sigmas = sigmas[::-1]
     data = (1 - sigmas) ** 2
     schedule = NoiseSchedule.from_alphas_cumprod(np.ascontiguousarray(data / (data + sigmas**2)))

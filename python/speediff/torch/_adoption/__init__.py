@@ -1,1 +1,1 @@
-"""What `speediff.torch.adopt` is made of."""
+"""Internals of `speediff.torch.adopt`."""

@@ -43,32 +43,32 @@ def adopt(
     seed: int = 0,
     threads: int | None = None,
 ) -> Adoption:
-    """Trains a module on the CPU with `speediff.Trainer`, from where it is, in memory that both share.
+    """Trains a module on the CPU with `speediff.Trainer`, from its current state and in shared memory.
 
     Args:
         module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
             of diffusers; float32, on the CPU.
-        ema: Its average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an `EMAModel` of
-            diffusers, or a list of tensors in the order of `module.parameters()`. None: an average of the
-            trainer's, which begins now.
-        optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, of one group with the module's
+        ema: The module's average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an
+                `EMAModel` of diffusers, or a list of tensors in the order of `module.parameters()`. None: the
+                trainer starts its own average.
+        optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, with one group that holds the module's
             parameters. Its moments and step count carry over; its learning rate is read at each step.
-            None: AdamW as DiT's authors use it; `trainer.learning_rate` is 1e-4.
-        sampler: Draws time steps and weights: a `TimestepSampler` of `speediff.torch` or `speediff`. Its
+            None: AdamW as DiT's authors use it, with `trainer.learning_rate` 1e-4.
+        sampler: Draws timesteps and weights: a `TimestepSampler` of `speediff.torch` or `speediff`. Its
             `step` must equal the optimizer's. None: uniform draws over DiT's linear schedule.
-        ema_decay: Of the average, in [0, 1]; None: 0.9999. `AveragedModel` and `EMAModel` have their own.
-        ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+        ema_decay: The decay, in [0, 1]; None: 0.9999. `AveragedModel` and `EMAModel` have their own.
+        ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
-        class_dropout_prob: How often `step` drops a label; None: as the module's label embedder says. With 0
-            the null label, if there is one, is an ordinary class, and there is no guidance.
-        seed: Of noise and label dropout, in [0, 2⁶⁴).
-        threads: None: `torch.get_num_threads()`.
+        class_dropout_prob: The probability that `step` drops a label; None: that of the module's label
+            embedder. With 0, a null label counts as an ordinary class, and guidance is unavailable.
+        seed: The seed of noise and label dropout, in [0, 2⁶⁴).
+        threads: The trainer's threads; None: `torch.get_num_threads()`.
 
     Raises:
-        SpeeDiffTypeError: If an argument has another class or dtype.
-        SpeeDiffValueError: If an argument does what the trainer cannot do, such as hooks, frozen or tied
-            parameters, amsgrad.
-        SpeeDiffMemoryError: If there is no memory for a second copy of everything.
+        SpeeDiffTypeError: If an argument has an unsupported class or dtype.
+        SpeeDiffValueError: If an argument uses a feature that the trainer lacks, such as hooks, frozen or
+            tied parameters, or amsgrad.
+        SpeeDiffMemoryError: If there is no memory for a second copy of the module, average and optimizer.
 
     After an error nothing has changed.
     """
@@ -140,13 +140,13 @@ def _shape(
 
 
 def _first_decay(own: Decay | None, ema_decay: float | None, ema_warmup: bool) -> float:
-    """The decay of the next update. An average with a decay of its own takes no other."""
+    """The decay of the next update. An average with its own decay accepts no other."""
     if own is None:
         return 0.9999 if ema_decay is None else ema_decay
     if ema_decay is not None or ema_warmup:
         given = f"ema_decay = {ema_decay}" if ema_decay is not None else f"ema_warmup = {ema_warmup}"
         raise SpeeDiffValueError(
-            f"ema_decay and ema_warmup must be left out for an average that has its own, got {given}"
+            f"ema_decay and ema_warmup must be omitted for an average with its own decay, got {given}"
         )
     return own.next()
 

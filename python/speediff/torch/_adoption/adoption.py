@@ -1,4 +1,4 @@
-"""A PyTorch module that the trainer has adopted."""
+"""A PyTorch module adopted by the trainer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Adoption:
-    """What `adopt` returns: the module, its average and its AdamW, trained by `speediff.Trainer`.
+    """The result of `adopt`: the module, its average and its AdamW, trained by `speediff.Trainer`.
 
-    Until `release` they live in the trainer's memory: nothing is copied, and they are up to date after each
+    Until `release` they live in the trainer's memory. Nothing is copied, and they are up to date after each
     step.
     """
 
@@ -39,16 +39,16 @@ class Adoption:
         optimizer: OptimizerState | None,
         state_dicts: Iterable[RemovableHandle],
     ) -> None:
-        """Takes what `adopt` has made.
+        """Stores what `adopt` created.
 
         Args:
             trainer: The trainer.
-            sampler: Its counter is kept up to date.
-            memory: Where the parameters and their averages live.
-            watch: Notices changes of the module.
-            decay: The average's own, if it has one; its counter is kept up to date.
-            optimizer: Its state is kept up to date.
-            state_dicts: Hooks of the modules, removed on release.
+            sampler: The sampler; its counter is kept up to date.
+            memory: The parameters and averages in the trainer's memory.
+            watch: Detects changes of the module.
+            decay: The average's own decay, if any; its counter is kept up to date.
+            optimizer: The optimizer's state, kept up to date.
+            state_dicts: State-dict hooks of the modules, removed on release.
         """
         self.trainer = trainer
         """The trainer, for `generate`, `forward` and `save`."""
@@ -58,25 +58,25 @@ class Adoption:
         self._averaged = 0 if decay is None else decay.updates
 
     def step(self, x: torch.Tensor, y: torch.Tensor | None = None) -> float:
-        """One training step, as `Trainer.step`: draw, noise, forward, backward, update.
+        """Runs one training step, like `Trainer.step`: draw, noise, forward, backward, update.
 
         Args:
             x: Images, float32 (n, c, h, w), on the CPU. With accumulation A, n is a multiple of A.
             y: Classes, int64 (n,); None without labels.
 
         Returns:
-            The mean over the samples of weight·mse, plus the variational term in bits per dimension; an
-            MDT's is the sum of both passes.
+            The mean over the samples of weight·mse, plus the variational term in bits per dimension. For an
+            MDT, the sum of both passes.
 
         Raises:
             SpeeDiffNonFiniteError: If the loss or the gradient is not finite; nothing was applied.
-            SpeeDiffValueError: If the module, its average or the optimizer has changed in a way that the
-                trainer would not follow, or the sampler is one of several ranks.
+            SpeeDiffValueError: If the module, its average or the optimizer changed in a way that the
+                trainer does not follow, or the sampler has several ranks.
         """
         world_size = self._sampler.recipe.drawing.world_size
         if world_size > 1:
             raise SpeeDiffValueError(
-                f"step must be run by one process, got a sampler of {world_size} ranks; call backward, sum "
+                f"step must run in a single process, got a sampler of {world_size} ranks; call backward, sum "
                 "adoption.trainer.flat_gradients over the ranks, and call apply"
             )
         self._begin()
@@ -98,7 +98,7 @@ class Adoption:
         offset: int | None = None,
         total: int | None = None,
     ) -> float:
-        """The first half of a step, on tensors. `Trainer.backward` describes the arguments."""
+        """The first half of a step, on tensors. Arguments as in `Trainer.backward`."""
         self._begin()
         return self.trainer.backward(
             _array("x", x, torch.float32),
@@ -113,7 +113,7 @@ class Adoption:
         )
 
     def apply(self) -> float:
-        """The second half of a step, as `Trainer.apply`.
+        """The second half of a step, like `Trainer.apply`.
 
         Returns:
             The gradient's global norm before clipping.
@@ -124,7 +124,7 @@ class Adoption:
         return norm
 
     def release(self) -> None:
-        """Moves every tensor back to PyTorch's memory and closes the trainer. A second call does nothing."""
+        """Moves every tensor back to PyTorch's memory and closes the trainer. Can be called twice."""
         self._memory.release()
         if self._optimizer is not None:
             self._optimizer.release()
@@ -140,7 +140,7 @@ class Adoption:
         self.release()
 
     def _begin(self) -> None:
-        """Takes over what the pipeline has changed since the last step."""
+        """Applies the pipeline's changes since the last step."""
         trainer, counted = self.trainer, self._counted
         taken = trainer.global_step
         self._memory.check()
@@ -155,17 +155,17 @@ class Adoption:
             if self._optimizer.learning_rate != trainer.learning_rate:
                 trainer.learning_rate = self._optimizer.learning_rate
             if steps != counted:
-                # PyTorch has taken steps in between.
+                # PyTorch took steps in between.
                 trainer.global_step = self._counted = steps
         if self._decay is not None:
             self._begin_average(self._decay, self._counted - counted)
 
     def _begin_average(self, decay: Decay, steps: int) -> None:
-        """Reads the decay of the next update from the average, after some steps that PyTorch took."""
+        """Reads the next update's decay from the average, after `steps` steps by PyTorch."""
         updates = decay.updates
         if updates > self._averaged and steps == 0:
             raise SpeeDiffValueError(
-                "ema must not be updated after a step of the adoption, which has done it, got "
+                "ema must not be updated after a step of the adoption, which updates it itself, got "
                 f"{updates - self._averaged} more updates; remove the pipeline's own update"
             )
         self._averaged = updates
@@ -173,7 +173,7 @@ class Adoption:
             self.trainer.ema_decay = following
 
     def _count(self) -> None:
-        """Counts an update wherever the pipeline does."""
+        """Counts an update in all counters of the pipeline."""
         steps = self._counted = self.trainer.global_step
         if self._sampler.step != steps:
             self._sampler.step = steps
@@ -192,7 +192,7 @@ def _optional(name: str, tensor: object, dtype: torch.dtype) -> Any:
 
 
 def _array(name: str, tensor: object, dtype: torch.dtype) -> Any:
-    """The tensor as a contiguous array."""
+    """Converts the tensor to a contiguous array."""
     if not isinstance(tensor, torch.Tensor):
         raise SpeeDiffTypeError(f"{name} must be a tensor, got a {type(tensor).__name__}")
     if tensor.device.type != "cpu":

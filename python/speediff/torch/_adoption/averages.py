@@ -1,4 +1,4 @@
-"""The moving average of a pipeline's parameters, in the forms that pipelines use."""
+"""A pipeline's moving average of the parameters, in the usual forms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Average:
-    """An average of the module's parameters, checked."""
+    """A checked average of the module's parameters."""
 
     def __init__(
         self,
@@ -29,22 +29,22 @@ class Average:
         parameters: Mapping[str, torch.Tensor],
         parts: Mapping[str, Part],
     ) -> None:
-        """Checks it.
+        """Checks the average.
 
         Args:
-            ema: What the user gave: a copy of the module, an `AveragedModel`, an `EMAModel` of diffusers, or
+            ema: The user's argument: a copy of the module, an `AveragedModel`, an `EMAModel` of diffusers, or
                 a list of tensors in the order of `module.parameters()`.
             module: The module.
-            parameters: Its parameters.
-            parts: Where each of them lies.
+            parameters: The module's parameters.
+            parts: The place of each in the trainer's memory.
 
         Raises:
-            SpeeDiffTypeError: If it is something else.
-            SpeeDiffValueError: If a tensor is missing, has another shape, or is the module's own.
+            SpeeDiffTypeError: If `ema` is anything else.
+            SpeeDiffValueError: If a tensor is missing, has a different shape, or belongs to the module.
         """
         self._ema = ema
         self.decay: Decay | None = None
-        """Its own, if it has one; else the trainer's."""
+        """The average's own decay; None: the trainer's."""
         if isinstance(ema, AveragedModel):
             self.decay = OfAveragedModel(ema)
         elif _is_ema_model(ema):
@@ -71,16 +71,16 @@ class Average:
         self.tensors = tensors
         """The averages by the names of the module's parameters."""
         self.module = held if isinstance(held, torch.nn.Module) else None
-        """What holds them, if it is a module."""
+        """The module that holds them, if any."""
         self._holdings = None if self.module is None else Holdings(self.module)
         self._identities = self._look()
 
     def is_kept(self) -> bool:
-        """Whether it still holds the tensors that it held."""
+        """Whether it still holds the same tensors."""
         return self._look() == self._identities
 
     def _held(self) -> object:
-        """What holds the tensors: a module, or a list."""
+        """The module or list that holds the tensors."""
         if isinstance(self._ema, AveragedModel):
             return self._ema.module
         return getattr(self._ema, "shadow_params", self._ema) if _is_ema_model(self._ema) else self._ema
@@ -93,7 +93,7 @@ class Average:
 
 
 def _is_ema_model(ema: object) -> bool:
-    """Whether it is diffusers' `EMAModel`, told by name so that diffusers need not be there."""
+    """Whether this is diffusers' `EMAModel`. Checked by name, because diffusers may not be installed."""
     return any(each.__name__ == "EMAModel" for each in type(ema).__mro__) and hasattr(ema, "get_decay")
 
 

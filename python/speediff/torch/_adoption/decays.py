@@ -1,4 +1,4 @@
-"""How an average moves: what its own class makes of each update."""
+"""The decay of an average's updates, as its own class defines it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Decay(ABC):
-    """The decays of an average that counts its updates: average ← decay·average + (1 - decay)·parameters."""
+    """The decay of an average that counts updates: average ← decay·average + (1 - decay)·parameters."""
 
     @property
     @abstractmethod
     def updates(self) -> int:
-        """The updates so far."""
+        """The number of updates so far."""
 
     @abstractmethod
     def next(self) -> float:
-        """The decay of the next update; 0 where it copies the parameters."""
+        """The decay of the next update; 0 if it copies the parameters."""
 
     @abstractmethod
     def count(self, decay: float) -> None:
@@ -31,7 +31,7 @@ class Decay(ABC):
 
 
 class OfEMAModel(Decay):
-    """That of diffusers' `EMAModel`, whose `get_decay` knows its warm-up."""
+    """The decay of diffusers' `EMAModel`, whose `get_decay` includes its warm-up."""
 
     def __init__(self, ema: Any) -> None:
         self._ema = ema
@@ -49,19 +49,19 @@ class OfEMAModel(Decay):
 
 
 class OfAveragedModel(Decay):
-    """That of `torch.optim.swa_utils.AveragedModel`: its first update copies, and others call its function.
+    """The decay of `torch.optim.swa_utils.AveragedModel`. Its first update copies; others call a function.
 
-    The function is tried on a few numbers for each update, since its decay may depend on their count.
+    Evaluates the function on a few numbers for each update, because its decay may depend on their count.
     """
 
     _AVERAGES = torch.tensor([0.0, 1.0, -3.0], dtype=torch.float64)
     _PARAMETERS = torch.tensor([1.0, 0.0, 5.0], dtype=torch.float64)
 
     def __init__(self, ema: AveragedModel) -> None:
-        """Tries it.
+        """Tests the function.
 
         Raises:
-            SpeeDiffTypeError: If its function makes anything but a weighted mean of both.
+            SpeeDiffTypeError: If the function is not a weighted mean of both arguments.
         """
         self._ema = ema
         self._try(max(1, self.updates))
@@ -86,14 +86,14 @@ class OfAveragedModel(Decay):
             elif single is not None:
                 average = torch.as_tensor(single(average, parameters, number))
             else:
-                # The mean of all parameters so far, as torch has it without a function.
+                # Without a function, torch averages all parameters so far.
                 average += (parameters - average) / (updates + 1)
         decay = 1 - float(average[0])
         expected = decay * self._AVERAGES + (1 - decay) * self._PARAMETERS
         if average.shape != expected.shape or not torch.allclose(average.double(), expected, atol=1e-6):
             raise SpeeDiffTypeError(
-                "ema must be an AveragedModel whose function gives decay·average + (1 - decay)·parameters, "
-                "got one that gives something else"
+                "ema must be an AveragedModel whose function returns decay·average + (1 - decay)·parameters, "
+                "got another function"
             )
         if not 0 <= decay <= 1:
             raise SpeeDiffValueError(f"ema must have decays in [0, 1], got {decay}")

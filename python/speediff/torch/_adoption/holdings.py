@@ -1,4 +1,4 @@
-"""What a module holds: layers, parameters, buffers, hooks."""
+"""The layers, parameters, buffers and hooks of a module."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _ACCUMULATION_HOOKS = operator.attrgetter("_post_accumulate_grad_hooks")
 
 
 def has_other_forward(part: torch.nn.Module) -> bool:
-    """Whether a module has a forward that is not its class's; accelerate's `unwrap_model` leaves that one."""
+    """Whether a module overrides its class's forward. accelerate's `unwrap_model` leaves such an override."""
     own = part.__dict__.get("forward")
     return own is not None and getattr(own, "__func__", None) is not type(part).forward
 
 
 def has_gradient_hooks(parameter: torch.Tensor) -> bool:
-    """Whether a parameter has hooks for its gradient, of either kind."""
+    """Whether a parameter has gradient hooks of either kind."""
     return bool(_GRADIENT_HOOKS(parameter) or _ACCUMULATION_HOOKS(parameter))
 
 
 class Holdings:
-    """What the modules inside a module hold: layers, parameters, buffers, hooks. A look at all is quick."""
+    """The layers, parameters, buffers and hooks inside a module, for quick checks."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        # These references keep the identities from being used again.
+        # These references keep Python from reusing the ids.
         self._layers, self._buffers = [*module.modules()], [*module.buffers()]
         self._parameters = [*module.parameters()]
         self._tables: list[Any] = [
@@ -44,11 +44,11 @@ class Holdings:
         self._hooks = [getattr(layer, hook) for layer in self._layers for hook in HOOKS]
 
     def identities(self) -> list[int]:
-        """Those of all layers, parameters and buffers."""
+        """The ids of all layers, parameters and buffers."""
         return [*map(id, itertools.chain.from_iterable(map(dict.values, self._tables)))]
 
     def has_hooks(self) -> bool:
-        """Whether calling the module, or its backward, runs anything but its classes' own."""
+        """Whether the module's forward or backward runs code other than its classes' own."""
         return (
             any(self._hooks)
             or any(map(has_other_forward, self._layers))

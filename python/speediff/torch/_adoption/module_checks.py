@@ -1,4 +1,4 @@
-"""Checks that the trainer can train a module, before anything changes."""
+"""Checks that the trainer can train a module, before changing anything."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _WRAPPERS = {
     "DataParallel": "module",
     "OptimizedModule": "_orig_mod",
 }
-"""Classes around a module, and where it is in them."""
+"""Wrapper classes, and the attribute that holds the module."""
 
 
 def check_module(what: str, module: object) -> torch.nn.Module:
-    """The module, if it contains nothing that the trainer would not run."""
+    """Returns the module if the trainer would run all of it; otherwise raises."""
     name = type(module).__name__
     inside = _WRAPPERS.get(name)
     if inside is not None:
-        raise SpeeDiffTypeError(f"{what} must be the network itself, got a {name}; give {what}.{inside}")
+        raise SpeeDiffTypeError(f"{what} must be the network itself, got a {name}; pass {what}.{inside}")
     if not isinstance(module, torch.nn.Module):
-        raise SpeeDiffTypeError(f"{what} must be a module of PyTorch, got a {name}")
+        raise SpeeDiffTypeError(f"{what} must be a PyTorch module, got a {name}")
     for path, part in module.named_modules():
         place = f"{what}.{path}" if path else what
         hooks = [hook for hook in HOOKS if getattr(part, hook)]
@@ -38,7 +38,7 @@ def check_module(what: str, module: object) -> torch.nn.Module:
             found = (
                 f"{hooks[0].strip('_')}; remove them first"
                 if hooks
-                else "a forward of its own; accelerator.unwrap_model(module, keep_fp32_wrapper=False) "
+                else "an overridden forward; accelerator.unwrap_model(module, keep_fp32_wrapper=False) "
                 "removes accelerate's"
             )
             raise SpeeDiffValueError(
@@ -52,23 +52,23 @@ def check_module(what: str, module: object) -> torch.nn.Module:
 
 
 def check_trained(name: str, parameter: torch.Tensor, is_fixed: bool) -> None:
-    """Raises unless PyTorch trains the parameter where the trainer does, and as the trainer does."""
+    """Raises unless the parameter is trained or frozen as in the trainer, without hooks."""
     if has_gradient_hooks(parameter):
         raise SpeeDiffValueError(
             f"module.{name} must have no hooks, which the trainer would not call, got some; remove them first"
         )
     if parameter.requires_grad == is_fixed:
-        rule = "be frozen, as the authors' is" if is_fixed else "be trained"
+        rule = "be frozen, as in the authors' code" if is_fixed else "be trained"
         raise SpeeDiffValueError(f"module.{name} must {rule}, got requires_grad = {parameter.requires_grad}")
 
 
 def check_tensor(place: str, tensor: object, *, plain: bool = True) -> torch.Tensor:
-    """The tensor, if its values can live in the trainer's memory.
+    """Returns the tensor if its values can live in the trainer's memory; otherwise raises.
 
     Args:
-        place: How a message calls it.
+        place: The tensor's name in errors.
         tensor: A parameter, an average of one, or a moment.
-        plain: Whether classes derived from Parameter are refused.
+        plain: Reject subclasses of Parameter.
     """
     if not isinstance(tensor, torch.Tensor) or (
         plain and type(tensor) not in (torch.Tensor, torch.nn.Parameter)
@@ -86,12 +86,12 @@ def check_tensor(place: str, tensor: object, *, plain: bool = True) -> torch.Ten
 def check_parameters(
     module: torch.nn.Module, parts: Mapping[str, Part], fixed: Callable[[Part], bool]
 ) -> dict[str, torch.Tensor]:
-    """The module's parameters by name, tied ones under each of their names.
+    """The module's parameters by name; tied ones appear under each name.
 
     Args:
         module: The module.
-        parts: Where each of its tensors lies.
-        fixed: Whether a tensor is not trained.
+        parts: The place of each tensor in the trainer's memory.
+        fixed: Whether a tensor is frozen.
     """
     parameters: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     for name, parameter in parameters.items():
@@ -103,13 +103,13 @@ def check_parameters(
 
 
 def check_equal(what: str, tensors: Mapping[str, torch.Tensor], parts: Mapping[str, Part]) -> None:
-    """Raises unless tensors with the same place have the same values."""
+    """Raises unless tensors with the same place have equal values."""
     first: dict[Part, str] = {}
     for name, tensor in tensors.items():
         before = first.setdefault(parts[name], name)
         if before != name and not torch.equal(tensors[before], tensor):
             raise SpeeDiffValueError(
-                f"{what}{name} must equal {what}{before}, since the trainer has one for all blocks, "
+                f"{what}{name} must equal {what}{before}, because the trainer shares one across all blocks, "
                 "got other values; copy those of the first block to the others"
             )
 
@@ -123,7 +123,7 @@ def check_apart(tensors: Mapping[str, tuple[torch.Tensor, object]]) -> None:
     before: tuple[str, int, object] | None = None
     for name, (tensor, place) in sorted(tensors.items(), key=start):
         if before is not None and tensor.data_ptr() < before[1] and place != before[2]:
-            raise SpeeDiffValueError(f"{name} must have memory of its own, got that of {before[0]}")
-        # A strided tensor spans more bytes than it has.
+            raise SpeeDiffValueError(f"{name} must have its own memory, got that of {before[0]}")
+        # A strided tensor spans more bytes than its elements.
         span = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
         before = name, tensor.data_ptr() + span * tensor.element_size(), place

@@ -21,15 +21,15 @@ _KEPT = ("step", *MOMENTS)
 
 
 class OptimizerState:
-    """Moments that are views of the trainer's memory, and one count of steps for all parameters."""
+    """Moments that are views of the trainer's memory, and one step count for all parameters."""
 
     def __init__(self, adam: AdamW, moments: Mapping[str, Mapping[str, Floats]], steps: int) -> None:
-        """Puts them into the optimizer.
+        """Installs them in the optimizer.
 
         Args:
             adam: The optimizer.
-            moments: Where its moments lie, by parameter and by kind; their values are there already.
-            steps: The updates so far.
+            moments: The moments in the trainer's memory, by parameter and kind; already filled.
+            steps: The number of updates so far.
         """
         self._adam = adam
         self._state: Any = adam.optimizer.state
@@ -48,14 +48,14 @@ class OptimizerState:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next update."""
+        """The learning rate of the next update."""
         return self._adam.learning_rate
 
     def check(self) -> int:
-        """The updates so far, PyTorch's own among them.
+        """The number of updates so far, including PyTorch's own.
 
         Raises:
-            SpeeDiffValueError: If the optimizer has another state or other options than it had.
+            SpeeDiffValueError: If the optimizer's state was replaced or its options changed.
         """
         if self._adam.optimizer.state is not self._state or not self._is_kept():
             raise SpeeDiffValueError(
@@ -68,19 +68,19 @@ class OptimizerState:
         if not bool((self._steps == steps).all()):
             found = f"{int(self._steps.min())} for some and {int(self._steps.max())} for others"
             raise SpeeDiffValueError(
-                f"optimizer must take its steps with all parameters, got {found}; PyTorch leaves out those "
-                "without a gradient: release the module first"
+                f"optimizer must step all parameters together, got {found}; PyTorch skips those without a "
+                "gradient: release the module first"
             )
         return steps
 
     def count(self, steps: int) -> None:
         """Writes the number of updates so far."""
         self._steps.fill_(steps)
-        # What a scheduler of learning rates asks before it warns of steps in the wrong order.
+        # Learning-rate schedulers check this before they warn about the order of steps.
         self._adam.optimizer._opt_called = True  # type: ignore[attr-defined]
 
     def release(self) -> None:
-        """Gives the moments memory of PyTorch's own, and each parameter a count."""
+        """Moves the moments to PyTorch's memory and gives each parameter its own count."""
         self._moments.release()
         for state in self._states:
             state["step"] = state["step"].clone()
@@ -88,7 +88,7 @@ class OptimizerState:
 
     def _is_kept(self) -> bool:
         if [*map(id, self._state.values())] != [*map(id, self._states)]:
-            # Others may have a state, too.
+            # Other parameters may have a state too.
             trained = self._adam.trained.values()
             if not all(
                 self._state.get(each) is state for each, state in zip(trained, self._states, strict=True)

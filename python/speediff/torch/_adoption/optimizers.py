@@ -1,4 +1,4 @@
-"""PyTorch's AdamW as the trainer needs it: options, moments, step count."""
+"""Checks PyTorch's AdamW and reads its options, moments and step count."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps for each parameter, in PyTorch and in the trainer."""
+"""AdamW's state per parameter, by its name in PyTorch and in the trainer."""
 
 _REFUSED = ("amsgrad", "maximize", "capturable", "differentiable")
 
 
 class Coefficients(NamedTuple):
-    """Options of a trainer that cannot change."""
+    """Options that a trainer cannot change."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -28,25 +28,25 @@ class Coefficients(NamedTuple):
 
 
 class AdamW:
-    """An optimizer that the trainer can continue, checked."""
+    """A checked optimizer that the trainer can continue."""
 
     def __init__(
         self, optimizer: object, trained: Mapping[str, torch.Tensor], fixed: list[torch.Tensor]
     ) -> None:
-        """Checks it.
+        """Checks the optimizer.
 
         Args:
-            optimizer: What the user gave.
-            trained: The module's parameters, each under one of its names.
-            fixed: Frozen parameters, which it may have.
+            optimizer: The user's argument.
+            trained: The module's trained parameters, each under one name.
+            fixed: Frozen parameters, which the optimizer may contain.
 
         Raises:
-            SpeeDiffTypeError: If it is of another class.
-            SpeeDiffValueError: If it does what the trainer does not.
+            SpeeDiffTypeError: If it has an unsupported class.
+            SpeeDiffValueError: If it uses a feature that the trainer lacks.
         """
         if type(optimizer).__name__ == "AcceleratedOptimizer":
             raise SpeeDiffTypeError(
-                "optimizer must be PyTorch's own, got accelerate's AcceleratedOptimizer; give "
+                "optimizer must be PyTorch's own, got accelerate's AcceleratedOptimizer; pass "
                 "optimizer.optimizer"
             )
         if type(optimizer) not in (torch.optim.AdamW, torch.optim.Adam):
@@ -57,24 +57,24 @@ class AdamW:
         assert isinstance(optimizer, torch.optim.Optimizer)
         self.optimizer = optimizer
         self.trained = trained
-        """The parameters that it updates, by name."""
+        """The parameters it updates, by name."""
         self._fixed = fixed
         self._check_options()
         self._check_parameters()
         self._given = [*map(id, self.group["params"])]
         self.coefficients = self._read_coefficients()
         self.steps = self._read_steps()
-        """The updates so far."""
+        """The number of updates so far."""
 
     @property
     def group(self) -> dict[str, Any]:
-        """The only one. Loading a state puts another one in its place."""
+        """The only parameter group. Loading a state dict replaces it."""
         group: dict[str, Any] = self.optimizer.param_groups[0]
         return group
 
     @property
     def learning_rate(self) -> float:
-        """That of the next update."""
+        """The learning rate of the next update."""
         return float(self.group["lr"])
 
     def moments(self, name: str) -> dict[str, torch.Tensor]:
@@ -83,7 +83,7 @@ class AdamW:
         return {which: state[which] for which in MOMENTS if which in state}
 
     def check_unchanged(self) -> None:
-        """Raises if anything that the trainer was made with has changed. The learning rate may."""
+        """Raises if any option has changed, except the learning rate."""
         self._check_options()
         given = [*map(id, self.group["params"])]
         if given != self._given:
@@ -115,7 +115,7 @@ class AdamW:
         is_decoupled = isinstance(self.optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay")
         if group["weight_decay"] and not is_decoupled:
             raise SpeeDiffValueError(
-                "optimizer must have weight_decay = 0 if it is Adam, whose decay is not AdamW's, "
+                "optimizer must have weight_decay = 0 if it is Adam, whose decay differs from AdamW's, "
                 f"got {group['weight_decay']}; use AdamW"
             )
         for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):

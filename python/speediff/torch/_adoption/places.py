@@ -1,4 +1,4 @@
-"""Where tensors of PyTorch lie in the trainer's memory."""
+"""Maps PyTorch tensors to the trainer's memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Where a tensor of PyTorch lies: rows of one of the trainer's tensors."""
+    """The place of a PyTorch tensor: rows of one of the trainer's tensors."""
 
     name: str
-    """The trainer's."""
+    """The trainer's tensor."""
     piece: int = 0
     pieces: int = 1
-    """Of as many equal parts."""
+    """The number of equal parts."""
 
     def of(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """The rows themselves."""
+        """The rows as a view."""
         whole = tensors[self.name]
         rows = len(whole) // self.pieces
         return whole[self.piece * rows : (self.piece + 1) * rows]
@@ -33,10 +33,10 @@ class Part(NamedTuple):
 def placed(
     what: str, parts: Mapping[str, Part], sizes: Mapping[str, Size], tensors: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """Where each tensor of PyTorch lies in some of the trainer's memory, which they must fill.
+    """The view of each PyTorch tensor in the trainer's tensors, which they must fill completely.
 
     Raises:
-        SpeeDiffValueError: If a tensor is missing, has another shape, or is not in the network.
+        SpeeDiffValueError: If a tensor is missing, has a different shape, or is not in the network.
     """
     views: dict[str, NDArray[Any]] = {}
     pieces: dict[str, set[int]] = {name: set() for name in tensors}
@@ -53,12 +53,12 @@ def placed(
     missing = [name for name in tensors if len(pieces[name]) < wanted[name]]
     if missing:
         raise SpeeDiffValueError(
-            f"{what} must have all tensors of its network, got none or only a part of {some(missing)}"
+            f"{what} must have all tensors of its network, got none or only part of {some(missing)}"
         )
     return views
 
 
 def some(names: Collection[str]) -> str:
-    """The first of some names."""
+    """The first few names, for errors."""
     shown = sorted(names)[:3]
     return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""Tensors of PyTorch whose values live in the trainer's memory."""
+"""PyTorch tensors whose values live in the trainer's memory."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 class Shared(NamedTuple):
-    """A tensor, and where its values live."""
+    """A tensor and its view of the trainer's memory."""
 
     name: str
     tensor: torch.Tensor
     view: torch.Tensor
-    """Of the trainer's memory."""
+    """A view of the trainer's memory."""
 
 
 class SharedMemory:
     """Tensors that are views of the trainer's memory until they are released."""
 
     def __init__(self, shared: Iterable[Shared]) -> None:
-        """Moves the tensors to where their values already are; a tensor may be listed more than once."""
+        """Points the tensors at their values in the trainer's memory. A tensor may be listed twice."""
         self._shared = list({id(each.tensor): each for each in shared}.values())
         for each in self._shared:
             each.tensor.data = each.view
         self._tensors = [each.tensor for each in self._shared]
-        # `share_memory` moves the storage, and with it the view: what the view says later is no proof.
+        # `share_memory` moves the storage together with the view, so remember the original address.
         self._places = self._look()
 
     def check(self) -> None:
-        """Raises if a tensor lies elsewhere, or in another order."""
+        """Raises if a tensor has moved or changed its strides."""
         places = self._look()
         if places == self._places:
             return
@@ -49,7 +49,7 @@ class SharedMemory:
         )
 
     def release(self) -> None:
-        """Gives each tensor memory of PyTorch's own, unless it was moved; again, it does nothing."""
+        """Moves each tensor to PyTorch's memory unless it already moved. Calling it again does nothing."""
         for each, now, before in zip(self._shared, self._look(), self._places, strict=True):
             if now == before:
                 each.tensor.data = each.tensor.data.clone()
@@ -61,7 +61,7 @@ class SharedMemory:
 
 
 def _found(tensor: torch.Tensor) -> str:
-    """Where a tensor is instead, and what usually moves it there."""
+    """Where the tensor is instead, and the usual cause."""
     if tensor.device.type != "cpu":
         return f"it on {tensor.device}, as by .to(device)"
     if tensor.dtype != torch.float32:

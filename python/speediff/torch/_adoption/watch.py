@@ -1,4 +1,4 @@
-"""Notices what a pipeline does to an adopted module that the trainer would not follow."""
+"""Detects changes of an adopted module that the trainer would not follow."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _UNDO = "undo this, or release the module first"
 
 
 class Watch:
-    """What the adopted module was like, and whether it still is.
+    """Checks that an adopted module still has the same parts.
 
-    A look compares identities and costs about a microsecond per layer. Values may change at any time.
+    A check compares object ids and costs about a microsecond per layer. Values may change at any time.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Watch:
         parameters: Mapping[str, torch.Tensor],
         average: Average | None,
     ) -> None:
-        """Remembers the module.
+        """Records the module.
 
         Args:
             module: The module.
             architecture: Its architecture.
-            parameters: Its parameters by name, tied ones under each name.
+            parameters: Its parameters by name; tied ones appear under each name.
             average: Its average.
         """
         self._module, self._architecture, self._average = module, architecture, average
@@ -50,7 +50,7 @@ class Watch:
         self._settings = self._read_settings()
 
     def check(self) -> None:
-        """Raises if the module, or its average, is no longer made of what was adopted."""
+        """Raises if the module or its average no longer consists of the adopted objects."""
         if (
             self._holdings.identities() != self._identities
             or self._holdings.has_hooks()
@@ -64,7 +64,7 @@ class Watch:
         if settings != self._settings:
             name = next(name for name, value in self._settings.items() if settings.get(name) != value)
             raise SpeeDiffValueError(
-                f"module must keep {name} = {self._settings[name]}, with which it was adopted, "
+                f"module must keep {name} = {self._settings[name]} while it is adopted, "
                 f"got {settings.get(name)}; {_UNDO}"
             )
         if self._average is not None and not self._average.is_kept():
@@ -77,21 +77,21 @@ class Watch:
         return [each.requires_grad for each in self._parameters.values()]
 
     def _read_settings(self) -> dict[str, object]:
-        """What the module's attributes tell; nothing if they are no longer there."""
+        """Settings from the module's attributes; empty if the attributes are gone."""
         settings: dict[str, object] = {"dropout": [each.p for each in self._dropouts]}
         with contextlib.suppress(Exception):
             settings |= self._architecture.hints(self._module)._asdict()
         return settings
 
     def _explain(self) -> None:
-        """Raises with what has changed, if it is one of the usual things."""
+        """Raises an error that names the change, if it is a common one."""
         now: dict[str, torch.Tensor] = dict(self._module.named_parameters(remove_duplicate=False))
         for name, parameter in self._parameters.items():
             if name in now and now[name] is not parameter:
                 raise SpeeDiffValueError(
                     f"module.{name} must stay the parameter that was adopted, got another one, as by "
                     "load_state_dict(assign=True) or a new layer; load without assign, or release the "
-                    "module, make a new optimizer of its parameters, and adopt it again"
+                    "module, create a new optimizer for its parameters, and adopt it again"
                 )
         try:
             check_module("module", self._module)

@@ -1,1 +1,1 @@
-"""Checkpoints of PyTorch programs, read for `speediff.torch.trainer_from`."""
+"""Reads checkpoints of PyTorch programs for `speediff.torch.trainer_from`."""

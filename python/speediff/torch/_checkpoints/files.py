@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _MODELS = ("model", "state_dict", "model_state_dict")
 _AVERAGES = ("ema", "ema_state_dict", "model_ema", "ema_model")
 _OPTIMIZERS = ("opt", "optimizer", "optimizer_state_dict")
-"""What programs call the parts of a checkpoint."""
+"""The names that programs give to the parts of a checkpoint."""
 
 
 class Contents(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     path: str
     model: State
@@ -39,14 +39,14 @@ class Contents(NamedTuple):
     optimizer: object = None
     hints: Hints = Hints()
     more_sizes: Mapping[str, Size] = {}
-    """Of tensors that are not saved."""
+    """The shapes of tensors that are not saved."""
 
 
 def read(path: str | os.PathLike[str], variant: str | None = None) -> Contents:
-    """Reads a file or a folder.
+    """Reads a checkpoint file or folder.
 
     Raises:
-        SpeeDiffFileError: If it cannot be read, or is no checkpoint.
+        SpeeDiffFileError: If it cannot be read or is not a checkpoint.
         SpeeDiffValueError: If a variant is given for a file.
     """
     try:
@@ -66,7 +66,7 @@ def read(path: str | os.PathLike[str], variant: str | None = None) -> Contents:
 
 
 def group(path: str, saved: object) -> dict[str, Any]:
-    """The parameter group of an optimizer's state."""
+    """The single parameter group of an optimizer's state."""
     groups = saved.get("param_groups") if isinstance(saved, dict) else None
     if not (
         isinstance(groups, list)
@@ -104,7 +104,7 @@ def _first(loaded: Mapping[str, object], names: tuple[str, ...]) -> object:
 
 
 def _by_name(path: Path, average: object, model: State) -> State:
-    """A state dict of the average; diffusers' `EMAModel` saves a list in the order of the parameters."""
+    """The average as a state dict. diffusers' `EMAModel` saves a list in parameter order."""
     shadow = average.get("shadow_params") if isinstance(average, dict) else None
     if not isinstance(shadow, list):
         return unwrapped(path, average)
@@ -136,14 +136,14 @@ def _load_safetensors(path: Path) -> State:
     check_beginning(path, "a safetensors file")
     loader = extras.load("safetensors.torch", f"reading {path.name}", install="safetensors")
     try:
-        # load_file maps the file, and a mapped file that another program shortens ends the process.
+        # load_file maps the file. If another program truncates a mapped file, the process dies of SIGBUS.
         state: State = loader.load(path.read_bytes())
     except Exception as error:
         raise SpeeDiffFileError(
-            f"{path} must be a safetensors file, got one that is cut short or damaged: {error}"
+            f"{path} must be a safetensors file, got a truncated or damaged one: {error}"
         ) from error
     if any(name.startswith("exp_avg.") for name in state):
         raise SpeeDiffFileError(
-            f"{path} must be a state dict, got a checkpoint of SpeeDiff; speediff.Trainer.load reads it"
+            f"{path} must be a state dict, got a SpeeDiff checkpoint; load it with speediff.Trainer.load"
         )
     return state

@@ -1,4 +1,4 @@
-"""The folders of diffusers: a DiT, a pipeline with one, weights in several files or of another precision."""
+"""Folders of diffusers: a DiT or a pipeline with one, with sharded weights and variants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WANTED = {
     "norm_type": "ada_norm_zero",
     "upcast_attention": False,
 }
-"""What a DiT of diffusers has, unless its configuration says otherwise, and what the trainer has."""
+"""Options of a diffusers DiT with the values that the trainer supports, which are also the defaults."""
 
 _WHOLE = re.compile(r"diffusion_pytorch_model(?:\.([^.]+))?\.(safetensors|bin)")
 _INDEX = re.compile(
@@ -32,16 +32,16 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}")
 
 
 class Folder(NamedTuple):
-    """A DiT of diffusers."""
+    """A diffusers DiT folder."""
 
     path: Path
     num_heads: int
     positions: tuple[int, ...]
-    """The shape of the positions, which are not saved."""
+    """The shape of the position embedding, which is not saved."""
     files: list[Path]
-    """Those of the weights."""
+    """The weight files."""
     names: frozenset[str]
-    """The tensors that they must hold together; none: whatever there is."""
+    """The tensors that the files must hold together; empty: no list."""
 
 
 class _Weights(NamedTuple):
@@ -52,20 +52,20 @@ class _Weights(NamedTuple):
 
 
 def open_folder(path: Path, variant: str | None) -> Folder:
-    """Reads the configuration, and finds the weights.
+    """Reads the configuration and finds the weights.
 
     Args:
-        path: The folder of the model, or of a pipeline.
-        variant: As `from_pretrained` has it, such as "fp16"; None: the plain weights, or the only ones.
+        path: The folder of a model or pipeline.
+        variant: As in `from_pretrained`, such as "fp16"; None: the plain weights, or the only ones.
 
     Raises:
-        SpeeDiffFileError: If it is another model, or files are missing.
+        SpeeDiffFileError: If the model is unsupported or files are missing.
     """
     if not (path / "config.json").exists() and (path / "transformer" / "config.json").exists():
         path /= "transformer"
     config = _config(path)
     name = config.get("_class_name")
-    # What a DiT was called before it had a class of its own, and is on the Hub.
+    # The former class name of DiTs, still used on the Hub.
     if name == "Transformer2DModel" and config.get("norm_type") == _WANTED["norm_type"]:
         name = _CLASS
     if name != _CLASS:
@@ -82,7 +82,9 @@ def open_folder(path: Path, variant: str | None) -> Folder:
         )
         positions = (1, (size // patch) ** 2, heads * int(config["attention_head_dim"]))
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise SpeeDiffFileError(f"{path} must have a config.json of a DiT, got one with {error!r}") from error
+        raise SpeeDiffFileError(
+            f"{path} must have a config.json of a DiT, got one that fails with {error!r}"
+        ) from error
     weights = _weights(path, variant)
     if not weights.is_index:
         return Folder(path, heads, positions, [weights.path], frozenset())
@@ -98,7 +100,7 @@ def _config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SpeeDiffFileError(
-            f"{path} must be a folder of diffusers with a config.json, or a pipeline's with a transformer, "
+            f"{path} must be a diffusers folder with a config.json, or a pipeline folder with a transformer, "
             f"got: {reason}"
         ) from error
     return config if isinstance(config, dict) else {}
@@ -115,29 +117,29 @@ def _weights(path: Path, variant: str | None) -> _Weights:
         have = ", ".join(each.path.name for each in found) or "no weights"
         raise SpeeDiffFileError(
             f"{path} must have {wanted}, or their index of shards, got {have}"
-            + ("; variant tells which of them is meant" if found else "")
+            + ("; choose one with variant=" if found else "")
         )
     return min(fitting, key=lambda each: (each.kind == "bin", each.is_index))
 
 
 def _known(file: Path) -> _Weights | None:
-    """What a file's name says; None: it has no weights."""
+    """Parses a file name; None if it is not a weight file."""
     whole, index = _WHOLE.fullmatch(file.name), _INDEX.fullmatch(file.name)
     if whole is not None and not _SHARD.search(file.name):
         return _Weights(file, whole[1], whole[2], is_index=False)
     if index is not None:
-        # Versions of diffusers differ in where they put it.
+        # Its position depends on the version of diffusers.
         return _Weights(file, index[1] or index[3] or index[4], index[2], is_index=True)
     return None
 
 
 def _shards(index: Path) -> dict[str, str]:
-    """In which file each tensor is."""
+    """The file of each tensor."""
     try:
         found = json.loads(index.read_bytes())["weight_map"]
         names = {str(name): str(file) for name, file in found.items()}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise SpeeDiffFileError(f"{index} must be an index with a weight_map, got: {error!r}") from error
     if outside := [file for file in names.values() if "/" in file or "\\" in file or file in ("", ".", "..")]:
-        raise SpeeDiffFileError(f"{index} must name files beside it, got {outside[0]!r}")
+        raise SpeeDiffFileError(f"{index} must name files in its own folder, got {outside[0]!r}")
     return names

@@ -1,4 +1,4 @@
-"""Loads what `torch.save` wrote, runs no code of it, and says in one line why it does not load."""
+"""Loads files of `torch.save` without running their code; errors are one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ALLOWED = (argparse.Namespace,)
-"""DiT's train.py saves its arguments, too."""
+"""DiT's train.py also saves its arguments."""
 
 _SCRIPT = "a TorchScript archive; save the module's state_dict() instead"
-"""Which PyTorch refuses itself since 2.6."""
+"""PyTorch itself rejects these since 2.6."""
 
 _NOT_ALLOWED = re.compile(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)")
 _DETAIL = re.compile(r"WeightsUnpickler error: ([^\n]+)")
@@ -28,17 +28,17 @@ _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 _BEGINNINGS = {
     b"": "an empty file",
-    b"version https://git-lfs": "a pointer of Git LFS in place of the file; fetch it with git lfs pull",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file; fetch it with git lfs pull",
     b"<!DOCTYPE": "a web page; download the file itself",
     b"<html": "a web page; download the file itself",
 }
 
 
 def load_pickle(path: Path) -> object:
-    """What the file holds: tensors, numbers, strings, and lists and dicts of them.
+    """Loads a file of tensors, numbers, strings, and lists and dicts of them.
 
     Raises:
-        SpeeDiffFileError: If it cannot be read, is damaged, or holds anything else.
+        SpeeDiffFileError: If the file cannot be read, is damaged, or holds anything else.
     """
     check_beginning(path, "a checkpoint that PyTorch can load")
     try:
@@ -52,9 +52,9 @@ def load_pickle(path: Path) -> object:
 
 
 def check_beginning(path: Path, rule: str) -> None:
-    """Raises if the file is not there, is empty, or is one of what people download in place of a file."""
+    """Raises if the file is missing, empty, or a common wrong download such as a web page."""
     if path.exists() and not path.is_file():
-        raise SpeeDiffFileError(f"{path} must be {rule}, got no ordinary file")
+        raise SpeeDiffFileError(f"{path} must be {rule}, got a path that is not a regular file")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -67,7 +67,7 @@ def check_beginning(path: Path, rule: str) -> None:
 
 @contextlib.contextmanager
 def _allowed() -> Iterator[None]:
-    """Adds what is allowed to what PyTorch loads; its own context manager for this is not in 2.4."""
+    """Extends PyTorch's safe globals. Its own context manager is missing in 2.4."""
     before = torch.serialization.get_safe_globals()
     torch.serialization.add_safe_globals([*_ALLOWED])
     try:
@@ -78,25 +78,25 @@ def _allowed() -> Iterator[None]:
 
 
 def _explained(path: Path, error: Exception) -> str:
-    """One line of ours: PyTorch's own is several, and advises to load the file by running its code."""
+    """A one-line error. PyTorch's message has several lines and advises running the file's code."""
     text = _TERMINAL_CODES.sub("", str(error))
     if "TorchScript" in text:
         return f"{path} must be a checkpoint, got {_SCRIPT}"
     found = _refused_classes(path) or {"".join(match) for match in _NOT_ALLOWED.findall(text)}
     if found:
         return (
-            f"{path} must hold tensors, numbers, strings, lists and dicts alone, got {some(found)}, which is "
-            "not loaded since that can run code; where the file was made, save its state dicts alone, as "
+            f"{path} must hold only tensors, numbers, strings, lists and dicts, got {some(found)}, which is "
+            "not loaded because that can run code; in the program that wrote the file, save only state dicts: "
             'torch.save({"model": model.state_dict()}, path)'
         )
     detail = _DETAIL.search(text)
     reason = detail[1] if detail else text.partition("\n")[0].partition(". ")[0]
     reason = "" if "weights" in reason.lower() or not reason else f": {reason}"
-    return f"{path} must be a checkpoint that PyTorch can load, got one that is cut short or damaged{reason}"
+    return f"{path} must be a checkpoint that PyTorch can load, got a truncated or damaged one{reason}"
 
 
 def _refused_classes(path: Path) -> set[str]:
-    """The classes and functions that the file names and that are not allowed, if PyTorch can list them."""
+    """The disallowed classes and functions in the file, if PyTorch can list them."""
     try:
         with _allowed():
             return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))

@@ -1,4 +1,4 @@
-"""What the arguments that a run saved with its checkpoint say of its objective."""
+"""Checks the arguments that a run saved with its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OTHERS = ("velocity", "score", "flow")
-"""Predictions of a network that takes a continuous time."""
+"""Prediction types of networks with continuous time."""
 
 
 def check_arguments(path: Path, arguments: object) -> None:
-    """Raises if the run's own arguments say that its network is one of SiT.
+    """Raises if the saved arguments are those of a SiT.
 
-    Its tensors have the names and shapes of a DiT's. But it is trained on times in [0, 1], where 1 is data:
-    its embedding of time has never seen the steps 0, 1, …, T-1.
+    Its tensors have the names and shapes of a DiT. But it is trained on times in [0, 1], where 1 is data,
+    and its time embedding has never seen steps 0, 1, …, T-1.
     """
     values: dict[str, Any] = {}
     if isinstance(arguments, argparse.Namespace):
@@ -30,7 +30,7 @@ def check_arguments(path: Path, arguments: object) -> None:
         names = [name for name in ("model", "path_type", "prediction") if name in values]
         said = ", ".join(f"{name} = {values[name]!r}" for name in names)
         raise SpeeDiffFileError(
-            f"{path} must be a checkpoint of a network that takes time steps, got one whose args say "
-            f"{said}: it takes a time in [0, 1], where 1 is data, as SiT does, and the trainer has no such "
-            "network"
+            f"{path} must be a checkpoint of a network with discrete timesteps, got one whose args say "
+            f"{said}: it takes a time in [0, 1], where 1 is data, like SiT; the trainer does not support "
+            "such networks"
         )

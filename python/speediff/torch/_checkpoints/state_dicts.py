@@ -1,4 +1,4 @@
-"""State dicts of an adopted module of which several parameters are one tensor of the trainer's."""
+"""State dicts of adopted modules whose parameters share one tensor of the trainer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 _hooked: weakref.WeakKeyDictionary[torch.nn.Module, list[RemovableHandle]] = weakref.WeakKeyDictionary()
-"""The hooks of modules, which may be adopted again without a release."""
+"""The hooks by module. A module may be adopted again without a release."""
 
 
 def hook_state_dicts(what: str, module: torch.nn.Module, parts: Mapping[str, Part]) -> list[RemovableHandle]:
-    """Keeps apart in state dicts what is one tensor of the trainer: diffusers' embedders of all blocks.
+    """Separates in state dicts the parameters that share one trainer tensor, as diffusers' embedders do.
 
-    `state_dict` gives no two tensors with the same memory, which safetensors and `save_pretrained` refuse.
-    `load_state_dict` takes only equal values for them; else the last would win.
+    `state_dict` returns no two tensors with the same memory, because safetensors and `save_pretrained`
+    reject those. `load_state_dict` accepts only equal values; otherwise the last would win.
 
     Args:
-        what: How a message calls the module.
+        what: The module's name in errors.
         module: The module, or its average.
-        parts: Where each of its parameters lies.
+        parts: The place of each parameter in the trainer's memory.
 
     Returns:
-        What removes the hooks.
+        Handles that remove the hooks.
     """
     for handle in _hooked.pop(module, []):
         handle.remove()
@@ -47,10 +47,10 @@ def hook_state_dicts(what: str, module: torch.nn.Module, parts: Mapping[str, Par
 
 
 def _separate(module: torch.nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
-    """Copies all but the first tensor of each memory. It has no state: copies of a module may keep it."""
+    """Copies all but the first tensor of each memory. Stateless, so copies of the module may keep it."""
     seen: set[int] = set()
     for name, tensor in state.items():
-        # With keep_vars the parameters themselves are wanted.
+        # keep_vars asks for the parameters themselves.
         if not name.startswith(prefix) or isinstance(tensor, torch.nn.Parameter):
             continue
         if isinstance(tensor, torch.Tensor) and tensor.numel():
@@ -60,7 +60,7 @@ def _separate(module: torch.nn.Module, state: dict[str, Any], prefix: str, _: ob
 
 
 class _EqualOnly:
-    """Refuses state dicts with several values for one tensor. Copies, in those of the module, refuse none."""
+    """Rejects state dicts with different values for one tensor. Copies of the module do not check."""
 
     def __init__(self, what: str, parts: Mapping[str, Part]) -> None:
         self._what, self._parts = what, parts
@@ -68,7 +68,7 @@ class _EqualOnly:
     def __call__(self, state: Mapping[str, Any], prefix: str, *_: object) -> None:
         given = {name: state.get(prefix + name) for name in self._parts}
         tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
-        check_equal(f"what {self._what} loads as ", tensors, self._parts)
+        check_equal(f"the state dict for {self._what} at ", tensors, self._parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _EqualOnly, (self._what, {})

@@ -1,4 +1,4 @@
-"""Makes trainers from checkpoints of other programs."""
+"""Creates trainers from checkpoints of other programs."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ def trainer_from(
     seed: int = 0,
     threads: int | None = None,
 ) -> Trainer:
-    """A `speediff.Trainer` with a checkpoint's weights, and its average and AdamW if it has them.
+    """Creates a `speediff.Trainer` from a checkpoint's weights, and its average and AdamW if present.
 
     Args:
-        path: A `.pt` file as `train.py` of facebookresearch/DiT saves it, with "model", "ema" and "opt", or a
-            state dict alone; a `.safetensors` file of a state dict; or a folder of diffusers'
-            `DiTTransformer2DModel`, or of a pipeline with one. Names are those of DiT, MDT or MDTv2, with or
-            without what wrappers add; values float32, or float16 and bfloat16, which are widened.
+        path: A `.pt` file as saved by `train.py` of facebookresearch/DiT, with "model", "ema" and "opt", or
+            only a state dict; a `.safetensors` state dict; or a folder of diffusers'
+            `DiTTransformer2DModel` or of a pipeline with one. Names are those of DiT, MDT or MDTv2;
+            prefixes of wrappers are removed. Values are float32; float16 and bfloat16 are widened.
         sampler: As for `adopt`.
-        variant: Which weights of a folder are meant, such as "fp16". None: the plain ones, or the only ones.
-        num_heads: For a DiT of no official size, since its tensors do not tell.
-        class_dropout_prob: How often `step` drops a label; 0 if the last label is an ordinary class. None:
-            0.1, as in the authors' code.
-        decode_layer: How many blocks of an MDT of version 1 decode, since its tensors do not tell. None: 2.
-        mask_ratio: Of an MDT. None: 0.3.
-        ema_decay: Decay of the average, in [0, 1].
-        ema_warmup: Make the decay of update n = 1, 2, … at most (1 + n)/(10 + n).
+        variant: Which weights of a folder to load, such as "fp16". None: the plain ones, or the only ones.
+        num_heads: Required for a DiT of unofficial size, because tensors do not determine it.
+        class_dropout_prob: The probability that `step` drops a label; 0 if the last label is an ordinary
+            class. None: 0.1, as in the authors' code.
+        decode_layer: The number of decoder blocks of a version 1 MDT; tensors do not determine it. None: 2.
+        mask_ratio: The mask ratio of an MDT. None: 0.3.
+        ema_decay: The average's decay, in [0, 1].
+        ema_warmup: Limit the decay of update n = 1, 2, … to (1 + n)/(10 + n).
         max_grad_norm: Clip gradients to this global norm.
-        seed: Of noise and label dropout, in [0, 2⁶⁴).
-        threads: None: `torch.get_num_threads()`.
+        seed: The seed of noise and label dropout, in [0, 2⁶⁴).
+        threads: The trainer's threads; None: `torch.get_num_threads()`.
 
     Raises:
-        SpeeDiffFileError: If the file cannot be read, or is no such checkpoint.
-        SpeeDiffValueError: If its tensors are those of another network, or an argument is out of range.
+        SpeeDiffFileError: If the file cannot be read or is not a supported checkpoint.
+        SpeeDiffValueError: If its tensors belong to an unsupported network, or an argument is out of range.
     """
     contents = files.read(path, variant)
     what, state = contents.path, contents.model
@@ -94,7 +94,7 @@ def trainer_from(
     options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
     trainer = make(shape, sampler_at(sampler, seed, adam), adam, options)
     fixed = trainer._fixed_tensors()
-    # A state dict need not have what is the same in all networks of this shape; that of diffusers has not.
+    # A state dict may omit constants; that of diffusers does.
     there = {name: fixed[name] for name in fixed if any(part.name == name for part in parts.values())}
     views = placed(what, parts, sizes, {**trainer.parameters, **there})
     check_fixed(f"{what}: ", constants, views)
@@ -117,7 +117,7 @@ def _averages(
 def _adam(
     what: str, saved: object, state: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor]
 ) -> AdamW:
-    """The saved optimizer. It numbers parameters in the state dict's order, without its integer tensors."""
+    """The saved optimizer. It numbers parameters in state-dict order, skipping integer tensors."""
     parameters = {
         name: torch.nn.Parameter(tensor, requires_grad=name in trained)
         for name, tensor in state.items()
@@ -134,7 +134,7 @@ def _adam(
     except SpeeDiffError:
         raise
     except Exception as error:
-        # Whatever a file may have in place of numbers and tables.
+        # The file may hold anything in place of numbers and tables.
         raise SpeeDiffFileError(
             f"{what} must hold the state of an AdamW, or no optimizer, got {error!r}"
         ) from error

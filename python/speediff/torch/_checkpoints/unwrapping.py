@@ -1,4 +1,4 @@
-"""Finds the tensors of a network in what a checkpoint holds, under whatever names wrappers gave them."""
+"""Finds a network's tensors in a checkpoint and removes the prefixes of wrappers."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     State = dict[str, torch.Tensor]
 
 _WRAPPERS = {"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
-"""What DistributedDataParallel, AveragedModel, torch.compile, checkpoint_wrapper and FSDP put into names."""
+"""Name parts that DistributedDataParallel, AveragedModel, torch.compile, checkpoint_wrapper and FSDP add."""
 
 _COUNTS = {"n_averaged"}
-"""What wrappers save besides a network's tensors."""
+"""Entries that wrappers save besides a network's tensors."""
 
 _FIRST = ("x_embedder.proj.weight", "pos_embed.proj.weight")
-"""A tensor that every network has: what stands before it stands before all."""
+"""A tensor that every network has. Its prefix is the prefix of all tensors."""
 
 _NARROW = (torch.float16, torch.bfloat16)
-"""Of which each value is a float32, too."""
+"""Dtypes whose values are all exact in float32."""
 
 
 def unwrapped(path: Path, state: object) -> State:
-    """A state dict with its network's own names, in float32 where it was narrower.
+    """A state dict with the network's own names; narrower floats are widened to float32.
 
     Args:
-        path: How a message calls the file.
-        state: What should be a state dict.
+        path: The file's name in errors.
+        state: The object to check.
 
     Raises:
-        SpeeDiffFileError: If it is none, or two of its tensors have one name.
+        SpeeDiffFileError: If it is not a state dict, or two tensors get the same name.
     """
     if not isinstance(state, dict) or not state:
         raise SpeeDiffFileError(f"{path} must hold a state dict, got a {type(state).__name__}")
@@ -55,12 +55,12 @@ def unwrapped(path: Path, state: object) -> State:
 
 
 def networks(path: Path, state: Mapping[str, torch.Tensor]) -> tuple[State, State | None]:
-    """The network in a state dict, and its average if one stands beside it.
+    """The network in a state dict, and its average if present.
 
-    A training module of Lightning has them as "model." and "ema.", beside others which are left out.
+    A Lightning module has them as "model." and "ema.", beside others that are ignored.
 
     Raises:
-        SpeeDiffFileError: If there are several, and their names do not tell which is which.
+        SpeeDiffFileError: If there are several networks and their names are ambiguous.
     """
     roots = sorted({root for first in _FIRST for root in _roots(first, state)})
     if not roots:
@@ -71,7 +71,7 @@ def networks(path: Path, state: Mapping[str, torch.Tensor]) -> tuple[State, Stat
         shown = ", ".join(repr(root) for root in roots)
         raise SpeeDiffFileError(
             f'{path} must hold one network, and at most one with "ema" in its name, got {shown}; save the '
-            "state dict of the one that is meant"
+            "state dict of the one to load"
         )
     inner = {root: _below(root, state, roots) for root in roots}
     if not models:
@@ -84,7 +84,7 @@ def _roots(first: str, names: Collection[str]) -> list[str]:
 
 
 def _below(root: str, state: Mapping[str, torch.Tensor], roots: Collection[str]) -> State:
-    """The tensors whose names begin with a root, but for those of longer ones."""
+    """The tensors under a root, except those under longer roots."""
     others = [other for other in roots if other != root and other.startswith(root)]
     return {
         name.removeprefix(root): tensor

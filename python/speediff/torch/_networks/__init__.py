@@ -1,1 +1,1 @@
-"""DiTs and MDTs of other programs: which they are, how their parameters are laid out, what they compute."""
+"""DiTs and MDTs of other programs: detection, parameter layout and checks of their output."""

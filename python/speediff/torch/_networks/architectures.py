@@ -1,4 +1,4 @@
-"""The networks of PyTorch that the trainer has: their shapes, and where each tensor lies in its memory."""
+"""The supported PyTorch networks: their shapes, and the place of each tensor in the trainer's memory."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 
 class Architecture(ABC):
-    """One of the classes."""
+    """A supported network class."""
 
     class_name: str
     origin: str
-    """Whose class it is."""
+    """The library of the class."""
     version = 0
-    """That of an MDT; 0: a DiT."""
+    """The MDT version; 0 for a DiT."""
 
     def fixed(self, part: Part) -> bool:
-        """Whether a tensor is not trained, and the trainer has it already."""
+        """Whether a tensor is a constant that the trainer already has."""
         return part.name == POSITIONS
 
     @abstractmethod
     def part(self, name: str) -> Part | None:
-        """Where a tensor lies; None: the network has none of that name."""
+        """The place of a tensor; None if the network has no tensor of this name."""
 
     @abstractmethod
     def hints(self, module: Any) -> Hints:
-        """What the module's attributes tell. Raises AttributeError if it is built in another way."""
+        """Settings from the module's attributes. Raises AttributeError if one is missing."""
 
     @abstractmethod
     def run(self, module: Any, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
-        """Calls a module."""
+        """Calls the module."""
 
     def parts(self, what: str, names: Collection[str]) -> dict[str, Part]:
-        """Where each tensor lies.
+        """The place of each tensor.
 
         Raises:
-            SpeeDiffValueError: If the network has none of a name.
+            SpeeDiffValueError: If a name is not in the network.
         """
         found = {name: self.part(name) for name in names}
         unknown = [name for name, part in found.items() if part is None]
@@ -58,7 +58,7 @@ class Architecture(ABC):
         return {name: part for name, part in found.items() if part is not None}
 
     def shape(self, what: str, sizes: Mapping[str, Size], hints: Hints) -> Shape:
-        """The network's shape, from those of its tensors."""
+        """The network's shape, from its tensors' shapes."""
         whole: dict[str, Size] = {}
         for name, part in self.parts(what, sizes).items():
             size = sizes[name]
@@ -73,7 +73,7 @@ _DIT = re.compile(rf"{_ENDS}|({_LAYERS}|blocks\.\d+\.({_OF_BLOCK}))\.(weight|bia
 
 
 class OfficialDiT(Architecture):
-    """Names and shapes are the trainer's own."""
+    """Has the trainer's names and shapes."""
 
     class_name = "DiT"
     origin = "facebookresearch/DiT's"
@@ -101,7 +101,7 @@ _MDT = re.compile(
 
 
 class OfficialMDT(OfficialDiT):
-    """Names and shapes are the trainer's own; positions are trained."""
+    """Has the trainer's names and shapes; the position embedding is trained."""
 
     class_name = "MDT"
     origin = "sail-sg/MDT's"
@@ -114,7 +114,7 @@ class OfficialMDT(OfficialDiT):
     def hints(self, module: Any) -> Hints:
         if module.mask_ratio is None:
             raise SpeeDiffValueError(
-                "module must have a mask_ratio, since MDT is trained with masks, got None; set "
+                "module must have a mask_ratio, because MDT is trained with masks, got None; set "
                 "module.mask_ratio = 0.3 and module.mask_token.requires_grad_(True) first"
             )
         masking = (self.version, int(module.decode_layer), float(module.mask_ratio))
@@ -132,7 +132,7 @@ class OfficialMDTv2(OfficialMDT):
 
 
 def _label_hints(embedder: Any) -> dict[str, Any]:
-    """What the authors' label embedder says, and that of diffusers."""
+    """Settings of the authors' or diffusers' label embedder."""
     return {"num_classes": int(embedder.num_classes), "class_dropout_prob": float(embedder.dropout_prob)}
 
 
@@ -156,7 +156,7 @@ _DIFFUSERS_EMBEDDERS = {
 
 
 class DiffusersDiT(Architecture):
-    """Queries, keys and values are apart, and each block has embedders of its own."""
+    """Has separate queries, keys and values, and embedders in each block."""
 
     class_name = "DiTTransformer2DModel"
     origin = "diffusers'"
@@ -197,14 +197,14 @@ _BY_CLASS: dict[str, Architecture] = {
     each.class_name: each for each in (OfficialDiT(), OfficialMDT(), OfficialMDTv2(), DiffusersDiT())
 }
 _BY_TENSOR = {"transformer_blocks.": "DiTTransformer2DModel", "de_blocks.": "MDTv2", "sideblocks.": "MDT"}
-"""What the name of a tensor begins with, and the class that this tells."""
+"""Name prefixes and the class that each identifies."""
 
 
 def of_module(module: torch.nn.Module) -> Architecture:
-    """The architecture of a module, by the name of its class.
+    """The architecture of a module, by class name.
 
     Raises:
-        SpeeDiffTypeError: If the trainer has no such network.
+        SpeeDiffTypeError: If the trainer does not support the class.
     """
     name = type(module).__name__
     if name in _BY_CLASS:
@@ -222,7 +222,7 @@ def of_names(names: Collection[str]) -> Architecture:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str | None:
-    """The name with another beginning; None: it has none of those in the table."""
+    """The name with its prefix replaced; None if no prefix of the table matches."""
     for before, after in table.items():
         rest = name.removeprefix(before)
         if rest != name and (not rest or rest in ("weight", "bias")):

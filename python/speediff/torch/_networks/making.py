@@ -1,4 +1,4 @@
-"""Makes a trainer for a PyTorch network and copies the values into it."""
+"""Creates a trainer for a PyTorch network and copies the values into it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .shapes import Shape
 
 FIXED_TOLERANCE = 2e-3
-"""The authors' update_ema averages this constant in float32, which moves it by up to this much."""
+"""The authors' update_ema averages this constant in float32, which changes it by up to this much."""
 
 
 class Options(NamedTuple):
-    """Arguments of `adopt` that a module does not hold."""
+    """Arguments of `adopt` that the module does not define."""
 
     ema_decay: float
     ema_warmup: bool
@@ -38,7 +38,7 @@ class Options(NamedTuple):
 
 
 def make(shape: Shape, sampler: SamplerBase[Any], adam: AdamW | None, options: Options) -> Trainer:
-    """A trainer of this shape, at the step of its sampler."""
+    """Creates a trainer of this shape, at its sampler's step."""
     coefficients = Coefficients() if adam is None else adam.coefficients
     trainer = Trainer(
         shape.model,
@@ -59,7 +59,7 @@ def make(shape: Shape, sampler: SamplerBase[Any], adam: AdamW | None, options: O
 
 
 def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) -> SamplerBase[Any]:
-    """The sampler, at the optimizer's step."""
+    """Checks that the sampler is at the optimizer's step."""
     if sampler is None:
         uniform = TimestepSampler(NoiseSchedule.linear(1000), seed=seed)
         uniform.step = 0 if adam is None else adam.steps
@@ -80,7 +80,7 @@ def sampler_at(sampler: SamplerBase[Any] | None, seed: int, adam: AdamW | None) 
 
 
 def check_fixed(what: str, tensors: Mapping[str, torch.Tensor], views: Mapping[str, NDArray[Any]]) -> None:
-    """Raises unless the tensors that are not trained have the values of the authors' code."""
+    """Raises unless constant tensors have the values of the authors' code."""
     for name, tensor in tensors.items():
         view = torch.from_numpy(views[name])
         if tensor.dtype != view.dtype or tensor.layout != torch.strided:
@@ -103,7 +103,7 @@ def fill(
     """Copies all values into the trainer's memory.
 
     Returns:
-        Where the moments of the optimizer's parameters lie.
+        The views of the optimizer's moments in the trainer's memory.
     """
     for tensors, memory in ((trained, trainer.parameters), (averages, trainer.ema_parameters)):
         for name in trained:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .architectures import Architecture
 
 TOLERANCE = 1e-5
-"""Relative error of outputs. Rounding gives up to 1e-6, an exact GELU 2e-5 or more, other heads 1e-2."""
+"""Tolerated relative error. Rounding gives up to 1e-6, an exact GELU 2e-5 or more, other heads 1e-2."""
 
 _TIMES = 3, 41
 """Small, so that rounding of the frequencies matters little."""
@@ -26,19 +26,19 @@ _TIMES = 3, 41
 def check_output(
     module: torch.nn.Module, architecture: Architecture, views: Mapping[str, Floats], trainer: Trainer
 ) -> None:
-    """Runs both with the same random parameters, then restores the module's own.
+    """Runs both networks with the same random parameters, then restores the module's own.
 
-    A fresh network's parameters would not do: with adaLN-Zero its output is 0.
+    Initial parameters would prove nothing: with adaLN-Zero the output is 0.
 
     Args:
         module: The module.
-        architecture: How to call it.
-        views: Where each of its parameters lies in the trainer.
-        trainer: A new one.
+        architecture: The module's architecture.
+        views: The place of each parameter in the trainer's memory.
+        trainer: A new trainer.
 
     Raises:
         SpeeDiffTypeError: If the module cannot be called.
-        SpeeDiffValueError: If outputs differ.
+        SpeeDiffValueError: If the outputs differ.
     """
     random = np.random.default_rng(0)
     for name, values in trainer.parameters.items():
@@ -61,13 +61,13 @@ def check_output(
 
 def _fill(name: str, values: Floats, random: np.random.Generator) -> None:
     inputs = int(np.prod(values.shape[1:])) if values.ndim > 1 else 100
-    # A period that is prime, so that no two rows are the same.
+    # A prime period, so that no two rows are equal.
     numbers = random.standard_normal(65537, np.float32) * np.float32(inputs**-0.5)
     values[...] = np.resize(numbers, values.shape)
 
 
 class _Borrowed:
-    """In its `with` block a module is in evaluation mode, with other values in its parameters."""
+    """In its `with` block, the module is in eval mode with other parameter values."""
 
     def __init__(self, module: torch.nn.Module, views: Mapping[str, Floats]) -> None:
         self._module = module

@@ -1,4 +1,4 @@
-"""The shape of a network, from its tensors' shapes and hints."""
+"""Infers a network's shape from its tensors' shapes and hints."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from .._adoption.places import Size
 
 POSITIONS = "pos_embed"
-"""The positions of tokens; those of a DiT are not trained."""
+"""The position embedding; not trained in a DiT."""
 
 DROPOUT = 0.1
-"""How often the authors drop labels."""
+"""The authors' label dropout."""
 
 _TABLE = "sideblocks.0.attn.rel_pos_bias.relative_position_bias_table"
 _LABELS = "y_embedder.embedding_table.weight"
 
 
 class Hints(NamedTuple):
-    """What the shapes of tensors do not tell. None: not known."""
+    """Settings that tensor shapes do not determine. None: unknown."""
 
     num_heads: int | None = None
     num_classes: int | None = None
-    """Without the null label."""
+    """The number of classes without the null label."""
     class_dropout_prob: float | None = None
     frequency_shift: float = 0.0
     mdt_version: int = 0
-    """0: a DiT."""
+    """The MDT version; 0 for a DiT."""
     decode_layer: int | None = None
     mask_ratio: float | None = None
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A network and its data, as `speediff.Trainer` takes them."""
+    """A network and its data, as arguments of `speediff.Trainer`."""
 
     model: DiT | MDT
     data: dict[str, Any]
@@ -50,12 +50,12 @@ def shape_of(what: str, sizes: Mapping[str, Size], hints: Hints) -> Shape:
     """The shape.
 
     Args:
-        what: How a message calls what has the tensors.
+        what: The owner of the tensors, for errors.
         sizes: Shapes by the trainer's names.
-        hints: What is known besides.
+        hints: Further settings.
 
     Raises:
-        SpeeDiffValueError: If they are not those of a network.
+        SpeeDiffValueError: If they do not fit a supported network.
     """
     hidden, channels, patch, _ = _size(what, sizes, "x_embedder.proj.weight", 4)
     tokens = _size(what, sizes, POSITIONS, 3)[1]
@@ -111,7 +111,7 @@ def _blocks(sizes: Mapping[str, Size], group: str) -> int:
 
 
 def _mlp_ratio(width: int, hidden: int) -> float:
-    # The MLP's width is the integer part of the product.
+    # The MLP's width is int(width · ratio).
     ratio = width / hidden
     return ratio if int(hidden * ratio) == width else math.nextafter(ratio, math.inf)
 
@@ -125,11 +125,11 @@ def _size(what: str, sizes: Mapping[str, Size], name: str, rank: int) -> Size:
 
 
 def _official_heads(hidden: int, depth: int) -> int:
-    """The heads of the official network of this width and depth; tensors do not tell them."""
+    """The heads of the official network of this width and depth. Tensors do not determine them."""
     for letter in ("S", "B", "L", "XL"):
         config = DiT.named(f"DiT-{letter}/2")
         if (config.hidden_size, config.depth) == (hidden, depth):
             return config.num_heads
     raise SpeeDiffValueError(
-        f"num_heads must be given for a network of no official size, got {depth} blocks of width {hidden}"
+        f"num_heads must be given for a network of unofficial size, got {depth} blocks of width {hidden}"
     )
