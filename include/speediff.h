@@ -50,8 +50,8 @@
  *
  * What depends on the kind of handle:
  *
- * - Schedules, samplings, weightings, processes, sigma samplers, networks and checkpoints never change. Any number of threads may
- *   use one at the same time, and so may a child of fork().
+ * - Schedules, samplings, weightings, processes, sigma samplers, networks and checkpoints never change. Any number of
+ *   threads may use one at the same time, and so may a child of fork().
  * - Samplers are changed by speediff_sampler_update and speediff_sampler_restore_history only. Threads may call these
  *   while others draw: each call that is drawn sees the whole change or none of it. A child of fork() may use samplers,
  *   with one exception: if another thread was using a sampler that learns or follows the training step at the moment of
@@ -537,8 +537,8 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
 
 /* ---- Networks -------------------------------------------------------------------------------------------------- */
 
-/* A network: a family's name and values. Immutable; its parameters belong to its trainers. Parameters have the names and
- * shapes of the authors' PyTorch code.
+/* A network: a family's name and values. Immutable; its parameters belong to its trainers. They have the names and shapes
+ * of the authors' PyTorch code.
  *
  *   family  value               default  range
  *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14
@@ -608,10 +608,12 @@ speediff_status speediff_network_family_value(const char *family, int64_t index,
  * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
-/* How a network is trained. `size` lets this struct grow: SPEEDIFF_TRAINER_OPTIONS_DEFAULT sets it, a library reads no more
- * than it, and later fields are 0 for a library that does not know them, or an error. So start from the default, which
- * costs a caller nothing. speediff_training_batch does the same. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
- * there, and epsilon above 0. */
+/* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
+ * there, and epsilon above 0.
+ *
+ * This struct and speediff_training_batch begin with their size, so that later headers can add fields at the end. Start
+ * from the _DEFAULT, which sets it. A newer library gives a caller's missing fields their defaults. An older library
+ * refuses fields that it does not know, unless they are 0. */
 typedef struct speediff_trainer_options {
   size_t size;          /* sizeof(speediff_trainer_options) */
   double learning_rate; /* after the warm-up; at least 0 */
@@ -640,9 +642,9 @@ typedef struct speediff_trainer_options {
  * whole process while a trainer works. */
 typedef struct speediff_trainer speediff_trainer;
 
-/* Initializes the parameters of a network, which may be destroyed then. The sampler draws its time steps, and the sampler's prediction is the network's
- * target; unspecified stands for epsilon. With flow, images are noised along the straight path, at the step's
- * signal-to-noise ratio. */
+/* Makes a trainer of a network, and initializes the network's parameters. The sampler draws the time steps, and its
+ * prediction is the network's target; unspecified stands for epsilon. With flow, images are noised along the straight
+ * path, at the step's signal-to-noise ratio. */
 speediff_status speediff_trainer_create(const speediff_network *network, const speediff_trainer_options *options,
                                         const speediff_sampler *sampler, speediff_trainer **out);
 
