@@ -541,7 +541,8 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  * of the authors' PyTorch code.
  *
  *   family  value               default  range
- *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14
+ *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most
+ *                                        2^14
  *           patch_size          2        the same along a patch's side
  *           in_channels         4        channels of an image, at most 2^12
  *           hidden_size         1152     floats in a token: a multiple of 4 and of num_heads, at most 2^16
@@ -551,8 +552,8 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  *           num_classes         1000     0: a network without labels
  *           class_dropout_prob  0.1      in [0, 1]; above 0 there is a null label, number num_classes
  *           learn_sigma         1        1: predict a variance too, in as many channels again; 0: do not
- *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]:
- *                                        0 in the authors' code, 1 in that of diffusers
+ *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in
+ *                                        [0, 1]: 0 in the authors' code, 1 in that of diffusers
  *   mdt     as dit, and
  *           version             2        1: Gao et al. 2023; 2: MDTv2
  *           decode_layer        4        how many of the blocks decode; version 2 needs an even number of others
@@ -560,12 +561,12 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  *                                        version 2 the smallest share, with at most 0.2 more
  *           min_snr_gamma       5        of the Min-SNR factor on the squared errors of both passes; 0: none
  *
- * dit is that of Peebles and Xie 2023. Names and values, and not a struct, so that a family can be added, or get a value,
- * without a change of this header. */
+ * dit is that of Peebles and Xie 2023. These are names and values instead of a struct, so that a family can be added, or
+ * get a value, without a change of this header. */
 typedef struct speediff_network speediff_network;
 
-/* Makes a network. names and values: `count` of each; what is not given has its default. A name that the family does not
- * have, or a missing one without default, is an error that lists the family's values. */
+/* Makes a network. names and values: `count` of each; what is not given has its default. A name that the family does
+ * not have, or a missing one without default, is an error that lists the family's values. */
 speediff_status speediff_network_create(const char *family, const char *const *names, const double *values,
                                         int64_t count, speediff_network **out);
 
@@ -596,8 +597,8 @@ typedef enum speediff_value_kind {
   SPEEDIFF_VALUE_FLAG = 3 /* 0 or 1 */
 } speediff_value_kind;
 
-/* Describes a value of a family: its name, in static memory; a speediff_value_kind; and its default, NaN where it must be
- * given. */
+/* Describes a value of a family: its name, in static memory; a speediff_value_kind; and its default, NaN where it must
+ * be given. */
 speediff_status speediff_network_family_value(const char *family, int64_t index, const char **name, int32_t *kind,
                                               double *standard);
 
