@@ -50,8 +50,8 @@
  *
  * What depends on the kind of handle:
  *
- * - Schedules, samplings, weightings, processes, sigma samplers, networks and checkpoints never change. Any number of threads may
- *   use one at the same time, and so may a child of fork().
+ * - Schedules, samplings, weightings, processes, sigma samplers, networks and checkpoints never change. Any number of
+ *   threads may use one at the same time, and so may a child of fork().
  * - Samplers are changed by speediff_sampler_update and speediff_sampler_restore_history only. Threads may call these
  *   while others draw: each call that is drawn sees the whole change or none of it. A child of fork() may use samplers,
  *   with one exception: if another thread was using a sampler that learns or follows the training step at the moment of
@@ -537,11 +537,12 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
 
 /* ---- Networks -------------------------------------------------------------------------------------------------- */
 
-/* A network: a family's name and values. Immutable; its parameters belong to its trainers. Parameters have the names and
- * shapes of the authors' PyTorch code.
+/* A network: a family's name and values. Immutable; its parameters belong to its trainers. They have the names and shapes
+ * of the authors' PyTorch code.
  *
  *   family  value               default  range
- *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most 2^14
+ *   dit     input_size          32       pixels, or latents, along an image's side: a multiple of patch_size, at most
+ *                                        2^14
  *           patch_size          2        the same along a patch's side
  *           in_channels         4        channels of an image, at most 2^12
  *           hidden_size         1152     floats in a token: a multiple of 4 and of num_heads, at most 2^16
@@ -551,8 +552,8 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  *           num_classes         1000     0: a network without labels
  *           class_dropout_prob  0.1      in [0, 1]; above 0 there is a null label, number num_classes
  *           learn_sigma         1        1: predict a variance too, in as many channels again; 0: do not
- *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in [0, 1]:
- *                                        0 in the authors' code, 1 in that of diffusers
+ *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in
+ *                                        [0, 1]: 0 in the authors' code, 1 in that of diffusers
  *   mdt     as dit, and
  *           version             2        1: Gao et al. 2023; 2: MDTv2
  *           decode_layer        4        how many of the blocks decode; version 2 needs an even number of others
@@ -560,12 +561,12 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  *                                        version 2 the smallest share, with at most 0.2 more
  *           min_snr_gamma       5        of the Min-SNR factor on the squared errors of both passes; 0: none
  *
- * dit is that of Peebles and Xie 2023. Names and values, and not a struct, so that a family can be added, or get a value,
- * without a change of this header. */
+ * dit is that of Peebles and Xie 2023. These are names and values instead of a struct, so that a family can be added, or
+ * get a value, without a change of this header. */
 typedef struct speediff_network speediff_network;
 
-/* Makes a network. names and values: `count` of each; what is not given has its default. A name that the family does not
- * have, or a missing one without default, is an error that lists the family's values. */
+/* Makes a network. names and values: `count` of each; what is not given has its default. A name that the family does
+ * not have, or a missing one without default, is an error that lists the family's values. */
 speediff_status speediff_network_create(const char *family, const char *const *names, const double *values,
                                         int64_t count, speediff_network **out);
 
@@ -596,8 +597,8 @@ typedef enum speediff_value_kind {
   SPEEDIFF_VALUE_FLAG = 3 /* 0 or 1 */
 } speediff_value_kind;
 
-/* Describes a value of a family: its name, in static memory; a speediff_value_kind; and its default, NaN where it must be
- * given. */
+/* Describes a value of a family: its name, in static memory; a speediff_value_kind; and its default, NaN where it must
+ * be given. */
 speediff_status speediff_network_family_value(const char *family, int64_t index, const char **name, int32_t *kind,
                                               double *standard);
 
@@ -608,10 +609,12 @@ speediff_status speediff_network_family_value(const char *family, int64_t index,
  * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
-/* How a network is trained. `size` lets this struct grow: SPEEDIFF_TRAINER_OPTIONS_DEFAULT sets it, a library reads no more
- * than it, and later fields are 0 for a library that does not know them, or an error. So start from the default, which
- * costs a caller nothing. speediff_training_batch does the same. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
- * there, and epsilon above 0. */
+/* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
+ * there, and epsilon above 0.
+ *
+ * This struct and speediff_training_batch begin with their size, so that later headers can add fields at the end. Start
+ * from the _DEFAULT, which sets it. A newer library gives a caller's missing fields their defaults. An older library
+ * refuses fields that it does not know, unless they are 0. */
 typedef struct speediff_trainer_options {
   size_t size;          /* sizeof(speediff_trainer_options) */
   double learning_rate; /* after the warm-up; at least 0 */
@@ -640,9 +643,9 @@ typedef struct speediff_trainer_options {
  * whole process while a trainer works. */
 typedef struct speediff_trainer speediff_trainer;
 
-/* Initializes the parameters of a network, which may be destroyed then. The sampler draws its time steps, and the sampler's prediction is the network's
- * target; unspecified stands for epsilon. With flow, images are noised along the straight path, at the step's
- * signal-to-noise ratio. */
+/* Makes a trainer of a network, and initializes the network's parameters. The sampler draws the time steps, and its
+ * prediction is the network's target; unspecified stands for epsilon. With flow, images are noised along the straight
+ * path, at the step's signal-to-noise ratio. */
 speediff_status speediff_trainer_create(const speediff_network *network, const speediff_trainer_options *options,
                                         const speediff_sampler *sampler, speediff_trainer **out);
 

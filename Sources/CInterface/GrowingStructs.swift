@@ -4,11 +4,12 @@ import ArgumentErrors
 ///
 /// - Parameters:
 ///   - pointer: the caller's structure, of which no more than its size is read.
-///   - least: the size in the first header that had this field.
+///   - least: the size in the first header that had this field, on 64 bits: both structures had 96 bytes in ABI 4. What is
+///     added starts after these, since callers leave the padding at their end as it is.
 ///   - standard: what stands for fields that the caller's header does not have.
 /// - Throws: `ArgumentError` if the size is too small, or if fields that this library does not know are not 0.
 func grown<Structure>(
-  _ pointer: UnsafePointer<Structure>?, _ argument: String, least: Int = MemoryLayout<Structure>.size,
+  _ pointer: UnsafePointer<Structure>?, _ argument: String, least: Int = 96,
   standard: Structure
 ) throws -> Structure {
   let bytes = UnsafeRawPointer(try unwrap(pointer, argument))

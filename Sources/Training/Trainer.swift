@@ -70,6 +70,11 @@ public final class Trainer: @unchecked Sendable {
     uninitialized network: any DiffusionNetwork, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
     try options.check()
+    guard network.conditioning.count <= 1, (1...2).contains(network.passes.count) else {
+      throw ArgumentError(
+        "network", "must have one or two passes and at most one conditioning input: this trainer knows no others",
+        got: "\(network.passes.count) and \(network.conditioning.count)")
+    }
     let prediction = sampler.options.prediction ?? .epsilon
     guard !network.image.learnsSigma || prediction != .epsilon || (sampler.schedule.alphasCumprod.last ?? 0) > 0 else {
       throw ArgumentError(

@@ -42,4 +42,13 @@ void processes(void);
 /* contract_training.c */
 void training(void);
 
+/* Networks: contract_networks.c. */
+enum { network_classes = 3, shape_count = 7 };
+extern const char *const shape_names[shape_count];
+extern const double shape_values[shape_count];
+/* A DiT of these values. */
+speediff_network *tiny_network(void);
+double network_value(const speediff_network *network, const char *name);
+void networks(void);
+
 #endif

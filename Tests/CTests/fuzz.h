@@ -176,8 +176,19 @@ void remove_files(void);
 
 /* What is known of a trainer of this sampler and shape. */
 object trainer_object(const object *sampler, const network_shape *config);
-/* The shape of a trainer's network, as the library gives it. */
+
+/* ---- Networks: fuzz_networks.c --------------------------------------------------------------------------------- */
+
+/* A shape, often a possible one. */
+network_shape any_config(void);
+/* Calls the library, and gives the network or NULL. */
+speediff_network *make_network(const network_shape *config);
+void free_network(speediff_network *network);
+/* The values that the library gives. */
+network_shape values_of(const speediff_network *network);
 network_shape shape_of(speediff_trainer *trainer);
+/* Official networks and wrong names, and what families say of themselves. */
+void use_networks(void);
 
 /* ---- Batches of trainers: fuzz_training.c, fuzz_generation.c ---------------------------------------------------- */
 

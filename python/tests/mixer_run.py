@@ -1,4 +1,4 @@
-"""Trains, saves and resumes the network that CONTRIBUTING.md adds, by its name; for test_contributing.py."""
+"""Trains, saves and resumes the network that CONTRIBUTING.md adds; test_contributing.py runs it."""
 
 from __future__ import annotations
 
