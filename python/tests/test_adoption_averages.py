@@ -172,7 +172,9 @@ def averaged(model: torch.nn.Module, **options: Any) -> AveragedModel:
 @pytest.mark.parametrize("given", [{"ema_decay": 0.9999}, {"ema_warmup": True}])
 def test_an_average_with_its_own_decay_is_given_no_other(make: Any, given: dict[str, Any]) -> None:
     model = network()
-    with pytest.raises(speediff.SpeeDiffValueError, match="must be omitted for an average with its own decay"):
+    with pytest.raises(
+        speediff.SpeeDiffValueError, match="must be omitted for an average with its own decay"
+    ):
         adopt(model, make(model), **given)
 
 

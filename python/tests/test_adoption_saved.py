@@ -82,7 +82,9 @@ def test_what_accelerate_prepared_is_adopted_from_inside(accelerator: Any) -> No
     model = converted(network())
     optimizer = torch.optim.AdamW(model.parameters())
     prepared, wrapped = accelerator.prepare(model, optimizer)
-    with pytest.raises(speediff.SpeeDiffValueError, match=r"an overridden forward; accelerator\.unwrap_model"):
+    with pytest.raises(
+        speediff.SpeeDiffValueError, match=r"an overridden forward; accelerator\.unwrap_model"
+    ):
         adopt(prepared)
     inside = accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
     with pytest.raises(speediff.SpeeDiffTypeError, match=r"AcceleratedOptimizer; pass optimizer\.optimizer"):

@@ -61,7 +61,7 @@ def test_a_name_in_either_form_of_unicode() -> None:
              "e\N{COMBINING CIRCUMFLEX ACCENT}\N{COMBINING ACUTE ACCENT}")  # fmt: skip
     with pytest.raises(SpeeDiffValueError, match=r"must name one class, got .*, which matches labels 0, 1"):
         text_names.find("--classes", third, forms)
-    with pytest.raises(SpeeDiffValueError, match="is any of labels 1, 2"):  # Of bytes, and of letters.
+    with pytest.raises(SpeeDiffValueError, match="which matches labels 1, 2"):  # Of bytes, and of letters.
         text_names.find("--classes", os.fsdecode(b"caf\xe9"), ("bar", "caf\\xe9", "caf\\xe9"))
     with pytest.raises(SpeeDiffValueError, match="did you mean 'bar'"):
         text_names.find("--classes", "bat", ("bar", "foo"))

@@ -90,7 +90,7 @@ def test_the_presets_take_their_own_parameters_before_the_flags() -> None:
             "cosmap is a sampling and a weighting: write cosmap+uniform to draw by it, or uniform+cosmap",
         ),
         ("bs", "bs is not implemented: no published formula"),
-        ("learned+p2", "learned is not implemented: needs a network of its own"),
+        ("learned+p2", "learned is not implemented: needs a second network"),
         ("laplac", "got 'laplac'; did you mean 'laplace'?"),
         ("laplace+min_snrr", "a weighting must be one of"),
         ("min_snr+laplace", "min_snr is not a sampling; write sampling+weighting, such as laplace+min_snr"),

@@ -231,7 +231,7 @@ def test_noise_levels_that_happen_to_lie_below_1_are_no_flow_matching() -> None:
         diffusers.ScoreSdeVeScheduler(sigma_max=1.0),
         diffusers.CMStochasticIterativeScheduler(sigma_max=1.0),
     ):
-        with pytest.raises(TypeError, match="make a SigmaSampler"):
+        with pytest.raises(TypeError, match="use a SigmaSampler"):
             schedule_from(scheduler)
 
 

@@ -35,7 +35,8 @@ def test_a_run_says_what_it_trains_on(tmp_path: Path, capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [
         f"{tmp_path / 'data'}: 8 pictures of 9 files, 8×8, in color, 2 classes (cat 4, dog 4)",
-        "8 transparent, composited on #ffffff: cat/0.png, cat/1.png, cat/2.png, cat/3.png, dog/0.png and 3 more",
+        "8 transparent, composited on #ffffff: "
+        "cat/0.png, cat/1.png, cat/2.png, cat/3.png, dog/0.png and 3 more",
     ]
     assert lines[2] == "1 left out (no ending of a picture): notes.txt"
 

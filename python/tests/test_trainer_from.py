@@ -221,7 +221,7 @@ def test_a_file_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "evil",)
 
     torch.save({"model": network().state_dict(), "args": Evil()}, tmp_path / "x.pt")
-    refuses(tmp_path / "x.pt", r"must hold tensors, .* alone, got .*, which is not loaded")
+    refuses(tmp_path / "x.pt", r"must hold only tensors, .*, got .*, which is not loaded")
     assert not (tmp_path / "evil").exists()
 
 

@@ -49,7 +49,7 @@ def test_a_refused_pickle_says_what_it_holds(tmp_path: Path, what: str, zipped: 
     torch.save({"model": state(), "more": thing}, path, _use_new_zipfile_serialization=zipped)
     # Of its older format PyTorch names the first class alone.
     words = found if zipped else ".*"
-    said = refuses(path, rf"alone, got .*{words}.*, which is not loaded .*; .*save its state dicts alone")
+    said = refuses(path, rf"only .*, got .*{words}.*, which is not loaded .*; .*save only state dicts")
     assert "\n" not in said
     assert "\x1b" not in said
     assert "weights_only" not in said
@@ -87,7 +87,5 @@ def test_each_cut_of_a_pickle_is_one_line(tmp_path: Path, zipped: bool) -> None:
     data = path.read_bytes()
     for part in (1, 2, 7, 8, 100, 1000, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:part])
-        said = refuses(
-            path, "must be a checkpoint that PyTorch can load, got a truncated or damaged one"
-        )
+        said = refuses(path, "must be a checkpoint that PyTorch can load, got a truncated or damaged one")
         assert not re.search("\n|\x1b|weights_only|[Rr]e-running", said), said

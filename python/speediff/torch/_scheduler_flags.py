@@ -19,8 +19,8 @@ READ = frozenset(
         "rescale_betas_zero_snr",
         "snr_shift_scale",
         "trained_betas",
-        # Reflected in `sigmas`. With dynamic shifting a scheduler's sigmas are unshifted until `set_timesteps`,
-        # and scripts train on these.
+        # Reflected in `sigmas`. With dynamic shifting the sigmas are unshifted until `set_timesteps`, and
+        # scripts train on these.
         "shift",
         "use_dynamic_shifting",
         # The target.

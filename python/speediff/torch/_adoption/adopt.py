@@ -49,8 +49,8 @@ def adopt(
         module: `DiT` of facebookresearch/DiT, `MDT` or `MDTv2` of sail-sg/MDT, or `DiTTransformer2DModel`
             of diffusers; float32, on the CPU.
         ema: The module's average: a copy of the module, a `torch.optim.swa_utils.AveragedModel`, an
-                `EMAModel` of diffusers, or a list of tensors in the order of `module.parameters()`. None: the
-                trainer starts its own average.
+            `EMAModel` of diffusers, or a list of tensors in the order of `module.parameters()`. None: the
+            trainer starts its own average.
         optimizer: `torch.optim.AdamW`, or `Adam` without weight decay, with one group that holds the module's
             parameters. Its moments and step count carry over; its learning rate is read at each step.
             None: AdamW as DiT's authors use it, with `trainer.learning_rate` 1e-4.

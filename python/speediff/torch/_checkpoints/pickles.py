@@ -86,7 +86,7 @@ def _explained(path: Path, error: Exception) -> str:
     if found:
         return (
             f"{path} must hold only tensors, numbers, strings, lists and dicts, got {some(found)}, which is "
-            "not loaded because that can run code; in the program that wrote the file, save only state dicts: "
+            "not loaded because it can run code; in the program that wrote the file save only state dicts: "
             'torch.save({"model": model.state_dict()}, path)'
         )
     detail = _DETAIL.search(text)
