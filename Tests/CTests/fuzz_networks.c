@@ -115,6 +115,8 @@ void use_networks(void) {
       }
       const int64_t count = one_in(20) ? any_integer() : below(3);
       const bool is_count = count >= 0 && count <= 2;
+      for (int64_t i = 0; is_count && i < count; i++)
+        if (given[i] == NULL) null_argument(true);
       speediff_network **out = output(sizeof *out);
       arguments("\"%s\", names, values, %" PRId64, name, is_count ? count : -1);
       const speediff_status status =
