@@ -190,7 +190,9 @@ def test_what_it_refuses(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     fails(capsys, "cfg_scale must be ", named, "--cfg-scale", "nan")
     fails(capsys, "seed must be ", named, "--seed", "-1")
     fails(capsys, "--out must be a folder or end in .png or .npy, got 'a.jpg'", named, "--out", "a.jpg")
-    fails(capsys, "--out must end in .npy for images of 4 channels", latents, "--out", str(tmp_path / "a.png"))
+    fails(
+        capsys, "--out must end in .npy for images of 4 channels", latents, "--out", str(tmp_path / "a.png")
+    )
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(Path(named).read_bytes()[:-7])
     fails(capsys, "damaged.safetensors", str(damaged))
