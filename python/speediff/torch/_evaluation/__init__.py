@@ -1,0 +1,1 @@
+"""Quality of generated images: feature extractors, and torch-fidelity's metrics on their features."""
