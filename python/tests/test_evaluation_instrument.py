@@ -9,10 +9,6 @@ import pytest
 from evaluation_sets import Projection, dataset, images
 
 import speediff
-
-pytest.importorskip("torch")
-pytest.importorskip("torch_fidelity")
-
 from speediff._data.datasets import Dataset
 from speediff.torch._evaluation import metrics
 from speediff.torch._evaluation.instrument import MEASURES, Instrument

@@ -57,14 +57,20 @@ class Extractor(ABC):
         """Unnormalized log-probabilities of classes, float32 (n, classes), if `has_logits`."""
         raise NotImplementedError
 
+    def both(self, images: Bytes) -> tuple[Floats, Floats]:
+        """Features and logits; an extractor that has both in one pass takes one pass."""
+        return self.features(images), self.logits(images)
+
 
 def in_batches(forward: Any, images: Bytes, label: str) -> Floats:
     """Applies a function of a uint8 tensor (n, c, h, w) in batches of `BATCH`; returns float32 rows."""
     parts = []
-    with torch.inference_mode():
-        for begin in progress.bar(range(0, len(images), BATCH), label, unit="batch", delay=1):
+    bar = progress.bar(label=label, total=len(images), unit="image", delay=1)
+    with torch.inference_mode(), bar:
+        for begin in range(0, len(images), BATCH):
             part = torch.from_numpy(np.ascontiguousarray(images[begin : begin + BATCH]))
             parts.append(forward(part).to(torch.float32).numpy())
+            bar.update(len(part))
     result: Floats = np.concatenate(parts)
     return result
 

@@ -9,7 +9,6 @@ The features of the reference are extracted once.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,10 +17,11 @@ from ..._support import arguments, messages
 from ..._support.random_bits import permutation
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
-from .reference import Reference
+from .clip import CLIP
+from .reference import Reference, captions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from ..._data.datasets import Dataset
     from ..._data.raw import Labels
@@ -40,8 +40,8 @@ MEASURES = {
 OF_LOGITS = ("is", "accuracy")
 OF_FEATURES = ("kid", "prc")
 """Measures that need the reference's features; its mean and covariance are not enough."""
-SPLITS = 10
-"""Parts of the Inception Score."""
+SPLITS, LEAST_IN_A_SPLIT = 10, 10
+"""Parts of the Inception Score, fewer for fewer images. The score of one image alone is 1."""
 TEST, HALVES, NEIGHBORS = 1, 2, 4
 """Indices of permutations."""
 
@@ -102,6 +102,10 @@ class Instrument:
             self.reference = Reference.of_images(reference, extractor, limit=reference_images, seed=self.seed)
 
     @property
+    def _has_logits(self) -> bool:
+        return any(measure in OF_LOGITS for measure in self.measures)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of all values that `measure` returns, in order."""
         return tuple(name for measure in self.measures for name in MEASURES[measure])
@@ -124,7 +128,8 @@ class Instrument:
             SpeeDiffNonFiniteError: If a feature is not finite.
         """
         self.check_images(images)
-        return self._measure(Sample(self.extractor, images, labels, captions), self.reference)
+        sample = Sample(self.extractor, images, labels, captions, with_logits=self._has_logits)
+        return self._measure(sample, self.reference)
 
     def floor(self, n: int) -> Floor | None:
         """Measures real images as if they were generated; None if no real images are known.
@@ -134,17 +139,14 @@ class Instrument:
         """
         if self._test is not None:
             chosen = self._test.part(permutation(self.seed, TEST, len(self._test))[:n])
-            sample = Sample(self.extractor, chosen.values, chosen.labels)
-            return Floor(self._measure(sample, self.reference), len(chosen), "test images")
+            return Floor(self._measure_real(chosen, self.reference), len(chosen), "test images")
         if self.reference.features is None:
             return None
         order = permutation(self.seed, HALVES, self.reference.n)
         half = self.reference.n // 2
         first, second = self.reference.part(order[half:]), self.reference.part(order[:half][:n])
-        images, labels = (None, None) if second.data is None else (second.data.values, second.data.labels)
-        sample = Sample(self.extractor, images, labels, features=second.features)
         what = f"one half of the reference against the other half, {first.n} images"
-        return Floor(self._measure(sample, first), second.n, what)
+        return Floor(self._measure_real(second.data, first, second.features), second.n, what)
 
     def check_images(self, images: object) -> None:
         """Raises unless these are images like those of the reference. Takes no time."""
@@ -169,11 +171,29 @@ class Instrument:
                 "that of as many images"
             )
 
-    def _measure(self, sample: Sample, reference: Reference) -> dict[str, float]:
-        values: list[float] = []
+    def _measure(
+        self, sample: Sample, reference: Reference, without: Container[str] = ()
+    ) -> dict[str, float]:
+        values: dict[str, float] = {}
         for measure in self.measures:
-            values += getattr(self, f"_{measure}")(sample, reference)
-        return dict(zip(self.columns, values, strict=True))
+            if measure not in without:
+                found = getattr(self, f"_{measure}")(sample, reference)
+                values.update(zip(MEASURES[measure], found, strict=True))
+        return values
+
+    def _measure_real(
+        self, data: Dataset | None, reference: Reference, features: Array | None = None
+    ) -> dict[str, float]:
+        """Measures real images, without what their data do not tell."""
+        images, labels = (None, None) if data is None else (data.values, data.labels)
+        captions = None if data is None else captions_of(labels, data.class_names)
+        lacking = {*(OF_LOGITS if images is None else ())}
+        lacking |= {"accuracy"} if labels is None else set()
+        lacking |= {"clip_score"} if captions is None else set()
+        sample = Sample(
+            self.extractor, images, labels, captions, features=features, with_logits=self._has_logits
+        )
+        return self._measure(sample, reference, without=lacking)
 
     def _fd(self, sample: Sample, reference: Reference) -> list[float]:
         self._warn_of_few(len(sample.features))
@@ -193,7 +213,7 @@ class Instrument:
         ]
 
     def _is(self, sample: Sample, _: Reference) -> list[float]:
-        splits = min(SPLITS, len(sample.logits))
+        splits = max(1, min(SPLITS, len(sample.logits) // LEAST_IN_A_SPLIT))
         return [*metrics.inception_score(sample.logits, seed=self.seed, splits=splits)]
 
     def _prc(self, sample: Sample, reference: Reference) -> list[float]:
@@ -204,12 +224,22 @@ class Instrument:
     def _accuracy(self, sample: Sample, _: Reference) -> list[float]:
         return [float((sample.logits.argmax(axis=1) == sample.labels).mean())]
 
+    def _clip_score(self, sample: Sample, _: Reference) -> list[float]:
+        if sample.captions is None:
+            raise SpeeDiffValueError("captions must be given for the CLIP score, got None")
+        assert isinstance(self.extractor, CLIP)
+        return [float(self.extractor.cosines(sample.features, sample.captions).mean())]
+
     def _check_measure(self, measure: str, reference: Dataset | Reference) -> None:
         """Raises if a measure fits neither the extractor nor the reference."""
         if measure in OF_LOGITS and not self.extractor.has_logits:
             raise SpeeDiffValueError(
                 f"measure {measure} needs classes: use the extractor classifier or inception, "
                 f"got {self.extractor.name}"
+            )
+        if measure == "clip_score" and not isinstance(self.extractor, CLIP):
+            raise SpeeDiffValueError(
+                f"measure clip_score needs the extractor clip=FOLDER, got {self.extractor.name}"
             )
         is_known = not isinstance(reference, Reference) or reference.features is not None
         if measure in OF_FEATURES and not is_known:
@@ -219,7 +249,7 @@ class Instrument:
 
 
 class Sample:
-    """A set of images to measure. Features and logits are extracted when they are first needed."""
+    """A set of images to measure. What is not needed is not extracted."""
 
     def __init__(
         self,
@@ -229,30 +259,37 @@ class Sample:
         captions: Sequence[str] | None = None,
         *,
         features: Array | None = None,
+        with_logits: bool,
     ) -> None:
-        self._extractor = extractor
-        self._images = images
+        """Extracts the features and, with `with_logits`, the logits.
+
+        Args:
+            extractor: What extracts them.
+            images: The images; None: only their features are known.
+            labels: The class that each should show.
+            captions: What each should show.
+            features: Their features, if they are known.
+            with_logits: Whether a measure needs logits.
+        """
         self._labels = labels
-        self._features = features
+        self._logits: Array | None = None
         self.captions = captions
-
-    @cached_property
-    def features(self) -> Array:
-        """Their features, (n, d)."""
-        if self._features is not None:
-            return self._features
-        return self._extractor.features(self.images)
-
-    @cached_property
-    def logits(self) -> Array:
-        """Their logits, (n, classes)."""
-        return self._extractor.logits(self.images)
+        if features is not None:
+            self.features = features
+            if with_logits and images is not None:
+                self._logits = extractor.logits(images)
+            return
+        assert images is not None
+        if with_logits:
+            self.features, self._logits = extractor.both(images)
+        else:
+            self.features = extractor.features(images)
 
     @property
-    def images(self) -> Bytes:
-        """The images themselves."""
-        assert self._images is not None
-        return self._images
+    def logits(self) -> Array:
+        """Their logits, (n, classes)."""
+        assert self._logits is not None
+        return self._logits
 
     @property
     def labels(self) -> Labels:
