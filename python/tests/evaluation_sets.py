@@ -41,7 +41,7 @@ class Projection(Extractor):
     name = "projection"
     label = "a random projection"
     resize = "none"
-    has_logits = True
+    has_logits = has_classes = True
 
     def __init__(self, dimension: int = 6) -> None:
         self.dimension = dimension

@@ -76,7 +76,7 @@ def test_inception_is_torch_fidelity_with_these_weights(inception: Path) -> None
         kid_subsets=4,
         kid_subset_size=6,
     )
-    assert expected["inception_score_mean"] > 1.01
+    assert expected["inception_score_mean"] > 1.001, "all images alike say little"
     assert instrument.measure(first) == {
         "fd": expected["frechet_inception_distance"],
         "kid": expected["kernel_inception_distance_mean"],

@@ -18,7 +18,7 @@ class Classifier(Extractor):
 
     name = "classifier"
     resize = "none"
-    has_logits = True
+    has_logits = has_classes = True
 
     def __init__(self, network: Any) -> None:
         """Takes a network with `features`, `logits`, `classes` and `label`."""

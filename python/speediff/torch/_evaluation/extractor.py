@@ -31,6 +31,8 @@ class Extractor(ABC):
     """The length of a feature."""
     has_logits = False
     """Whether `logits` works."""
+    has_classes = False
+    """Whether logit i is that of label i of the data."""
     label: str
     """The network and its weights, in words."""
 

@@ -19,6 +19,7 @@ from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
 from .clip import CLIP
 from .reference import Reference, captions_of
+from .sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -87,11 +88,14 @@ class Instrument:
             SpeeDiffError: If a measure is unknown or does not fit the extractor or the reference, if the data
                 are latents, or if a package is missing.
         """
+        metrics.check()
         self.extractor = extractor
         self.measures = tuple(measures)
         self.seed = arguments.integer("seed", seed, least=0, end=1 << 32)
         self._subsets = arguments.integer("kid_subsets", kid_subsets, least=1)
         self._subset_size = arguments.integer("kid_subset_size", kid_subset_size, least=2)
+        if reference_images is not None:
+            arguments.integer("reference_images", reference_images, least=metrics.LEAST)
         self._test = test
         for measure in self.measures:
             arguments.choice("measures", measure, MEASURES)
@@ -147,6 +151,20 @@ class Instrument:
         first, second = self.reference.part(order[half:]), self.reference.part(order[:half][:n])
         what = f"one half of the reference against the other half, {first.n} images"
         return Floor(self._measure_real(second.data, first, second.features), second.n, what)
+
+    def settings(self, n: int) -> dict[str, str]:
+        """How the measures of n images are computed, by title."""
+        told: dict[str, str] = {}
+        if "kid" in self.measures:
+            size = min(self._subset_size, n, self.reference.n)
+            told["KID"] = f"{self._subsets} random subsets of {size} images, polynomial kernel of degree 3"
+        if "is" in self.measures:
+            told["Inception Score"] = f"{_splits(n)} splits"
+        if "prc" in self.measures:
+            told["precision, recall"] = (
+                f"{metrics.NEIGHBORS} nearest neighbors, {min(n, self.reference.n)} images of the reference"
+            )
+        return told
 
     def check_images(self, images: object) -> None:
         """Raises unless these are images like those of the reference. Takes no time."""
@@ -213,7 +231,7 @@ class Instrument:
         ]
 
     def _is(self, sample: Sample, _: Reference) -> list[float]:
-        splits = max(1, min(SPLITS, len(sample.logits) // LEAST_IN_A_SPLIT))
+        splits = _splits(len(sample.logits))
         return [*metrics.inception_score(sample.logits, seed=self.seed, splits=splits)]
 
     def _prc(self, sample: Sample, reference: Reference) -> list[float]:
@@ -237,6 +255,10 @@ class Instrument:
                 f"measure {measure} needs classes: use the extractor classifier or inception, "
                 f"got {self.extractor.name}"
             )
+        if measure == "accuracy" and not self.extractor.has_classes:
+            raise SpeeDiffValueError(
+                f"measure accuracy needs the extractor classifier, got {self.extractor.name}"
+            )
         if measure == "clip_score" and not isinstance(self.extractor, CLIP):
             raise SpeeDiffValueError(
                 f"measure clip_score needs the extractor clip=FOLDER, got {self.extractor.name}"
@@ -248,52 +270,5 @@ class Instrument:
             )
 
 
-class Sample:
-    """A set of images to measure. What is not needed is not extracted."""
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        images: Bytes | None,
-        labels: Labels | None = None,
-        captions: Sequence[str] | None = None,
-        *,
-        features: Array | None = None,
-        with_logits: bool,
-    ) -> None:
-        """Extracts the features and, with `with_logits`, the logits.
-
-        Args:
-            extractor: What extracts them.
-            images: The images; None: only their features are known.
-            labels: The class that each should show.
-            captions: What each should show.
-            features: Their features, if they are known.
-            with_logits: Whether a measure needs logits.
-        """
-        self._labels = labels
-        self._logits: Array | None = None
-        self.captions = captions
-        if features is not None:
-            self.features = features
-            if with_logits and images is not None:
-                self._logits = extractor.logits(images)
-            return
-        assert images is not None
-        if with_logits:
-            self.features, self._logits = extractor.both(images)
-        else:
-            self.features = extractor.features(images)
-
-    @property
-    def logits(self) -> Array:
-        """Their logits, (n, classes)."""
-        assert self._logits is not None
-        return self._logits
-
-    @property
-    def labels(self) -> Labels:
-        """The class that each should show."""
-        if self._labels is None:
-            raise SpeeDiffValueError("labels must be given for the accuracy, got None")
-        return self._labels
+def _splits(n: int) -> int:
+    return max(1, min(SPLITS, n // LEAST_IN_A_SPLIT))

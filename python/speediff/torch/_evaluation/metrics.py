@@ -36,6 +36,11 @@ def library(module: str, purpose: str) -> Any:
         return extras.load(module, purpose, install=EXTRA)
 
 
+def check() -> None:
+    """Raises SpeeDiffError if torch-fidelity is missing. Called before any work."""
+    library("torch_fidelity", "an evaluation")
+
+
 class Statistics(NamedTuple):
     """What the Fréchet distance needs of a set of features."""
 
