@@ -41,7 +41,8 @@ class Projection(Extractor):
     name = "projection"
     label = "a random projection"
     resize = "none"
-    has_logits = has_classes = True
+    has_logits = True
+    classes = ("ant", "bee", "cow")
 
     def __init__(self, dimension: int = 6) -> None:
         self.dimension = dimension

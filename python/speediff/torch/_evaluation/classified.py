@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .extractor import Extractor
 
 if TYPE_CHECKING:
+    from ..._data.datasets import Dataset
     from .extractor import Bytes, Floats
 
 FASHION_MNIST = "fashion-mnist"
@@ -18,13 +19,18 @@ class Classifier(Extractor):
 
     name = "classifier"
     resize = "none"
-    has_logits = has_classes = True
+    has_logits = True
 
     def __init__(self, network: Any) -> None:
-        """Takes a network with `features`, `logits`, `classes` and `label`."""
+        """Takes what `classifier.load` returns."""
         self._network = network
         self.label = network.label
         self.dimension = network.dimension
+        self.classes = tuple(network.classes)
+
+    def check(self, data: Dataset) -> None:
+        """Raises if the images have another size or number of channels than the classifier's."""
+        self._network.check(data.values[:1])
 
     def features(self, images: Bytes) -> Floats:
         """The input of the last layer."""

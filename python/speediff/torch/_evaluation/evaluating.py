@@ -159,7 +159,7 @@ def _possible(network: Extractor, real: Against, subject: Subject, *, is_caption
     lacking: set[str] = set()
     lacking |= set() if real.has_features else set(OF_FEATURES)
     lacking |= set() if network.has_logits else {"is"}
-    lacking |= set() if network.has_classes and subject.has_labels else {"accuracy"}
+    lacking |= set() if network.knows_classes(real.data) and subject.has_labels else {"accuracy"}
     lacking |= set() if isinstance(network, CLIP) and is_captioned else {"clip_score"}
     return [measure for measure in MEASURES if measure not in lacking]
 

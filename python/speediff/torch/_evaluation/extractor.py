@@ -31,8 +31,8 @@ class Extractor(ABC):
     """The length of a feature."""
     has_logits = False
     """Whether `logits` works."""
-    has_classes = False
-    """Whether logit i is that of label i of the data."""
+    classes: tuple[str, ...] | None = None
+    """The classes of the logits, if they are those of the data, by label."""
     label: str
     """The network and its weights, in words."""
 
@@ -42,7 +42,14 @@ class Extractor(ABC):
         return f"FD ({self.name})"
 
     def check(self, data: Dataset) -> None:  # noqa: B027
-        """Raises SpeeDiffValueError if images like these are not for this network."""
+        """Raises SpeeDiffValueError if images like these are not for this network. Takes no time."""
+
+    def knows_classes(self, data: Dataset | None) -> bool:
+        """Whether logit i is that of label i of these data; without data or their names, of as many labels."""
+        if self.classes is None or data is None or data.num_classes is None:
+            return self.classes is not None
+        names = self.classes if data.class_names is None else data.class_names
+        return data.num_classes == len(self.classes) and names == self.classes
 
     @abstractmethod
     def features(self, images: Bytes) -> Floats:

@@ -255,9 +255,10 @@ class Instrument:
                 f"measure {measure} needs classes: use the extractor classifier or inception, "
                 f"got {self.extractor.name}"
             )
-        if measure == "accuracy" and not self.extractor.has_classes:
+        data = reference.data if isinstance(reference, Reference) else reference
+        if measure == "accuracy" and not self.extractor.knows_classes(data):
             raise SpeeDiffValueError(
-                f"measure accuracy needs the extractor classifier, got {self.extractor.name}"
+                f"measure accuracy needs a classifier of the classes of the reference, got {self.extractor.label}"
             )
         if measure == "clip_score" and not isinstance(self.extractor, CLIP):
             raise SpeeDiffValueError(
