@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,11 +267,39 @@ def test_features_have_rows_and_columns(rows: Array, message: str, tmp_path: Pat
         extractor(f"features={tmp_path / 'rows.npy'}")
 
 
-def test_the_stand_in_of_torchvision_is_gone_after_the_import() -> None:
-    import importlib.util
-    import sys
+@pytest.mark.parametrize("fault", ["RuntimeError('operator torchvision::nms does not exist')", "OSError()"])
+def test_a_torchvision_that_does_not_fit_pytorch_is_no_obstacle(fault: str, tmp_path: Path) -> None:
+    """As the one on PyPI beside a CPU build; after the import it is as broken as before."""
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "extension.py").touch()
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"import torchvision.extension\nraise {fault}\n")
+    code = """
+import sys, numpy as np
+from speediff.torch._evaluation import metrics
+statistics = metrics.statistics(np.eye(4, 2, dtype=np.float32))
+assert metrics.frechet_distance(statistics, statistics) < 1e-6
+timm = metrics.library("timm", "the test")
+timm.create_model("vit_large_patch14_dinov2", embed_dim=8, depth=1, num_heads=1)
+assert not [name for name in sys.modules if name.startswith("torchvision")]
+try:
+    import torchvision
+except (RuntimeError, OSError):
+    print("as before")
+"""
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout == "as before\n", run.stderr
 
-    metrics.library("torch_fidelity", "the test")
-    metrics.library("timm", "the test")
-    if importlib.util.find_spec("torchvision") is None:
-        assert not [name for name in sys.modules if name.startswith("torchvision")]
+
+def test_what_torchvision_would_do_is_an_error_without_it() -> None:
+    if importlib.util.find_spec("torchvision") is not None:
+        pytest.skip("torchvision is installed")
+    utils = metrics.library("torch_fidelity.utils_torchvision", "the test")
+    with pytest.raises(ImportError, match="vgg16 needs torchvision, which is not installed"):
+        utils.torchvision_load_pretrained_vgg16(verbose=False)

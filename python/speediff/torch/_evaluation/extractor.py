@@ -45,7 +45,7 @@ class Extractor(ABC):
         """Raises SpeeDiffValueError if images like these are not for this network. Takes no time."""
 
     def knows_classes(self, data: Dataset | None) -> bool:
-        """Whether logit i is that of label i of these data; without data or their names, of as many labels."""
+        """Whether logit i is that of label i of these data, as far as their names and number tell."""
         if self.classes is None or data is None or data.num_classes is None:
             return self.classes is not None
         names = self.classes if data.class_names is None else data.class_names

@@ -258,7 +258,8 @@ class Instrument:
         data = reference.data if isinstance(reference, Reference) else reference
         if measure == "accuracy" and not self.extractor.knows_classes(data):
             raise SpeeDiffValueError(
-                f"measure accuracy needs a classifier of the classes of the reference, got {self.extractor.label}"
+                "measure accuracy needs a classifier of the classes of the reference, "
+                f"got {self.extractor.label}"
             )
         if measure == "clip_score" and not isinstance(self.extractor, CLIP):
             raise SpeeDiffValueError(
