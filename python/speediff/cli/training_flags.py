@@ -49,7 +49,8 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     )
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the positional DATA, and a group of flags about reading it. Returns the group."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -64,6 +65,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="COLOR",
         help="background color for transparent pictures of a folder (default: white)",
     )
+    return group
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = add_source(parser)
     group.add_argument("--flip", action="store_true", default=None, help="mirror half of the pictures")
     group.add_argument("--unconditional", action="store_true", default=None, help="ignore the labels")
 

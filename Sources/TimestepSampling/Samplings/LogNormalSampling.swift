@@ -4,13 +4,13 @@ import NoiseSchedules
 ///
 /// On a schedule σ_i = √((1-ᾱ_i)/ᾱ_i). Source: Karras et al., "Elucidating the Design Space of Diffusion-Based
 /// Generative Models", 2022, Table 1.
-public struct LogNormalDensity: LogSNRDensity {
+public struct LogNormalSampling: LogSNRSampling {
   /// The mean of ln σ.
   public let mean: Double
   /// The standard deviation of ln σ, above 0.
   public let std: Double
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless both are finite and std is above 0.
   public init(mean: Double = -1.2, std: Double = 1.2) throws {

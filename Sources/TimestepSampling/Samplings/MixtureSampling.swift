@@ -1,20 +1,20 @@
 import NoiseSchedules
 
-/// Two densities at once: share·a + (1-share)·b.
-public struct MixtureDensity: ChangingDensity {
-  /// The density that gets `share`.
-  public let a: any TimestepDensity
-  /// The density that gets the rest.
-  public let b: any TimestepDensity
+/// Two samplings at once: share·a + (1-share)·b.
+public struct MixtureSampling: ChangingSampling {
+  /// The sampling that gets `share`.
+  public let a: any Sampling
+  /// The sampling that gets the rest.
+  public let b: any Sampling
   /// The share of `a`, in [0, 1].
   public let share: Double
-  /// Both densities' parts and itself.
+  /// Both samplings' parts and itself.
   public let parts: Int
 
   /// Makes the mixture.
   ///
   /// - Throws: `ArgumentError` unless the share is in [0, 1].
-  public init(a: any TimestepDensity, b: any TimestepDensity, share: Double) throws {
+  public init(a: any Sampling, b: any Sampling, share: Double) throws {
     guard share >= 0, share <= 1 else { throw ArgumentError("share", "must be in [0, 1]", got: share) }
     parts = try combinedParts("a", a.parts, b.parts)
     self.a = a
@@ -23,12 +23,12 @@ public struct MixtureDensity: ChangingDensity {
   }
 
   /// Both parts.
-  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+  public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     try PairState(a: a.state(for: schedule), b: b.state(for: schedule), share: .fixed(share))
   }
 }
 
-/// The share of the first of two densities.
+/// The share of the first of two samplings.
 enum Share: Sendable {
   case fixed(Double)
   /// 1 up to one training step, 0 from another one on.
@@ -67,10 +67,10 @@ enum Share: Sendable {
   }
 }
 
-/// Two densities and the share of the first.
-struct PairState: DensityState {
-  var a: any DensityState
-  var b: any DensityState
+/// Two samplings and the share of the first.
+struct PairState: SamplingState {
+  var a: any SamplingState
+  var b: any SamplingState
   let share: Share
 
   func probabilities(at step: UInt64) throws -> [Double] {

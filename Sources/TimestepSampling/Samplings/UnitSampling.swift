@@ -1,10 +1,10 @@
 import NoiseSchedules
 
-/// A density of the noise level in u ∈ [0, 1), which grows with noise: u = t/T for a schedule, and the process's own
+/// A sampling of the noise level in u ∈ [0, 1), which grows with noise: u = t/T for a schedule, and the process's own
 /// variable for a continuous process.
 ///
 /// Step i of a schedule gets the mass of [i/T, (i+1)/T).
-public protocol UnitDensity: TimestepDensity, NoiseLevelDensity {
+public protocol UnitSampling: Sampling, NoiseLevelSampling {
   /// The probability of [from, to], 0 ≤ from ≤ to ≤ 1.
   func mass(from: Double, to: Double) -> Double
 
@@ -12,7 +12,7 @@ public protocol UnitDensity: TimestepDensity, NoiseLevelDensity {
   func quantile(_ p: Probability) -> Probability
 }
 
-extension UnitDensity {
+extension UnitSampling {
   /// The masses of the steps.
   ///
   /// - Throws: `ArgumentError` if all of them underflow.
@@ -23,7 +23,7 @@ extension UnitDensity {
       "sampling", "must have some probability between 0 and 1")
   }
 
-  /// The quantile by bisection, for densities without a formula.
+  /// The quantile by bisection, for samplings without a formula.
   public func quantile(_ p: Probability) -> Probability {
     let u =
       p.lower < 0.5

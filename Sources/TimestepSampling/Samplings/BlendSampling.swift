@@ -1,17 +1,17 @@
 import NoiseSchedules
 
-/// A density that changes linearly into another during training: (1-s)·first + s·second, where s goes from 0 at
+/// A sampling that changes linearly into another during training: (1-s)·first + s·second, where s goes from 0 at
 /// training step `startStep` to 1 at `endStep`, in thousandths.
-public struct BlendDensity: ChangingDensity {
+public struct BlendSampling: ChangingSampling {
   /// P up to `startStep`.
-  public let first: any TimestepDensity
+  public let first: any Sampling
   /// P from `endStep` on.
-  public let second: any TimestepDensity
+  public let second: any Sampling
   /// The training (optimizer) step at which the change begins.
   public let startStep: Int
   /// The training step at which it ends.
   public let endStep: Int
-  /// Both densities' parts and itself.
+  /// Both samplings' parts and itself.
   public let parts: Int
 
   /// The largest training step that a blend can end at: a thousand times it still fits into an integer.
@@ -20,7 +20,7 @@ public struct BlendDensity: ChangingDensity {
   /// Makes the blend.
   ///
   /// - Throws: `ArgumentError` unless 0 ≤ startStep < endStep ≤ 2⁵³.
-  public init(first: any TimestepDensity, second: any TimestepDensity, startStep: Int = 0, endStep: Int) throws {
+  public init(first: any Sampling, second: any Sampling, startStep: Int = 0, endStep: Int) throws {
     guard startStep >= 0 else { throw ArgumentError("start_step", "must be at least 0", got: startStep) }
     guard endStep > startStep, endStep <= Self.largestStep else {
       throw ArgumentError(
@@ -34,14 +34,14 @@ public struct BlendDensity: ChangingDensity {
   }
 
   /// Both parts, and the share that follows the training step.
-  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+  public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     try PairState(
       a: first.state(for: schedule), b: second.state(for: schedule),
       share: .falling(from: UInt64(startStep), to: UInt64(endStep)))
   }
 }
 
-extension BlendDensity {
+extension BlendSampling {
   /// Curriculum learning for time steps: from uniform to a Gaussian over the steps.
   ///
   /// Source: Xu et al., "Towards Faster Training of Diffusion Models: An Inspiration of A Consistency Phenomenon" (CLTS),
@@ -51,7 +51,7 @@ extension BlendDensity {
   ///   - mean: of the Gaussian, in steps; nil: 0.3·T.
   ///   - std: of the Gaussian, in steps, above 0; nil: 0.2·T.
   ///   - endStep: the training step from which the Gaussian alone is drawn.
-  public static func clts(mean: Double? = nil, std: Double? = nil, endStep: Int = 50_000) throws -> BlendDensity {
-    try BlendDensity(first: UniformDensity(), second: GaussianDensity(mean: mean, std: std), endStep: endStep)
+  public static func clts(mean: Double? = nil, std: Double? = nil, endStep: Int = 50_000) throws -> BlendSampling {
+    try BlendSampling(first: UniformSampling(), second: GaussianSampling(mean: mean, std: std), endStep: endStep)
   }
 }

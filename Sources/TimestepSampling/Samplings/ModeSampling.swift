@@ -3,14 +3,14 @@ import NoiseSchedules
 /// u = 1 - x - scale·(cos²(πx/2) - 1 + x) with uniform x: Stable Diffusion 3's mode sampling with heavy tails.
 ///
 /// u grows with noise. A scale above 0 favours the middle, one below 0 both ends. Source: Esser et al. 2024, Eq. 20.
-public struct ModeDensity: UnitDensity {
+public struct ModeSampling: UnitSampling {
   /// The scale, in [-1, 2/(π-2)]: beyond, u would not be monotone in x.
   public let scale: Double
 
   /// 2/(π-2) = 1.7519….
   public static let largestScale = 2 / (Double.pi - 2)
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless the scale is in [-1, 2/(π-2)].
   public init(scale: Double = 1.29) throws {

@@ -4,8 +4,8 @@ import NoiseSchedules
 ///
 /// u grows with noise; the density is that of a rectified flow whose log-SNR follows the cosine schedule. Source: Esser
 /// et al. 2024, Eq. 21.
-public struct CosMapDensity: UnitDensity {
-  /// Makes the density.
+public struct CosMapSampling: UnitSampling {
+  /// Makes the sampling.
   public init() {}
 
   /// The probability of an interval of u.

@@ -3,7 +3,7 @@ import NoiseSchedules
 /// A factor for each time step's loss: how much each noise level counts.
 ///
 /// The factor acts on the mean squared error only, not on the variational term of a model with learned variance.
-public protocol TimestepWeighting: TrainingMethod {
+public protocol Weighting: TrainingMethod {
   /// w at the first training step under uniform draws, of shape (T,): finite and ≥ 0.
   ///
   /// - Parameters:
@@ -16,7 +16,7 @@ public protocol TimestepWeighting: TrainingMethod {
   func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState
 }
 
-extension TimestepWeighting {
+extension Weighting {
   /// A constant w.
   public func state(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> any WeightingState {
     FixedWeightingState(fixed: try weights(for: schedule, prediction: prediction))
@@ -45,11 +45,11 @@ struct FixedWeightingState: WeightingState {
 }
 
 /// A weighting that is defined by its `state(for:prediction:)`.
-protocol ChangingWeighting: TimestepWeighting {}
+protocol ChangingWeighting: Weighting {}
 
 extension ChangingWeighting {
   /// w under uniform draws.
   public func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
-    try state(for: schedule, prediction: prediction).weights(under: UniformDensity().probabilities(for: schedule))
+    try state(for: schedule, prediction: prediction).weights(under: UniformSampling().probabilities(for: schedule))
   }
 }

@@ -1,14 +1,14 @@
 import NoiseSchedules
 
-/// A density moved towards more noise, as for higher resolutions: σ' = shift·σ/(1+(shift-1)·σ) with σ = 1/(1+√S), which
+/// A sampling moved towards more noise, as for higher resolutions: σ' = shift·σ/(1+(shift-1)·σ) with σ = 1/(1+√S), which
 /// is λ' = λ - 2·ln(shift).
 ///
-/// A density in λ is moved exactly. Any other one counts as constant within each step's bin of λ; the bins are moved and
+/// A sampling in λ is moved exactly. Any other one counts as constant within each step's bin of λ; the bins are moved and
 /// cut again. What leaves the schedule's range is cut off. Stable Diffusion 3 has a shift of 3 at 1024²; Flux e^μ with μ
 /// linear from 0.5 at 256 tokens to 1.15 at 4096. Source: Esser et al. 2024, Section 5.3.2.
-public struct ShiftedDensity: ChangingDensity {
-  /// The density that is moved.
-  public let base: any TimestepDensity
+public struct ShiftedSampling: ChangingSampling {
+  /// The sampling that is moved.
+  public let base: any Sampling
   /// Above 1: more noise.
   public let shift: Double
   /// The base's parts and itself.
@@ -17,7 +17,7 @@ public struct ShiftedDensity: ChangingDensity {
   /// Makes the shift.
   ///
   /// - Throws: `ArgumentError` unless the shift is finite and above 0.
-  public init(base: any TimestepDensity, shift: Double = 3) throws {
+  public init(base: any Sampling, shift: Double = 3) throws {
     try checkPositive("shift", shift)
     parts = try combinedParts("base", base.parts)
     self.base = base
@@ -30,11 +30,11 @@ public struct ShiftedDensity: ChangingDensity {
   /// The base, moved.
   ///
   /// - Throws: `ArgumentError` if nothing is left within the schedule's range.
-  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+  public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     let bins = LogSNRBins(of: schedule)
     let distance = distance
-    if let base = base as? any LogSNRDensity {
-      return FixedDensityState(
+    if let base = base as? any LogSNRSampling {
+      return FixedSamplingState(
         fixed: try bins.probabilities { base.mass(from: $0 + distance, to: $1 + distance) })
     }
     return try TransformedState(base: base.state(for: schedule)) { probabilities in

@@ -3,13 +3,13 @@ import NoiseSchedules
 /// A Gaussian over the time steps, t ~ N(mean, std²) truncated to [0, T): what CLTS ends with.
 ///
 /// Step i gets the mass of [i, i+1).
-public struct GaussianDensity: TimestepDensity {
+public struct GaussianSampling: Sampling {
   /// The mean in steps; nil: 0.3·T.
   public let mean: Double?
   /// The standard deviation in steps, above 0; nil: 0.2·T.
   public let std: Double?
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless the mean is finite and std finite and above 0.
   public init(mean: Double? = nil, std: Double? = nil) throws {

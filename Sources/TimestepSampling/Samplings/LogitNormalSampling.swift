@@ -4,13 +4,13 @@ import NoiseSchedules
 ///
 /// u grows with noise, so that a mean above 0 means more noise. Source: Esser et al., "Scaling Rectified Flow
 /// Transformers for High-Resolution Image Synthesis", 2024, Eq. 19.
-public struct LogitNormalDensity: UnitDensity {
+public struct LogitNormalSampling: UnitSampling {
   /// The mean of logit(u).
   public let mean: Double
   /// The standard deviation of logit(u), above 0.
   public let std: Double
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless both are finite and std is above 0.
   public init(mean: Double = 0, std: Double = 1) throws {

@@ -1,10 +1,10 @@
 import NoiseSchedules
 
-/// A density restricted to the steps [start, end), and renormalized. With `MixtureDensity` it favours a range, as
+/// A sampling restricted to the steps [start, end), and renormalized. With `MixtureSampling` it favours a range, as
 /// diffusers' time-step bias does.
-public struct TruncatedDensity: ChangingDensity {
-  /// The density that is restricted.
-  public let base: any TimestepDensity
+public struct TruncatedSampling: ChangingSampling {
+  /// The sampling that is restricted.
+  public let base: any Sampling
   /// The first step that can be drawn, 0-based.
   public let start: Int
   /// The step after the last; nil: T.
@@ -15,7 +15,7 @@ public struct TruncatedDensity: ChangingDensity {
   /// Makes the restriction.
   ///
   /// - Throws: `ArgumentError` unless 0 ≤ start < end. Whether end ≤ T is checked when a sampler is made.
-  public init(base: any TimestepDensity, start: Int = 0, end: Int? = nil) throws {
+  public init(base: any Sampling, start: Int = 0, end: Int? = nil) throws {
     guard start >= 0 else { throw ArgumentError("start", "must be at least 0", got: start) }
     if let end, end <= start { throw ArgumentError("end", "must be above start = \(start)", got: end) }
     parts = try combinedParts("base", base.parts)
@@ -27,7 +27,7 @@ public struct TruncatedDensity: ChangingDensity {
   /// The base, cut.
   ///
   /// - Throws: `ArgumentError` if the range does not lie within the schedule, or the base has no mass there.
-  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+  public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     let steps = schedule.steps
     if let end, end > steps {
       throw ArgumentError("end", "must be at most the number of steps (\(steps))", got: end)
@@ -45,9 +45,9 @@ public struct TruncatedDensity: ChangingDensity {
   }
 }
 
-/// A density derived from another one.
-struct TransformedState: DensityState {
-  var base: any DensityState
+/// A sampling derived from another one.
+struct TransformedState: SamplingState {
+  var base: any SamplingState
   let transform: @Sendable ([Double]) throws -> [Double]
 
   func probabilities(at step: UInt64) throws -> [Double] { try transform(base.probabilities(at: step)) }

@@ -3,13 +3,13 @@ import NoiseSchedules
 /// A Cauchy density in λ = ln S: p(λ) = scale/(π((λ-mean)²+scale²)).
 ///
 /// Source: Hang et al., "Improved Noise Schedule for Diffusion Training", ICCV 2025.
-public struct CauchyDensity: LogSNRDensity {
+public struct CauchySampling: LogSNRSampling {
   /// Where the density is largest; above 0 means less noise.
   public let mean: Double
   /// The half-width at half maximum, above 0.
   public let scale: Double
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless both are finite and scale is above 0.
   public init(mean: Double = 0, scale: Double = 1) throws {

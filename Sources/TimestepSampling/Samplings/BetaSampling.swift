@@ -4,7 +4,7 @@ import NoiseSchedules
 ///
 /// The defaults α = 0.8, β = 1 give u = x^{1/α} with uniform x: early steps, with little noise, are drawn somewhat more often.
 /// Source: Zheng et al., "Beta-Tuned Timestep Diffusion Model", ECCV 2024.
-public struct BetaDensity: UnitDensity {
+public struct BetaSampling: UnitSampling {
   /// α in (0, 10⁴]; below 1 the density is unbounded at u = 0, no noise.
   public let alpha: Double
   /// β in (0, 10⁴]; below 1 the density is unbounded at u = 1, pure noise.
@@ -15,7 +15,7 @@ public struct BetaDensity: UnitDensity {
 
   private let distribution: IncompleteBeta
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless both are in (0, 10⁴].
   public init(alpha: Double = 0.8, beta: Double = 1) throws {

@@ -1,8 +1,8 @@
 import NoiseSchedules
 
 /// Every time step equally often: P_i = 1/T (Ho et al. 2020).
-public struct UniformDensity: UnitDensity {
-  /// Makes the density.
+public struct UniformSampling: UnitSampling {
+  /// Makes the sampling.
   public init() {}
 
   /// 1/T, T times.

@@ -5,7 +5,7 @@ import NoiseSchedules
 ///     P_i = k/(T+τ(k-1)) for i < τ, 1/(T+τ(k-1)) beyond        (Wang et al. 2025, Eq. 2)
 ///
 /// The paper uses k = 5 (Table 5b), and k = 2 for DiT-S/8 with batch 16 (Table 12).
-public struct AsymmetricDensity: TimestepDensity {
+public struct AsymmetricSampling: Sampling {
   /// Where suppression begins.
   public enum Threshold: Sendable, Equatable {
     /// τ itself: the first τ steps are not suppressed; 0 < τ < T.
@@ -22,7 +22,7 @@ public struct AsymmetricDensity: TimestepDensity {
   /// Where suppression begins.
   public let threshold: Threshold
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless k is finite and at least 1, τ above 0, r finite and above 1. Whether the threshold
   ///   fits a schedule is checked when a sampler is made.

@@ -1,5 +1,5 @@
-/// A density over the course of one training run on one schedule: it may follow the training step, and learn from losses.
-public protocol DensityState: Learner {
+/// A sampling over the course of one training run on one schedule: it may follow the training step, and learn from losses.
+public protocol SamplingState: Learner {
   /// P at a training step.
   func probabilities(at step: UInt64) throws -> [Double]
 
@@ -13,7 +13,7 @@ public protocol DensityState: Learner {
   var keepsObjective: Bool { get }
 }
 
-extension DensityState {
+extension SamplingState {
   /// P does not follow the training step.
   public func nextChange(after step: UInt64) -> UInt64? { nil }
 
@@ -25,7 +25,7 @@ extension DensityState {
 }
 
 /// A constant P.
-struct FixedDensityState: DensityState {
+struct FixedSamplingState: SamplingState {
   let fixed: [Double]
 
   func probabilities(at step: UInt64) -> [Double] { fixed }

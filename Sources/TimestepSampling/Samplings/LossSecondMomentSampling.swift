@@ -5,7 +5,7 @@ import NoiseSchedules
 ///
 /// Losses are weighted with 1/(T·P), so that the objective does not change. Source: Nichol and Dhariwal, "Improved
 /// Denoising Diffusion Probabilistic Models", 2021, Section 3.3; openai/guided-diffusion, `LossSecondMomentResampler`.
-public struct LossSecondMomentDensity: ChangingDensity {
+public struct LossSecondMomentSampling: ChangingSampling {
   /// How many losses of each step count.
   public let history: Int
   /// The share of the uniform density, in [0, 1].
@@ -14,7 +14,7 @@ public struct LossSecondMomentDensity: ChangingDensity {
   /// The most losses that are kept, over all steps: half a GiB.
   public static let maximumEntries = 1 << 27
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless history ≥ 1 and uniformProb is in [0, 1].
   public init(history: Int = 10, uniformProb: Double = 0.001) throws {
@@ -31,7 +31,7 @@ public struct LossSecondMomentDensity: ChangingDensity {
   /// An empty history.
   ///
   /// - Throws: `ArgumentError` if history·T exceeds 2²⁷.
-  public func state(for schedule: NoiseSchedule) throws -> any DensityState {
+  public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     guard history <= Self.maximumEntries / schedule.steps else {
       throw ArgumentError(
         "history", "times the number of steps (\(schedule.steps)) must be at most \(Self.maximumEntries)", got: history)
@@ -40,7 +40,7 @@ public struct LossSecondMomentDensity: ChangingDensity {
   }
 }
 
-private struct LossSecondMomentState: DensityState {
+private struct LossSecondMomentState: SamplingState {
   let steps: Int
   let capacity: Int
   let uniformProb: Double

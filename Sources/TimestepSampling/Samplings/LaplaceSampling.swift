@@ -3,13 +3,13 @@ import NoiseSchedules
 /// A Laplace density in λ = ln S: p(λ) = exp(-|λ-mean|/scale)/(2·scale).
 ///
 /// Source: Hang et al., "Improved Noise Schedule for Diffusion Training", ICCV 2025.
-public struct LaplaceDensity: LogSNRDensity {
+public struct LaplaceSampling: LogSNRSampling {
   /// Where the density is largest; above 0 means less noise.
   public let mean: Double
   /// The mean distance from there, above 0.
   public let scale: Double
 
-  /// Makes the density.
+  /// Makes the sampling.
   ///
   /// - Throws: `ArgumentError` unless both are finite and scale is above 0.
   public init(mean: Double = 0, scale: Double = 0.5) throws {

@@ -1,9 +1,9 @@
 import NoiseSchedules
 
-/// A density of the noise level that is given in λ = ln S.
+/// A sampling of the noise level that is given in λ = ln S.
 ///
 /// It is cut into one bin per step of a schedule (`LogSNRBins`), and renormalized to the schedule's range.
-public protocol LogSNRDensity: TimestepDensity, NoiseLevelDensity {
+public protocol LogSNRSampling: Sampling, NoiseLevelSampling {
   /// The probability of [from, to], from ≤ to, which may be infinite.
   func mass(from: Double, to: Double) -> Double
 
@@ -11,7 +11,7 @@ public protocol LogSNRDensity: TimestepDensity, NoiseLevelDensity {
   func quantile(_ p: Probability) -> Double
 }
 
-extension LogSNRDensity {
+extension LogSNRSampling {
   /// The masses of the steps' bins.
   ///
   /// - Throws: `ArgumentError` if the density is 0 over the schedule's range.
@@ -19,7 +19,7 @@ extension LogSNRDensity {
     try LogSNRBins(of: schedule).probabilities { mass(from: $0, to: $1) }
   }
 
-  /// The quantile by bisection, for densities without a formula.
+  /// The quantile by bisection, for samplings without a formula.
   public func quantile(_ p: Probability) -> Double {
     let (low, high) = (-1e4, 1e4)
     return p.lower < 0.5
