@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .._support.random_bits import permutation, random_bits
 
 if TYPE_CHECKING:
     from .._data.datasets import Dataset, Floats
     from .._data.raw import Labels
+    from .._support.random_bits import Indices
 
-    Indices = np.ndarray[Any, np.dtype[np.int64]]
-
-PERMUTATION, FLIP = 0, 1
-"""Purposes of random bits. Different purposes share no bits."""
+FLIP = 1
+"""A purpose of random bits, in addition to that of permutations."""
 
 
 class Batches:
@@ -62,15 +63,3 @@ class Batches:
         if epoch not in self._orders:
             self._orders[epoch] = permutation(self._seed, epoch, len(self._data))
         return self._orders[epoch]
-
-
-def permutation(seed: int, epoch: int, count: int) -> Indices:
-    """A permutation of `count` entries: the argsort of random bits, the same in every version of NumPy."""
-    return np.argsort(random_bits(seed, epoch, PERMUTATION, count), kind="stable")
-
-
-def random_bits(seed: int, index: int, purpose: int, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Philox4x64 words for the key (seed, index), uint64 (count,)."""
-    key = np.array([seed, index], np.uint64)
-    words = np.random.Philox(key=key, counter=[0, 0, 0, purpose]).random_raw(count)
-    return np.asarray(words, np.uint64)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._plans import fonts
-from .._support import extras
+from .._support import extras, pixels
 from .._support.replacement import replace_bytes
 from ..errors import SpeeDiffValueError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+    from .._support.pixels import Bytes
 
 ADVICE = "install Noto Sans CJK (Debian: fonts-noto-cjk), or GNU Unifont for all scripts (fonts-unifont)"
 CELL = 56
@@ -27,15 +27,14 @@ GAP, MARGIN, FONT_SIZE = 2, 8, 13
 
 def to_bytes(images: Any) -> Bytes:
     """Converts images (…, c, h, w) with c = 1 or 3 to bytes (…, h, w, 3); clips values to [-1, 1]."""
-    scaled = np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
-    color = np.moveaxis(scaled, -3, -1)
+    color = np.moveaxis(pixels.to_bytes(images), -3, -1)
     return np.repeat(color, 3, axis=-1) if color.shape[-1] == 1 else color
 
 
 def single(image: Any) -> Any:
     """A picture of one image (c, h, w), gray or in color."""
-    pixels = to_bytes(image)
-    return _library().fromarray(pixels[..., 0] if image.shape[0] == 1 else pixels)
+    rows = to_bytes(image)
+    return _library().fromarray(rows[..., 0] if image.shape[0] == 1 else rows)
 
 
 def encoded(picture: Any) -> memoryview:
@@ -72,10 +71,10 @@ def grid(
     """
     library = _library()
     row_names, font = _drawable(row_names, range(len(row_names)) if numbers is None else numbers)
-    pixels = to_bytes(images)
-    rows, columns, height, width = pixels.shape[:4]
+    cells = to_bytes(images)
+    rows, columns, height, width = cells.shape[:4]
     factor = max(1, round(CELL / height))
-    pixels = pixels.repeat(factor, axis=2).repeat(factor, axis=3)
+    cells = cells.repeat(factor, axis=2).repeat(factor, axis=3)
     height, width = factor * height + GAP, factor * width + GAP
     left = MARGIN + max((int(font.getlength(name)) + MARGIN for name in row_names), default=0)
     top = MARGIN + (FONT_SIZE + MARGIN if title else 0)
@@ -84,7 +83,7 @@ def grid(
     draw = extras.load("PIL.ImageDraw", "a picture").Draw(picture)
     for row in range(rows):
         for column in range(columns):
-            cell = library.fromarray(pixels[row, column])
+            cell = library.fromarray(cells[row, column])
             picture.paste(cell, (left + column * width, top + row * height))
     for row, name in enumerate(row_names):
         middle = top + row * height + (height - GAP) // 2

@@ -8,8 +8,8 @@ import numpy as np
 
 from .._data import datasets
 from .._plans.areas import AREA_NAMES, Process, make_process
+from .._support.random_bits import permutation, random_bits
 from ..errors import SpeeDiffValueError
-from .batches import permutation, random_bits
 from .run import load_data
 
 if TYPE_CHECKING:
