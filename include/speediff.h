@@ -609,6 +609,9 @@ speediff_status speediff_network_family_value(const char *family, int64_t index,
  * error if that is not a positive number. */
 speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int64_t *requested);
 
+/* The memory that this process may use, in bytes: the machine's, or less where its control groups limit it. */
+speediff_status speediff_memory_limit(int64_t *bytes);
+
 /* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
  * there, and epsilon above 0.
  *
@@ -707,6 +710,12 @@ speediff_status speediff_trainer_discard(speediff_trainer *trainer);
  * gradient's global norm before clipping. A gradient that is not finite, or whose norm after clipping is above 1e19, which
  * AdamW cannot square in a float, fails with SPEEDIFF_ERROR_NOT_FINITE: nothing is applied, and the step starts again. */
 speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
+
+/* Has the trainer's sampler learn from the step that speediff_trainer_apply has just ended, once. It does nothing if the
+ * sampler does not learn. The sampler sees this trainer's micro-batches alone: where several processes share each step,
+ * gather speediff_trainer_last_losses from all of them, and call speediff_sampler_update. The first steps allocate
+ * memory for a sampler that learns. */
+speediff_status speediff_trainer_learn(speediff_trainer *trainer);
 
 /* The number of samples of the last backward. 0 if there was none, or if a call that laid out memory has dropped
  * them. */

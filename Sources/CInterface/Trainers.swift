@@ -122,3 +122,9 @@ public func speediff_thread_limits(
     outputs.2.pointee = Int64(limits.requested ?? 0)
   }
 }
+
+/// Writes the memory that this process may use.
+@_cdecl("speediff_memory_limit") @implementation
+public func speediff_memory_limit(_ bytes: UnsafeMutablePointer<Int64>!) -> speediff_status {
+  reportingStatus { try unwrap(bytes, "bytes").pointee = Int64(MemoryLimit.current.bytes) }
+}

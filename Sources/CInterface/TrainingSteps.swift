@@ -44,6 +44,12 @@ public func speediff_trainer_apply(
   }
 }
 
+/// Has the sampler learn from the step.
+@_cdecl("speediff_trainer_learn") @implementation
+public func speediff_trainer_learn(_ trainer: OpaquePointer!) -> speediff_status {
+  reportingStatus { try TrainerHandle.value(trainer, "trainer").learn() }
+}
+
 /// Writes the samples of the last backward.
 @_cdecl("speediff_trainer_last_count") @implementation
 public func speediff_trainer_last_count(

@@ -190,28 +190,7 @@ public final class TimestepSampler: Sendable {
   private func draw(
     _ slice: BatchSlice, entries: Range<Int>, by inverseCDF: InverseCDF, to output: DrawOutput
   ) {
-    guard !entries.isEmpty else { return }
-    // One chunk each for the source, its second bound, and the steps. 1 KiB is what Swift takes from the stack.
-    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
-      // The allocation is not empty, so it has a base address.
-      let first = buffer.baseAddress!
-      let steps = first + RandomStream.chunk
-      switch options.strata {
-      case .none:
-        let source = IndependentFractions(seed: options.seed, step: slice.step, buffer: first)
-        inverseCDF.draw(source, entries: entries, steps: steps, to: output)
-      case .stratified:
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { bounds in
-          let source = StratifiedFractions(
-            seed: options.seed, step: slice.step, total: slice.total, buffer: bounds.baseAddress!)
-          inverseCDF.draw(source, entries: entries, steps: steps, to: output)
-        }
-      case .lowDiscrepancy:
-        let source = LowDiscrepancyFractions(
-          seed: options.seed, step: slice.step, total: slice.total, buffer: first)
-        inverseCDF.draw(source, entries: entries, steps: steps, to: output)
-      }
-    }
+    options.withFractions(of: slice, StepDraw(inverseCDF: inverseCDF, entries: entries, output: output))
   }
 
   private func check(_ count: Int) throws {

@@ -45,6 +45,8 @@ public final class Trainer: @unchecked Sendable {
   /// The micro-batches of this step so far, and the samples of each.
   var microBatches = 0
   var microBatchSize = 0
+  /// What the sampler can learn from this step, or from the last one if none has begun since.
+  var stepLosses = StepLosses()
 
   var training: TrainingProgram?
   private var inference: (program: InferenceProgram, usesAverage: Bool)?

@@ -80,6 +80,8 @@ extension Trainer {
     training.samples.count = given.count
     lastCount = given.count
     training.run(pool)
+    if microBatches == 0 { stepLosses.removeAll() }
+    if sampler.historyCount > 0 { stepLosses.append(batch, count: given.count) }
     accumulation.hasBegun = true
     microBatches += 1
     microBatchSize = given.count
@@ -99,6 +101,7 @@ extension Trainer {
   /// An empty part of the global batch: its gradient is 0, and it counts as a micro-batch.
   private func addNothing() -> Double {
     if !accumulation.hasBegun { memory.gradients.base.update(repeating: 0, count: memory.gradients.count) }
+    if microBatches == 0 { stepLosses.removeAll() }
     accumulation.hasBegun = true
     microBatches += 1
     (microBatchSize, lastCount) = (0, 0)

@@ -31,6 +31,7 @@ extension Trainer {
       }
       memory.update(options.coefficients(at: globalStep, norm: norm), pool)
       dropGradients()
+      stepLosses.canBeLearned = true
       globalStep += 1
       return norm
     }

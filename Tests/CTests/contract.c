@@ -197,6 +197,7 @@ int main(void) {
   respacing();
   processes();
   training();
+  trained_learning();
   printf("C interface: %d passed, %d failed\n", passed, failed);
   return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -42,6 +42,11 @@ void processes(void);
 /* contract_training.c */
 void training(void);
 
+/* contract_learning.c */
+/* A sampler that learns, of 50 steps. */
+speediff_sampler *learner(int32_t accumulation);
+void trained_learning(void);
+
 /* Networks: contract_networks.c. */
 enum { network_classes = 3, shape_count = 7 };
 extern const char *const shape_names[shape_count];

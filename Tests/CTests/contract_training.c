@@ -7,23 +7,6 @@
 
 enum { n = 4, floats = 32, classes = network_classes };
 
-/* A sampler that learns, of 50 steps. */
-static speediff_sampler *learner(void) {
-  speediff_schedule *schedule = NULL;
-  speediff_sampling *sampling = NULL;
-  speediff_weighting *weighting = NULL;
-  speediff_sampler *sampler = NULL;
-  const speediff_sampler_options options = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
-  CHECK(speediff_schedule_create_linear(50, 1e-4, 0.02, &schedule) == SPEEDIFF_OK);
-  CHECK(speediff_sampling_create("adaptive", (const double[]){10}, 1, &sampling) == SPEEDIFF_OK);
-  CHECK(speediff_weighting_create("uniform", NULL, 0, &weighting) == SPEEDIFF_OK);
-  CHECK(speediff_sampler_create(schedule, sampling, weighting, &options, &sampler) == SPEEDIFF_OK);
-  speediff_schedule_destroy(schedule);
-  speediff_sampling_destroy(sampling);
-  speediff_weighting_destroy(weighting);
-  return sampler;
-}
-
 static float x[n * floats];
 static const int64_t y[n] = {0, 1, 2, classes};
 
@@ -47,6 +30,14 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
   CHECK(speediff_trainer_apply(trainer, &norm) == SPEEDIFF_OK && norm > 0);
   CHECK(speediff_sampler_update(sampler, t, losses, n) == SPEEDIFF_OK);
   return loss;
+}
+
+/* The memory that this process may use: within the machine's. */
+static void memory(void) {
+  int64_t bytes = 0;
+  CHECK(speediff_memory_limit(&bytes) == SPEEDIFF_OK);
+  CHECK(bytes > 1 << 20 && bytes <= (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
+  CHECK_ERROR(speediff_memory_limit(NULL), SPEEDIFF_ERROR_NULL_POINTER, "bytes");
 }
 
 /* Structures that grow: what a library does not know must be 0. */
@@ -182,7 +173,7 @@ static void checkpoints(speediff_trainer *trainer, speediff_sampler *sampler) {
   int64_t count = 0;
   speediff_schedule *schedule = NULL;
   speediff_trainer *twin = NULL;
-  speediff_sampler *same = learner();
+  speediff_sampler *same = learner(1);
   snprintf(path, sizeof path, "/tmp/speediff-contract-%ld.safetensors", (long)getpid());
   CHECK(speediff_trainer_save(trainer, path, "a \"note\"") == SPEEDIFF_OK);
   CHECK(speediff_checkpoint_open(path, &checkpoint) == SPEEDIFF_OK);
@@ -339,7 +330,7 @@ void training(void) {
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   speediff_trainer_options read = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   speediff_network *shape = NULL;
-  speediff_sampler *sampler = learner();
+  speediff_sampler *sampler = learner(1);
   speediff_trainer *trainer = NULL;
   float *parameter = NULL;
   int64_t count = -1;
@@ -350,6 +341,7 @@ void training(void) {
   for (int i = 0; i < n * floats; i++) x[i] = (float)(i % 13) / 6 - 1;
 
   networks();
+  memory();
   refused(sampler);
   masked(sampler);
   grown(sampler);

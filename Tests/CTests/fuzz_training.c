@@ -87,6 +87,13 @@ static void read_thread_limits(void) {
   finish();
 }
 
+static void read_memory_limit(void) {
+  begin("speediff_memory_limit");
+  int64_t *bytes = output(sizeof *bytes);
+  if (end(speediff_memory_limit(bytes))) CHECK(*bytes > 0, "no memory");
+  finish();
+}
+
 object trainer_object(const object *sampler, const network_shape *config) {
   object info = {.depth = sampler->depth + 1, .steps = sampler->steps, .history = sampler->history};
   info.options = sampler->options;
@@ -100,7 +107,7 @@ void create_trainer(void) {
     return;
   }
   if (one_in(8)) {
-    read_thread_limits();
+    one_in(2) ? read_thread_limits() : read_memory_limit();
     return;
   }
   const network_shape config = any_config();
@@ -202,6 +209,13 @@ static void apply(const object *trainer) {
   arguments("%s, norm", made(trainer));
   if (end(speediff_trainer_apply(required(trainer), one_in(4) ? NULL : &norm)))
     CHECK(norm >= 0 && isfinite(norm), "a norm of %g", norm);
+  finish();
+}
+
+static void learn(const object *trainer) {
+  begin("speediff_trainer_learn");
+  arguments("%s", made(trainer));
+  end(speediff_trainer_learn(required(trainer)));
   finish();
 }
 
@@ -354,7 +368,7 @@ void use_trainer(void) {
     case 5: one_in(2) ? set_learning_rate(trainer) : set_global_step(trainer); break;
     case 6: one_in(3) ? discard(trainer) : apply(trainer); break;
     case 7: one_in(3) ? backward_of_nothing(trainer) : set_ema_decay(trainer); break;
-    case 8: apply(trainer); break;
+    case 8: one_in(3) ? learn(trainer) : apply(trainer); break;
     default: backward(trainer); break;
   }
 }

@@ -114,11 +114,18 @@ def begin_update() -> None:
     assert raw.trainer_backward(TRAINER, BATCH, loss) == OK, message()
 
 
+def end_step() -> None:
+    """Brings the trainer to where its sampler can learn."""
+    begin_update()
+    assert raw.trainer_apply(TRAINER, None) == OK, message()
+
+
 PREPARATIONS: dict[str, Callable[[], None]] = {
     "trainer_set_global_step": begin_step,
     "trainer_backward": begin_step,
     "trainer_apply": begin_update,
     "trainer_last_losses": begin_update,
+    "trainer_learn": end_step,
     "trainer_save": begin_step,
 }
 """What comes before a call, so that it can succeed."""
@@ -184,6 +191,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "network_family_value_count": (b"dit", "int"),
     "network_family_value": (b"dit", 3, "text", "int32", "double"),
     "thread_limits": ("int", "int", "int"),
+    "memory_limit": ("int",),
     "trainer_create": (NETWORK, HOW_TO_TRAIN, SAMPLER, "trainer"),
     "trainer_network": (TRAINER, "network"),
     "trainer_get_options": (TRAINER, "trainer_options", ctypes.sizeof(ct.TrainerOptions)),
@@ -194,6 +202,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "trainer_backward": (TRAINER, BATCH, "double"),
     "trainer_discard": (TRAINER,),
     "trainer_apply": (TRAINER, "double"),
+    "trainer_learn": (TRAINER,),
     "trainer_last_count": (TRAINER, "int"),
     "trainer_last_losses": (TRAINER, "ints", "floats", 2),
     "trainer_forward": (TRAINER, IMAGES, floats(2), None, 2, 0, "floats"),

@@ -7,13 +7,13 @@
 #endif
 
 /// The memory that this process may use.
-struct MemoryLimit {
-  let bytes: Int
+package struct MemoryLimit {
+  package let bytes: Int
   /// What sets the limit.
   private let place: String
 
   /// The machine's memory, or what the process's control groups allow of it.
-  static var current: MemoryLimit {
+  package static var current: MemoryLimit {
     let physical = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
     // Version 1 gives a number beyond any machine where there is no limit.
     if let limit = ControlGroups().memory, limit.value < physical {

@@ -105,13 +105,26 @@ public final class SigmaSampler: Sendable {
   public func draw(
     _ slice: BatchSlice, levels: UnsafeMutablePointer<Float>, weights: UnsafeMutablePointer<Float>
   ) {
-    let bound = weightWarmUp?.bound(at: slice.step) ?? .infinity
-    BatchFractions(options: options, slice: slice).forEach { entry, fraction in
-      // Heavy tails go beyond the range of σ as a Float and of S as a Double.
-      let x = min(88, max(-87, self.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
-      levels[entry] = process.level(ofLogSigma: x)
-      // A weight too large for a Float becomes the largest finite one.
-      weights[entry] = Float(min(min(weight(x, slice.step), bound) * scale, Double(Float.greatestFiniteMagnitude)))
+    options.withFractions(of: slice, LevelDraw(sampler: self, slice: slice, levels: levels, weights: weights))
+  }
+
+  /// Draws a slice's noise levels, and stores them with their weights.
+  private struct LevelDraw: FractionUse {
+    let sampler: SigmaSampler
+    let slice: BatchSlice
+    let levels: UnsafeMutablePointer<Float>
+    let weights: UnsafeMutablePointer<Float>
+
+    func callAsFunction(_ source: some FractionSource) {
+      let bound = sampler.weightWarmUp?.bound(at: slice.step) ?? .infinity
+      source.forEach(in: slice.offset..<slice.offset + slice.count) { index, fraction in
+        // Heavy tails go beyond the range of σ as a Float and of S as a Double.
+        let x = min(88, max(-87, sampler.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
+        levels[index - slice.offset] = sampler.process.level(ofLogSigma: x)
+        let weight = min(sampler.weight(x, slice.step), bound) * sampler.scale
+        // A weight too large for a Float becomes the largest finite one.
+        weights[index - slice.offset] = Float(min(weight, Double(Float.greatestFiniteMagnitude)))
+      }
     }
   }
 }

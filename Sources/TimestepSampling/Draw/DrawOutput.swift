@@ -25,20 +25,28 @@ struct DrawOutput {
   }
 }
 
-extension InverseCDF {
-  /// Draws entries of a batch, and stores them one after the other.
-  ///
+/// Draws entries of a batch from P, and stores them one after the other.
+struct StepDraw: FractionUse {
+  let inverseCDF: InverseCDF
+  /// Which entries of the batch.
+  let entries: Range<Int>
+  /// Room for all entries.
+  let output: DrawOutput
+
+  @inline(__always)
+  func callAsFunction(_ source: some FractionSource) {
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: RandomStream.chunk) { buffer in
+      // The allocation is not empty, so it has a base address.
+      draw(source, steps: buffer.baseAddress!)
+    }
+  }
+
   /// - Parameters:
   ///   - source: the batch's uniform numbers.
-  ///   - entries: which entries of the batch.
   ///   - steps: room for one chunk.
-  ///   - output: room for all entries.
   @inline(__always)
-  func draw(
-    _ source: some FractionSource, entries: Range<Int>, steps: UnsafeMutablePointer<UInt64>,
-    to output: DrawOutput
-  ) {
-    withLookup { lookup in
+  private func draw(_ source: some FractionSource, steps: UnsafeMutablePointer<UInt64>) {
+    inverseCDF.withLookup { lookup in
       // Whole blocks of the generator; what the first and the last one hold beyond the entries is dropped.
       let blocks = (entries.lowerBound &>> 2)..<((entries.upperBound &+ 3) &>> 2)
       for chunk in stride(from: blocks.lowerBound, to: blocks.upperBound, by: Philox4x32.lanes) {

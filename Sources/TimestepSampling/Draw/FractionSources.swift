@@ -11,6 +11,15 @@ protocol FractionSource {
   func prepare(block: UInt32)
   /// u of one entry of the batch, from both its random words.
   func fraction(of index: Int) -> UInt64
+  /// Calls `body` with each of some entries of the batch and its u.
+  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void)
+}
+
+extension FractionSource {
+  @inline(__always)
+  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void) {
+    for index in entries { body(index, fraction(of: index)) }
+  }
 }
 
 /// Independent uniform numbers: u = (first word, second word)/2⁶⁴.
@@ -20,7 +29,7 @@ struct IndependentFractions: FractionSource {
   private let draw: RandomStream
   private let refinement: RandomStream
 
-  /// - Parameter buffer: room for one chunk.
+  /// - Parameter buffer: room for two chunks.
   init(seed: UInt64, step: UInt64, buffer: UnsafeMutablePointer<UInt64>) {
     least = buffer
     draw = RandomStream(seed: seed, purpose: .draw, step: step)
@@ -33,6 +42,22 @@ struct IndependentFractions: FractionSource {
   @inline(never)
   func fraction(of index: Int) -> UInt64 {
     UInt64(draw.word(at: index)) << 32 | UInt64(refinement.word(at: index))
+  }
+
+  /// Makes both words of a chunk at a time.
+  @inline(__always)
+  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void) {
+    let second = least + RandomStream.chunk
+    let lower: UInt64 = 0xFFFF_FFFF
+    for start in stride(from: entries.lowerBound & ~3, to: entries.upperBound, by: RandomStream.chunk) {
+      draw.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: least)
+      refinement.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: second)
+      for place in 0..<RandomStream.chunk {
+        let index = start + Philox4x32.index(at: place)
+        guard entries.contains(index) else { continue }
+        body(index, least[place] &<< 32 | second[place] & lower)
+      }
+    }
   }
 }
 

@@ -53,6 +53,7 @@ speediff_network_family_value = fallible(
 speediff_thread_limits = fallible(
     "speediff_thread_limits", POINTER(c_int64), POINTER(c_int64), POINTER(c_int64)
 )
+speediff_memory_limit = fallible("speediff_memory_limit", POINTER(c_int64))
 
 
 class TrainerOptions(ctypes.Structure):
@@ -118,6 +119,7 @@ speediff_trainer_backward = fallible(
 )
 speediff_trainer_discard = fallible("speediff_trainer_discard", trainer_p)
 speediff_trainer_apply = fallible("speediff_trainer_apply", trainer_p, POINTER(c_double))
+speediff_trainer_learn = fallible("speediff_trainer_learn", trainer_p)
 speediff_trainer_last_count = fallible("speediff_trainer_last_count", trainer_p, POINTER(c_int64))
 speediff_trainer_last_losses = fallible(
     "speediff_trainer_last_losses", trainer_p, POINTER(c_int64), POINTER(c_float), c_int64
