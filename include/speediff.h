@@ -612,6 +612,18 @@ speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int6
 /* The memory that this process may use, in bytes: the machine's, or less where its control groups limit it. */
 speediff_status speediff_memory_limit(int64_t *bytes);
 
+/* The precision of the factors of matrix products. Their sums are float, and so is all that is kept from step to step:
+ * parameters, their average, gradients and moments. The products of one row per sample (of time steps and labels) have
+ * float factors in either case.
+ *
+ * bfloat16 needs a processor with AVX-512-BF16 and a build for AVX-512; otherwise it is an error, since it would only be
+ * slower. SPEEDIFF_BFLOAT16=emulated in the environment computes it all the same, with the same results to the last bit. */
+typedef enum speediff_precision {
+  SPEEDIFF_PRECISION_FLOAT32 = 0,
+  SPEEDIFF_PRECISION_BFLOAT16 = 1, /* rounded to the nearest; subnormal numbers become 0 */
+  SPEEDIFF_PRECISION_AUTO = 2      /* bfloat16 on AMD's processors that have it, float32 elsewhere */
+} speediff_precision;
+
 /* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
  * there, and epsilon above 0.
  *
@@ -631,9 +643,10 @@ typedef struct speediff_trainer_options {
   int64_t warmup_steps; /* updates over which the learning rate rises linearly; 0: none */
   uint64_t seed;        /* of initial parameters, noise and label dropout */
   int32_t threads;      /* at most 1024; 0: the smallest number of speediff_thread_limits that is not 0 */
+  int64_t precision;    /* a speediff_precision */
 } speediff_trainer_options;
 
-#define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {sizeof(speediff_trainer_options), 1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0}
+#define SPEEDIFF_TRAINER_OPTIONS_DEFAULT {sizeof(speediff_trainer_options), 1e-4, 0.9, 0.999, 1e-8, 0.0, 0.9999, 0, 0.0, 0, 0, 0, 0}
 
 /* Trains a network on the CPU: draw, noise, forward, backward, AdamW and the parameters' average (EMA).
  *
@@ -658,7 +671,7 @@ void speediff_trainer_destroy(speediff_trainer *trainer);
 /* Gives the network: a handle to be destroyed. */
 speediff_status speediff_trainer_network(const speediff_trainer *trainer, speediff_network **out);
 
-/* Writes the options as they are now, with the actual number of threads. size: sizeof *out. */
+/* Writes the options as they are now, with the actual number of threads and the precision that AUTO took. size: sizeof *out. */
 speediff_status speediff_trainer_get_options(const speediff_trainer *trainer, speediff_trainer_options *out,
                                              size_t size);
 
@@ -667,6 +680,9 @@ speediff_status speediff_trainer_set_learning_rate(speediff_trainer *trainer, do
 
 /* Sets the decay of the moving average, in [0, 1], for the updates to come. ema_warmup still bounds it. */
 speediff_status speediff_trainer_set_ema_decay(speediff_trainer *trainer, double ema_decay);
+
+/* Sets the precision of the steps to come, a speediff_precision, between steps. The parameters go on as they are. */
+speediff_status speediff_trainer_set_precision(speediff_trainer *trainer, int64_t precision);
 
 /* Writes the number of updates so far. */
 speediff_status speediff_trainer_global_step(const speediff_trainer *trainer, int64_t *out);
@@ -825,7 +841,8 @@ speediff_status speediff_checkpoint_schedule(const speediff_checkpoint *checkpoi
 
 /* Makes the trainer that was saved. With the same number of threads its steps go on bit for bit. Give it a sampler
  * with the same methods and seed, which the file does not hold. Another schedule or prediction is an error. What the
- * saved sampler had learned is restored into it once all else has succeeded. threads: as in speediff_trainer_options. */
+ * saved sampler had learned is restored into it once all else has succeeded. threads: as in speediff_trainer_options.
+ * The precision is the file's: if this processor does not have it, set another one before the first step. */
 speediff_status speediff_checkpoint_trainer(const speediff_checkpoint *checkpoint, const speediff_sampler *sampler,
                                             int32_t threads, speediff_trainer **out);
 

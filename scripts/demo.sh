@@ -12,4 +12,4 @@ echo "== The paper's setting: a linear schedule of 1000 steps, k = 5, lambda = 0
 .venv/bin/speediff plan --plot "$out/plan.png"
 echo
 echo "== A class-conditional DiT on Fashion-MNIST, trained twice: uniformly, and with SpeeD =="
-.venv/bin/speediff compare fashion-mnist --methods uniform,speed --steps 2500 --out "$out"
+.venv/bin/speediff compare fashion-mnist --methods uniform,speed --steps 2500 --precision auto --out "$out"

@@ -46,7 +46,8 @@ public func speediff_trainer_get_options(
       epsilon: options.epsilon, weight_decay: options.weightDecay, ema_decay: options.emaDecay,
       ema_warmup: options.emaWarmsUp ? 1 : 0,
       max_grad_norm: options.maximumGradientNorm.isFinite ? options.maximumGradientNorm : 0,
-      warmup_steps: Int64(options.warmUpSteps), seed: options.seed, threads: Int32(options.threads))
+      warmup_steps: Int64(options.warmUpSteps), seed: options.seed, threads: Int32(options.threads),
+      precision: options.precision.code)
   }
 }
 
@@ -60,6 +61,12 @@ public func speediff_trainer_set_learning_rate(_ trainer: OpaquePointer!, _ lear
 @_cdecl("speediff_trainer_set_ema_decay") @implementation
 public func speediff_trainer_set_ema_decay(_ trainer: OpaquePointer!, _ ema_decay: Double) -> speediff_status {
   reportingStatus { try TrainerHandle.value(trainer, "trainer").setEMADecay(ema_decay) }
+}
+
+/// Sets the precision.
+@_cdecl("speediff_trainer_set_precision") @implementation
+public func speediff_trainer_set_precision(_ trainer: OpaquePointer!, _ precision: Int64) -> speediff_status {
+  reportingStatus { try TrainerHandle.value(trainer, "trainer").setPrecision(matrixPrecision(precision)) }
 }
 
 /// Writes the number of updates.
@@ -97,6 +104,7 @@ extension TrainerOptions {
     warmUpSteps = Int(options.warmup_steps)
     seed = options.seed
     threads = try threadCount(options.threads)
+    precision = try matrixPrecision(options.precision)
   }
 }
 

@@ -11,13 +11,16 @@ public struct AttentionHead {
   let queries: Int
   let keys: Int
   let bias: RelativePositionBias?
+  let precision: Precision
 
   /// Selects the columns of a head and the rows of a sample.
   ///
-  /// - Parameter bias: added to the scores; queries and keys are then the same tokens.
+  /// - Parameters:
+  ///   - bias: added to the scores; queries and keys are then the same tokens.
+  ///   - precision: of the products' factors.
   public init(
     q: Matrix, k: Matrix, v: Matrix, head: Int, size: Int, queries: Range<Int>, keys: Range<Int>,
-    bias: RelativePositionBias? = nil
+    bias: RelativePositionBias? = nil, _ precision: Precision = .float32
   ) {
     let columns = (head &* size)..<((head &+ 1) &* size)
     self.q = q.columns(columns).from(queries.lowerBound)
@@ -26,6 +29,7 @@ public struct AttentionHead {
     self.queries = queries.count
     self.keys = keys.count
     self.bias = bias
+    self.precision = precision
   }
 
   var scale: Float { 1 / Float(q.columns).squareRoot() }
@@ -84,7 +88,7 @@ public func attentionForward(
     let count = min(block, head.queries &- first)
     MatrixProduct.multiply(
       head.q.from(first), .plain, head.k, .transposed, into: weights, m: count, n: head.keys, k: head.q.columns,
-      alpha: head.scale, base: .zero)
+      alpha: head.scale, base: .zero, precision: head.precision)
     bias?.add(to: weights, rows: first..<first &+ count, columns: 0..<head.keys)
     for r in 0..<count { (maxima[r], reciprocals[r]) = exponentiate(weights.row(r), head.keys) }
     forEachVector(count) { i, n in
@@ -95,7 +99,8 @@ public func attentionForward(
     for r in 0..<count { logSumExp.row(first &+ r)[0] = maxima[r] }
     let y = y.from(first)
     MatrixProduct.multiply(
-      weights, .plain, head.v, .plain, into: y, m: count, n: head.v.columns, k: head.keys, base: .zero
+      weights, .plain, head.v, .plain, into: y, m: count, n: head.v.columns, k: head.keys, base: .zero,
+      precision: head.precision
     ) { rows, columns in
       for r in rows {
         let (row, reciprocal) = (y.row(r) + columns.lowerBound, splat(reciprocals[r]))
@@ -133,10 +138,11 @@ public func attentionBackward(
     let (q, dyBlock, yBlock) = (head.q.from(first), dy.from(first), y.from(first))
     MatrixProduct.multiply(
       head.k, .plain, q, .transposed, into: probabilities, m: head.keys, n: count, k: size, alpha: head.scale,
-      base: .zero)
+      base: .zero, precision: head.precision)
     bias?.add(to: probabilities, rows: 0..<head.keys, columns: first..<first &+ count)
     MatrixProduct.multiply(
-      head.v, .plain, dyBlock, .transposed, into: gradients, m: head.keys, n: count, k: head.v.columns, base: .zero)
+      head.v, .plain, dyBlock, .transposed, into: gradients, m: head.keys, n: count, k: head.v.columns, base: .zero,
+      precision: head.precision)
     for r in 0..<count {
       ofQueries.logSumExp[r] = logSumExp.row(first &+ r)[0]
       ofQueries.mean[r] = dot(dyBlock.row(r), yBlock.row(r), head.v.columns)
@@ -155,13 +161,13 @@ public func attentionBackward(
     }
     MatrixProduct.multiply(
       probabilities, .plain, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,
-      base: first > 0 ? .present : dv.productBase)
+      base: first > 0 ? .present : dv.productBase, precision: head.precision)
     MatrixProduct.multiply(
       gradients, .plain, q, .plain, into: dk.matrix, m: head.keys, n: size, k: count,
-      base: first > 0 ? .present : dk.productBase)
+      base: first > 0 ? .present : dk.productBase, precision: head.precision)
     MatrixProduct.multiply(
       gradients, .transposed, head.k, .plain, into: dq.matrix.from(first), m: count, n: size, k: head.keys,
-      base: dq.productBase)
+      base: dq.productBase, precision: head.precision)
     first &+= count
   }
 }

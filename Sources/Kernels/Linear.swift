@@ -4,14 +4,19 @@
 public struct LinearParameters {
   let weight: Matrix
   let bias: UnsafePointer<Float>?
+  let precision: Precision
   let packed: PackedFactor?
 
   /// - Parameters:
   ///   - weight: of shape (outputs, inputs).
-  ///   - packed: the weight, packed for the direction in which the layer is used; nil: not packed.
-  public init(weight: Matrix, bias: UnsafePointer<Float>?, packed: PackedFactor? = nil) {
+  ///   - precision: of its products' factors.
+  ///   - packed: the weight, packed for that precision and the direction in which the layer is used; nil: not packed.
+  public init(
+    weight: Matrix, bias: UnsafePointer<Float>?, _ precision: Precision = .float32, packed: PackedFactor? = nil
+  ) {
     self.weight = weight
     self.bias = bias
+    self.precision = precision
     self.packed = packed
   }
 
@@ -25,7 +30,8 @@ public func linearForward(
   MatrixProduct.multiply(
     x.from(rows.lowerBound), .plain, layer.weight.from(outputs.lowerBound), .transposed,
     into: y.columns(outputs).from(rows.lowerBound), m: rows.count, n: outputs.count, k: x.columns,
-    base: layer.base.from(outputs.lowerBound), packed: outputs.count == y.columns ? layer.packed : nil)
+    base: layer.base.from(outputs.lowerBound), precision: layer.precision,
+    packed: outputs.count == y.columns ? layer.packed : nil)
 }
 
 /// Columns `inputs` of dx (+)= dy·W, for some rows.
@@ -35,17 +41,18 @@ public func linearInputBackward(
   MatrixProduct.multiply(
     dy.from(rows.lowerBound), .plain, layer.weight.columns(inputs), .plain,
     into: dx.matrix.columns(inputs).from(rows.lowerBound), m: rows.count, n: inputs.count, k: dy.columns,
-    base: dx.productBase, packed: inputs.count == dx.matrix.columns ? layer.packed : nil)
+    base: dx.productBase, precision: layer.precision, packed: inputs.count == dx.matrix.columns ? layer.packed : nil)
 }
 
 /// Rows `outputs` and columns `inputs` of dW (+)= dyᵀ·x, over all rows.
 public func linearWeightBackward(
-  _ x: Matrix, dy: Matrix, dWeight: GradientTarget, rows: Int, outputs: Range<Int>, inputs: Range<Int>
+  _ x: Matrix, dy: Matrix, dWeight: GradientTarget, rows: Int, outputs: Range<Int>, inputs: Range<Int>,
+  _ precision: Precision = .float32
 ) {
   MatrixProduct.multiply(
     dy.columns(outputs), .transposed, x.columns(inputs), .plain,
     into: dWeight.matrix.columns(inputs).from(outputs.lowerBound), m: outputs.count, n: inputs.count, k: rows,
-    base: dWeight.productBase)
+    base: dWeight.productBase, precision: precision)
 }
 
 /// Entries `outputs` of db (+)= Σ dy, over all rows.

@@ -25,11 +25,11 @@ public func mlpForward(
     let u = u.from(start)
     MatrixProduct.multiply(
       x.from(start), .plain, first.weight, .transposed, into: u, m: count, n: u.columns, k: x.columns,
-      base: first.base, packed: first.packed
+      base: first.base, precision: first.precision, packed: first.packed
     ) { rows, columns in geluForward(u.columns(columns), into: activated.columns(columns), rows: rows) }
     MatrixProduct.multiply(
       activated, .plain, second.weight, .transposed, into: y.from(start), m: count, n: y.columns, k: u.columns,
-      base: second.base, packed: second.packed)
+      base: second.base, precision: second.precision, packed: second.packed)
     start &+= count
   }
 }
@@ -46,11 +46,11 @@ public func mlpInputBackward(
   let (u, du) = (u.from(rows.lowerBound), du.from(rows.lowerBound))
   MatrixProduct.multiply(
     dy.from(rows.lowerBound), .plain, second.weight, .plain, into: du, m: rows.count, n: du.columns,
-    k: dy.columns, base: .zero, packed: second.packed
+    k: dy.columns, base: .zero, precision: second.precision, packed: second.packed
   ) { rows, columns in geluBackward(u.columns(columns), gradient: du.columns(columns), rows: rows) }
   if let dx {
     MatrixProduct.multiply(
       du, .plain, first.weight, .plain, into: dx.matrix.from(rows.lowerBound), m: rows.count,
-      n: dx.matrix.columns, k: du.columns, base: dx.productBase, packed: first.packed)
+      n: dx.matrix.columns, k: du.columns, base: dx.productBase, precision: first.precision, packed: first.packed)
   }
 }

@@ -35,6 +35,7 @@ public struct ParameterMemory {
 /// Gives the operations of a recorded network the memory of their tensors while they append to a program.
 final class Memory {
   let threads: Int
+  private let precision: Precision
   private let parameters: ParameterMemory
   /// The first thread's scratch memory.
   var scratch: UnsafeMutablePointer<Float>?
@@ -47,8 +48,9 @@ final class Memory {
   /// The offsets of those whose gradients this part has written.
   private(set) var begunParameters: Set<Int> = []
 
-  init(threads: Int, parameters: ParameterMemory, scratchSize: Int) {
+  init(threads: Int, precision: Precision, parameters: ParameterMemory, scratchSize: Int) {
     self.threads = threads
+    self.precision = precision
     self.parameters = parameters
     self.scratchSize = scratchSize
   }
@@ -61,11 +63,15 @@ final class Memory {
     Matrix(parameters.parameters + parameter.offset, columns: parameter.columns)
   }
 
-  /// A layer's parameters, with the weight packed for the current direction if it is packed at all.
-  subscript(_ layer: Linear) -> LinearParameters {
+  /// A layer's parameters for some rows, with the weight packed for the current direction if it is packed at all.
+  subscript(_ layer: Linear, _ rows: Rows) -> LinearParameters {
     LinearParameters(
-      weight: self[layer.weight], bias: self[layer.bias].base, packed: packedWeights[layer.weight.offset])
+      weight: self[layer.weight], bias: self[layer.bias].base, precision(of: rows),
+      packed: packedWeights[layer.weight.offset])
   }
+
+  /// The precision of products with some rows on the left.
+  func precision(of rows: Rows) -> Precision { rows.areTokens ? precision : .float32 }
 
   /// The gradient of an operation's output, or of a note.
   func gradient(ofOutput tensor: Tensor) -> Matrix { view(of: tensor, in: gradients) }

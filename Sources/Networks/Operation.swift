@@ -41,3 +41,8 @@ extension Operation {
 
   func name(in scope: Int) -> String { "\(Self.self) in part \(scope) of the network" }
 }
+
+extension Rows {
+  /// Whether a sample has several: then it is worth packing a weight for them.
+  var areTokens: Bool { maximumLength > 1 }
+}

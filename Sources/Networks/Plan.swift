@@ -33,7 +33,8 @@ public final class Plan {
     valueBuffers = layout.values
     gradientBuffers = layout.gradients
     activationCount = plan.count + scratchSize * recorder.threads
-    memory = Memory(threads: recorder.threads, parameters: parameters, scratchSize: scratchSize)
+    memory = Memory(
+      threads: recorder.threads, precision: recorder.precision, parameters: parameters, scratchSize: scratchSize)
   }
 
   /// Binds memory for `activationCount` floats, which must outlive the plan. Plans may share it, one at a time.
@@ -78,8 +79,8 @@ public final class Plan {
       let (weight, place) = (memory[parameter], address(buffer))
       let packed =
         time < recorder.scopes
-        ? PackedFactor(forward: weight, outputs: parameter.rows, at: place)
-        : PackedFactor(back: weight, outputs: parameter.rows, at: place)
+        ? PackedFactor(forward: weight, outputs: parameter.rows, recorder.precision, at: place)
+        : PackedFactor(back: weight, outputs: parameter.rows, recorder.precision, at: place)
       memory.packedWeights[parameter.offset] = packed
       program.deferTasks(threads) { packed.pack($0, of: threads) }
     }
@@ -206,7 +207,7 @@ private struct Lifetimes {
         ? [scope, last - scope] : [scope]
       {
         for weight in operation.packedWeights {
-          add(weight, at: time)
+          add(weight, recorder.precision, at: time)
         }
       }
     }
@@ -221,8 +222,8 @@ private struct Lifetimes {
     }
   }
 
-  private mutating func add(_ weight: Parameter, at time: Int) {
-    let size = PackedFactor.count(outputs: weight.rows, inputs: weight.columns)
+  private mutating func add(_ weight: Parameter, _ precision: Precision, at time: Int) {
+    let size = PackedFactor.count(outputs: weight.rows, inputs: weight.columns, precision)
     guard size > 0, packedWeights[time]?.contains(where: { $0.parameter.offset == weight.offset }) != true else {
       return
     }

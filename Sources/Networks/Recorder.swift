@@ -8,6 +8,8 @@ import Kernels
 public final class Recorder {
   /// Threads of the programs.
   let threads: Int
+  /// Of the products of tokens. Those of one row per sample are float32: reading the weights takes most of their time.
+  let precision: Precision
   /// Whether there is a backward pass.
   let isTraining: Bool
   /// The samples of a batch.
@@ -25,8 +27,10 @@ public final class Recorder {
   /// - Parameters:
   ///   - samples: the samples of a batch.
   ///   - isTraining: whether gradients are needed.
-  public init(samples: Samples, threads: Int, isTraining: Bool) {
+  ///   - precision: of the products of tokens.
+  public init(samples: Samples, threads: Int, isTraining: Bool, precision: Precision = .float32) {
     self.samples = samples
+    self.precision = precision
     self.threads = threads
     self.isTraining = isTraining
   }

@@ -31,6 +31,7 @@ public final class Checkpoint: Sendable {
 
   /// The version that is written. Version 1, of SpeeDiff 0.1.0, differs in how the network is described.
   static let version = 2
+  static let precision = "trainer.precision"
   static let history = "speediff.sampler.history"
   /// A schedule comes back exactly from one of its two tables: the one that it was made from.
   static let (betas, alphasCumprod) = ("speediff.schedule.betas", "speediff.schedule.alphas_cumprod")
@@ -71,6 +72,8 @@ public final class Checkpoint: Sendable {
     options.maximumGradientNorm = try values.real("trainer.max_grad_norm")
     options.warmUpSteps = try values.integer("trainer.warmup_steps")
     options.seed = try values.natural("trainer.seed")
+    // Files from before there were two have none.
+    if values.has(Self.precision) { options.precision = try values.precision(Self.precision) }
     self.options = options
     globalStep = try values.natural("trainer.global_step")
     prediction = try values.integer("sampler.prediction")

@@ -1,3 +1,4 @@
+import Kernels
 import Safetensors
 
 /// The metadata of a checkpoint, parsed.
@@ -29,6 +30,10 @@ struct CheckpointMetadata {
   func real(_ key: String) throws -> Double { try value(key, "a number") { Double($0) } }
 
   func flag(_ key: String) throws -> Bool { try value(key, "true or false") { Bool($0) } }
+
+  func precision(_ key: String) throws -> Precision {
+    try value(key, Precision.allCases.map(\.rawValue).joined(separator: " or ")) { Precision(rawValue: $0) }
+  }
 
   private func value<Value>(_ key: String, _ kind: String, _ parse: (String) -> Value?) throws -> Value {
     let text = try text(key)

@@ -72,6 +72,7 @@ extension Checkpoint {
       "trainer.weight_decay": "\(options.weightDecay)", "trainer.ema_decay": "\(options.emaDecay)",
       "trainer.ema_warmup": "\(options.emaWarmsUp)", "trainer.max_grad_norm": "\(options.maximumGradientNorm)",
       "trainer.warmup_steps": "\(options.warmUpSteps)", "trainer.seed": "\(options.seed)",
+      precision: options.precision.rawValue,
       "trainer.global_step": "\(trainer.globalStep)", "sampler.prediction": "\(sampler.predictionTarget.rawValue)",
     ]
     metadata.merge(NetworkMetadata.of(trainer.network)) { value, _ in value }

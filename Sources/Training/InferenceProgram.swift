@@ -13,10 +13,11 @@ final class InferenceProgram {
 
   init(
     _ network: any DiffusionNetwork, capacity: Int, parameters: ParameterMemory, fixed: [Matrix], threads: Int,
+    precision: Precision,
     reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
   ) throws {
     samples = Samples(maximum: capacity)
-    let tape = Recorder(samples: samples, threads: threads, isTraining: false)
+    let tape = Recorder(samples: samples, threads: threads, isTraining: false, precision: precision)
     let pass = network.record(tape, fixed: fixed, order: nil)
     plan = try Plan(tape, output: pass.output, parameters: parameters)
     plan.place(at: try reserve(plan.activationCount))

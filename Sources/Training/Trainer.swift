@@ -49,7 +49,7 @@ public final class Trainer: @unchecked Sendable {
   var stepLosses = StepLosses()
 
   var training: TrainingProgram?
-  private var inference: (program: InferenceProgram, usesAverage: Bool)?
+  var inference: (program: InferenceProgram, usesAverage: Bool)?
   private var workspace: FloatMemory?
   /// The samples of the last backward; nil if there was none, or if its losses were overwritten.
   var lastCount: Int?
@@ -62,6 +62,7 @@ public final class Trainer: @unchecked Sendable {
   public convenience init(
     _ network: any DiffusionNetwork, sampler: TimestepSampler, options: TrainerOptions
   ) throws {
+    try options.precision.check()
     try self.init(uninitialized: network, sampler: sampler, options: options)
     initialize(network.parameters, at: memory.parameters.base, seed: options.seed, pool: pool)
     memory.average.base.update(from: memory.parameters.base, count: network.parameters.count)
@@ -206,11 +207,13 @@ public final class Trainer: @unchecked Sendable {
   func trainingProgram(for count: Int) throws -> TrainingProgram {
     if let training, training.batch.capacity >= count { return training }
     training = nil
+    try options.precision.check()
     let program = try TrainingProgram(
       network, capacity: count, loss: loss,
       parameters: ParameterMemory(
         parameters: memory.parameters.base, gradients: memory.gradients.base, accumulation: accumulation),
-      fixed: memory.fixedTensors, seed: options.seed, threads: pool.threads, reserve: reserve)
+      fixed: memory.fixedTensors, seed: options.seed, threads: pool.threads, precision: options.precision,
+      reserve: reserve)
     training = program
     return program
   }
@@ -222,10 +225,12 @@ public final class Trainer: @unchecked Sendable {
       return inference.program
     }
     inference = nil
+    try options.precision.check()
     let program = try InferenceProgram(
       network, capacity: count,
       parameters: ParameterMemory(parameters: (usesAverage ? memory.average : memory.parameters).base),
-      fixed: memory.fixedTensors, threads: pool.threads, reserve: reserve)
+      fixed: memory.fixedTensors, threads: pool.threads, precision: options.precision,
+      reserve: reserve)
     inference = (program, usesAverage)
     return program
   }

@@ -1,4 +1,5 @@
 import ArgumentErrors
+import Kernels
 
 /// The options of a trainer, besides its network and its sampler.
 public struct TrainerOptions: Sendable, Equatable {
@@ -24,6 +25,8 @@ public struct TrainerOptions: Sendable, Equatable {
   public var seed: UInt64 = 0
   /// The threads.
   public var threads = 1
+  /// Of the factors of matrix products. All that is kept from step to step is float32.
+  public var precision = Precision.float32
 
   /// The defaults.
   public init() {}

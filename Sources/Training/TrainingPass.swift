@@ -24,10 +24,10 @@ final class TrainingPass {
   /// Records the network, and lays out memory.
   init(
     _ network: any DiffusionNetwork, _ description: NetworkPass, number: Int, samples: Samples, elements: Int,
-    parameters: ParameterMemory, fixed: [Matrix], threads: Int
+    parameters: ParameterMemory, fixed: [Matrix], threads: Int, precision: Precision
   ) throws {
     (self.description, self.number) = (description, number)
-    let tape = Recorder(samples: samples, threads: threads, isTraining: true)
+    let tape = Recorder(samples: samples, threads: threads, isTraining: true, precision: precision)
     noise = tape.input(Rows(samples, length: 1), columns: elements)
     order = try description.hidden.map { try tape.tokenOrder(length: $0.tokens) }
     let pass = network.record(tape, fixed: fixed, order: order)

@@ -11,14 +11,14 @@ final class TrainingProgram {
   /// Records the network's passes, and lays out the memory that they share.
   init(
     _ network: any DiffusionNetwork, capacity: Int, loss: DiffusionLoss, parameters: ParameterMemory,
-    fixed: [Matrix], seed: UInt64, threads: Int,
+    fixed: [Matrix], seed: UInt64, threads: Int, precision: Precision,
     reserve: (_ count: Int) throws -> UnsafeMutablePointer<Float>
   ) throws {
     let (batch, samples) = (TrainingBatch(capacity: capacity), Samples(maximum: capacity))
     passes = try network.passes.enumerated().map { number, pass in
       try TrainingPass(
         network, pass, number: number, samples: samples, elements: loss.elements, parameters: parameters,
-        fixed: fixed, threads: threads)
+        fixed: fixed, threads: threads, precision: precision)
     }
     (self.batch, self.samples) = (batch, samples)
     program = Program(threads: threads)

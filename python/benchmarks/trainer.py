@@ -24,11 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import trainer_cases as cases
 import trainer_report as report
-from trainer_floor import LIBRARIES, floor
+from trainer_floor import BFLOAT16, LIBRARIES, floor
 from trainer_turns import check, start, summary, take_turns, take_turns_updating
 
 if TYPE_CHECKING:
     from trainer_contenders import Contender
+
+
+FLOORS = {"floor": LIBRARIES.keys() - {BFLOAT16}, "bf16_floor": {BFLOAT16}}
+"""The libraries whose products are the floor in float32 and in bfloat16."""
 
 
 def measure(case: cases.Case, kinds: list[str], threads: int, seed: int, rounds: int) -> dict[str, Any]:
@@ -46,23 +50,36 @@ def measure(case: cases.Case, kinds: list[str], threads: int, seed: int, rounds:
         if len(parameters) > 1:
             sys.exit(f"{case.title}: networks of {parameters} parameters: no report")
         least = {kind: [min(times) for times in zip(*rows, strict=True)] for kind, rows in products.items()}
+        count = parameters.pop()
+
+        def floor_of(kinds: set[str]) -> dict[str, Any]:
+            some, long = ({kind: one[kind] for kind in kinds} for one in (least, sustained))
+            return floor(case, count, some, long, bandwidth)
+
         figures = {kind: summary(s) for kind, s in seconds.items()}
         return {
             "case": vars(case),
             "versions": merged(contenders, libraries),
-            "parameters": parameters.pop(),
+            "parameters": count,
             "check": checked,
             "step_seconds": figures,
-            "ratios": {
-                kind: {what: figures[kind][what] / figures["speediff"][what] for what in ("min", "median")}
-                for kind in figures
-                if kind != "speediff"
-            },
+            "ratios": ratios(figures, "speediff"),
+            "bf16_ratios": ratios(figures, "speediff_bf16"),
             "page_faults_per_step": faults,
             "memory_bytes": memory,
             "update_seconds": {kind: summary(s) for kind, s in updates.items()},
-            "floor": floor(case, contenders["speediff"].about["parameters"], least, sustained, bandwidth),
+            **{name: floor_of(kinds) for name, kinds in FLOORS.items() if kinds <= least.keys()},
         }
+
+
+def ratios(figures: dict[str, Any], to: str) -> dict[str, dict[str, float]]:
+    """The times of all contenders over those of one of SpeeDiff's; empty if it is not among them."""
+    if to not in figures:
+        return {}
+    others = [kind for kind in figures if not kind.startswith("speediff")]
+    return {
+        kind: {what: figures[kind][what] / figures[to][what] for what in ("min", "median")} for kind in others
+    }
 
 
 def merged(*groups: dict[str, Contender]) -> dict[str, str]:
@@ -186,9 +203,10 @@ def main() -> None:
     chosen = arguments()
     rounds = chosen.rounds or (3 if chosen.quick else 15)
     names = chosen.case or (["DiT-S/8", "small"] if chosen.quick else list(cases.CASES))
-    kinds = ["speediff", "eager", "bf16"]
+    # SpeeDiff's bf16 is left out where the processor has none.
+    kinds = ["speediff", "speediff_bf16", "eager", "bf16"]
     if chosen.compile and compiler():
-        kinds.insert(2, "compile")
+        kinds.insert(3, "compile")
     elif chosen.compile:
         print("torch.compile is left out: there is no C++ compiler", file=sys.stderr)
     result: dict[str, Any] = {"machine": machine(chosen.threads), "seed": chosen.seed, "rounds": rounds}

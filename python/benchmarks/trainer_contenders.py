@@ -17,14 +17,20 @@ from typing import Any
 
 import trainer_cases as cases
 
-NAMES = {"speediff": "SpeeDiff", "eager": "PyTorch eager", "compile": "torch.compile", "bf16": "PyTorch bf16"}
+NAMES = {
+    "speediff": "SpeeDiff",
+    "speediff_bf16": "SpeeDiff bf16",
+    "eager": "PyTorch eager",
+    "compile": "torch.compile",
+    "bf16": "PyTorch bf16",
+}
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
 class SpeeDiff:
     """The trainer of this library."""
 
-    def __init__(self, case: cases.Case, threads: int, seed: int) -> None:
+    def __init__(self, case: cases.Case, threads: int, seed: int, precision: str = "float32") -> None:
         start = time.perf_counter()
         import speediff
 
@@ -38,6 +44,7 @@ class SpeeDiff:
             ema_decay=cases.EMA_DECAY,
             seed=seed,
             threads=threads,
+            precision=precision,
             **case.data,
         )
         self.create_seconds = time.perf_counter() - start
@@ -198,6 +205,8 @@ def make(request: dict[str, Any]) -> Any:
     case = cases.Case(**request["case"])
     if kind == "speediff":
         return SpeeDiff(case, threads, request["seed"])
+    if kind == "speediff_bf16":
+        return SpeeDiff(case, threads, request["seed"], "bfloat16")
     if kind in NAMES:
         return PyTorch(case, threads, request["seed"], kind)
     import trainer_floor

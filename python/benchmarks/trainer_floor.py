@@ -1,4 +1,4 @@
-"""What the machine itself reaches: sgemm by PyTorch and by OpenBLAS, and memory bandwidth."""
+"""What the machine itself reaches: sgemm by PyTorch and by OpenBLAS, PyTorch's bf16, and bandwidth."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Library:
     """Times the products of a case, and a square one."""
 
     versions: dict[str, str]
+    tolerance = 1e-3
+    """How far a product of standard normal numbers may be off, times the root of its terms."""
 
     def __init__(self, case: cases.Case) -> None:
         self.gemms = [cases.SQUARE, *(gemm for gemm, _ in cases.gemms(case))]
@@ -46,7 +48,7 @@ class Library:
             call()
             row = (a[:, 0] if gemm.transpose_a else a[0]).astype(np.float64)
             wanted = b @ row if gemm.transpose_b else row @ b
-            if not np.allclose(c[0], wanted, atol=1e-3 * np.sqrt(gemm.k)):
+            if not np.allclose(c[0], wanted, atol=self.tolerance * np.sqrt(gemm.k)):
                 sys.exit(f"{gemm.name} is wrong: no timing")
 
     def call(self, gemm: cases.Gemm, a: Any, b: Any, c: Any) -> Callable[[], Any]:
@@ -104,6 +106,21 @@ class PyTorchLibrary(Library):
         return {name: n * BANDWIDTH_FLOATS / stretch(call, 2) for name, (n, call) in self.passes.items()}
 
 
+class BFloat16Library(PyTorchLibrary):
+    """torch.mm of bfloat16, with sums in float32 and results in bfloat16, as under autocast."""
+
+    tolerance = 3e-2
+
+    def call(self, gemm: cases.Gemm, a: Any, b: Any, c: Any) -> Callable[[], Any]:
+        """A function that multiplies, after once into `c`."""
+        torch = self.torch
+        left, right = (torch.from_numpy(array).bfloat16() for array in (a, b))
+        left, right = left.t() if gemm.transpose_a else left, right.t() if gemm.transpose_b else right
+        out = torch.mm(left, right)
+        torch.from_numpy(c).copy_(out)
+        return lambda: torch.mm(left, right, out=out)
+
+
 def choose_kernels() -> None:
     """Has an OpenBLAS that is older than the processor use the newest kernels that fit.
 
@@ -143,7 +160,8 @@ class OpenBLASLibrary(Library):
         return lambda: self.sgemm(*arguments, 0.0, pc, gemm.n)
 
 
-LIBRARIES = {"torch.mm": PyTorchLibrary, "OpenBLAS": OpenBLASLibrary}
+BFLOAT16 = "torch.mm bf16"
+LIBRARIES = {"torch.mm": PyTorchLibrary, "OpenBLAS": OpenBLASLibrary, BFLOAT16: BFloat16Library}
 
 
 def floor(

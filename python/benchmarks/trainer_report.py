@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from trainer_cases import Case
 from trainer_contenders import NAMES
+from trainer_floor import LIBRARIES
 
 PEAKS = ("peak_flops_per_second", "square_flops_per_second", "sustained_flops_per_second")
 
@@ -30,20 +31,22 @@ def milliseconds(figures: dict[str, Any]) -> str:
 def step_table(results: dict[str, Any]) -> Table:
     result = table(
         "A training step: ms (minimum / median, distance of the quartiles), PyTorch's time over SpeeDiff's "
-        "(minima / medians; in brackets what was asked for), relative error of the losses of three steps",
-        *("case", "contender", "ms", "images/s", "ratio", "losses off by"),
+        "(minima / medians; in brackets what was asked for), over its bf16's, relative error of losses of "
+        "three steps",
+        *("case", "contender", "ms", "images/s", "ratio", "to bf16", "losses off by"),
         words=2,
     )
     for found in results.values():
         case = Case(**found["case"])
         for kind, figures in found["step_seconds"].items():
-            ratio, error = "", ""
+            pairs = (found[name].get(kind) for name in ("ratios", "bf16_ratios"))
+            ratio, to_bf16 = ("{min:.2f}× / {median:.2f}×".format(**pair) if pair else "" for pair in pairs)
+            error = ""
             if kind != "speediff":
-                ratio = "{min:.2f}× / {median:.2f}×".format(**found["ratios"][kind])
                 error = f"{found['check'][kind]['losses_error']:.0e}"
             if kind == "eager":
                 ratio += f" (≥ {case.to_reach})"
-            cells = (milliseconds(figures), f"{case.batch / figures['min']:.1f}", ratio, error)
+            cells = (milliseconds(figures), f"{case.batch / figures['min']:.1f}", ratio, to_bf16, error)
             result.add_row(case.title, NAMES[kind], *cells)
     return result
 
@@ -73,12 +76,19 @@ def floor_table(results: dict[str, Any]) -> Table:
         *("case", "GFLOP", "best sgemm, GFLOP/s", "products, ms", "by shape", "update, ms", "floor", "step"),
         *("share of best sgemm", "of the square's", "of the square's over as long as a step", "floor / step"),
     )
-    for found in results.values():
-        f, step = found["floor"], found["step_seconds"]["speediff"]["min"]
+    rows = [
+        (found, name, kind)
+        for found in results.values()
+        for name, kind in (("floor", "speediff"), ("bf16_floor", "speediff_bf16"))
+        if name in found and kind in found["step_seconds"]
+    ]
+    for found, name, kind in rows:
+        f, step = found[name], found["step_seconds"][kind]["min"]
         total = f["products_seconds"] + f["update_seconds"]
         seconds = (f["products_seconds"], f["products_by_shape_seconds"], f["update_seconds"], total, step)
         result.add_row(
-            *(Case(**found["case"]).title, f"{f['flops'] / 1e9:.1f}"),
+            f"{Case(**found['case']).title}{', bf16' if name == 'bf16_floor' else ''}",
+            f"{f['flops'] / 1e9:.1f}",
             f"{f['peak_flops_per_second'] / 1e9:.0f}, {f['peak_library']}",
             *(f"{s * 1e3:.1f}" for s in seconds),
             *(f"{f['flops'] / step / f[peak]:.0%}" for peak in PEAKS),
@@ -89,11 +99,12 @@ def floor_table(results: dict[str, Any]) -> Table:
 
 def sgemm_table(results: dict[str, Any]) -> Table:
     """What the libraries reach on each shape."""
-    result = table("sgemm, GFLOP/s", "case", "product", "torch.mm", "OpenBLAS", words=2)
+    result = table("Products, GFLOP/s", "case", "product", *LIBRARIES, words=2)
     for found in results.values():
-        rates = found["floor"]["flops_per_second"]
+        floors = (found.get(name, {}) for name in ("floor", "bf16_floor"))
+        rates = {kind: rate for each in floors for kind, rate in each.get("flops_per_second", {}).items()}
         for name in rates["torch.mm"]:
-            found_rates = (rates.get(kind, {}).get(name) for kind in ("torch.mm", "OpenBLAS"))
+            found_rates = (rates.get(kind, {}).get(name) for kind in LIBRARIES)
             cells = [f"{rate / 1e9:.0f}" if rate else "" for rate in found_rates]
             result.add_row(Case(**found["case"]).title, name, *cells)
     return result

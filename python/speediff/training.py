@@ -13,8 +13,7 @@ from ._native import c_training as c
 from ._native.native_trainer import NativeTrainer
 from ._samplers.sampler_base import SamplerBase
 from ._support import arguments
-from ._trainer import checkpoints, shared_step, trainer_group
-from ._trainer.network import TrainerNetwork
+from ._trainer import checkpoints, settings, shared_step, trainer_group
 from .networks import Network, network, network_of
 
 if TYPE_CHECKING:
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._native.native_trainer import Floats, Integers
-    from .schedules import NoiseSchedule
 
 
-class Trainer(TrainerNetwork):
+class Trainer(settings.TrainerSettings):
     """Trains a network on the CPU: draw, noise, forward, backward, AdamW and EMA.
 
     Only one thread at a time may use a trainer, in the process that made it. The same seed gives the same
@@ -56,6 +54,7 @@ class Trainer(TrainerNetwork):
         warmup_steps: int = 0,
         seed: int = 0,
         threads: int | None = None,
+        precision: str = "float32",
         group: distributed.Group | None = None,
     ) -> None:
         """Builds and initializes a network.
@@ -83,6 +82,9 @@ class Trainer(TrainerNetwork):
             seed: The seed of initial parameters, noise and label dropout, in [0, 2⁶⁴).
             threads: The number of threads. None: the processors that this process may use, within its CPU
                 quota and OMP_NUM_THREADS, shared among the processes of `group` on one machine.
+            precision: That of the factors of matrix products: "float32", "bfloat16", or "auto" for the one
+                that this processor is faster with. Their sums, and all that is kept from step to step, are
+                float32.
             group: The processes that share each step. All of them must make this trainer. None: this one
                 alone.
 
@@ -109,6 +111,7 @@ class Trainer(TrainerNetwork):
             arguments.integer("warmup_steps", warmup_steps, least=0),
             arguments.integer("seed", seed, least=0, end=1 << 64),
             _threads(threads),
+            settings.precision_code(precision),
         )
         native = NativeTrainer(
             c.speediff_trainer_create, shape.pointer, options, sampler._open_handle().pointer
@@ -148,6 +151,7 @@ class Trainer(TrainerNetwork):
         *,
         sampler: SamplerBase[Any] | None = None,
         threads: int | None = None,
+        precision: str | None = None,
         rank: int = 0,
         world_size: int = 1,
         group: distributed.Group | None = None,
@@ -160,6 +164,7 @@ class Trainer(TrainerNetwork):
                 from the file, which fails only for the weighting `to_emphasis` of another sampler.
             threads: The number of threads. None: the processors that this process may use, within its CPU
                 quota and OMP_NUM_THREADS, shared among the processes of `group` on one machine.
+            precision: As for `Trainer`; None: that of the file. The parameters are float32 in either case.
             rank: This process among `world_size`, for a sampler that is rebuilt.
             world_size: The number of processes that share each global batch.
             group: The processes that share each step; their number may differ from that of the saved run.
@@ -176,8 +181,13 @@ class Trainer(TrainerNetwork):
         else:
             _check_sampler(sampler)
             checkpoint.check(sampler)
+        native = checkpoint.trainer(sampler, _threads(threads))
+        # A file may be of another processor, which knows bfloat16.
+        native.set_precision(
+            native.options().precision if precision is None else settings.precision_code(precision)
+        )
         trainer = cls.__new__(cls)
-        trainer._set_up(checkpoint.trainer(sampler, _threads(threads)), sampler, group)
+        trainer._set_up(native, sampler, group)
         return trainer
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -201,46 +211,6 @@ class Trainer(TrainerNetwork):
         """`save`, with what a command knows of its run."""
         shared_step.check_between(self)
         trainer_group.save(self, lambda: checkpoints.save(self._open_handle(), path, self.sampler, run))
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The sampler's schedule."""
-        return self.sampler.schedule
-
-    @property
-    def global_step(self) -> int:
-        """The updates so far: the step of the next draw and of AdamW's bias correction.
-
-        It can be set between steps, for example to continue a run of another trainer. A run ends at 2³².
-        """
-        return self._open_handle().global_step()
-
-    @global_step.setter
-    def global_step(self, value: int) -> None:
-        step = arguments.integer("global_step", value, least=0)
-        self._open_handle().set_global_step(step)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate after the warm-up. Setting it affects the updates that follow."""
-        value: float = self._open_handle().options().learning_rate
-        return value
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        c.speediff_trainer_set_learning_rate(
-            self._open_handle().pointer, arguments.real("learning_rate", value)
-        )
-
-    @property
-    def ema_decay(self) -> float:
-        """The decay of the moving average, in [0, 1]; setting it changes the updates to come."""
-        value: float = self._open_handle().options().ema_decay
-        return value
-
-    @ema_decay.setter
-    def ema_decay(self, value: float) -> None:
-        c.speediff_trainer_set_ema_decay(self._open_handle().pointer, arguments.real("ema_decay", value))
 
     def step(self, x: Floats, y: Integers | None = None) -> float:
         """One training step: draw, noise, forward, backward, update. A sampler that learns is updated too.

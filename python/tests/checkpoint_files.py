@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
 
 KEYS = ("speediff.data_xxh64", "speediff.header_xxh64")
 _MASK = 2**64 - 1
@@ -174,3 +175,14 @@ def _changed(value: Any, rng: random.Random) -> Any:
         )
     small = [number for number in _NUMBERS if not 2**24 <= abs(number) < 2**62]
     return rng.choice([nested, None, True, [], {}, *small, *_TEXTS, json.loads("1" + "0" * 400)])
+
+
+def rewritten(file: bytes, path: Path, **changes: str | None) -> None:
+    """Writes the file with other metadata, and checksums that fit."""
+    header, data = split(file)
+    for key, value in changes.items():
+        if value is None:
+            del header["__metadata__"][key]
+        else:
+            header["__metadata__"][key] = value
+    path.write_bytes(joined(header, data))

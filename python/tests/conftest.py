@@ -27,6 +27,11 @@ for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
     os.environ[_variable] = str(LEFT_BEHIND / _variable.lower())
     os.mkdir(os.environ[_variable])
 tempfile.tempdir = None
+CPUINFO = Path("/proc/cpuinfo")
+HAS_BFLOAT16 = CPUINFO.is_file() and "avx512_bf16" in CPUINFO.read_text()
+if not HAS_BFLOAT16:
+    # Read when the library is first used, here and in the processes that tests start.
+    os.environ["SPEEDIFF_BFLOAT16"] = "emulated"
 
 CHECKOUT_PACKAGE = Path(__file__).resolve().parents[1] / "speediff"
 
@@ -89,3 +94,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
 def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of latents."""
     return write_latents(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def bfloat16() -> None:
+    """Skips what would take minutes where bfloat16 is emulated."""
+    if not HAS_BFLOAT16:
+        pytest.skip("needs a processor with AVX-512-BF16")

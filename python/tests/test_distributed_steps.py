@@ -196,6 +196,7 @@ def test_a_step_without_any_image() -> None:
         ({"seed": 6}, "seed 5 on ranks 0, 2, 6 on rank 1"),
         ({"learning_rate": 2e-3}, "learning_rate 0.001 on ranks 0, 2, 0.002 on rank 1"),
         ({"max_grad_norm": None}, "max_grad_norm 1.0 on ranks 0, 2, 0.0 on rank 1"),
+        ({"precision": "bfloat16"}, 'precision "float32" on ranks 0, 2, "bfloat16" on rank 1'),
         ({"model": speediff.DiT(16, 1, 2, 4)}, "network.depth 2 on ranks 0, 2, 1 on rank 1"),
         ({"drawn_by": sampler(seed=4, **METHODS[0])}, "sampler.seed 3 on ranks 0, 2, 4 on rank 1"),
         (

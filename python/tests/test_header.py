@@ -134,6 +134,7 @@ STRUCTS: dict[str, tuple[Any, dict[str, Any]]] = {
             **dict(zip(("beta1", "beta2"), TRAINER["betas"], strict=True)),
             "epsilon": TRAINER["eps"],
             "max_grad_norm": 0,
+            "precision": ct.PRECISION_FLOAT32,
             "size": ctypes.sizeof(ct.TrainerOptions),
         },
     ),

@@ -56,19 +56,8 @@ def test_a_flipped_bit_is_an_error_wherever_it_is(file: bytes, path: Path) -> No
         refuses(lambda: Trainer.load(path), kind=SpeeDiffFileError)
 
 
-def rewritten(file: bytes, path: Path, **changes: str | None) -> None:
-    """Writes the file with other metadata, and checksums that fit."""
-    header, data = files.split(file)
-    for key, value in changes.items():
-        if value is None:
-            del header["__metadata__"][key]
-        else:
-            header["__metadata__"][key] = value
-    path.write_bytes(files.joined(header, data))
-
-
 def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Path) -> None:
-    rewritten(file, path)
+    files.rewritten(file, path)
     Trainer.load(path).close()
     wrong = {
         "speediff.version": ["0", "1", "3", "2.0", "", "-1", None],
@@ -95,6 +84,7 @@ def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Pa
         "trainer.eps": ["0", "1e-46", "inf"],
         "trainer.max_grad_norm": ["0", "nan", "-inf"],
         "trainer.warmup_steps": ["-1", "1.5"],
+        "trainer.precision": ["float16", "auto", ""],
         "trainer.seed": ["-1", "18446744073709551616"],
         "trainer.global_step": ["-1", "4294967297", "18446744073709551615"],
         "sampler.prediction": ["4", "x"],
@@ -102,7 +92,7 @@ def test_metadata_of_another_version_or_network_are_errors(file: bytes, path: Pa
     }
     for key, values in wrong.items():
         for value in values:
-            rewritten(file, path, **{key: value})
+            files.rewritten(file, path, **{key: value})
             try:
                 Trainer.load(path).close()
             except (SpeeDiffFileError, speediff.SpeeDiffValueError) as error:
@@ -143,7 +133,7 @@ def test_a_negative_mean_of_squares_is_an_error(file: bytes, path: Path) -> None
 
 
 def test_the_last_step_that_a_run_can_have_can_be_taken(file: bytes, path: Path) -> None:
-    rewritten(file, path, **{"trainer.global_step": str(2**32 - 1)})
+    files.rewritten(file, path, **{"trainer.global_step": str(2**32 - 1)})
     drawn_by = sampler(sampling=ADAPTIVE, accumulation=2**20)
     with Trainer.load(path, sampler=drawn_by, threads=1) as trainer:
         assert np.isfinite(trainer.backward(images(1), labels(1)))

@@ -61,18 +61,32 @@ package enum MatrixProduct {
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
   ///
   /// - Parameters:
-  ///   - packed: all of B, already packed.
+  ///   - precision: of the factors. bfloat16 is computed by `NativeProduct` with any backend.
+  ///   - packed: all of B, already packed for that precision.
   ///   - finish: called with each part of C when it is complete, usually before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
-    k: Int, alpha: Float = 1, base: ProductBase, packed: PackedFactor? = nil,
+    k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void = { _, _ in }
   ) {
     guard m > 0, n > 0 else { return }
+    if precision == .bfloat16 {
+      switch BFloat16Path.current {
+      case .instructions:
+        return NativeProduct.multiply(
+          BFloat16Instructions.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
+          packed: packed, finish: finish)
+      case .emulated:
+        return NativeProduct.multiply(
+          BFloat16Emulation.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
+          packed: packed, finish: finish)
+      }
+    }
     switch backend {
     case .native:
       NativeProduct.multiply(
-        a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, packed: packed, finish: finish)
+        FloatElement.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, packed: packed,
+        finish: finish)
     case .openBLAS:
       var adds = false
       switch base {

@@ -9,48 +9,58 @@
 /// The matrix product in Swift, for processors with 32 vector registers of 16 floats.
 ///
 /// As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008: a block of B is packed into
-/// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place.
+/// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place if elements
+/// are floats.
 enum NativeProduct {
   /// The columns of a panel.
   static let width = 3 * lanes
-  /// The rows and columns of a block of B: 1 MB.
+  /// The rows of elements and the columns of a block of B: 1 MB.
   static let blockRows = 384
   private static let blockColumns = 14 * width
 
   /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
-  static func multiply(
-    _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order, into c: Matrix, m: Int,
+  static func multiply<Element: ProductElement>(
+    _: Element.Type, _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order,
+    into c: Matrix, m: Int,
     n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
-    if m <= tileRows, orderA == .plain, orderB == .transposed {
+    if Element.depth == 1, m <= tileRows, orderA == .plain, orderB == .transposed {
       fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
       return finish(0..<m, 0..<n)
     }
     let scratch = ProductScratch.current
     var firstK = 0
     repeat {
-      let depth = min(blockRows, k &- firstK)
+      let depth = min(blockRows &* Element.depth, k &- firstK)
+      let elements = Element.count(depth)
       let depthBase = firstK > 0 ? .present : base
       var firstN = 0
       while firstN < n {
         let columns = min(blockColumns, n &- firstN)
         if packed == nil {
           packBlock(
-            b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns, into: scratch.panels)
+            Element.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
+            into: scratch.panels)
         }
         let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
         var firstM = 0
         while firstM < m {
           let rows = min(tileRows, m &- firstM)
           let strip: TileA
-          if orderA == .plain {
+          if orderA == .plain, Element.depth == 1 {
             strip = TileA(base: a.row(firstM) + firstK, rowStride: a.stride, columnStride: 1)
+          } else if orderA == .plain {
+            packRows(
+              Element.self, Matrix(a.row(firstM) + firstK, columns: depth, stride: a.stride), rows: rows,
+              into: Matrix(scratch.strips, columns: elements))
+            strip = TileA(base: scratch.strips, rowStride: elements, columnStride: 1)
           } else {
             let isSecond = firstM / tileRows % 2 == 1
             if !isSecond {
               packStrips(
-                Matrix(a.row(firstK) + firstM, columns: min(lanes, m &- firstM), stride: a.stride), rows: depth,
+                Element.self, Matrix(a.row(firstK) + firstM, columns: min(lanes, m &- firstM), stride: a.stride),
+                rows: depth,
                 columns: min(lanes, m &- firstM), into: scratch.strips, scratch.strips + stripSize)
             }
             strip = TileA(
@@ -58,7 +68,8 @@ enum NativeProduct {
           }
           let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
           rowOfTiles(
-            strip, panels, into: target, rows: rows, k: depth, alpha: alpha, base: depthBase.from(firstN),
+            Element.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
+            base: depthBase.from(firstN),
             scratch.edge)
           if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
           firstM &+= tileRows
@@ -70,24 +81,25 @@ enum NativeProduct {
   }
 
   /// Packs a part of B into panels.
-  static func packBlock(
-    _ b: Matrix, _ order: MatrixProduct.Order, rows: Range<Int>, columns: Range<Int>,
+  static func packBlock<Element: ProductElement>(
+    _: Element.Type, _ b: Matrix, _ order: MatrixProduct.Order, rows: Range<Int>, columns: Range<Int>,
     into panels: UnsafeMutablePointer<Float>
   ) {
     if order == .plain {
       packPanels(
-        Matrix(b.row(rows.lowerBound) + columns.lowerBound, columns: columns.count, stride: b.stride),
+        Element.self, Matrix(b.row(rows.lowerBound) + columns.lowerBound, columns: columns.count, stride: b.stride),
         rows: rows.count, columns: columns.count, width: width, into: panels)
     } else {
       packTransposedPanels(
-        Matrix(b.row(columns.lowerBound) + rows.lowerBound, columns: rows.count, stride: b.stride),
+        Element.self, Matrix(b.row(columns.lowerBound) + rows.lowerBound, columns: rows.count, stride: b.stride),
         rows: rows.count, columns: columns.count, width: width, into: panels)
     }
   }
 
   /// Eight rows of C, for the columns of the packed block.
-  private static func rowOfTiles(
-    _ a: TileA, _ panels: UnsafePointer<Float>, into c: Matrix, rows: Int, k: Int, alpha: Float, base: ProductBase,
+  private static func rowOfTiles<Element: ProductElement>(
+    _: Element.Type, _ a: TileA, _ panels: UnsafePointer<Float>, into c: Matrix, rows: Int, k: Int, alpha: Float,
+    base: ProductBase,
     _ edge: UnsafeMutablePointer<Float>
   ) {
     var (first, panel) = (0, panels)
@@ -96,10 +108,11 @@ enum NativeProduct {
       let padded = roundedToVector(count)
       if padded == count {
         oneTile(
-          a, panel, c.base + first, strideC: c.stride, padded, rows: rows, k: k, alpha: alpha, base: base.from(first))
+          Element.self, a, panel, c.base + first, strideC: c.stride, padded, rows: rows, k: k, alpha: alpha,
+          base: base.from(first))
       } else {
         // A tile that extends beyond the matrix is computed elsewhere.
-        oneTile(a, panel, edge, strideC: width, padded, rows: rows, k: k, alpha: alpha, base: .zero)
+        oneTile(Element.self, a, panel, edge, strideC: width, padded, rows: rows, k: k, alpha: alpha, base: .zero)
         for row in 0..<rows {
           let (from, to) = (edge + row &* width, c.row(row) + first)
           forEachVector(count) { i, lanes in
@@ -119,31 +132,34 @@ enum NativeProduct {
   }
 
   @inline(__always)
-  private static func oneTile(
-    _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, _ padded: Int,
+  private static func oneTile<Element: ProductElement>(
+    _: Element.Type, _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int,
+    _ padded: Int,
     rows: Int, k: Int, alpha: Float, base: ProductBase
   ) {
     switch padded {
     case width:
-      wideTile(a, panel, c, strideC: strideC, k: k, rows: rows, alpha: alpha, base: base)
+      wideTile(Element.self, a, panel, c, strideC: strideC, k: k, rows: rows, alpha: alpha, base: base)
     case 2 * lanes:
       tile(
-        TwoVectors.self, a, panel, strideB: 2 * lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+        TwoVectors.self, Element.self, a, panel, strideB: 2 * lanes, c, strideC: strideC, k: k, rows: rows,
+        alpha: alpha,
         base: base)
     default:
       tile(
-        OneVector.self, a, panel, strideB: lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+        OneVector.self, Element.self, a, panel, strideB: lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
         base: base)
     }
   }
 
   @inline(never)
-  private static func wideTile(
-    _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, k: Int, rows: Int,
+  private static func wideTile<Element: ProductElement>(
+    _: Element.Type, _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, k: Int,
+    rows: Int,
     alpha: Float, base: ProductBase
   ) {
     tile(
-      ThreeVectors.self, a, panel, strideB: width, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
+      ThreeVectors.self, Element.self, a, panel, strideB: width, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
       base: base)
   }
 
@@ -155,7 +171,7 @@ enum NativeProduct {
   }
 
   private static let stripSize = blockRows * tileRows
-  /// The floats of a block's panels, of two strips of A and of a tile.
+  /// The elements of a block's panels, of two strips of A and of a tile.
   fileprivate static let sizes = (panels: blockRows * blockColumns, strips: 2 * stripSize, edge: tileRows * width)
 }
 

@@ -3,34 +3,51 @@
 /// If each product packed the factor itself, that would take an eighth of its time with 256 rows on the left.
 public struct PackedFactor {
   let panels: UnsafeMutablePointer<Float>
+  /// The precision of the products that read it.
+  let precision: Precision
   private let source: Matrix
   private let order: MatrixProduct.Order
   private let (rows, columns): (Int, Int)
 
-  /// The floats of a packed weight; 0 if products do not read packed factors.
-  public static func count(outputs: Int, inputs: Int) -> Int {
-    MatrixProduct.backend == .native
-      ? max(inputs * roundedToVector(outputs), outputs * roundedToVector(inputs)) : 0
+  /// The floats of memory for a packed weight; 0 if products do not read packed factors.
+  public static func count(outputs: Int, inputs: Int, _ precision: Precision) -> Int {
+    guard precision == .bfloat16 || MatrixProduct.backend == .native else { return 0 }
+    return max(
+      precision.elements(inputs) * roundedToVector(outputs), precision.elements(outputs) * roundedToVector(inputs))
   }
 
   /// Wᵀ for y = x·Wᵀ, with W of shape (outputs, inputs).
-  public init(forward weight: Matrix, outputs: Int, at memory: UnsafeMutablePointer<Float>) {
+  public init(forward weight: Matrix, outputs: Int, _ precision: Precision, at memory: UnsafeMutablePointer<Float>) {
     (panels, source, order, rows, columns) = (memory, weight, .transposed, weight.columns, outputs)
+    self.precision = precision
   }
 
   /// W for dx = dy·W.
-  public init(back weight: Matrix, outputs: Int, at memory: UnsafeMutablePointer<Float>) {
+  public init(back weight: Matrix, outputs: Int, _ precision: Precision, at memory: UnsafeMutablePointer<Float>) {
     (panels, source, order, rows, columns) = (memory, weight, .plain, outputs, weight.columns)
+    self.precision = precision
   }
 
   /// Packs one of several parts of the weight's current values.
   public func pack(_ index: Int, of parts: Int) {
+    switch precision {
+    case .float32: pack(FloatElement.self, index, of: parts)
+    case .bfloat16:
+      switch BFloat16Path.current {
+      case .instructions: pack(BFloat16Instructions.self, index, of: parts)
+      case .emulated: pack(BFloat16Emulation.self, index, of: parts)
+      }
+    }
+  }
+
+  private func pack<Element: ProductElement>(_: Element.Type, _ index: Int, of parts: Int) {
     let range = part(index, of: parts, count: columns, unit: NativeProduct.width)
     guard !range.isEmpty else { return }
-    for first in stride(from: 0, to: rows, by: NativeProduct.blockRows) {
-      let depth = min(NativeProduct.blockRows, rows - first)
+    let block = NativeProduct.blockRows * Element.depth
+    for first in stride(from: 0, to: rows, by: block) {
+      let depth = min(block, rows - first)
       NativeProduct.packBlock(
-        source, order, rows: first..<first + depth, columns: range,
+        Element.self, source, order, rows: first..<first + depth, columns: range,
         into: UnsafeMutablePointer(mutating: panel(row: first, column: range.lowerBound)))
     }
   }
@@ -38,6 +55,15 @@ public struct PackedFactor {
   /// The panels of a block of rows, from a column on.
   @inline(__always)
   func panel(row: Int, column: Int) -> UnsafePointer<Float> {
-    UnsafePointer(panels + row &* roundedToVector(columns) + column &* min(NativeProduct.blockRows, rows &- row))
+    let first = precision.elements(row)
+    let depth = min(NativeProduct.blockRows, precision.elements(rows) &- first)
+    return UnsafePointer(panels + first &* roundedToVector(columns) + column &* depth)
+  }
+}
+
+extension Precision {
+  /// The elements of a packed factor that hold as many floats.
+  fileprivate func elements(_ floats: Int) -> Int {
+    self == .float32 ? FloatElement.count(floats) : BFloat16Emulation.count(floats)
   }
 }

@@ -1,58 +1,75 @@
 /// Copies `rows`×`columns` of a matrix into panels of `width` columns: element (k, j) of a panel is at k·width + j.
 ///
 /// The last panel has the remaining columns, padded with zeros to a whole vector. Panels are contiguous.
-func packPanels(_ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>) {
+func packPanels<Element: ProductElement>(
+  _: Element.Type, _ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>
+) {
+  let elements = Element.count(rows)
   // Whole rows at a time: the processor prefetches along rows, not across them.
-  for k in 0..<rows {
+  for k in 0..<elements {
+    let lines = Element.lines(of: source, k, rows: rows)
     var (first, panel) = (0, out)
     while first < columns {
       let count = min(width, columns &- first)
       let padded = roundedToVector(count)
-      let (from, to) = (source.row(k) + first, panel + k &* padded)
-      forEachVector(count) { i, n in store(load(from + i, n), to + i, lanes) }
-      panel += rows &* padded
+      let to = panel + k &* padded
+      forEachVector(count) { i, n in store(lines.elements(first &+ i, n), to + i, lanes) }
+      panel += elements &* padded
       first &+= count
     }
   }
 }
 
 /// The same for a matrix stored transposed, as `columns` rows of `rows` floats.
-func packTransposedPanels(
-  _ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>
+func packTransposedPanels<Element: ProductElement>(
+  _: Element.Type, _ source: Matrix, rows: Int, columns: Int, width: Int, into out: UnsafeMutablePointer<Float>
 ) {
+  let elements = Element.count(rows)
   var (first, panel) = (0, out)
   while first < columns {
     let count = min(width, columns &- first)
     let padded = roundedToVector(count)
     var block = 0
     while block < padded {
-      let lines = min(lanes, count &- block)
+      let (lines, start) = (min(lanes, count &- block), source.from(first &+ block))
       var k = 0
-      while k &+ lanes <= rows, lines == lanes {
-        transposeBlock(source.row(first &+ block) + k, source.stride, into: panel + k &* padded + block, padded)
+      while k < elements {
+        let (floats, to) = (min(lanes &* Element.depth, rows &- k &* Element.depth), panel + k &* padded + block)
+        let from = Matrix(start.base + k &* Element.depth, columns: floats, stride: start.stride)
+        if lines == lanes, floats == lanes &* Element.depth {
+          transpose(Element.self, from, lines: lanes, floats: lanes &* Element.depth, into: to, padded)
+        } else {
+          transpose(Element.self, from, lines: lines, floats: floats, into: to, padded)
+        }
         k &+= lanes
-      }
-      while k < rows {
-        let to = panel + k &* padded + block
-        for j in 0..<lanes { to[j] = j < lines ? source.row(first &+ block &+ j)[k] : 0 }
-        k &+= 1
       }
       block &+= lanes
     }
-    panel += rows &* padded
+    panel += elements &* padded
     first &+= count
+  }
+}
+
+/// Copies rows of A, whose elements are then contiguous.
+func packRows<Element: ProductElement>(_: Element.Type, _ source: Matrix, rows: Int, into out: Matrix) {
+  for r in 0..<rows {
+    let (from, to) = (source.row(r), out.row(r))
+    forEachVector(out.columns) { i, n in
+      let floats = n == lanes ? lanes &* Element.depth : source.columns &- i &* Element.depth
+      store(Element.along(from + i &* Element.depth, floats), to + i, n)
+    }
   }
 }
 
 /// Copies up to sixteen columns of A over k rows, from a matrix stored transposed, into two strips of eight: element (i, k)
 /// of a strip is at k·8 + i. Missing columns are 0.
-func packStrips(
-  _ source: Matrix, rows: Int, columns: Int, into first: UnsafeMutablePointer<Float>,
+func packStrips<Element: ProductElement>(
+  _: Element.Type, _ source: Matrix, rows: Int, columns: Int, into first: UnsafeMutablePointer<Float>,
   _ second: UnsafeMutablePointer<Float>
 ) {
-  for k in 0..<rows {
-    let values = load(source.row(k), columns)
-    prefetch(source.row(k &+ rowsAhead), 1)
+  for k in 0..<Element.count(rows) {
+    let values = Element.lines(of: source, k, rows: rows).elements(0, columns)
+    for row in 0..<Element.depth { prefetch(source.row(k &* Element.depth &+ row &+ rowsAhead), 1) }
     UnsafeMutableRawPointer(first + k &* tileRows).storeBytes(of: values.lowHalf, as: SIMD8<Float>.self)
     UnsafeMutableRawPointer(second + k &* tileRows).storeBytes(of: values.highHalf, as: SIMD8<Float>.self)
   }
@@ -70,23 +87,23 @@ private struct VectorBlock {
   var v8, v9, v10, v11, v12, v13, v14, v15: Vector
 
   @inline(__always)
-  init(_ p: UnsafePointer<Float>, _ stride: Int) {
-    v0 = load(p, lanes)
-    v1 = load(p + stride, lanes)
-    v2 = load(p + 2 &* stride, lanes)
-    v3 = load(p + 3 &* stride, lanes)
-    v4 = load(p + 4 &* stride, lanes)
-    v5 = load(p + 5 &* stride, lanes)
-    v6 = load(p + 6 &* stride, lanes)
-    v7 = load(p + 7 &* stride, lanes)
-    v8 = load(p + 8 &* stride, lanes)
-    v9 = load(p + 9 &* stride, lanes)
-    v10 = load(p + 10 &* stride, lanes)
-    v11 = load(p + 11 &* stride, lanes)
-    v12 = load(p + 12 &* stride, lanes)
-    v13 = load(p + 13 &* stride, lanes)
-    v14 = load(p + 14 &* stride, lanes)
-    v15 = load(p + 15 &* stride, lanes)
+  init(_ line: (_ index: Int) -> Vector) {
+    v0 = line(0)
+    v1 = line(1)
+    v2 = line(2)
+    v3 = line(3)
+    v4 = line(4)
+    v5 = line(5)
+    v6 = line(6)
+    v7 = line(7)
+    v8 = line(8)
+    v9 = line(9)
+    v10 = line(10)
+    v11 = line(11)
+    v12 = line(12)
+    v13 = line(13)
+    v14 = line(14)
+    v15 = line(15)
   }
 
   /// Interleaves vectors i and i + 8. Done four times, it rotates the bits of each index by half, which transposes the
@@ -104,43 +121,48 @@ private struct VectorBlock {
     (v14, v15) = interleaved(old.v7, old.v15)
   }
 
+  /// Stores the first vectors.
   @inline(__always)
-  func store(_ p: UnsafeMutablePointer<Float>, _ stride: Int) {
-    Kernels.store(v0, p, lanes)
-    Kernels.store(v1, p + stride, lanes)
-    Kernels.store(v2, p + 2 &* stride, lanes)
-    Kernels.store(v3, p + 3 &* stride, lanes)
-    Kernels.store(v4, p + 4 &* stride, lanes)
-    Kernels.store(v5, p + 5 &* stride, lanes)
-    Kernels.store(v6, p + 6 &* stride, lanes)
-    Kernels.store(v7, p + 7 &* stride, lanes)
-    Kernels.store(v8, p + 8 &* stride, lanes)
-    Kernels.store(v9, p + 9 &* stride, lanes)
-    Kernels.store(v10, p + 10 &* stride, lanes)
-    Kernels.store(v11, p + 11 &* stride, lanes)
-    Kernels.store(v12, p + 12 &* stride, lanes)
-    Kernels.store(v13, p + 13 &* stride, lanes)
-    Kernels.store(v14, p + 14 &* stride, lanes)
-    Kernels.store(v15, p + 15 &* stride, lanes)
+  func store(_ p: UnsafeMutablePointer<Float>, _ stride: Int, count: Int) {
+    @inline(__always)
+    func line(_ index: Int, _ v: Vector) {
+      if index < count { Kernels.store(v, p + index &* stride, lanes) }
+    }
+    line(0, v0)
+    line(1, v1)
+    line(2, v2)
+    line(3, v3)
+    line(4, v4)
+    line(5, v5)
+    line(6, v6)
+    line(7, v7)
+    line(8, v8)
+    line(9, v9)
+    line(10, v10)
+    line(11, v11)
+    line(12, v12)
+    line(13, v13)
+    line(14, v14)
+    line(15, v15)
   }
 }
 
-/// Transposes 16×16 floats.
+/// Transposes up to sixteen lines of up to sixteen elements. Missing elements are 0.
 @inline(__always)
-private func transposeBlock(
-  _ source: UnsafePointer<Float>, _ sourceStride: Int, into out: UnsafeMutablePointer<Float>, _ stride: Int
+private func transpose<Element: ProductElement>(
+  _: Element.Type, _ source: Matrix, lines: Int, floats: Int, into out: UnsafeMutablePointer<Float>, _ stride: Int
 ) {
-  var block = VectorBlock(source, sourceStride)
+  var block = VectorBlock { $0 < lines ? Element.along(source.row($0), floats) : .zero }
   block.interleave()
   block.interleave()
   block.interleave()
   block.interleave()
-  block.store(out, stride)
+  block.store(out, stride, count: Element.count(floats))
 }
 
 /// x₀y₀x₁y₁… of the lower halves, and of the upper ones.
 @inline(__always)
-private func interleaved(_ x: Vector, _ y: Vector) -> (Vector, Vector) {
+func interleaved(_ x: Vector, _ y: Vector) -> (Vector, Vector) {
   var (low, high) = (Vector.zero, Vector.zero)
   low.evenHalf = x.lowHalf
   low.oddHalf = y.lowHalf

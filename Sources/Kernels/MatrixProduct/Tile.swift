@@ -4,7 +4,7 @@ protocol TileRow {
   static var zero: Self { get }
 
   /// Adds a times a row of B.
-  mutating func add(_ a: Float, times b: Self)
+  mutating func add<Element: ProductElement>(_: Element.Type, _ a: Float, times b: Self)
   /// A row of B, or of C.
   static func load(_ pointer: UnsafePointer<Float>) -> Self
   func store(_ pointer: UnsafeMutablePointer<Float>)
@@ -19,7 +19,9 @@ struct OneVector: TileRow {
   @inline(__always) static var zero: Self { Self(a: .zero) }
 
   @inline(__always)
-  mutating func add(_ x: Float, times b: Self) { a = a.addingProduct(splat(x), b.a) }
+  mutating func add<Element: ProductElement>(_: Element.Type, _ x: Float, times b: Self) {
+    a = Element.sum(a, plus: splat(x), times: b.a)
+  }
 
   @inline(__always)
   static func load(_ p: UnsafePointer<Float>) -> Self { Self(a: Kernels.load(p, lanes)) }
@@ -39,10 +41,10 @@ struct TwoVectors: TileRow {
   @inline(__always) static var zero: Self { Self(a: .zero, b: .zero) }
 
   @inline(__always)
-  mutating func add(_ x: Float, times row: Self) {
+  mutating func add<Element: ProductElement>(_: Element.Type, _ x: Float, times row: Self) {
     let x = splat(x)
-    a = a.addingProduct(x, row.a)
-    b = b.addingProduct(x, row.b)
+    a = Element.sum(a, plus: x, times: row.a)
+    b = Element.sum(b, plus: x, times: row.b)
   }
 
   @inline(__always)
@@ -72,11 +74,11 @@ struct ThreeVectors: TileRow {
   @inline(__always) static var zero: Self { Self(a: .zero, b: .zero, c: .zero) }
 
   @inline(__always)
-  mutating func add(_ x: Float, times row: Self) {
+  mutating func add<Element: ProductElement>(_: Element.Type, _ x: Float, times row: Self) {
     let x = splat(x)
-    a = a.addingProduct(x, row.a)
-    b = b.addingProduct(x, row.b)
-    c = c.addingProduct(x, row.c)
+    a = Element.sum(a, plus: x, times: row.a)
+    b = Element.sum(b, plus: x, times: row.b)
+    c = Element.sum(c, plus: x, times: row.c)
   }
 
   @inline(__always)
@@ -102,7 +104,7 @@ struct ThreeVectors: TileRow {
 /// The rows of a tile.
 let tileRows = 8
 
-/// A factor of a tile: eight rows of A over k columns, of which element (i, k) is at base + i·rowStride + k·columnStride.
+/// A factor of a tile: eight rows of A over k elements, of which element (i, k) is at base + i·rowStride + k·columnStride.
 struct TileA {
   let base: UnsafePointer<Float>
   let rowStride: Int
@@ -128,12 +130,13 @@ enum ProductBase {
   }
 }
 
-/// A tile of eight rows: C = base + α·A·B over k rows of B that are `strideB` apart.
+/// A tile of eight rows: C = base + α·A·B over k rows of elements of B that are `strideB` apart.
 ///
 /// - Parameter rows: the rows of C; A must have as many, or be padded to eight.
 @inline(__always)
-func tile<Row: TileRow>(
-  _: Row.Type, _ a: TileA, _ b: UnsafePointer<Float>, strideB: Int, _ c: UnsafeMutablePointer<Float>, strideC: Int,
+func tile<Row: TileRow, Element: ProductElement>(
+  _: Row.Type, _: Element.Type, _ a: TileA, _ b: UnsafePointer<Float>, strideB: Int, _ c: UnsafeMutablePointer<Float>,
+  strideC: Int,
   k: Int, rows: Int, alpha: Float, base: ProductBase
 ) {
   var (c0, c1, c2, c3) = (Row.zero, Row.zero, Row.zero, Row.zero)
@@ -149,14 +152,14 @@ func tile<Row: TileRow>(
   for _ in 0..<k {
     let row = Row.load(b)
     prefetch(b + rowsAhead &* strideB, Row.vectors)
-    c0.add(a0.pointee, times: row)
-    c1.add(a1.pointee, times: row)
-    c2.add(a2.pointee, times: row)
-    c3.add(a3.pointee, times: row)
-    c4.add(a4.pointee, times: row)
-    c5.add(a5.pointee, times: row)
-    c6.add(a6.pointee, times: row)
-    c7.add(a7.pointee, times: row)
+    c0.add(Element.self, a0.pointee, times: row)
+    c1.add(Element.self, a1.pointee, times: row)
+    c2.add(Element.self, a2.pointee, times: row)
+    c3.add(Element.self, a3.pointee, times: row)
+    c4.add(Element.self, a4.pointee, times: row)
+    c5.add(Element.self, a5.pointee, times: row)
+    c6.add(Element.self, a6.pointee, times: row)
+    c7.add(Element.self, a7.pointee, times: row)
     b += strideB
     a0 += step
     a1 += step

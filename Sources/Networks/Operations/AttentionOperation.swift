@@ -83,7 +83,7 @@ struct AttentionOperation: Operation {
 
   private func heads(_ memory: Memory) -> (_ sample: Int, _ head: Int) -> AttentionHead {
     let (queries, keys, size) = (q.rows, k.rows, q.columns / heads)
-    let (q, k, v) = (memory[q], memory[k], memory[v])
+    let (q, k, v, precision) = (memory[q], memory[k], memory[v], memory.precision(of: queries))
     let (bias, table) = (bias, bias.map { memory[$0.table] })
     return { sample, head in
       var headBias: RelativePositionBias?
@@ -94,7 +94,7 @@ struct AttentionOperation: Operation {
       return AttentionHead(
         q: q, k: k, v: v, head: head, size: size,
         queries: sample * queries.length..<(sample + 1) * queries.length,
-        keys: sample * keys.length..<(sample + 1) * keys.length, bias: headBias)
+        keys: sample * keys.length..<(sample + 1) * keys.length, bias: headBias, precision)
     }
   }
 }

@@ -11,15 +11,15 @@ struct LinearOperation: Operation {
   func name(in scope: Int) -> String { String(layer.weight.name.dropLast(".weight".count)) }
 
   /// Rows of samples are too few to be worth packing the weight.
-  var packedWeights: [Parameter] { x.rows.maximumLength > 1 ? [layer.weight] : [] }
+  var packedWeights: [Parameter] { x.rows.areTokens ? [layer.weight] : [] }
 
   func forward(_ program: inout Program, _ memory: Memory) {
-    let (x, y, layer) = (memory[x], memory[output], memory[layer])
+    let (x, y, layer) = (memory[x], memory[output], memory[layer, x.rows])
     divide(&program, columns: y.columns) { linearForward(x, layer, into: y, rows: $0, outputs: $1) }
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
-    let (input, dy, parameters) = (memory[x], memory.gradient(ofOutput: output), memory[layer])
+    let (input, dy, parameters) = (memory[x], memory.gradient(ofOutput: output), memory[layer, x.rows])
     if let dx = memory.gradient(of: x) {
       divide(&program, columns: input.columns) {
         linearInputBackward(dy: dy, parameters, dx: dx, rows: $0, inputs: $1)
@@ -34,7 +34,7 @@ struct LinearOperation: Operation {
     _ program: inout Program, columns: Int, _ run: @escaping (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
     let (rows, threads) = (x.rows, program.threads)
-    if rows.maximumLength == 1 {
+    if !rows.areTokens {
       program.tasks(threads) { run(0..<rows.count, part($0, of: threads, count: columns, unit: 16)) }
     } else {
       program.rows(rows) { run($0, 0..<columns) }
@@ -46,14 +46,14 @@ extension Linear {
   /// Defers the gradients of the parameters. Inputs and gradients of outputs must stay valid until then.
   func deferGradients(_ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows) {
     let (dWeight, dBias) = (memory.gradient(of: weight, &program), memory.gradient(of: bias, &program))
-    let (inputs, outputs, tasks) = (inputs, outputs, memory.threads)
+    let (inputs, outputs, tasks, precision) = (inputs, outputs, memory.threads, memory.precision(of: rows))
     program.deferTasks(tasks) { task in
       func part(of count: Int) -> Range<Int> { Kernels.part(task, of: tasks, count: count, unit: 16) }
       // The longer side is divided, to avoid narrow products.
       let isTall = outputs >= inputs
       linearWeightBackward(
         x, dy: dy, dWeight: dWeight(), rows: rows.count, outputs: isTall ? part(of: outputs) : 0..<outputs,
-        inputs: isTall ? 0..<inputs : part(of: inputs))
+        inputs: isTall ? 0..<inputs : part(of: inputs), precision)
       linearBiasBackward(dy: dy, dBias: dBias(), rows: rows.count, outputs: part(of: outputs))
     }
   }

@@ -12,7 +12,7 @@ struct MLPOperation: Operation {
   var inputs: [Tensor] { [x] }
   var notes: [Tensor] { [hidden] }
   var noteGradients: [Tensor] { [hidden] }
-  var packedWeights: [Parameter] { [first.weight, second.weight] }
+  var packedWeights: [Parameter] { x.rows.areTokens ? [first.weight, second.weight] : [] }
   var scratch: Int { mlpScratch(hidden: hidden.columns) }
 
   func name(in scope: Int) -> String {
@@ -20,8 +20,9 @@ struct MLPOperation: Operation {
   }
 
   func forward(_ program: inout Program, _ memory: Memory) {
-    let (x, u, y, first, second) = (memory[x], memory[hidden], memory[output], memory[first], memory[second])
-    program.rows(output.rows) { rows, thread in
+    let (rows, x, u, y) = (output.rows, memory[x], memory[hidden], memory[output])
+    let (first, second) = (memory[first, rows], memory[second, rows])
+    program.rows(rows) { rows, thread in
       mlpForward(x, first, second, hidden: u, into: y, rows: rows, scratch: memory.scratch(thread))
     }
   }
@@ -30,7 +31,7 @@ struct MLPOperation: Operation {
     let (input, u, du, dy) = (
       memory[x], memory[hidden], memory.gradient(ofOutput: hidden), memory.gradient(ofOutput: output)
     )
-    let (dx, layers) = (memory.gradient(of: x), (memory[first], memory[second]))
+    let (dx, layers) = (memory.gradient(of: x), (memory[first, x.rows], memory[second, x.rows]))
     program.rows(x.rows) { mlpInputBackward(layers.0, layers.1, hidden: u, dHidden: du, dy: dy, dx: dx, rows: $0) }
     second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows)
     first.deferGradients(&program, memory, x: input, dy: du, rows: x.rows)

@@ -56,6 +56,11 @@ speediff_thread_limits = fallible(
 speediff_memory_limit = fallible("speediff_memory_limit", POINTER(c_int64))
 
 
+PRECISION_FLOAT32 = 0
+PRECISION_BFLOAT16 = 1
+PRECISION_AUTO = 2
+
+
 class TrainerOptions(ctypes.Structure):
     """A `speediff_trainer_options`."""
 
@@ -72,6 +77,7 @@ class TrainerOptions(ctypes.Structure):
         ("warmup_steps", c_int64),
         ("seed", c_uint64),
         ("threads", c_int32),
+        ("precision", c_int64),
     )
 
 
@@ -91,6 +97,7 @@ speediff_trainer_get_options = fallible(
 )
 speediff_trainer_set_learning_rate = fallible("speediff_trainer_set_learning_rate", trainer_p, c_double)
 speediff_trainer_set_ema_decay = fallible("speediff_trainer_set_ema_decay", trainer_p, c_double)
+speediff_trainer_set_precision = fallible("speediff_trainer_set_precision", trainer_p, c_int64)
 speediff_trainer_global_step = fallible("speediff_trainer_global_step", trainer_p, POINTER(c_int64))
 speediff_trainer_set_global_step = fallible("speediff_trainer_set_global_step", trainer_p, c_int64)
 

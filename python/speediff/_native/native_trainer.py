@@ -87,6 +87,10 @@ class NativeTrainer(Handle):
         """Sets the updates so far."""
         c.speediff_trainer_set_global_step(self.pointer, step)
 
+    def set_precision(self, precision: int) -> None:
+        """Sets the precision of the steps to come."""
+        c.speediff_trainer_set_precision(self.pointer, precision)
+
     def discard(self) -> None:
         """Gives up a step that was begun."""
         c.speediff_trainer_discard(self.pointer)

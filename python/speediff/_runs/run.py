@@ -192,7 +192,7 @@ def open_run(
     if saved is None:
         with progress.task("making the network"):
             trainer = run_settings.make_trainer(settings, data, threads=threads, group=group)
-        run = Run(folder, settings, data, source, trainer)
+        run = Run(folder, {**settings, "precision": trainer.precision}, data, source, trainer)
     else:
         if data.fingerprint != saved["data"]["fingerprint"]:
             raise SpeeDiffValueError(
@@ -212,6 +212,7 @@ def load_trainer(
     settings: Settings | None,
     *,
     threads: int | None,
+    precision: str | None = None,
     group: distributed.Group | None = None,
 ) -> Trainer:
     """The trainer of a checkpoint. The settings recreate a sampler that the checkpoint cannot describe."""
@@ -219,7 +220,7 @@ def load_trainer(
     if settings is not None and BY_SETTINGS in settings["method"]:
         sampler = run_settings.make_sampler(settings, run_settings.make_schedule(settings))
     with progress.task(f"reading {checkpoint}"):
-        return Trainer.load(checkpoint, sampler=sampler, threads=threads, group=group)
+        return Trainer.load(checkpoint, sampler=sampler, threads=threads, precision=precision, group=group)
 
 
 def _resume(run: Run) -> None:

@@ -9,6 +9,7 @@ from .._data.pictures import WHITE, color
 from .._methods.method_text import MethodReader
 from .._samplers.recipe import PREDICTIONS, STRATA
 from .._support import arguments
+from .._trainer.settings import PRECISIONS
 from ..errors import SpeeDiffValueError
 from ..networks import MDT, DiT
 from ..sampler import TimestepSampler
@@ -33,6 +34,7 @@ DEFAULTS: Settings = {
     "betas": None, "alphas_cumprod": None, "zero_terminal_snr": False,
     "steps": 8000, "batch_size": 64, "accumulation": 1, "lr": None, "warmup": 100, "weight_decay": 0.0,
     "ema_decay": 0.999, "clip": None, "label_dropout": 0.1, "seed": 0,
+    "precision": "float32",
 }  # fmt: skip
 """Every setting by its flag's name, with its default."""
 NETWORK = {"hidden": 96, "depth": 4, "heads": 3}
@@ -45,6 +47,8 @@ OFFICIAL_RATE, SMALL_RATE = 1e-4, 1.5e-3
 """Default learning rates: DiT's own with --model, otherwise one for small networks."""
 MAX_BATCH = 1 << 20
 """The limit of the batch size. A larger one is surely a mistake and needs gigabytes."""
+AUTO = "auto"
+"""The precision that is chosen by the processor when a run begins."""
 CHANGEABLE = ("steps",)
 """The settings that may change on resume."""
 
@@ -66,6 +70,9 @@ def resolve(given: Mapping[str, Any], saved: Settings | None) -> Settings:
     if "background" in chosen:
         chosen["background"] = color(chosen["background"])
     if saved is not None:
+        # The run has what this took when it began.
+        if chosen.get("precision") == AUTO:
+            del chosen["precision"]
         differences = [
             f"{schedule_flags.flag(name)} {saved[name]}, got {value}"
             for name, value in chosen.items()
@@ -95,6 +102,7 @@ def _check(settings: Settings) -> None:
     arguments.integer("--seed", settings["seed"], least=0, end=1 << 64)
     arguments.choice("--prediction", settings["prediction"], PREDICTIONS)
     arguments.choice("--strata", settings["strata"], STRATA)
+    arguments.choice("--precision", settings["precision"], PRECISIONS)
     if settings["model"] is not None:
         for name in (*NETWORK, "patch", "mdt", *MASKING):
             if settings[name] is not None:
@@ -151,6 +159,7 @@ def make_trainer(
         warmup_steps=settings["warmup"],
         seed=settings["seed"],
         threads=threads,
+        precision=settings["precision"],
         group=group,
     )
 

@@ -56,6 +56,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
         "library's checksum": _file_checksum(library_path()),
         "network": {"family": trainer.config.family, **native.network().values()},
         **options,
+        "precision": trainer.precision,
         "sampler": {
             **sampler.recipe.describe(),
             "seed": sampler.seed,

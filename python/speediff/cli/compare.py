@@ -108,6 +108,8 @@ def _train_all(
             load=data.training,
         )
         with run.trainer:
+            if index == 1:
+                training_flags.tell_precision(options, run)
             samples.rehearse(run, options)
             questions = data.questions(run)
             results.append(_train(run, questions, options, label=f"{method} ({index} of {len(methods)})"))

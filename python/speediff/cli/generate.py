@@ -14,6 +14,7 @@ from .._runs.folders import NewFolder
 from .._runs.generated_files import GeneratedFiles
 from .._runs.samples import MAX_ROWS, Rows
 from .._support import arguments, progress, text_names
+from .._trainer.settings import PRECISIONS
 from ..errors import SpeeDiffValueError
 from . import subcommand
 
@@ -78,6 +79,9 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     how.add_argument(
         "--threads", metavar="N", type=int, help="threads (default: the processors available to this process)"
     )
+    how.add_argument(
+        "--precision", metavar="NAME", help=f"{', '.join(PRECISIONS)} (default: that of the run)"
+    )
     parser.add_argument(
         "--out",
         metavar="PATH",
@@ -95,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
     out = GeneratedFiles(options.out)
     path = Path(options.checkpoint)
     names, settings = _known(path)
-    with runs.load_trainer(path, settings, threads=options.threads) as trainer:
+    with runs.load_trainer(path, settings, threads=options.threads, precision=options.precision) as trainer:
         if names is not None and len(names) != trainer.num_classes:
             raise SpeeDiffValueError(
                 f"{path.with_name(run_description.NAME)} must name the {trainer.num_classes} classes of "

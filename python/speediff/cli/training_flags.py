@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._runs import schedule_flags
 from .._runs.run_settings import (
+    AUTO,
     DEFAULTS,
     MASKING,
     NETWORK,
@@ -16,9 +17,12 @@ from .._runs.run_settings import (
     SMALL_RATE,
 )
 from .._samplers.recipe import PREDICTIONS, STRATA
+from .._trainer.settings import PRECISIONS
 
 if TYPE_CHECKING:
     import argparse
+
+    from .._runs.run import Run
 
 
 def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
@@ -45,8 +49,20 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
         help="threads (default: this process's share of the processors available to it)",
     )
     group.add_argument(
+        "--precision",
+        metavar="NAME",
+        help=f"of the factors of matrix products: {', '.join(PRECISIONS)}, the last of which takes what this "
+        "processor is faster with (default: float32)",
+    )
+    group.add_argument(
         "--checkpoint-every", metavar="N", type=int, default=500, help="save every N steps (default: 500)"
     )
+
+
+def tell_precision(options: argparse.Namespace, run: Run) -> None:
+    """Prints the precision that "auto" took."""
+    if options.precision == AUTO:
+        print(f"--precision {AUTO}: matrix products in {run.trainer.precision}", flush=True)
 
 
 def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -42,6 +42,7 @@ def adopt(
     class_dropout_prob: float | None = None,
     seed: int = 0,
     threads: int | None = None,
+    precision: str = "float32",
 ) -> Adoption:
     """Trains a module on the CPU with `speediff.Trainer`, from its current state and in shared memory.
 
@@ -63,6 +64,7 @@ def adopt(
             embedder. With 0, a null label counts as an ordinary class, and guidance is unavailable.
         seed: The seed of noise and label dropout, in [0, 2⁶⁴).
         threads: The trainer's threads; None: `torch.get_num_threads()`.
+        precision: The trainer's, "float32", "bfloat16" or "auto".
 
     Raises:
         SpeeDiffTypeError: If an argument has an unsupported class or dtype.
@@ -85,7 +87,9 @@ def adopt(
     trained = {name: each for name, each in parameters.items() if not architecture.fixed(parts[name])}
     adam = None if optimizer is None else _adam(optimizer, module, trained, parameters, parts)
     sampler = sampler_at(sampler, seed, adam)
-    options = Options(_first_decay(decay, ema_decay, ema_warmup), ema_warmup, max_grad_norm, seed, threads)
+    options = Options(
+        _first_decay(decay, ema_decay, ema_warmup), ema_warmup, max_grad_norm, seed, threads, precision
+    )
     trainer = make(shape, sampler, adam, options)
     fixed = trainer._fixed_tensors()
     views = placed("module", parts, sizes, {**trainer.parameters, **fixed})

@@ -37,6 +37,7 @@ def trainer_from(
     max_grad_norm: float | None = None,
     seed: int = 0,
     threads: int | None = None,
+    precision: str = "float32",
 ) -> Trainer:
     """Creates a `speediff.Trainer` from a checkpoint's weights, and its average and AdamW if present.
 
@@ -57,6 +58,7 @@ def trainer_from(
         max_grad_norm: Clip gradients to this global norm.
         seed: The seed of noise and label dropout, in [0, 2⁶⁴).
         threads: The trainer's threads; None: `torch.get_num_threads()`.
+        precision: The trainer's, "float32", "bfloat16" or "auto".
 
     Raises:
         SpeeDiffFileError: If the file cannot be read or is not a supported checkpoint.
@@ -91,7 +93,7 @@ def trainer_from(
             check_tensor(f"{what}: {kind}{name}", tensor)
         check_equal(f"{what}: {kind}", tensors, parts)
     adam = None if contents.optimizer is None else _adam(what, contents.optimizer, state, trained)
-    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads)
+    options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads, precision)
     trainer = make(shape, sampler_at(sampler, seed, adam), adam, options)
     fixed = trainer._fixed_tensors()
     # A state dict may omit constants; that of diffusers does.

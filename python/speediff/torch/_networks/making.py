@@ -35,6 +35,7 @@ class Options(NamedTuple):
     max_grad_norm: float | None
     seed: int
     threads: int | None
+    precision: str
 
 
 def make(shape: Shape, sampler: SamplerBase[Any], adam: AdamW | None, options: Options) -> Trainer:
@@ -53,6 +54,7 @@ def make(shape: Shape, sampler: SamplerBase[Any], adam: AdamW | None, options: O
         max_grad_norm=options.max_grad_norm,
         seed=options.seed,
         threads=torch.get_num_threads() if options.threads is None else options.threads,
+        precision=options.precision,
     )
     trainer.global_step = sampler.step
     return trainer

@@ -1,0 +1,22 @@
+import ArgumentErrors
+import CSpeeDiff
+import Kernels
+
+/// The precision that a number of `speediff_precision` stands for.
+func matrixPrecision(_ code: Int64) throws -> Precision {
+  if code == Int64(SPEEDIFF_PRECISION_AUTO.rawValue) { return .fastest }
+  guard let precision = Precision.allCases.first(where: { $0.code == code }) else {
+    throw ArgumentError("precision", "must be a speediff_precision", got: code)
+  }
+  return precision
+}
+
+extension Precision {
+  /// Its number in C.
+  var code: Int64 {
+    switch self {
+    case .float32: Int64(SPEEDIFF_PRECISION_FLOAT32.rawValue)
+    case .bfloat16: Int64(SPEEDIFF_PRECISION_BFLOAT16.rawValue)
+    }
+  }
+}
