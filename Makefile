@@ -107,7 +107,8 @@ $(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo | tools
 	touch $@
 
 $(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
-	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data \
+	  openclipart-png
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
 	$(EVALUATE)
 	touch $@

@@ -54,11 +54,15 @@ def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="fashion-mnist, digits, a folder (of idx files, CIFAR-10 or pictures), or a .npy or .npz file",
+        help="fashion-mnist, openclipart, digits, a folder (of idx files, CIFAR-10 or pictures), or a "
+        ".npy or .npz file",
     )
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--input-size", metavar="N", type=int, help="crop and scale a folder's pictures to N×N"
+        "--input-size",
+        metavar="N",
+        type=int,
+        help="crop and scale a folder's pictures to N×N, or scale openclipart's drawings (default: 32)",
     )
     group.add_argument(
         "--background",
