@@ -1,8 +1,9 @@
 """The drawings of Debian's package openclipart-png, in the public domain.
 
-They lie in folders by subject, and many in several: 8,121 names for 6,900 files. A drawing is composited on
-white, padded to a square and scaled. A tenth is for tests. Near-duplicates, whose names differ in a number at
-the end, are on the same side. So are all names of one file.
+They lie in folders by subject, under 8,121 names for 6,900 files: a link stands for each further name. A file
+counts once in each class that it is in. A drawing is composited on white, padded to a square and scaled. A
+tenth is for tests. Near-duplicates, whose names differ in a number at the end, are on the same side. So are
+all names of one file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 FOLDER = Path("/usr/share/openclipart/png")
 """Install path of Debian's package openclipart-png."""
 SIZE, LARGEST_SIZE = 32, 512
-"""The default size of the images, and the limit: 8,121 images need 6 GB there."""
+"""The default size of the images, and the limit. There, all drawings need 5 GB."""
 LEAST = 50
 """Folders with fewer drawings are merged into one class."""
 OTHER = "other"
@@ -94,7 +95,7 @@ def family(path: str) -> str:
 
 
 class _Drawing(NamedTuple):
-    """One name of a drawing."""
+    """A drawing of a class."""
 
     path: str
     """The file, links resolved."""
@@ -107,12 +108,11 @@ class _Collection:
     def __init__(self, folder: Path) -> None:
         found = picture_files.find(str(folder), {".png"}, (), None)
         self._folder = folder
-        subjects = {name: [os.path.realpath(path) for path in paths] for name, paths in found.classes.items()}
-        groups, merged = _merged(subjects)
+        groups, merged = _merged({name: _files(paths) for name, paths in found.classes.items()})
         self.classes = tuple(groups)
         """Their names, by label."""
         self.drawings: list[_Drawing] = []
-        """All names of all drawings, class by class."""
+        """The drawings of each class, class by class."""
         pixels = {path: _pixels(path) for paths in groups.values() for path in paths}
         left_out = picture_files.Some()
         for label, paths in enumerate(groups.values()):
@@ -152,13 +152,18 @@ class _Collection:
         return hashlib.blake2b(json.dumps([FORMAT, pillow, files]).encode(), digest_size=8).hexdigest()
 
 
+def _files(paths: Sequence[str]) -> list[str]:
+    """The files, links resolved. Each is there once: 118 gradients link to one white picture."""
+    return list(dict.fromkeys(map(os.path.realpath, paths)))
+
+
 def _merged(subjects: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[str]]:
     """Subjects with `LEAST` drawings or more, then the others as one, and a note about those."""
     groups = {name: paths for name, paths in subjects.items() if len(paths) >= LEAST}
     small = {name: paths for name, paths in subjects.items() if name not in groups}
     if not small:
         return groups, []
-    groups[OTHER] = groups.get(OTHER, []) + [path for paths in small.values() for path in paths]
+    groups[OTHER] = _files([path for paths in (groups.get(OTHER, []), *small.values()) for path in paths])
     names = ", ".join(f"{name} {len(paths)}" for name, paths in small.items())
     return groups, [f"{OTHER}: folders of fewer than {LEAST} drawings ({names})"]
 
