@@ -39,8 +39,8 @@ class Case(NamedTuple):
 CASES = (
     Case("fashion-mnist", "classifier", (1000, 10_000)),
     Case("fashion-mnist", "efficientnet-lite0", (2000,), EFFICIENTNET_IMAGES),
-    Case("openclipart", "classifier={}", (758,)),
-    Case("openclipart", "efficientnet-lite0", (758,), EFFICIENTNET_IMAGES),
+    Case("openclipart", "classifier={}", (1000,)),
+    Case("openclipart", "efficientnet-lite0", (1000,), EFFICIENTNET_IMAGES),
 )
 
 
