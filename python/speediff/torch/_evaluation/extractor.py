@@ -11,6 +11,8 @@ import torch
 from ..._support import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..._data.datasets import Dataset
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -73,15 +75,23 @@ class Extractor(ABC):
 
 def in_batches(forward: Any, images: Bytes, label: str) -> Floats:
     """Applies a function of a uint8 tensor (n, c, h, w) in batches of `BATCH`; returns float32 rows."""
+
+    def rows(part: Bytes) -> Floats:
+        found: Floats = forward(torch.from_numpy(np.ascontiguousarray(part))).to(torch.float32).numpy()
+        return found
+
+    with torch.inference_mode():
+        return in_parts(rows, images, label, BATCH)
+
+
+def in_parts(rows: Callable[[Bytes], Floats], images: Bytes, label: str, size: int) -> Floats:
+    """Applies a function of images to `size` at a time, with a bar; joins the rows that it returns."""
     parts = []
-    bar = progress.bar(label=label, total=len(images), unit="image", delay=1)
-    with torch.inference_mode(), bar:
-        for begin in range(0, len(images), BATCH):
-            part = torch.from_numpy(np.ascontiguousarray(images[begin : begin + BATCH]))
-            parts.append(forward(part).to(torch.float32).numpy())
-            bar.update(len(part))
-    result: Floats = np.concatenate(parts)
-    return result
+    with progress.bar(label=label, total=len(images), unit="image", delay=1) as bar:
+        for begin in range(0, len(images), size):
+            parts.append(rows(images[begin : begin + size]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def in_color(images: torch.Tensor) -> torch.Tensor:

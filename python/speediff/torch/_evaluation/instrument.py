@@ -181,7 +181,8 @@ class Instrument:
                 f"images must have the shape {shape} of the reference's, got {images.shape[1:]}"
             )
 
-    def _warn_of_few(self, n: int) -> None:
+    def _warn_of_few(self, measured: int, real: int) -> None:
+        n = min(measured, real or measured)  # Statistics of other programs do not tell their number.
         if n <= self.extractor.dimension:
             messages.warn(
                 f"{n} images are at most as many as a feature has numbers ({self.extractor.dimension}): "
@@ -214,7 +215,7 @@ class Instrument:
         return self._measure(sample, reference, without=lacking)
 
     def _fd(self, sample: Sample, reference: Reference) -> list[float]:
-        self._warn_of_few(len(sample.features))
+        self._warn_of_few(len(sample.features), reference.n)
         return [metrics.frechet_distance(metrics.statistics(sample.features), reference.statistics)]
 
     def _kid(self, sample: Sample, reference: Reference) -> list[float]:
