@@ -5,16 +5,13 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import distributed, errors
-from ._native import buffers
 from ._native import c_training as c
+from ._native.handles import Closable
 from ._native.native_trainer import NativeTrainer
 from ._samplers.sampler_base import SamplerBase
 from ._support import arguments
-from ._trainer import checkpoints, shared_step, trainer_group
-from ._trainer.network import TrainerNetwork
+from ._trainer import checkpoints, micro_batches, predictions, steps, tensors, trainer_group
 from .networks import Network, network, network_of
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from .schedules import NoiseSchedule
 
 
-class Trainer(TrainerNetwork):
+class Trainer(Closable[NativeTrainer]):
     """Trains a network on the CPU: draw, noise, forward, backward, AdamW and EMA.
 
     Only one thread at a time may use a trainer, in the process that made it. The same seed gives the same
@@ -128,13 +125,18 @@ class Trainer(TrainerNetwork):
         """The `step` that is on its way, if there is one."""
         shape, options = native.network(), native.options()
         values = shape.values()
-        self.config = network_of(shape)
-        self.input_size, self.in_channels = values["input_size"], values["in_channels"]
+        self.config: Network = network_of(shape)
+        """The network's shape."""
+        self.input_size: int = values["input_size"]
+        """The side of an image, in pixels or latents."""
+        self.in_channels: int = values["in_channels"]
+        """The channels of an image."""
         self.num_classes: int | None = values.get("num_classes") or None
         """The number of classes; None without labels."""
         self.class_dropout_prob: float = values.get("class_dropout_prob", 0.0)
         """The probability that a label is dropped."""
         self.learn_sigma = bool(values.get("learn_sigma", False))
+        """Whether the network also predicts a variance."""
         self.seed: int = options.seed
         """The seed of initial parameters, noise and label dropout."""
         self.threads: int = options.threads
@@ -199,7 +201,7 @@ class Trainer(TrainerNetwork):
 
     def _save(self, path: str | os.PathLike[str], run: dict[str, Any] | None) -> None:
         """`save`, with what a command knows of its run."""
-        shared_step.check_between(self)
+        steps.check_between(self)
         trainer_group.save(self, lambda: checkpoints.save(self._open_handle(), path, self.sampler, run))
 
     @property
@@ -261,32 +263,7 @@ class Trainer(TrainerNetwork):
             SpeeDiffGroupError: If another process has ended or does not respond.
             SpeeDiffBusyError: In the middle of another `step`.
         """
-        if self.group.world_size > 1:
-            return shared_step.step(self, x, y)[0]
-        native = self._open_handle()
-        self._check_images("x", x)
-        accumulation = self.sampler.recipe.drawing.accumulation
-        if len(x) % accumulation:
-            raise errors.SpeeDiffValueError(
-                f"x must have a multiple of accumulation = {accumulation} images, got {len(x)}"
-            )
-        size = len(x) // accumulation
-        if y is not None:
-            buffers.check_shape("y", y, np.int64, (len(x),))
-
-        def work() -> float:
-            loss, seen = 0.0, []
-            for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
-                loss += self.backward(x[part], None if y is None else y[part]) / accumulation
-                if self._native_sampler.history_count:
-                    seen.append(native.last_losses())
-            self.apply()
-            if seen:
-                t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
-                self.sampler._learn(t, losses)
-            return loss
-
-        return shared_step.whole(self, work)
+        return steps.step(self, x, y)[0]
 
     def backward(
         self,
@@ -326,36 +303,10 @@ class Trainer(TrainerNetwork):
             SpeeDiffNonFiniteError: If the result is not finite. The step then restarts with its first
                 micro-batch.
         """
-        native = self._open_handle()
-        if self.sampler._handle is not self._native_sampler:
-            raise errors.SpeeDiffValueError(
-                "sampler must not be closed or load a state while a trainer uses it, got one that "
-                "did; make a new trainer"
-            )
-        self._check_images("x", x)
-        if y is not None:
-            buffers.check_shape("y", y, np.int64, (len(x),))
-        if t is not None:
-            buffers.check_shape("t", t, np.int64, (len(x),))
-        if noise is not None:
-            buffers.check_shape("noise", noise, np.float32, x.shape)
-        if weights is not None:
-            buffers.check_shape("weights", weights, np.float32, (len(x),))
-        if masked_noise is not None:
-            buffers.check_shape("masked_noise", masked_noise, np.float32, x.shape)
-        if kept is not None:
-            buffers.check_shape("kept", kept, np.int64, (len(x), None))
-        if (offset is None) != (total is None):
-            raise errors.SpeeDiffValueError(
-                f"offset and total must be given together, got offset={offset}, total={total}"
-            )
-        place = (0, 0)
-        if offset is not None and total is not None:
-            place = (
-                arguments.integer("offset", offset, least=0, end=1 << 31),
-                arguments.integer("total", total, least=1, end=(1 << 31) + 1),
-            )
-        return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
+        micro_batches.check(self, x, y)
+        micro_batches.check_given(x, t, noise, weights, masked_noise, kept)
+        place = micro_batches.place(offset, total)
+        return self._open_handle().backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
     def discard(self) -> None:
         """Discards a partial step: the next `backward` is its first micro-batch."""
@@ -374,6 +325,11 @@ class Trainer(TrainerNetwork):
         """
         return self._open_handle().apply()
 
+    forward = predictions.forward
+    generate = predictions.generate
+    state_dict = tensors.state_dict
+    load_state_dict = tensors.load_state_dict
+
     @property
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
@@ -386,6 +342,41 @@ class Trainer(TrainerNetwork):
     def timesteps(self) -> Integers:
         """The timestep of each sample of the last `backward`, int64 (n,)."""
         return self._open_handle().last_losses()[0]
+
+    @property
+    def parameters(self) -> dict[str, Floats]:
+        """The parameters by their names in the official state dict: writable views of the memory itself."""
+        return self._open_handle().tensors(c.BUFFER_PARAMETERS)
+
+    @property
+    def gradients(self) -> dict[str, Floats]:
+        """The gradients of the step so far, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_GRADIENTS)
+
+    @property
+    def ema_parameters(self) -> dict[str, Floats]:
+        """The EMA of the parameters, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EMA_PARAMETERS)
+
+    @property
+    def exp_avg(self) -> dict[str, Floats]:
+        """AdamW's first moments, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG)
+
+    @property
+    def exp_avg_sq(self) -> dict[str, Floats]:
+        """AdamW's second moments, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG_SQ)
+
+    @property
+    def flat_parameters(self) -> Floats:
+        """The memory of all parameters as one array; the padding between them is 0."""
+        return self._open_handle().buffer(c.BUFFER_PARAMETERS)
+
+    @property
+    def flat_gradients(self) -> Floats:
+        """The memory of all gradients as one array, with the layout of `flat_parameters`."""
+        return self._open_handle().buffer(c.BUFFER_GRADIENTS)
 
 
 def _check_sampler(sampler: object) -> None:
