@@ -113,8 +113,7 @@ def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) ->
     if args.batch_size % world_size:
         parser.error(f"argument --batch-size: must be a multiple of {world_size}, got {args.batch_size}")
     if args.threads is None:
-        # Half the logical cores: so small a network gains little from more, and threads that must
-        # wait for a core which another program holds slow all others down several times over.
+        # Half the logical cores: threads that wait for one which another program holds slow all others down.
         processes = 2 if world_size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         args.threads = max(1, len(os.sched_getaffinity(0)) // processes)
     if args.out is None:
@@ -167,7 +166,9 @@ def save(path: Path, checkpoint: dict[str, Any]) -> None:
 
 # ---- Images --------------------------------------------------------------------------------------
 
-CLASS_NAMES = tuple("T-shirt,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot".split(","))
+CLASS_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _HELD_OUT = 20  # one of so many pictures, where the folder has no validation part
 
@@ -261,8 +262,7 @@ def _pictures(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
 
 def _shown(folder: Path) -> list[Path]:
     """What is in a folder, but for what a notebook, an archive of a Mac, or the like has left there."""
-    found = folder.glob("*")
-    return sorted(path for path in found if not path.name.startswith(".") and path.name != "__MACOSX")
+    return sorted(p for p in folder.glob("*") if not p.name.startswith(".") and p.name != "__MACOSX")
 
 
 # ---- Randomness that is a function of seed, purpose and index: nothing to save, nothing to restore -------
