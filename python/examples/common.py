@@ -1,4 +1,4 @@
-"""What is the same in every example, and not about training: flags, images, pictures of the results.
+"""What is the same in every example, and not about training: flags, checkpoints, images, pictures.
 
 It needs NumPy alone (and Pillow and Matplotlib where pictures are read and drawn), so that --help is quick.
 """
@@ -11,6 +11,7 @@ import gzip
 import math
 import os
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,36 +32,31 @@ _FREE = {
 }  # fmt: skip
 
 
-def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """An argparse type: an integer in [least, most]."""
+def _number(kind: type, what: str, fits: Callable[[Any], bool], rule: str) -> Callable[[str], Any]:
+    """An argparse type."""
 
-    def convert(text: str) -> int:
+    def convert(text: str) -> Any:
         try:
-            value = int(text)
+            value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
-        if not least <= value <= most:
-            bounds = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
-            raise argparse.ArgumentTypeError(f"must be {bounds}, got {value}")
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}") from None
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"must be {rule}, got {text}")
         return value
 
     return convert
+
+
+def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """An argparse type: an integer in [least, most]."""
+    rule = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
+    return _number(int, "an integer", lambda value: least <= value <= most, rule)
 
 
 def real(least: float, below: float = math.inf, *, open_: bool = False) -> Callable[[str], float]:
     """An argparse type: a number in [least, below), or in (least, below) if ``open_``."""
-
-    def convert(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-        if not least <= value < below or (open_ and value == least):  # NaN fails, too
-            interval = f"{'(' if open_ else '['}{least:g}, {below:g})"
-            raise argparse.ArgumentTypeError(f"must be in {interval}, got {text}")
-        return value
-
-    return convert
+    rule = f"in {'(' if open_ else '['}{least:g}, {below:g})"
+    return _number(float, "a number", lambda x: least <= x < below and not (open_ and x == least), rule)
 
 
 def flags(
@@ -117,8 +113,7 @@ def parse(parser: argparse.ArgumentParser, tiny: dict[str, Any], script: str) ->
     if args.batch_size % world_size:
         parser.error(f"argument --batch-size: must be a multiple of {world_size}, got {args.batch_size}")
     if args.threads is None:
-        # Half the logical cores: so small a network gains little from more, and threads that must
-        # wait for a core which another program holds slow all others down several times over.
+        # Half the logical cores: threads that wait for one which another program holds slow all others down.
         processes = 2 if world_size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         args.threads = max(1, len(os.sched_getaffinity(0)) // processes)
     if args.out is None:
@@ -155,14 +150,26 @@ def check_resumed(path: Path, saved: Mapping[str, Any], done: int, args: argpars
         raise SystemExit(f"{path} is at step {done}, past --steps {args.steps}")
 
 
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Replace the checkpoint: a kill or a power cut leaves the old one or the new one, whole."""
+    import torch
+
+    with path.with_suffix(".tmp").open("wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)  # Without it, the new name could be lost, too.
+    os.close(folder)
+
+
 # ---- Images --------------------------------------------------------------------------------------
 
 CLASS_NAMES = (
-    "T-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-_KINDS = ("images-idx3", "labels-idx1")
 _HELD_OUT = 20  # one of so many pictures, where the folder has no validation part
 
 
@@ -219,7 +226,8 @@ def load_images(folder: Path, size: int | None = None) -> tuple[Images, Images]:
     It has a sub-folder for each class, or ``train`` and ``val`` with those in them, as ImageNet has.
     Where it has no such parts, one picture of each twenty is held out.
     """
-    files = [folder / f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in _KINDS]
+    kinds = "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"
+    files = [folder / f"{part}-{kind}" for part in ("train", "t10k") for kind in kinds]
     if all(path.is_file() for path in files):
         return _fashion_mnist(*files[:2]), _fashion_mnist(*files[2:])
     parts = folder / "train", folder / "val"
@@ -248,18 +256,13 @@ def _fashion_mnist(images: Path, labels: Path) -> Images:
 
 def _pictures(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
     """Every picture with its label, in an order that no file system decides."""
-    return [
-        (path, label)
-        for label, name in enumerate(names)
-        for path in _shown(folder / name)
-        if path.suffix.lower() in _SUFFIXES
-    ]
+    found = [(path, label) for label, name in enumerate(names) for path in _shown(folder / name)]
+    return [(path, label) for path, label in found if path.suffix.lower() in _SUFFIXES]
 
 
 def _shown(folder: Path) -> list[Path]:
     """What is in a folder, but for what a notebook, an archive of a Mac, or the like has left there."""
-    found = folder.glob("*")
-    return sorted(path for path in found if not path.name.startswith(".") and path.name != "__MACOSX")
+    return sorted(p for p in folder.glob("*") if not p.name.startswith(".") and p.name != "__MACOSX")
 
 
 # ---- Randomness that is a function of seed, purpose and index: nothing to save, nothing to restore -------
@@ -349,10 +352,8 @@ def report(
     """
     paths = [args.out / name for name in ("loss.csv", "loss.png", "samples.png")]
     # A moving average of about 50 steps, divided by the sum of its weights: it does not start at zero.
-    smooth, average = [], 0.0
-    for step, loss in enumerate(losses, 1):
-        average = 0.98 * average + (1 - 0.98) * loss
-        smooth.append(average / (1 - 0.98**step))
+    sums = accumulate(losses, lambda average, loss: 0.98 * average + (1 - 0.98) * loss, initial=0.0)
+    smooth = [average / (1 - 0.98**step) for step, average in enumerate(sums) if step > 0]
     title = f"{title}: {args.method}, {args.steps} steps"
     with paths[0].open("w", newline="") as file:
         csv.writer(file).writerow(["step", "loss", "smoothed_loss"])
@@ -384,8 +385,7 @@ def _save_grid(path: Path, samples: NDArray[np.float32], row_names: Sequence[str
     from matplotlib.figure import Figure
 
     rows, columns, channels, height, width = samples.shape
-    values = samples.clip(-1, 1) / 2 + 0.5
-    grid = np.pad(values, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
+    grid = np.pad(samples.clip(-1, 1) / 2 + 0.5, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)
     grid = grid.transpose(0, 3, 1, 4, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
     names = max(map(len, row_names)) / 9  # inches
     figure = Figure(figsize=(0.55 * columns + names + 0.2, 0.55 * rows + 0.4), layout="constrained")

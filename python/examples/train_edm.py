@@ -34,7 +34,7 @@ import threading
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import common
 
@@ -132,12 +132,6 @@ def build_loss(args: argparse.Namespace) -> DenoisingLoss:
     return DenoisingLoss(process, seed=args.seed, warm_up=warm_up, sampling=sampling, weighting=weight)
 
 
-def save(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
-    torch.save(checkpoint, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
-
-
 def main(args: argparse.Namespace) -> None:
     """Train, then show what came of it."""
     # torchrun describes the processes in the environment. Without it, this is process 0 of 1.
@@ -210,7 +204,7 @@ def main(args: argparse.Namespace) -> None:
         if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
             state = {name: each.state_dict() for name, each in parts.items()}
             spent = time.perf_counter() - began
-            save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            common.save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
         if stopping and not done:
             break
     signal.signal(signal.SIGINT, signal.default_int_handler)

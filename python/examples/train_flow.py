@@ -27,7 +27,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import common
 
@@ -100,12 +100,6 @@ def mix(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """x_t: images (n, 1, 28, 28) and noise at the levels σ (n,)."""
     sigma = sigma[:, None, None, None]
     return (1 - sigma) * x + sigma * noise
-
-
-def save(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
-    torch.save(checkpoint, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -189,7 +183,7 @@ def main(args: argparse.Namespace) -> None:
         if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
             state = {name: each.state_dict() for name, each in parts.items()}
             spent = time.perf_counter() - began
-            save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            common.save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
         if stopping and not done:
             break
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,7 +23,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import common
 
@@ -94,12 +94,6 @@ def predict_noise(network: nn.Module, x_t: Tensor, t: Tensor, small: Tensor) -> 
     """The epsilon that ``network`` sees in ``x_t``, whose image scaled down and up is ``small``."""
     prediction: Tensor = network(torch.cat([x_t, small], dim=1), t, return_dict=False)[0]
     return prediction
-
-
-def save(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Replace the checkpoint: a kill at any moment leaves the old one or the new one, whole."""
-    torch.save(checkpoint, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -182,7 +176,7 @@ def main(args: argparse.Namespace) -> None:
         if rank == 0 and (stopping or done or (step + 1) % args.checkpoint_every == 0):
             state = {name: each.state_dict() for name, each in parts.items()}
             spent = time.perf_counter() - began
-            save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
+            common.save(path, {"config": common.config(args), "losses": losses, "seconds": spent, **state})
         if stopping and not done:
             break
     signal.signal(signal.SIGINT, signal.default_int_handler)

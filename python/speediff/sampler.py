@@ -98,7 +98,8 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
             SpeeDiffTypeError: If an array has another dtype or layout.
         """
         timesteps = buffers.check("t", t, np.int64)
-        self._learn(timesteps, buffers.check_count("losses", losses, np.float32, len(timesteps)))
+        values = buffers.check_count("losses", losses, np.float32, len(timesteps))
+        self._learn(lambda native: native.update(timesteps, values))
 
 
 class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["tuple[Weights, Weights]"]):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import distributed, errors
-from ._native import buffers
 from ._native import c_training as c
+from ._native.handles import Closable
 from ._native.native_trainer import NativeTrainer
 from ._samplers.sampler_base import SamplerBase
 from ._support import arguments
-from ._trainer import checkpoints, settings, shared_step, trainer_group
+from ._trainer import checkpoints, micro_batches, options, predictions, steps, tensors, trainer_group
 from .networks import Network, network, network_of
 
 if TYPE_CHECKING:
@@ -22,9 +19,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._native.native_trainer import Floats, Integers
+    from .schedules import NoiseSchedule
 
 
-class Trainer(settings.TrainerSettings):
+class Trainer(Closable[NativeTrainer]):
     """Trains a network on the CPU: draw, noise, forward, backward, AdamW and EMA.
 
     Only one thread at a time may use a trainer, in the process that made it. The same seed gives the same
@@ -96,25 +94,21 @@ class Trainer(settings.TrainerSettings):
         """
         _check_sampler(sampler)
         shape = network(model).native(input_size, in_channels, num_classes, learn_sigma, class_dropout_prob)
-        if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
-            raise errors.SpeeDiffTypeError(f"betas must be a pair of numbers, got {betas!r}")
-        options = c.TrainerOptions(
-            ctypes.sizeof(c.TrainerOptions),
-            arguments.real("learning_rate", learning_rate),
-            arguments.real("betas[0]", betas[0]),
-            arguments.real("betas[1]", betas[1]),
-            arguments.real("eps", eps),
-            arguments.real("weight_decay", weight_decay),
-            arguments.real("ema_decay", ema_decay),
-            arguments.flag("ema_warmup", ema_warmup),
-            arguments.positive_or_none("max_grad_norm", max_grad_norm),
-            arguments.integer("warmup_steps", warmup_steps, least=0),
-            arguments.integer("seed", seed, least=0, end=1 << 64),
-            _threads(threads),
-            settings.precision_code(precision),
+        native_options = options.native(
+            learning_rate=learning_rate,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            ema_decay=ema_decay,
+            ema_warmup=ema_warmup,
+            max_grad_norm=max_grad_norm,
+            warmup_steps=warmup_steps,
+            seed=seed,
+            threads=threads,
+            precision=precision,
         )
         native = NativeTrainer(
-            c.speediff_trainer_create, shape.pointer, options, sampler._open_handle().pointer
+            c.speediff_trainer_create, shape.pointer, native_options, sampler._open_handle().pointer
         )
         self._set_up(native, sampler, group)
 
@@ -129,18 +123,23 @@ class Trainer(settings.TrainerSettings):
         self._native_sampler = sampler._open_handle()
         self._steps: dict[str, object] = {}
         """The `step` that is on its way, if there is one."""
-        shape, options = native.network(), native.options()
+        shape, taken = native.network(), native.options()
         values = shape.values()
-        self.config = network_of(shape)
-        self.input_size, self.in_channels = values["input_size"], values["in_channels"]
+        self.config: Network = network_of(shape)
+        """The network's shape."""
+        self.input_size: int = values["input_size"]
+        """The side of an image, in pixels or latents."""
+        self.in_channels: int = values["in_channels"]
+        """The channels of an image."""
         self.num_classes: int | None = values.get("num_classes") or None
         """The number of classes; None without labels."""
         self.class_dropout_prob: float = values.get("class_dropout_prob", 0.0)
         """The probability that a label is dropped."""
         self.learn_sigma = bool(values.get("learn_sigma", False))
-        self.seed: int = options.seed
+        """Whether the network also predicts a variance."""
+        self.seed: int = taken.seed
         """The seed of initial parameters, noise and label dropout."""
-        self.threads: int = options.threads
+        self.threads: int = taken.threads
         """The number of threads of a step."""
 
     @classmethod
@@ -181,10 +180,10 @@ class Trainer(settings.TrainerSettings):
         else:
             _check_sampler(sampler)
             checkpoint.check(sampler)
-        native = checkpoint.trainer(sampler, _threads(threads))
+        native = checkpoint.trainer(sampler, options.thread_count(threads))
         # A file may be of another processor, which knows bfloat16.
         native.set_precision(
-            native.options().precision if precision is None else settings.precision_code(precision)
+            native.options().precision if precision is None else options.precision_code(precision)
         )
         trainer = cls.__new__(cls)
         trainer._set_up(native, sampler, group)
@@ -209,8 +208,53 @@ class Trainer(settings.TrainerSettings):
 
     def _save(self, path: str | os.PathLike[str], run: dict[str, Any] | None) -> None:
         """`save`, with what a command knows of its run."""
-        shared_step.check_between(self)
+        steps.check_between(self)
         trainer_group.save(self, lambda: checkpoints.save(self._open_handle(), path, self.sampler, run))
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The sampler's schedule."""
+        return self.sampler.schedule
+
+    @property
+    def global_step(self) -> int:
+        """The updates so far: the step of the next draw and of AdamW's bias correction.
+
+        It can be set between steps, for example to continue a run of another trainer. A run ends at 2³².
+        """
+        return self._open_handle().global_step()
+
+    @global_step.setter
+    def global_step(self, value: int) -> None:
+        step = arguments.integer("global_step", value, least=0)
+        self._open_handle().set_global_step(step)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate after the warm-up. Setting it affects the updates that follow."""
+        value: float = self._open_handle().options().learning_rate
+        return value
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        c.speediff_trainer_set_learning_rate(
+            self._open_handle().pointer, arguments.real("learning_rate", value)
+        )
+
+    @property
+    def ema_decay(self) -> float:
+        """The decay of the moving average, in [0, 1]; setting it changes the updates to come."""
+        value: float = self._open_handle().options().ema_decay
+        return value
+
+    @ema_decay.setter
+    def ema_decay(self, value: float) -> None:
+        c.speediff_trainer_set_ema_decay(self._open_handle().pointer, arguments.real("ema_decay", value))
+
+    @property
+    def precision(self) -> str:
+        """The precision of the factors of matrix products, "float32" or "bfloat16": what "auto" took."""
+        return options.precision_name(self._open_handle().options().precision)
 
     def step(self, x: Floats, y: Integers | None = None) -> float:
         """One training step: draw, noise, forward, backward, update. A sampler that learns is updated too.
@@ -231,32 +275,7 @@ class Trainer(settings.TrainerSettings):
             SpeeDiffGroupError: If another process has ended or does not respond.
             SpeeDiffBusyError: In the middle of another `step`.
         """
-        if self.group.world_size > 1:
-            return shared_step.step(self, x, y)[0]
-        native = self._open_handle()
-        self._check_images("x", x)
-        accumulation = self.sampler.recipe.drawing.accumulation
-        if len(x) % accumulation:
-            raise errors.SpeeDiffValueError(
-                f"x must have a multiple of accumulation = {accumulation} images, got {len(x)}"
-            )
-        size = len(x) // accumulation
-        if y is not None:
-            buffers.check_shape("y", y, np.int64, (len(x),))
-
-        def work() -> float:
-            loss, seen = 0.0, []
-            for part in (slice(i * size, (i + 1) * size) for i in range(accumulation)):
-                loss += self.backward(x[part], None if y is None else y[part]) / accumulation
-                if self._native_sampler.history_count:
-                    seen.append(native.last_losses())
-            self.apply()
-            if seen:
-                t, losses = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
-                self.sampler._learn(t, losses)
-            return loss
-
-        return shared_step.whole(self, work)
+        return steps.step(self, x, y)[0]
 
     def backward(
         self,
@@ -296,36 +315,10 @@ class Trainer(settings.TrainerSettings):
             SpeeDiffNonFiniteError: If the result is not finite. The step then restarts with its first
                 micro-batch.
         """
-        native = self._open_handle()
-        if self.sampler._handle is not self._native_sampler:
-            raise errors.SpeeDiffValueError(
-                "sampler must not be closed or load a state while a trainer uses it, got one that "
-                "did; make a new trainer"
-            )
-        self._check_images("x", x)
-        if y is not None:
-            buffers.check_shape("y", y, np.int64, (len(x),))
-        if t is not None:
-            buffers.check_shape("t", t, np.int64, (len(x),))
-        if noise is not None:
-            buffers.check_shape("noise", noise, np.float32, x.shape)
-        if weights is not None:
-            buffers.check_shape("weights", weights, np.float32, (len(x),))
-        if masked_noise is not None:
-            buffers.check_shape("masked_noise", masked_noise, np.float32, x.shape)
-        if kept is not None:
-            buffers.check_shape("kept", kept, np.int64, (len(x), None))
-        if (offset is None) != (total is None):
-            raise errors.SpeeDiffValueError(
-                f"offset and total must be given together, got offset={offset}, total={total}"
-            )
-        place = (0, 0)
-        if offset is not None and total is not None:
-            place = (
-                arguments.integer("offset", offset, least=0, end=1 << 31),
-                arguments.integer("total", total, least=1, end=(1 << 31) + 1),
-            )
-        return native.backward(x, y, t, noise, weights, masked_noise, kept, *place)
+        micro_batches.check(self, x, y)
+        micro_batches.check_given(x, t, noise, weights, masked_noise, kept)
+        place = micro_batches.place(offset, total)
+        return self._open_handle().backward(x, y, t, noise, weights, masked_noise, kept, *place)
 
     def discard(self) -> None:
         """Discards a partial step: the next `backward` is its first micro-batch."""
@@ -344,6 +337,11 @@ class Trainer(settings.TrainerSettings):
         """
         return self._open_handle().apply()
 
+    forward = predictions.forward
+    generate = predictions.generate
+    state_dict = tensors.state_dict
+    load_state_dict = tensors.load_state_dict
+
     @property
     def losses(self) -> Floats:
         """The unweighted mean squared error of each sample of the last `backward`, float32 (n,).
@@ -357,12 +355,42 @@ class Trainer(settings.TrainerSettings):
         """The timestep of each sample of the last `backward`, int64 (n,)."""
         return self._open_handle().last_losses()[0]
 
+    @property
+    def parameters(self) -> dict[str, Floats]:
+        """The parameters by their names in the official state dict: writable views of the memory itself."""
+        return self._open_handle().tensors(c.BUFFER_PARAMETERS)
+
+    @property
+    def gradients(self) -> dict[str, Floats]:
+        """The gradients of the step so far, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_GRADIENTS)
+
+    @property
+    def ema_parameters(self) -> dict[str, Floats]:
+        """The EMA of the parameters, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EMA_PARAMETERS)
+
+    @property
+    def exp_avg(self) -> dict[str, Floats]:
+        """AdamW's first moments, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG)
+
+    @property
+    def exp_avg_sq(self) -> dict[str, Floats]:
+        """AdamW's second moments, in the form of `parameters`."""
+        return self._open_handle().tensors(c.BUFFER_EXP_AVG_SQ)
+
+    @property
+    def flat_parameters(self) -> Floats:
+        """The memory of all parameters as one array; the padding between them is 0."""
+        return self._open_handle().buffer(c.BUFFER_PARAMETERS)
+
+    @property
+    def flat_gradients(self) -> Floats:
+        """The memory of all gradients as one array, with the layout of `flat_parameters`."""
+        return self._open_handle().buffer(c.BUFFER_GRADIENTS)
+
 
 def _check_sampler(sampler: object) -> None:
     if not isinstance(sampler, SamplerBase):
         raise errors.SpeeDiffTypeError(f"sampler must be a TimestepSampler, got {sampler!r}")
-
-
-def _threads(threads: int | None) -> int:
-    """The number of threads; None is 0 for the library."""
-    return 0 if threads is None else arguments.integer("threads", threads, least=1, end=1025)

@@ -17,6 +17,7 @@ from data_files import GENERATOR, PIXELS, fails
 import speediff
 from speediff._data import npy_files
 from speediff._data.datasets import load
+from speediff._native import memory
 from speediff._support import reading
 from speediff.cli import main
 
@@ -173,7 +174,7 @@ def test_a_small_archive_of_more_than_the_memory_is_refused(
     path = tmp_path / "data.npz"
     np.savez_compressed(path, x=np.zeros((100, 3, 64, 64), np.uint8))
     assert path.stat().st_size < 10_000
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1 << 8, "SC_PAGE_SIZE": 1 << 12}.get)
+    monkeypatch.setattr(memory, "limit", lambda: 1 << 20)
     with pytest.raises(speediff.SpeeDiffMemoryError, match=r"must fit into memory: it holds 0.0 GiB"):
         load(str(path))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import csv
+import importlib
 import io
 import os
 import signal
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
 OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers"
@@ -286,3 +287,25 @@ def test_a_vae_makes_latents_of_a_folder_of_pictures(
     assert saved["pos_embed.proj.weight"].shape == (32, 4, 2, 2), "four channels in patches of two"
     message = complaint(capsys, partial(tiny, "train_dit", tmp_path / "x", "--vae", str(tmp_path)))
     assert "no AutoencoderKL there" in message
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, then its new name: a power cut after the second leaves what the first wrote."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    common, path, events = importlib.import_module("common"), tmp_path / "checkpoint.pt", []
+    sync = os.fsync
+
+    def listen(descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        size = os.path.getsize(path) if path.exists() else None
+        events.append((target, os.path.getsize(target) if target.endswith(".tmp") else size))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", listen)
+    common.save(path, {"step": 3})
+    size = path.stat().st_size
+    assert events == [(str(path.with_suffix(".tmp")), size), (str(tmp_path), size)]
+    assert torch.load(path) == {"step": 3}
+    assert list(tmp_path.iterdir()) == [path]

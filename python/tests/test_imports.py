@@ -11,12 +11,13 @@ import speediff
 
 PACKAGE = Path(speediff.__file__).parent
 APPLICATION = ("speediff._runs", "speediff.cli", "speediff.__main__")
+METHODS = "micro_batches", "predictions", "steps", "tensors", "trainer_group"
 CIRCLES = {
     frozenset({"speediff.increments", "speediff.schedules"}): "a schedule makes increments, which keep it",
     frozenset({"speediff._samplers.drawing", "speediff._samplers.recipe", "speediff.weighting"}): (
         "`ToEmphasis` is a weighting with a sampler in it, and a sampler has a recipe of weightings"
     ),
-    frozenset({"speediff._trainer.shared_step", "speediff._trainer.trainer_group", "speediff.training"}): (
+    frozenset({"speediff.training", *(f"speediff._trainer.{name}" for name in METHODS)}): (
         "a trainer's methods are functions of other files, which take the trainer"
     ),
     frozenset({"speediff.torch._operator", "speediff.torch._samplers"}): (

@@ -66,13 +66,13 @@ class NativeTrainer(Handle):
         self,
         x: Floats,
         y: Integers | None,
-        t: Integers | None,
-        noise: Floats | None,
-        weights: Floats | None,
-        masked_noise: Floats | None,
-        kept: Integers | None,
-        offset: int,
-        total: int,
+        t: Integers | None = None,
+        noise: Floats | None = None,
+        weights: Floats | None = None,
+        masked_noise: Floats | None = None,
+        kept: Integers | None = None,
+        offset: int = 0,
+        total: int = 0,
     ) -> float:
         """Forward and backward of a micro-batch; its objective."""
         loss = ctypes.c_double()
@@ -101,8 +101,12 @@ class NativeTrainer(Handle):
         c.speediff_trainer_apply(self.pointer, norm)
         return norm.value
 
+    def learn(self) -> None:
+        """Has the sampler learn from the step that was applied."""
+        c.speediff_trainer_learn(self.pointer)
+
     def last_losses(self) -> tuple[Integers, Floats]:
-        """Time steps and losses of the last micro-batch."""
+        """Timesteps and losses of the last micro-batch."""
         count = ctypes.c_int64()
         c.speediff_trainer_last_count(self.pointer, count)
         t, losses = np.empty(count.value, np.int64), np.empty(count.value, np.float32)

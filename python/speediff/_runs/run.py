@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .. import distributed
 from .._data import datasets
 from .._support import progress, replacement
-from .._trainer import shared_step
+from .._trainer import steps
 from ..errors import SpeeDiffValueError
 from ..training import Trainer
 from . import description, run_settings, schedule_flags
@@ -83,10 +83,7 @@ class Run:
         """
         begun, total = time.perf_counter(), self.settings["batch_size"]
         x, y = self._batches.batch(self.step, self.group.part(total))
-        if self.group.world_size == 1:
-            loss, self.is_stopping = self.trainer.step(x, y), stop()
-        else:
-            loss, self.is_stopping = shared_step.step(self.trainer, x, y, total=total, stop=stop)
+        loss, self.is_stopping = steps.step(self.trainer, x, y, total=total, stop=stop)
         self.seconds += time.perf_counter() - begun
         self.losses.append(self.step, loss, round(self.seconds, 3))
         return loss

@@ -9,7 +9,7 @@ from .._data.pictures import WHITE, color
 from .._methods.method_text import MethodReader
 from .._samplers.recipe import PREDICTIONS, STRATA
 from .._support import arguments
-from .._trainer.settings import PRECISIONS
+from .._trainer.options import PRECISIONS
 from ..errors import SpeeDiffValueError
 from ..networks import MDT, DiT
 from ..sampler import TimestepSampler

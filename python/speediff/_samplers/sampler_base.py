@@ -16,9 +16,11 @@ from .drawing import DrawingBase
 from .recipe import Options, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self, Unpack
 
-    from .._native.native_sampler import Table, Timesteps, Weights
+    from .._native.native_sampler import Table
 
 Piece = TypeVar("Piece")
 
@@ -234,13 +236,13 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         methods = self.recipe.sampling, self.recipe.weighting
         return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
-    def _learn(self, timesteps: Timesteps, losses: Weights) -> None:
-        """Learns from the losses of a global batch and discards prefetched batches."""
+    def _learn(self, learn: Callable[[NativeSampler], None]) -> None:
+        """Has `learn` change what was learned, and discards prefetched batches."""
         ahead = self._ahead
         native = self._opened(ahead.native)
         # Forget before as well, so that no prefetched draw survives between learning and forgetting.
         ahead.forget()
-        native.update(timesteps, losses)
+        learn(native)
         ahead.forget()
 
     def _create_native(self, seed: int) -> NativeSampler:

@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from .._native import memory
 from ..errors import SpeeDiffError, SpeeDiffMemoryError, SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -55,21 +56,27 @@ def _words(error: Exception) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
-def check_regular(path: object) -> None:
-    """Raises unless the path is a regular file: reading a pipe could block."""
+def irregular(path: object) -> str | None:
+    """What a path is other than a regular file; None for one. Reading a pipe could block."""
     mode = os.stat(str(path)).st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+
+
+def check_regular(path: object) -> None:
+    """Raises unless the path is a regular file."""
+    if kind := irregular(path):
         raise SpeeDiffValueError(f"{path} must be a file, got {kind}")
 
 
 def check_memory(path: object, size: int) -> None:
-    """Raises if `size` bytes exceed the machine's memory. A small archive can declare any size."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory:
+    """Raises if `size` bytes exceed what this process may use. A small archive can declare any size."""
+    limit = memory.limit()
+    if size > limit:
         raise SpeeDiffMemoryError(
-            f"{path} must fit into memory: it holds {size / 2**30:.1f} GiB, the machine has "
-            f"{memory / 2**30:.1f} GiB"
+            f"{path} must fit into memory: it holds {size / 2**30:.1f} GiB, this process may use "
+            f"{limit / 2**30:.1f} GiB"
         )
 
 

@@ -14,7 +14,7 @@ from .._runs.folders import NewFolder
 from .._runs.generated_files import GeneratedFiles
 from .._runs.samples import MAX_ROWS, Rows
 from .._support import arguments, progress, text_names
-from .._trainer.settings import PRECISIONS
+from .._trainer.options import PRECISIONS
 from ..errors import SpeeDiffValueError
 from . import subcommand
 

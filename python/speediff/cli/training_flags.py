@@ -17,7 +17,7 @@ from .._runs.run_settings import (
     SMALL_RATE,
 )
 from .._samplers.recipe import PREDICTIONS, STRATA
-from .._trainer.settings import PRECISIONS
+from .._trainer.options import PRECISIONS
 
 if TYPE_CHECKING:
     import argparse

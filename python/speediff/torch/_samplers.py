@@ -235,9 +235,10 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
         self._check_layout()
         rank, world_size = self.recipe.drawing.rank, self.recipe.drawing.world_size
         if world_size > 1 and is_distributed():
-            self._learn(*gathered(lambda: batch_arrays(self._steps(t), losses), rank, world_size))
+            timesteps, values = gathered(lambda: batch_arrays(self._steps(t), losses), rank, world_size)
         else:
-            self._learn(*batch_arrays(self._steps(t), losses))
+            timesteps, values = batch_arrays(self._steps(t), losses)
+        self._learn(lambda native: native.update(timesteps, values))
 
     def update_with_local_losses(self, local_ts: torch.Tensor, local_losses: torch.Tensor) -> None:
         """guided-diffusion's and MDT's name for `update`; does nothing if the method does not learn.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..._support import arguments
+from ..._trainer.tensors import fixed_tensors
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from .._checkpoints.state_dicts import hook_state_dicts
 from .._networks import architectures, probe
@@ -91,7 +92,7 @@ def adopt(
         _first_decay(decay, ema_decay, ema_warmup), ema_warmup, max_grad_norm, seed, threads, precision
     )
     trainer = make(shape, sampler, adam, options)
-    fixed = trainer._fixed_tensors()
+    fixed = fixed_tensors(trainer)
     views = placed("module", parts, sizes, {**trainer.parameters, **fixed})
     constants = {name: each for name, each in tensors.items() if architecture.fixed(parts[name])}
     check_fixed("module.", constants, views)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..._support.reading import irregular
 from ...errors import SpeeDiffFileError
 from .._adoption.places import some
 
@@ -53,13 +54,15 @@ def load_pickle(path: Path) -> object:
 
 def check_beginning(path: Path, rule: str) -> None:
     """Raises if the file is missing, empty, or a common wrong download such as a web page."""
-    if path.exists() and not path.is_file():
-        raise SpeeDiffFileError(f"{path} must be {rule}, got a path that is not a regular file")
     try:
-        with path.open("rb") as file:
-            start = file.read(64)
+        kind, start = irregular(path), b""
+        if kind is None:
+            with path.open("rb") as file:
+                start = file.read(64)
     except OSError as error:
         raise SpeeDiffFileError(f"{path} must be {rule}, got: {error.strerror}") from error
+    if kind is not None:
+        raise SpeeDiffFileError(f"{path} must be {rule}, got {kind}")
     for beginning, found in _BEGINNINGS.items():
         if start[: len(beginning)].lower() == beginning.lower() and (beginning or not start):
             raise SpeeDiffFileError(f"{path} must be {rule}, got {found}")

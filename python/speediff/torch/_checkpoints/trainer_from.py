@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..._support import arguments
+from ..._trainer.tensors import fixed_tensors
 from ...errors import SpeeDiffError, SpeeDiffFileError, SpeeDiffValueError
 from .._adoption.module_checks import check_equal, check_tensor
 from .._adoption.optimizers import AdamW
@@ -95,7 +96,7 @@ def trainer_from(
     adam = None if contents.optimizer is None else _adam(what, contents.optimizer, state, trained)
     options = Options(ema_decay, ema_warmup, max_grad_norm, seed, threads, precision)
     trainer = make(shape, sampler_at(sampler, seed, adam), adam, options)
-    fixed = trainer._fixed_tensors()
+    fixed = fixed_tensors(trainer)
     # A state dict may omit constants; that of diffusers does.
     there = {name: fixed[name] for name in fixed if any(part.name == name for part in parts.values())}
     views = placed(what, parts, sizes, {**trainer.parameters, **there})

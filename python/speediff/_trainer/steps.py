@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import struct
 from contextlib import suppress
@@ -12,7 +11,7 @@ import numpy as np
 
 from .. import errors
 from .._distributed.group import on_all
-from .._native import buffers
+from . import micro_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,14 +35,12 @@ def step(
     total: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[float, bool]:
-    """`Trainer.step` of one rank's part of the global batch.
-
-    Three exchanges: how many images each rank has, which tells the place of each; losses; gradients. What
-    goes wrong on one rank is an error on all, and nothing was applied.
+    """`Trainer.step` of this rank's part of the global batch.
 
     Args:
-        trainer: Its group has several ranks.
-        x: This rank's images, any number of them.
+        trainer: The trainer. What goes wrong on one rank of its group is an error on all, and nothing was
+            applied.
+        x: This rank's images.
         y: Their classes.
         total: The images of all ranks, where each has `group.part(total)` of them: one exchange less.
         stop: Whether this rank wants this step to be the last one; asked after its backward.
@@ -51,24 +48,64 @@ def step(
     Returns:
         The loss of the global batch; and whether any rank wants to stop.
     """
+    if trainer.group.world_size > 1:
+        return whole(trainer, _shared(trainer, x, y, total, stop))
+    return whole(trainer, _alone(trainer, x, y, stop))
+
+
+def _alone(
+    trainer: Trainer, x: Floats, y: Integers | None, stop: Callable[[], bool]
+) -> Callable[[], tuple[float, bool]]:
+    """Checks the batch of the only process; the step itself."""
+    micro_batches.check(trainer, x, y)
+    accumulation = trainer.sampler.recipe.drawing.accumulation
+    if len(x) % accumulation:
+        raise errors.SpeeDiffValueError(
+            f"x must have a multiple of accumulation = {accumulation} images, got {len(x)}"
+        )
+
+    def work() -> tuple[float, bool]:
+        native, loss = trainer._open_handle(), 0.0
+        for _, images, labels in micro_batches.parts(trainer, x, y):
+            loss += native.backward(images, labels) / accumulation
+        native.apply()
+        if trainer._native_sampler.history_count:
+            trainer.sampler._learn(lambda _: native.learn())
+        return loss, stop()
+
+    return work
+
+
+def _shared(
+    trainer: Trainer, x: Floats, y: Integers | None, total: int | None, stop: Callable[[], bool]
+) -> Callable[[], tuple[float, bool]]:
+    """Checks the batch of one of several processes; the step itself.
+
+    Three exchanges: how many images each rank has, which tells the place of each; losses; gradients.
+    """
     group = trainer.group
     counts = _counts(trainer, x, y) if total is None else group.parts(total)
     offset = sum(counts[: group.rank])
 
-    def exchanged() -> list[bytes]:
-        messages = group._exchange("losses", lambda: _backward(trainer, x, y, offset, sum(counts), stop))
+    def backward() -> bytes:
+        if total is not None:
+            micro_batches.check(trainer, x, y)
+        return _backward(trainer, x, y, offset, sum(counts), stop)
+
+    def work() -> tuple[float, bool]:
+        messages = group._exchange("losses", backward)
         group._sum(trainer.flat_gradients)
         try:
             trainer.apply()
         except errors.SpeeDiffNonFiniteError as error:
             raise on_all(error) from None  # The gradient is the same on all.
         if trainer._native_sampler.history_count:
-            trainer.sampler._learn(*_seen(messages, counts))
-        return messages
+            timesteps, losses = _seen(messages, counts)
+            trainer.sampler._learn(lambda native: native.update(timesteps, losses))
+        parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
+        return math.fsum(parts), any(stops)
 
-    messages = whole(trainer, exchanged)
-    parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
-    return math.fsum(parts), any(stops)
+    return work
 
 
 def whole(trainer: Trainer, work: Callable[[], Result]) -> Result:
@@ -113,10 +150,7 @@ def _counts(trainer: Trainer, x: Floats, y: Integers | None) -> list[int]:
     """The images of each rank."""
 
     def count() -> bytes:
-        trainer._open_handle()
-        trainer._check_images("x", x)
-        if y is not None:
-            buffers.check_shape("y", y, np.int64, (len(x),))
+        micro_batches.check(trainer, x, y)
         return COUNT.pack(len(x))
 
     counts = [COUNT.unpack(message)[0] for message in trainer.group._exchange("a step", count)]
@@ -130,12 +164,9 @@ def _backward(
 ) -> bytes:
     """Makes this rank's part of the gradients; its outcome, and what a sampler learns from."""
     native, learns = trainer._open_handle(), trainer._native_sampler.history_count > 0
-    parts = trainer.sampler.recipe.drawing.accumulation
-    ends = [i * len(x) // parts for i in range(parts + 1)]
     loss, seen = 0.0, []
-    for begin, end in itertools.pairwise(ends):
-        labels = None if y is None else y[begin:end]
-        loss += trainer.backward(x[begin:end], labels, offset=offset + begin, total=total)
+    for begin, images, labels in micro_batches.parts(trainer, x, y):
+        loss += native.backward(images, labels, offset=offset + begin, total=total)
         if learns:
             seen.append(native.last_losses())
     return OUTCOME.pack(loss, stop()) + b"".join(
@@ -144,7 +175,7 @@ def _backward(
 
 
 def _seen(messages: Sequence[bytes], counts: Sequence[int]) -> tuple[Integers, Floats]:
-    """Time steps and losses of the whole batch, in the order of its entries."""
+    """Timesteps and losses of the whole batch, in the order of its entries."""
     steps, losses = [], []
     for message, count in zip(messages, counts, strict=True):
         steps.append(np.frombuffer(message, np.int64, count, OUTCOME.size))
