@@ -51,11 +51,7 @@ public func speediff_trainer_last_count(
 ) -> speediff_status {
   reportingStatus {
     let (trainer, out) = try (TrainerHandle.value(trainer, "trainer"), unwrap(out, "out"))
-    do {
-      out.pointee = Int64(try trainer.withLastLosses { timesteps, _ in timesteps.count })
-    } catch is ArgumentError {
-      out.pointee = 0
-    }
+    out.pointee = Int64(try trainer.withLastLosses { timesteps, _ in timesteps.count })
   }
 }
 

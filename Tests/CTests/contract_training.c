@@ -367,7 +367,8 @@ void training(void) {
   CHECK(speediff_trainer_get_options(trainer, &read, sizeof read) == SPEEDIFF_OK && read.learning_rate == 0.01);
   CHECK(read.ema_decay == 0.75);
   CHECK(read.threads == 2 && read.seed == UINT64_MAX && read.max_grad_norm == 0);
-  CHECK(speediff_trainer_last_count(trainer, &count) == SPEEDIFF_OK && count == 0);
+  CHECK_ERROR(speediff_trainer_last_count(trainer, &count), SPEEDIFF_ERROR_INVALID_ARGUMENT, "after backward");
+  CHECK_ERROR(speediff_trainer_last_losses(trainer, NULL, NULL, 0), SPEEDIFF_ERROR_INVALID_ARGUMENT, "after backward");
   CHECK_ERROR(speediff_trainer_apply(trainer, NULL), SPEEDIFF_ERROR_INVALID_ARGUMENT, "apply");
   for (int i = 0; i < 3; i++) step(trainer, sampler);
   CHECK(speediff_trainer_global_step(trainer, &count) == SPEEDIFF_OK && count == 3);
