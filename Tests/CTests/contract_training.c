@@ -73,7 +73,7 @@ static void grown(const speediff_sampler *sampler) {
 
 static void refused(const speediff_sampler *sampler) {
   const speediff_trainer_options good = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
-  const char *const texts[] = {"learning_rate", "betas[0]", "betas[1]",      "eps",          "weight_decay",
+  const char *const texts[] = {"learning_rate", "beta1",      "beta2",         "epsilon",      "weight_decay",
                                "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
   enum { count = sizeof texts / sizeof texts[0] };
   speediff_trainer_options bad[count];
