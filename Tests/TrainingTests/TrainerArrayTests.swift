@@ -85,10 +85,12 @@ struct TrainerArrayTests {
     batch.labels?[2] = 9
     #expect(message { _ = try trainer.backward(batch) } == "labels[2] must be in [0, 4), got 9")
     #expect(
-      message { _ = try NetworkFamily(named: "dit").make([("hidden_size", 6)]) }?.hasPrefix("hidden_size must be")
+      message { _ = try NetworkFamily(named: "dit").make([("hidden_size", 6), ("num_heads", 2)]) }?.hasPrefix(
+        "hidden_size must be")
         == true,
       "as the caller wrote it")
-    #expect(message { _ = try TransformerShape(hiddenSize: 6).network() }?.hasPrefix("hiddenSize must be") == true)
+    #expect(
+      message { _ = try TransformerShape(hiddenSize: 6, heads: 2).network() }?.hasPrefix("hiddenSize must be") == true)
   }
 
   @Test("Losses, outputs and images come back as arrays")
