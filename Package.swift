@@ -6,8 +6,11 @@ import PackageDescription
 let package = Package(
   name: "speediff",
   products: [
+    .library(name: "SpeeDiff", targets: ["SpeeDiff"]),
     .library(name: "NoiseSchedules", targets: ["NoiseSchedules"]),
     .library(name: "TimestepSampling", targets: ["TimestepSampling"]),
+    .library(name: "Networks", targets: ["Networks"]),
+    .library(name: "Training", targets: ["Training"]),
     .library(name: "speediff", type: .dynamic, targets: ["CInterface"]),
   ],
   targets: [
@@ -23,6 +26,11 @@ let package = Package(
       name: "Training",
       dependencies: ["ArgumentErrors", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling"]),
     .target(
+      name: "SpeeDiff",
+      dependencies: [
+        "ArgumentErrors", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling", "Training",
+      ]),
+    .target(
       name: "CInterface",
       dependencies: [
         "ArgumentErrors", "CSpeeDiff", "Kernels", "Networks", "NoiseSchedules", "Safetensors", "TimestepSampling",
@@ -37,7 +45,8 @@ let package = Package(
     .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors"], exclude: ["Fixtures"]),
     .testTarget(name: "TimestepSamplingTests", dependencies: ["NoiseSchedules", "TimestepSampling"]),
     .testTarget(
-      name: "TrainingTests", dependencies: ["Kernels", "Networks", "NoiseSchedules", "TimestepSampling", "Training"]),
+      name: "TrainingTests",
+      dependencies: ["Kernels", "Networks", "NoiseSchedules", "SpeeDiff", "TimestepSampling", "Training"]),
   ],
   swiftLanguageModes: [.v6]
 )

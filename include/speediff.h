@@ -733,12 +733,13 @@ speediff_status speediff_trainer_apply(speediff_trainer *trainer, double *norm);
  * memory for a sampler that learns. */
 speediff_status speediff_trainer_learn(speediff_trainer *trainer);
 
-/* The number of samples of the last backward. 0 if there was none, or if a call that laid out memory has dropped
- * them. */
+/* The number of samples of the last backward. Fails with SPEEDIFF_ERROR_INVALID_ARGUMENT if there was none, or if a call
+ * that laid out memory has dropped its losses. */
 speediff_status speediff_trainer_last_count(const speediff_trainer *trainer, int64_t *out);
 
 /* Writes the time steps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. For
- * an MDT they are summed over both passes. `count` must be speediff_trainer_last_count. */
+ * an MDT they are summed over both passes. `count` must be speediff_trainer_last_count. Fails where
+ * that does. */
 speediff_status speediff_trainer_last_losses(const speediff_trainer *trainer, int64_t *t, float *losses,
                                              int64_t count);
 

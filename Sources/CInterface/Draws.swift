@@ -10,11 +10,11 @@ public func speediff_sampler_draw(
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SamplerHandle.value(sampler, "sampler")
-    let calls = try CallRange(first_call, calls, n, sampler.options.layout)
-    guard !calls.isEmpty else { return }
-    try sampler.draw(
-      firstCall: calls.first, calls: calls.count, count: calls.entries, timesteps: unwrap(timesteps, "timesteps"),
-      weights: unwrap(weights, "weights"))
+    try drawCalls(first_call, calls, n, sampler.options.layout) {
+      try sampler.draw(
+        firstCall: $0, calls: $1, count: $2, timesteps: unwrap(timesteps, "timesteps"),
+        weights: unwrap(weights, "weights"))
+    }
   }
 }
 
@@ -33,23 +33,12 @@ public func speediff_sampler_draw_slice(
   }
 }
 
-/// Consecutive calls of one rank, checked.
-struct CallRange {
-  let first: UInt64
-  let count: Int
-  /// n of each call.
-  let entries: Int
-
-  init(_ first: Int64, _ count: Int64, _ n: Int64, _ layout: BatchLayout) throws {
-    self.first = try counter(first, "first_call")
-    guard count >= 0, count <= Int64.max - first else {
-      throw ArgumentError("calls", "must be at least 0 and keep first_call + calls within 63 bits", got: count)
-    }
-    _ = try layout.slice(call: self.first, count: Int(n))
-    self.count = Int(count)
-    entries = Int(n)
-  }
-
-  /// Whether there is nothing to write, so that arrays may be NULL.
-  var isEmpty: Bool { count == 0 || entries == 0 }
+/// Draws consecutive calls with `n` entries each; calls that write nothing are only checked, since their arrays may be NULL.
+func drawCalls(
+  _ first: Int64, _ calls: Int64, _ n: Int64, _ layout: BatchLayout,
+  _ draw: (_ first: UInt64, _ calls: Int, _ n: Int) throws -> Void
+) throws {
+  let first = try counter(first, "first_call")
+  guard calls != 0, n != 0 else { return try layout.check(calls: Int(calls), from: first, count: Int(n)) }
+  try draw(first, Int(calls), Int(n))
 }

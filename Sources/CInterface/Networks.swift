@@ -23,7 +23,7 @@ private struct FamilyNames: @unchecked Sendable {
 
   /// The family that C names.
   static func named(_ name: UnsafePointer<CChar>?) throws -> FamilyNames {
-    let family = try NetworkFamilies.named(String(cString: unwrap(name, "family")))
+    let family = try NetworkFamily(named: String(cString: unwrap(name, "family")))
     // The names are those of the same list.
     return all.first { $0.family.name == family.name }!
   }

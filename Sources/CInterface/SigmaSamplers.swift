@@ -49,11 +49,10 @@ public func speediff_sigma_sampler_draw(
 ) -> speediff_status {
   reportingStatus {
     let sampler = try SigmaSamplerHandle.value(sampler, "sampler")
-    let calls = try CallRange(first_call, calls, n, sampler.options.layout)
-    guard !calls.isEmpty else { return }
-    try sampler.draw(
-      firstCall: calls.first, calls: calls.count, count: calls.entries, levels: unwrap(levels, "levels"),
-      weights: unwrap(weights, "weights"))
+    try drawCalls(first_call, calls, n, sampler.options.layout) {
+      try sampler.draw(
+        firstCall: $0, calls: $1, count: $2, levels: unwrap(levels, "levels"), weights: unwrap(weights, "weights"))
+    }
   }
 }
 

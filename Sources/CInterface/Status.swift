@@ -28,7 +28,7 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
     LastError.set("\(error.argument) must be \(error.expected), got \(error.count)")
     return SPEEDIFF_ERROR_WRONG_COUNT
   } catch let error as ArgumentError {
-    LastError.set(error.description)
+    LastError.set(error.inC.description)
     return SPEEDIFF_ERROR_INVALID_ARGUMENT
   } catch let error as MemoryError {
     LastError.set(error.description)
@@ -40,7 +40,7 @@ func reportingStatus(_ body: () throws -> Void) -> speediff_status {
     LastError.set(error.description)
     return SPEEDIFF_ERROR_FILE
   } catch let error as TrainingError {
-    LastError.set(error.description)
+    LastError.set(error.messageInC)
     return error.status
   } catch {
     LastError.set("internal error: \(error)")

@@ -84,11 +84,7 @@ public func speediff_trainer_global_step(
 @_cdecl("speediff_trainer_set_global_step") @implementation
 public func speediff_trainer_set_global_step(_ trainer: OpaquePointer!, _ step: Int64) -> speediff_status {
   reportingStatus {
-    let trainer = try TrainerHandle.value(trainer, "trainer")
-    guard let step = UInt64(exactly: step) else {
-      throw ArgumentError("global_step", "must be at least 0", got: step)
-    }
-    try trainer.setGlobalStep(step)
+    try TrainerHandle.value(trainer, "trainer").setGlobalStep(Int(step))
   }
 }
 

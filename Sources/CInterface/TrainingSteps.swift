@@ -11,11 +11,11 @@ public func speediff_trainer_backward(
     let trainer = try TrainerHandle.value(trainer, "trainer")
     let given = try grown(batch, "batch", standard: speediff_training_batch())
     let loss = try unwrap(loss, "loss")
-    loss.pointee = try trainer.backward(Trainer.Batch(given))
+    loss.pointee = try trainer.backward(Trainer.UnsafeBatch(given))
   }
 }
 
-extension Trainer.Batch {
+extension Trainer.UnsafeBatch {
   /// What C gives; the trainer checks it.
   init(_ batch: speediff_training_batch) throws {
     self.init(images: try unwrap(batch.x, "x"), labels: batch.y, count: Int(batch.n))
@@ -57,11 +57,7 @@ public func speediff_trainer_last_count(
 ) -> speediff_status {
   reportingStatus {
     let (trainer, out) = try (TrainerHandle.value(trainer, "trainer"), unwrap(out, "out"))
-    do {
-      out.pointee = Int64(try trainer.withLastLosses { timesteps, _ in timesteps.count })
-    } catch is ArgumentError {
-      out.pointee = 0
-    }
+    out.pointee = Int64(try trainer.withLastLosses { timesteps, _ in timesteps.count })
   }
 }
 

@@ -8,10 +8,7 @@ public enum NetworkFamilies {
     MDT.family,
   ]
 
-  /// The family of a name.
-  ///
-  /// - Throws: `ArgumentError`, which lists the names.
-  public static func named(_ name: String) throws -> NetworkFamily {
+  fileprivate static func find(_ name: String) throws -> NetworkFamily {
     guard let family = all.first(where: { $0.name == name }) else {
       throw ArgumentError("family", "must be one of \(all.map(\.name).joined(separator: ", "))", got: name)
     }
@@ -40,6 +37,14 @@ public enum NetworkFamilies {
     throw ArgumentError(
       "model", "must be an official network, \(ranges.joined(separator: ", ")) (did you mean \(nearest)?)", got: name)
   }
+}
+
+extension NetworkFamily {
+  /// Finds a family.
+  ///
+  /// - Parameter name: one of the names of `NetworkFamilies.all`.
+  /// - Throws: `ArgumentError`, which lists the names.
+  public init(named name: String) throws { self = try NetworkFamilies.find(name) }
 }
 
 /// The edit distance of two words, regardless of case.

@@ -57,10 +57,22 @@ public struct NetworkFamily: Sendable {
 
   /// Makes a network.
   ///
-  /// - Parameter given: values by their names; the others have their defaults.
+  /// - Parameter given: values by their names, which are those of the official networks' arguments; the others have their
+  ///   defaults.
   /// - Throws: `ArgumentError`, which lists the family's values, for a value that is unknown, missing or given twice; for one
   ///   that is out of range.
   public func make(_ given: [(name: String, value: Double)]) throws -> any DiffusionNetwork {
+    do {
+      try check(given)
+      return try build(given)
+    } catch let error as ArgumentError {
+      // As the caller wrote them.
+      throw error.inC
+    }
+  }
+
+  /// Checks which values are given.
+  private func check(_ given: [(name: String, value: Double)]) throws {
     var names: Set<String> = []
     for (name, _) in given {
       guard values.contains(where: { $0.name == name }) else {
@@ -71,7 +83,6 @@ public struct NetworkFamily: Sendable {
     for value in values where value.standard == nil && !names.contains(value.name) {
       throw ArgumentError(value.name, "must be given to \(listing)", got: "none")
     }
-    return try build(given)
   }
 
   /// The name, and the values with their defaults.

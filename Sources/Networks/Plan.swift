@@ -54,19 +54,13 @@ public final class Plan {
   /// Appends the forward pass.
   public func appendForward(to program: inout Program) {
     var scope = -1
-    var packing = Program(threads: 1)
     for (operation, itsScope) in recorder.operations {
       if itsScope != scope {
         program.cut()
         scope = itsScope
         appendPacking(at: scope, to: &program)
-        packing = Program(threads: 1)
-        appendPacking(at: scope, to: &packing)
       }
       operation.forward(&program, memory)
-      var alone = packing
-      operation.forward(&alone, memory)
-      steps.append((operation.name(in: itsScope), alone, memory[operation.output], operation.output.rows))
     }
     program.cut()
   }
@@ -90,14 +84,26 @@ public final class Plan {
   /// Repeats the forward pass with the inputs of the last run, operation by operation, and names the first output with a
   /// value that is not finite; nil if there is none.
   public func firstNonFiniteOperation() -> String? {
-    // This is done once, so it does not need the pool.
-    guard let pool = try? ThreadPool(threads: 1) else { return nil }
-    return steps.first { step in
-      pool.run(step.program)
-      return (0..<step.rows.count).contains { row in
-        (0..<step.output.columns).contains { !step.output.row(row)[$0].isFinite }
+    // This is done once, so it does not need the pool, and its programs are made only now.
+    guard let base, let pool = try? ThreadPool(threads: 1) else { return nil }
+    // The backward pass has moved what it recomputes.
+    place(at: base)
+    var scope = -1
+    for (operation, itsScope) in recorder.operations {
+      var program = Program(threads: 1)
+      if itsScope != scope {
+        scope = itsScope
+        appendPacking(at: scope, to: &program)
       }
-    }?.name
+      operation.forward(&program, memory)
+      pool.run(program)
+      let (output, rows) = (memory[operation.output], operation.output.rows.count)
+      let isFinite = (0..<rows).allSatisfy { row in
+        (0..<output.columns).allSatisfy { output.row(row)[$0].isFinite }
+      }
+      if !isFinite { return operation.name(in: scope) }
+    }
+    return nil
   }
 
   /// Appends the backward pass.
@@ -129,7 +135,6 @@ public final class Plan {
     return memory.begunParameters
   }
 
-  private var steps: [(name: String, program: Program, output: Matrix, rows: Rows)] = []
   private var recomputed: Set<Tensor> = []
 
   /// Recomputes a value that was not kept, after those that it depends on.

@@ -129,6 +129,7 @@ public final class TimestepSampler: Sendable {
     weights: UnsafeMutablePointer<Float>
   ) throws {
     try options.layout.check(calls: calls, from: firstCall, count: count)
+    guard calls > 0, count > 0 else { return }
     func slice(_ call: Int) throws -> BatchSlice {
       try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
     }

@@ -18,7 +18,7 @@ public final class Checkpoint: Sendable {
   /// Optimizer and seed, on one thread.
   public let options: TrainerOptions
   /// The updates so far.
-  public let globalStep: UInt64
+  public let globalStep: Int
   /// The schedule of the sampler.
   public let schedule: NoiseSchedule
   /// The text that was given to `save`.
@@ -75,7 +75,7 @@ public final class Checkpoint: Sendable {
     // Files from before there were two have none.
     if values.has(Self.precision) { options.precision = try values.precision(Self.precision) }
     self.options = options
-    globalStep = try values.natural("trainer.global_step")
+    globalStep = Int(clamping: try values.natural("trainer.global_step"))
     prediction = try values.integer("sampler.prediction")
     note = try values.text("note")
     (network, schedule) = try Self.describing(path) { [globalStep] in
@@ -87,7 +87,7 @@ public final class Checkpoint: Sendable {
   }
 
   /// The rules for a run, both when it is saved and when it is loaded. Those for its tensors are in `SavedTensor.check`.
-  static func check(_ options: TrainerOptions, globalStep: UInt64) throws {
+  static func check(_ options: TrainerOptions, globalStep: Int) throws {
     try options.check()
     try Trainer.checkGlobalStep(globalStep)
   }
@@ -97,6 +97,7 @@ public final class Checkpoint: Sendable {
     do {
       return try body()
     } catch let error as ArgumentError {
+      let error = error.inC
       throw SafetensorsError.contents(
         path: path, rule: "must describe a valid run: \(error.argument) \(error.rule)", got: error.value)
     }

@@ -32,7 +32,7 @@ extension Trainer {
       for tensor in SavedTensor.all(of: network) { try tensor.check(in: self) }
     } catch let error as ArgumentError {
       throw TrainingError.notFinite(
-        "\(error); no file was written. Continue from the last checkpoint with a lower learning_rate or with max_grad_norm"
+        "\(error.inC); no file was written. Continue from the last checkpoint with a lower learning_rate or with max_grad_norm"
       )
     }
   }

@@ -14,7 +14,7 @@ struct NetworkMetadata {
   static func of(_ network: any DiffusionNetwork) -> [String: String] {
     let description = network.description
     // A network's family is in the list, or it could not be made again.
-    let family = try? NetworkFamilies.named(description.family)
+    let family = try? NetworkFamily(named: description.family)
     let kinds = Dictionary((family?.values ?? []).map { ($0.name, $0.kind) }) { kind, _ in kind }
     let values = description.values.map { (prefix + $0.name, text(of: $0.value, kinds[$0.name] ?? .real)) }
     return Dictionary(values) { value, _ in value }.merging([familyKey: description.family]) { $1 }
@@ -40,7 +40,7 @@ struct NetworkMetadata {
       return
     }
     let name = try metadata.text(Self.familyKey)
-    guard let family = try? NetworkFamilies.named(name) else {
+    guard let family = try? NetworkFamily(named: name) else {
       throw SafetensorsError.contents(
         path: metadata.path,
         rule: "must have a network of one of the families "

@@ -26,7 +26,7 @@ public final class Trainer: @unchecked Sendable {
   /// Optimizer, seed and threads.
   public internal(set) var options: TrainerOptions
   /// The updates so far.
-  public internal(set) var globalStep: UInt64 = 0
+  public internal(set) var globalStep = 0
 
   /// The parameters' names as C strings, which live as long as the trainer.
   public let parameterNames: [UnsafePointer<CChar>]
@@ -157,8 +157,8 @@ public final class Trainer: @unchecked Sendable {
 
   /// Sets the number of updates so far, which is the step of the next draw and of AdamW's bias correction.
   ///
-  /// - Throws: `ArgumentError` above `maximumSteps`, or between the micro-batches of a step.
-  public func setGlobalStep(_ value: UInt64) throws {
+  /// - Throws: `ArgumentError` unless it is in [0, `maximumSteps`], or between the micro-batches of a step.
+  public func setGlobalStep(_ value: Int) throws {
     try exclusively {
       try Self.checkGlobalStep(value)
       guard microBatches == 0 else {
@@ -170,9 +170,13 @@ public final class Trainer: @unchecked Sendable {
   }
 
   /// The most updates of a run. With 2³¹ micro-batches per step, calls are counted in 63 bits.
-  public static let maximumSteps: UInt64 = 1 << 32
+  public static let maximumSteps = 1 << 32
 
-  static func checkGlobalStep(_ value: UInt64) throws {
+  /// The step of the next draw.
+  var step: UInt64 { UInt64(globalStep) }
+
+  static func checkGlobalStep(_ value: Int) throws {
+    guard value >= 0 else { throw ArgumentError("global_step", "must be at least 0", got: value) }
     guard value <= maximumSteps else {
       throw ArgumentError("global_step", "must be at most \(maximumSteps)", got: value)
     }

@@ -34,7 +34,7 @@ public struct TrainerOptions: Sendable, Equatable {
   /// - Throws: `ArgumentError` for the first value that is out of range. Updates are computed in float32, where the values must
   ///   be finite and ε positive.
   public func check() throws {
-    for (name, value) in [("betas[0]", beta1), ("betas[1]", beta2)] where !(value >= 0 && value < 1) {
+    for (name, value) in [("beta1", beta1), ("beta2", beta2)] where !(value >= 0 && value < 1) {
       throw ArgumentError(name, "must be in [0, 1)", got: value)
     }
     guard learningRate >= 0, isFinite(learningRate) else {
@@ -42,10 +42,10 @@ public struct TrainerOptions: Sendable, Equatable {
     }
     guard isFinite(learningRate / (1 - beta1)) else {
       throw ArgumentError(
-        "learning_rate", "must be finite in float32 when divided by 1 - betas[0] = \(1 - beta1)", got: learningRate)
+        "learning_rate", "must be finite in float32 when divided by 1 - beta1 = \(1 - beta1)", got: learningRate)
     }
     guard Float(epsilon) > 0, isFinite(epsilon) else {
-      throw ArgumentError("eps", "must be positive and finite in float32", got: epsilon)
+      throw ArgumentError("epsilon", "must be positive and finite in float32", got: epsilon)
     }
     guard weightDecay >= 0, isFinite(weightDecay) else {
       throw ArgumentError("weight_decay", "must be at least 0 and finite in float32", got: weightDecay)

@@ -2,62 +2,12 @@ import ArgumentErrors
 import TimestepSampling
 
 extension Trainer {
-  /// A micro-batch, as the caller passes it.
-  public struct Batch {
-    /// x₀, shape (count, channels, size, size).
-    public var images: UnsafePointer<Float>
-    /// Classes, shape (count,), or the null label; nil for a network without labels.
-    public var labels: UnsafePointer<Int64>?
-    /// The samples.
-    public var count: Int
-    /// Time steps, shape (count,); nil: drawn. If they are given, no label is dropped.
-    public var timesteps: UnsafePointer<Int64>?
-    /// ε, in the images' shape; nil: drawn.
-    public var noise: UnsafePointer<Float>?
-    /// The ε of a second pass, in the images' shape; nil: drawn.
-    public var secondNoise: UnsafePointer<Float>?
-    /// The tokens that a pass keeps if it hides some, shape (count, keptCount), without repeats in a sample; nil: drawn.
-    public var kept: UnsafePointer<Int64>?
-    /// The number of these per sample.
-    public var keptCount = 0
-    /// Weights, shape (count,); nil: the sampler's.
-    public var weights: UnsafePointer<Float>?
-    /// Which entries of the step's global batch these are; nil: those of the sampler's layout.
-    public var place: Place?
-
-    /// A batch with images and labels only.
-    public init(images: UnsafePointer<Float>, labels: UnsafePointer<Int64>?, count: Int) {
-      self.images = images
-      self.labels = labels
-      self.count = count
-    }
-  }
-
-  /// The place of a micro-batch in the step's global batch, for parts of different sizes.
-  public struct Place {
-    /// The entry of its first sample.
-    public var offset: Int
-    /// The number of entries of the global batch, by which gradients and objective are divided.
-    public var total: Int
-
-    /// Describes a place.
-    public init(offset: Int, total: Int) {
-      self.offset = offset
-      self.total = total
-    }
-  }
-
-  /// Forward and backward: adds the gradients of a micro-batch.
-  ///
-  /// - Returns: the objective: the mean over the samples of weight·mse + variational term, summed over the network's passes.
-  ///   With a place it is their sum over the samples, divided by the entries of the global batch.
-  /// - Throws: `ArgumentError` for an invalid batch, after which nothing has changed; `MemoryError`;
-  ///   `TrainingError.notFinite`, after which the step starts again with its first micro-batch.
-  public func backward(_ batch: Batch) throws -> Double {
+  /// Forward and backward on the caller's memory.
+  public func backward(_ batch: UnsafeBatch) throws -> Double {
     try exclusively { try runBackward(batch) }
   }
 
-  private func runBackward(_ given: Batch) throws -> Double {
+  private func runBackward(_ given: UnsafeBatch) throws -> Double {
     let layout = sampler.options.layout
     guard microBatches < layout.accumulation else {
       throw ArgumentError(
@@ -74,7 +24,7 @@ extension Trainer {
     try draw(given, slice, training)
     (batch.images, batch.givenNoise, batch.givenSecondNoise) = (given.images, given.noise, given.secondNoise)
     defer { (batch.images, batch.givenNoise, batch.givenSecondNoise) = (nil, nil, nil) }
-    (batch.step, batch.firstEntry) = (globalStep, slice.offset)
+    (batch.step, batch.firstEntry) = (step, slice.offset)
     let parts = given.place.map(\.total) ?? given.count
     batch.scale = 1 / (Double(parts) * Double(given.place == nil ? layout.accumulation : 1))
     training.samples.count = given.count
@@ -120,7 +70,7 @@ extension Trainer {
   }
 
   /// Checks a batch, before anything has changed.
-  private func check(_ batch: Batch) throws -> BatchSlice {
+  private func check(_ batch: UnsafeBatch) throws -> BatchSlice {
     let least = batch.place == nil ? 1 : 0
     guard batch.count >= least, batch.count <= 1 << 20 else {
       throw ArgumentError("n", "must be in [\(least), \(1 << 20)]", got: batch.count)
@@ -148,7 +98,7 @@ extension Trainer {
   }
 
   /// Checks the arguments for a second pass, and for hidden tokens.
-  private func checkPasses(_ batch: Batch, entries: Int) throws {
+  private func checkPasses(_ batch: UnsafeBatch, entries: Int) throws {
     if let noise = batch.secondNoise {
       guard passes > 1 else {
         throw ArgumentError("masked_noise", "must not be given to a network with one pass", got: "some")
@@ -185,9 +135,9 @@ extension Trainer {
   }
 
   /// Which entries of the global batch these are.
-  private func slice(of batch: Batch) throws -> BatchSlice {
+  private func slice(of batch: UnsafeBatch) throws -> BatchSlice {
     if let place = batch.place {
-      return try BatchSlice(step: globalStep, offset: place.offset, count: batch.count, total: place.total)
+      return try BatchSlice(step: step, offset: place.offset, count: batch.count, total: place.total)
     }
     guard microBatches == 0 || batch.count == microBatchSize else {
       throw ArgumentError(
@@ -195,7 +145,7 @@ extension Trainer {
     }
     let layout = sampler.options.layout
     return try layout.slice(
-      call: globalStep * UInt64(layout.accumulation) + UInt64(microBatches), count: batch.count)
+      call: step * UInt64(layout.accumulation) + UInt64(microBatches), count: batch.count)
   }
 
   func checkLabels(_ labels: UnsafePointer<Int64>?, _ count: Int) throws {
@@ -212,11 +162,11 @@ extension Trainer {
   }
 
   /// Writes time steps, weights, labels and masks.
-  private func draw(_ given: Batch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
+  private func draw(_ given: UnsafeBatch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
     let batch = training.batch
     if let timesteps = given.timesteps {
       batch.timesteps.update(from: timesteps, count: given.count)
-      let table = try sampler.weights(at: globalStep)
+      let table = try sampler.weights(at: step)
       for i in 0..<given.count { batch.weights[i] = Float(table[Int(timesteps[i])]) }
     } else {
       try sampler.draw(slice, timesteps: batch.timesteps, weights: batch.weights)
@@ -231,9 +181,9 @@ extension Trainer {
   }
 
   /// Writes the labels of a pass.
-  private func dropLabels(_ given: Batch, _ slice: BatchSlice, into pass: TrainingPass) {
+  private func dropLabels(_ given: UnsafeBatch, _ slice: BatchSlice, into pass: TrainingPass) {
     guard let labels = given.labels, let target = pass.labels?.base, let classes = self.labels else { return }
-    let words = RandomStream(seed: options.seed, purpose: pass.description.labelDropout, step: globalStep)
+    let words = RandomStream(seed: options.seed, purpose: pass.description.labelDropout, step: step)
     for i in 0..<given.count {
       let isDropped =
         given.timesteps == nil && Double(words.word(at: slice.offset + i)) * 0x1p-32 < classes.dropout
@@ -242,10 +192,10 @@ extension Trainer {
   }
 
   /// Sets how many tokens a pass keeps if it hides some, and which if they are given.
-  private func chooseTokens(_ given: Batch, _ pass: TrainingPass, _ batch: TrainingBatch) {
+  private func chooseTokens(_ given: UnsafeBatch, _ pass: TrainingPass, _ batch: TrainingBatch) {
     guard let order = pass.order, let hidden = pass.description.hidden else { return }
     guard let kept = given.kept else {
-      let masks = TokenMasks(hidden, seed: options.seed, step: globalStep)
+      let masks = TokenMasks(hidden, seed: options.seed, step: step)
       (batch.masks, order.kept.length) = (masks, masks.kept)
       return
     }

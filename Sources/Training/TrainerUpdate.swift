@@ -40,7 +40,7 @@ extension Trainer {
 
 extension TrainerOptions {
   /// The coefficients of the update after `step` others, for a gradient with this norm.
-  func coefficients(at step: UInt64, norm: Double) -> AdamWCoefficients {
+  func coefficients(at step: Int, norm: Double) -> AdamWCoefficients {
     let update = Double(step) + 1
     let warmth = warmUpSteps > 0 ? min(1, update / Double(warmUpSteps)) : 1
     return AdamWCoefficients(

@@ -1,3 +1,5 @@
+import ArgumentErrors
+
 /// An error of a trainer that no single argument causes.
 public enum TrainingError: Error, Equatable, CustomStringConvertible {
   /// Another thread is using it.
@@ -11,6 +13,11 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
 
   /// The rule that was broken, and what was found.
   public var description: String {
+    namesInSwift(messageInC)
+  }
+
+  /// The same with the names of C.
+  public var messageInC: String {
     switch self {
     case .busy: "trainer must be used by one thread at a time, got a call while another one is running"
     case .forked: "trainer must be used in the process that made it, got a call after fork(); make it in the child"

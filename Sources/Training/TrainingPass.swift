@@ -18,23 +18,25 @@ final class TrainingPass {
   private let noise: Tensor
   private let inputs: NetworkInputs
   private let output: Tensor
-  /// Writes the noise and the network's inputs.
-  private var preparation: Program
+  private let batch: TrainingBatch
+  private let loss: DiffusionLoss
+  /// The seed of its noise.
+  private let seed: UInt64
 
   /// Records the network, and lays out memory.
   init(
-    _ network: any DiffusionNetwork, _ description: NetworkPass, number: Int, samples: Samples, elements: Int,
-    parameters: ParameterMemory, fixed: [Matrix], threads: Int, precision: Precision
+    _ network: any DiffusionNetwork, _ description: NetworkPass, number: Int, samples: Samples, _ batch: TrainingBatch,
+    _ loss: DiffusionLoss, seed: UInt64, parameters: ParameterMemory, fixed: [Matrix], threads: Int, precision: Precision
   ) throws {
     (self.description, self.number) = (description, number)
+    (self.batch, self.loss, self.seed) = (batch, loss, seed)
     let tape = Recorder(samples: samples, threads: threads, isTraining: true, precision: precision)
-    noise = tape.input(Rows(samples, length: 1), columns: elements)
+    noise = tape.input(Rows(samples, length: 1), columns: loss.elements)
     order = try description.hidden.map { try tape.tokenOrder(length: $0.tokens) }
     let pass = network.record(tape, fixed: fixed, order: order)
     (inputs, output) = (pass.inputs, pass.output)
     plan = try Plan(tape, output: output, parameters: parameters)
     labels = inputs.labels
-    preparation = Program(threads: threads)
   }
 
   /// The number of floats that it needs.
@@ -43,26 +45,22 @@ final class TrainingPass {
   /// Binds its memory, and appends itself to the program of a step.
   ///
   /// - Parameter begun: the offsets of the parameters whose gradients earlier passes write; this pass adds its own.
-  func append(
-    to program: inout Program, at base: UnsafeMutablePointer<Float>, _ batch: TrainingBatch, _ loss: DiffusionLoss,
-    seed: UInt64, begun: inout Set<Int>
-  ) {
+  func append(to program: inout Program, at base: UnsafeMutablePointer<Float>, begun: inout Set<Int>) {
     plan.place(at: base)
     // The memory may be shared with another pass.
     program.cut()
-    appendPreparation(to: &program, batch, loss, seed: seed)
-    appendPreparation(to: &preparation, batch, loss, seed: seed)
+    appendPreparation(to: &program)
     plan.appendForward(to: &program)
-    appendLoss(to: &program, batch, loss)
+    appendLoss(to: &program)
     begun.formUnion(plan.appendBackward(to: &program, begun: begun))
   }
 
-  private func appendPreparation(to program: inout Program, _ batch: TrainingBatch, _ loss: DiffusionLoss, seed: UInt64)
-  {
+  /// Appends what writes the noise and the network's inputs.
+  private func appendPreparation(to program: inout Program) {
     let (noise, images, times) = (
       plan.value(of: noise), plan.value(of: inputs.images), plan.value(of: inputs.timesteps)
     )
-    program.rows(self.noise.rows) { [description, number, order, elements = loss.elements] rows in
+    program.rows(self.noise.rows) { [batch, loss, seed, description, number, order, elements = loss.elements] rows in
       guard let x = batch.images else { return }
       let source = Noise(seed: seed, purpose: description.noise, step: batch.step)
       let given = batch.givenNoise(of: number)
@@ -82,10 +80,10 @@ final class TrainingPass {
     }
   }
 
-  private func appendLoss(to program: inout Program, _ batch: TrainingBatch, _ loss: DiffusionLoss) {
+  private func appendLoss(to program: inout Program) {
     let (noise, images) = (plan.value(of: noise), plan.value(of: inputs.images))
     let (prediction, gradient) = (plan.value(of: output), plan.outputGradient)
-    program.rows(output.rows) { [isFirst = number == 0, elements = loss.elements] rows in
+    program.rows(output.rows) { [batch, loss, isFirst = number == 0, elements = loss.elements] rows in
       guard let x = batch.images else { return }
       for r in rows {
         let (mse, variational) = loss.evaluate(
@@ -100,6 +98,8 @@ final class TrainingPass {
   /// Repeats the forward pass of the last run, and names the first operation whose output is not finite; nil if all are
   /// finite.
   func firstNonFiniteOperation(_ pool: ThreadPool) -> String? {
+    var preparation = Program(threads: pool.threads)
+    appendPreparation(to: &preparation)
     pool.run(preparation)
     return plan.firstNonFiniteOperation()
   }

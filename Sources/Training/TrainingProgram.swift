@@ -17,14 +17,14 @@ final class TrainingProgram {
     let (batch, samples) = (TrainingBatch(capacity: capacity), Samples(maximum: capacity))
     passes = try network.passes.enumerated().map { number, pass in
       try TrainingPass(
-        network, pass, number: number, samples: samples, elements: loss.elements, parameters: parameters,
-        fixed: fixed, threads: threads, precision: precision)
+        network, pass, number: number, samples: samples, batch, loss, seed: seed, parameters: parameters, fixed: fixed,
+        threads: threads, precision: precision)
     }
     (self.batch, self.samples) = (batch, samples)
     program = Program(threads: threads)
     let base = try reserve(passes.map(\.activationCount).max() ?? 0)
     var begun: Set<Int> = []
-    for pass in passes { pass.append(to: &program, at: base, batch, loss, seed: seed, begun: &begun) }
+    for pass in passes { pass.append(to: &program, at: base, begun: &begun) }
   }
 
   /// Runs the step for the contents of `batch`.

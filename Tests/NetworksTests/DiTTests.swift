@@ -85,7 +85,7 @@ struct DiTTests {
     let error = #expect(throws: ArgumentError.self) { try NetworkFamilies.official(name) }
     #expect(
       error?.description
-        == "model must be an official network, DiT-S/2 to DiT-XL/8, MDT-S/2 to MDT-XL/8, MDTv2-S/2 to MDTv2-XL/8 "
+        == "name must be an official network, DiT-S/2 to DiT-XL/8, MDT-S/2 to MDT-XL/8, MDTv2-S/2 to MDTv2-XL/8 "
         + "(did you mean \(nearest)?), got \(name)")
   }
 
@@ -108,27 +108,27 @@ struct DiTTests {
   @Test(
     "What cannot be built is refused",
     arguments: [
-      Refusal("input_size must be in [1, 16384], got 0") { $0.inputSize = 0 },
-      Refusal("input_size must be in [1, 16384], got 16385") { $0.inputSize = 16385 },
-      Refusal("patch_size must be in [1, 8], got 0") { $0.patchSize = 0 },
-      Refusal("patch_size must be in [1, 8], got 9") { $0.patchSize = 9 },
-      Refusal("input_size must be a multiple of patch_size = 3, got 8") { $0.patchSize = 3 },
-      Refusal("input_size / patch_size must be in [1, 1024], got 16384") { ($0.inputSize, $0.patchSize) = (16384, 1) },
-      Refusal("in_channels must be in [1, 4096], got 0") { $0.channels = 0 },
-      Refusal("hidden_size must be in [4, 65536], got -12") { $0.hiddenSize = -12 },
-      Refusal("num_heads must be in [1, 12], got 13") { $0.heads = 13 },
-      Refusal("num_heads must be in [1, 12], got 0") { $0.heads = 0 },
-      Refusal("hidden_size must be a multiple of 4 and of num_heads = 5, got 12") { $0.heads = 5 },
-      Refusal("hidden_size must be a multiple of 4 and of num_heads = 1, got 6") { ($0.hiddenSize, $0.heads) = (6, 1) },
+      Refusal("inputSize must be in [1, 16384], got 0") { $0.inputSize = 0 },
+      Refusal("inputSize must be in [1, 16384], got 16385") { $0.inputSize = 16385 },
+      Refusal("patchSize must be in [1, 8], got 0") { $0.patchSize = 0 },
+      Refusal("patchSize must be in [1, 8], got 9") { $0.patchSize = 9 },
+      Refusal("inputSize must be a multiple of patchSize = 3, got 8") { $0.patchSize = 3 },
+      Refusal("inputSize / patchSize must be in [1, 1024], got 16384") { ($0.inputSize, $0.patchSize) = (16384, 1) },
+      Refusal("channels must be in [1, 4096], got 0") { $0.channels = 0 },
+      Refusal("hiddenSize must be in [4, 65536], got -12") { $0.hiddenSize = -12 },
+      Refusal("heads must be in [1, 12], got 13") { $0.heads = 13 },
+      Refusal("heads must be in [1, 12], got 0") { $0.heads = 0 },
+      Refusal("hiddenSize must be a multiple of 4 and of heads = 5, got 12") { $0.heads = 5 },
+      Refusal("hiddenSize must be a multiple of 4 and of heads = 1, got 6") { ($0.hiddenSize, $0.heads) = (6, 1) },
       Refusal("depth must be in [1, 4096], got 0") { $0.depth = 0 },
-      Refusal("mlp_ratio must be in (0, 64] and give at least one hidden unit, got nan") { $0.mlpRatio = .nan },
-      Refusal("mlp_ratio must be in (0, 64] and give at least one hidden unit, got 0.01") { $0.mlpRatio = 0.01 },
-      Refusal("mlp_ratio must be in (0, 64] and give at least one hidden unit, got inf") { $0.mlpRatio = .infinity },
-      Refusal("num_classes must be in [0, 16777216], got -1") { $0.classes = -1 },
-      Refusal("class_dropout_prob must be in [0, 1], got nan") { $0.classDropout = .nan },
-      Refusal("class_dropout_prob must be in [0, 1], got 1.5") { $0.classDropout = 1.5 },
-      Refusal("frequency_shift must be in [0, 1], got nan") { $0.frequencyShift = .nan },
-      Refusal("frequency_shift must be in [0, 1], got 1.5") { $0.frequencyShift = 1.5 },
+      Refusal("mlpRatio must be in (0, 64] and give at least one hidden unit, got nan") { $0.mlpRatio = .nan },
+      Refusal("mlpRatio must be in (0, 64] and give at least one hidden unit, got 0.01") { $0.mlpRatio = 0.01 },
+      Refusal("mlpRatio must be in (0, 64] and give at least one hidden unit, got inf") { $0.mlpRatio = .infinity },
+      Refusal("classes must be in [0, 16777216], got -1") { $0.classes = -1 },
+      Refusal("classDropout must be in [0, 1], got nan") { $0.classDropout = .nan },
+      Refusal("classDropout must be in [0, 1], got 1.5") { $0.classDropout = 1.5 },
+      Refusal("frequencyShift must be in [0, 1], got nan") { $0.frequencyShift = .nan },
+      Refusal("frequencyShift must be in [0, 1], got 1.5") { $0.frequencyShift = 1.5 },
     ])
   func refused(_ refusal: Refusal) {
     var configuration = Self.small

@@ -186,17 +186,17 @@ struct MDTTests {
     }
     #expect(
       message(Self.small(.two, decoderDepth: 3))
-        == "decode_layer must leave an even number of the 6 blocks for MDTv2's encoder, got 3")
-    #expect(message(Self.small(.two, decoderDepth: 8)) == "decode_layer must be in [0, depth = 6], got 8")
+        == "decoderDepth must leave an even number of the 6 blocks for MDTv2's encoder, got 3")
+    #expect(message(Self.small(.two, decoderDepth: 8)) == "decoderDepth must be in [0, depth = 6], got 8")
     for (version, ratio) in [(MDTMasking.Version.two, 0.78), (.one, .nan), (.one, -0.1), (.one, 1)] {
       #expect(
         message(Self.small(version, decoderDepth: 2, maskRatio: ratio))
-          == "mask_ratio must be in [0, 1) and leave at least one of 16 tokens, got \(ratio)")
+          == "maskRatio must be in [0, 1) and leave at least one of 16 tokens, got \(ratio)")
     }
     for gamma in [0, -1, .nan, Double.infinity] {
       #expect(
         message(Self.small(.one, decoderDepth: 2, minSNRGamma: gamma))
-          == "min_snr_gamma must be positive and finite, got \(gamma)")
+          == "minSNRGamma must be positive and finite, got \(gamma)")
     }
   }
 }

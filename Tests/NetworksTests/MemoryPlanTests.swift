@@ -71,6 +71,22 @@ struct MemoryPlanTests {
     #expect(kept == made + tokens * 16)
   }
 
+  @Test("A program is made of each operation once", arguments: [true, false])
+  func recordedOnce(isTraining: Bool) throws {
+    let samples = Samples(maximum: 2)
+    let tape = Recorder(samples: samples, threads: 1, isTraining: isTraining)
+    let (x, calls) = (tape.input(Rows(samples, length: 3), columns: 4), CountedOperation.Calls())
+    let output = tape.record(CountedOperation(x: x, output: tape.output(x.rows, columns: 4, of: [x]), calls: calls))
+    let parameters = try FloatMemory(count: 1, for: "parameters")
+    let plan = try Plan(tape, output: output, parameters: ParameterMemory(parameters: parameters.base))
+    let memory = try FloatMemory(count: plan.activationCount, for: "activations")
+    plan.place(at: memory.base)
+    var program = Program(threads: 1)
+    plan.appendForward(to: &program)
+    #expect(calls.count == 1)
+    #expect(plan.firstNonFiniteOperation() == nil && calls.count == 2, "a search makes its own programs")
+  }
+
   @Test("The first operation whose output is not finite is named")
   func firstNonFinite() throws {
     let samples = Samples(maximum: 2)
@@ -89,4 +105,25 @@ struct MemoryPlanTests {
     recorded.run(weights: Table(6, 4, of: &numbers))
     #expect(recorded.plan.firstNonFiniteOperation() == String(layer.weight.name.dropLast(7)))
   }
+}
+
+/// Copies its input, and counts how often it was appended to a program.
+private struct CountedOperation: Networks.Operation {
+  final class Calls { var count = 0 }
+
+  let x: Tensor
+  let output: Tensor
+  let calls: Calls
+
+  var inputs: [Tensor] { [x] }
+
+  func forward(_ program: inout Program, _ memory: Memory) {
+    calls.count += 1
+    let (x, y) = (memory[x], memory[output])
+    program.rows(output.rows) { rows in
+      for r in rows { y.row(r).update(from: x.row(r), count: 4) }
+    }
+  }
+
+  func backward(_ program: inout Program, _ memory: Memory) {}
 }

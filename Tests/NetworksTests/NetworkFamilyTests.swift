@@ -25,7 +25,7 @@ struct NetworkFamilyTests {
 
   @Test("A network is made again from its description", arguments: NetworkFamilies.all.map(\.name))
   func descriptions(name: String) throws {
-    let family = try NetworkFamilies.named(name)
+    let family = try NetworkFamily(named: name)
     let given: [(name: String, value: Double)] = [
       ("hidden_size", 24), ("depth", 6), ("num_heads", 3), ("mlp_ratio", 1.5), ("learn_sigma", 0),
     ]
@@ -50,10 +50,10 @@ struct NetworkFamilyTests {
     #expect(Self.message(plain, [("width", .nan)]) == "width must be a whole number, got nan")
     #expect(Self.message(plain, [("width", 8), ("deep", 2)]) == "deep must be 0 or 1, got 2.0")
     #expect(try plain.make([("width", 8)]).description.values.first { $0.name == "depth" }?.value == 2)
-    let dit = Self.message(try NetworkFamilies.named("dit"), [("decode_layer", 1)])
+    let dit = Self.message(try NetworkFamily(named: "dit"), [("decode_layer", 1)])
     #expect(dit?.contains("hidden_size = 1152") == true && dit?.contains("learn_sigma = true") == true)
     #expect(
-      #expect(throws: ArgumentError.self) { try NetworkFamilies.named("unet") }?.description
+      #expect(throws: ArgumentError.self) { try NetworkFamily(named: "unet") }?.description
         .hasPrefix("family must be one of dit, mdt") == true)
   }
 

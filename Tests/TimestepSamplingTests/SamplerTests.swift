@@ -160,10 +160,10 @@ import Testing
         schedule: NoiseSchedule(betas: [0.1, 0.2]), sampling: UniformSampling(), weighting: ChangeAwareWeighting(),
         options: options)
     }
-    expectError("rank must be at least 0 and below world_size = 2, got 2") {
+    expectError("rank must be at least 0 and below worldSize = 2, got 2") {
       _ = try BatchLayout(rank: 2, worldSize: 2)
     }
-    expectError("n times world_size") {
+    expectError("count times worldSize") {
       _ = try BatchLayout(rank: 0, worldSize: 1 << 20, accumulation: 1 << 20).slice(call: 0, count: 1)
     }
   }

@@ -44,19 +44,9 @@ struct TrainerTests {
     _ trainer: Trainer, steps: Int, timesteps: [Int64]? = nil, noise: [Float]? = nil
   ) throws -> [[Double]] {
     try (0..<steps).map { _ in
-      let objective = try images.withUnsafeBufferPointer { images in
-        try labels.withUnsafeBufferPointer { labels in
-          var batch = Trainer.Batch(images: images.baseAddress!, labels: labels.baseAddress, count: labels.count)
-          guard let timesteps, let noise else { return try trainer.backward(batch) }
-          return try timesteps.withUnsafeBufferPointer { timesteps in
-            try noise.withUnsafeBufferPointer { noise in
-              (batch.timesteps, batch.noise) = (timesteps.baseAddress, noise.baseAddress)
-              return try trainer.backward(batch)
-            }
-          }
-        }
-      }
-      return [objective, try trainer.apply()]
+      var batch = Trainer.Batch(images: images, labels: labels)
+      (batch.timesteps, batch.noise) = (timesteps, noise)
+      return [try trainer.backward(batch), try trainer.apply()]
     }
   }
 

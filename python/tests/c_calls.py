@@ -124,6 +124,7 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "trainer_set_global_step": begin_step,
     "trainer_backward": begin_step,
     "trainer_apply": begin_update,
+    "trainer_last_count": begin_update,
     "trainer_last_losses": begin_update,
     "trainer_learn": end_step,
     "trainer_save": begin_step,

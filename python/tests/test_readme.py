@@ -79,10 +79,13 @@ def test_the_c_program_compiles_and_prints_the_first_draw(tmp_path: Path) -> Non
     assert printed == f"t = {t[0]}, w = {w[0]:.4f}\n"
 
 
-def test_the_swift_lines_are_part_of_the_swift_tests() -> None:
-    tests = (ROOT / "Tests" / "TimestepSamplingTests" / "ReadmeTests.swift").read_text()
-    for line in snippet(C_AND_SWIFT, "swift").strip().splitlines():
-        assert line in tests
+def test_the_swift_program_is_part_of_the_swift_tests() -> None:
+    tests = (ROOT / "Tests" / "TrainingTests" / "DocumentationTests.swift").read_text()
+    _, program = re.findall(r"```swift\n(.*?)```", C_AND_SWIFT.read_text(), flags=re.DOTALL)
+    lines = {line.strip() for line in tests.splitlines()}
+    assert {line.strip() for line in program.splitlines()} - lines == {
+        'try trainer.save(to: "run.safetensors")'
+    }
 
 
 PAGES = [

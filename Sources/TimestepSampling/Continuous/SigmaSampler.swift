@@ -90,6 +90,7 @@ public final class SigmaSampler: Sendable {
     weights: UnsafeMutablePointer<Float>
   ) throws {
     try options.layout.check(calls: calls, from: firstCall, count: count)
+    guard calls > 0, count > 0 else { return }
     for call in 0..<calls {
       let slice = try options.layout.slice(call: firstCall &+ UInt64(call), count: count)
       draw(slice, levels: levels + call * count, weights: weights + call * count)

@@ -86,11 +86,15 @@ public struct BatchLayout: Sendable, Equatable {
     return try BatchSlice(
       step: step, offset: (Int(microBatch) * worldSize + rank) * count, count: count, total: entries)
   }
-  /// Throws unless `calls` calls from `firstCall` on can be drawn, even if there are none.
-  func check(calls: Int, from firstCall: UInt64, count: Int) throws {
+
+  /// - Throws: `ArgumentError` unless `calls` calls from `firstCall` on can be drawn, even if there are none.
+  public func check(calls: Int, from firstCall: UInt64, count: Int) throws {
     _ = try slice(call: firstCall, count: count)
-    guard calls >= 0, !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
-      throw ArgumentError("calls", "must be at least 0, and calls·n below 2⁶³", got: calls)
+    guard calls >= 0, firstCall <= Int.max - calls else {
+      throw ArgumentError("calls", "must be at least 0 and keep first_call + calls within 63 bits", got: calls)
+    }
+    guard !calls.multipliedReportingOverflow(by: max(count, 1)).overflow else {
+      throw ArgumentError("calls", "must keep calls·n below 2⁶³", got: calls)
     }
   }
 }

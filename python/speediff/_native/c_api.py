@@ -9,6 +9,7 @@ them. A test compares this file with the header and the library's symbols.
 from __future__ import annotations
 
 import ctypes
+import re
 from ctypes import (
     POINTER,
     c_char_p,
@@ -28,11 +29,13 @@ from .library import library, path
 # ---- Declarations --------------------------------------------------------------------------------
 
 
-def _raise_on_failure(status: int, _function: Any, _arguments: Any) -> None:
+def _raise_on_failure(status: int, function: Any, _arguments: Any) -> None:
     """Turns a `speediff_status` into an exception with the thread's error message."""
     if status == OK:
         return
     message = speediff_last_error().decode()
+    for name, name_in_python in _NAMES_IN_PYTHON.get(function.__name__, {}).items():
+        message = re.sub(rf"\b{name}\b", name_in_python, message)
     raise _EXCEPTIONS.get(status, errors.SpeeDiffInternalError)(message)
 
 
@@ -86,6 +89,11 @@ _EXCEPTIONS: dict[int, type[errors.SpeeDiffError]] = {
     ERROR_CANCELLED: errors.SpeeDiffCancelledError,
     ERROR_THREADS: errors.SpeeDiffThreadError,
 }
+
+_NAMES_IN_PYTHON = {
+    "speediff_trainer_create": {"beta1": "betas[0]", "beta2": "betas[1]", "epsilon must": "eps must"},
+}
+"""By function, the arguments that Python calls otherwise than C."""
 
 speediff_last_error = plain("speediff_last_error", c_char_p)
 
