@@ -238,7 +238,9 @@ typedef struct speediff_sampling speediff_sampling;
  *   mode                scale = 1.29                     u = 1 - x - scale * (cos(pi * x / 2)^2 - 1 + x), x uniform.
  *                                                        scale in [-1, 2 / (pi - 2)]
  *   cosmap                                               u = 1 - 1 / (tan(pi * x / 2) + 1), x uniform
- *   beta                alpha = 0.8, beta = 1            u ~ Beta(alpha, beta). Both in (0, 10^4]
+ *   beta                alpha = 0.8, beta = 1, low = 0, high = 1
+ *                                                        u ~ low + (high - low) * Beta(alpha, beta). alpha, beta in
+ *                                                        (0, 10^4]; 0 <= low < high <= 1
  *   clts                mean, std, end_step = 50000      uniform turning into N(mean, std^2) in steps, by the training step
  *                                                        end_step. NaN: mean = 0.3 T, std = 0.2 T
  *   laplace             mean = 0, scale = 0.5            lambda ~ Laplace(mean, scale). scale > 0
@@ -262,6 +264,11 @@ speediff_status speediff_sampling_create_shifted(const speediff_sampling *base, 
 speediff_status speediff_sampling_create_truncated(const speediff_sampling *base, int64_t start, int64_t end,
                                                    speediff_sampling **out);
 
+/* The same for a continuous process: a sampling restricted to the levels [low, high), which are t for flow, and sigma for
+ * the others. 0 <= low < high; high = INFINITY: no bound. The shape within the range stays. */
+speediff_status speediff_sampling_create_truncated_levels(const speediff_sampling *base, double low, double high,
+                                                          speediff_sampling **out);
+
 /* share * a + (1 - share) * b, with share in [0, 1]. */
 speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, const speediff_sampling *b, double share,
                                                  speediff_sampling **out);
@@ -270,6 +277,24 @@ speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, con
  * end_step <= 2^53. */
 speediff_status speediff_sampling_create_blend(const speediff_sampling *first, const speediff_sampling *second,
                                                int64_t start_step, int64_t end_step, speediff_sampling **out);
+
+/* One sampling after another: samplings[i] holds from training step start_steps[i] on. `count` >= 1; start_steps[0] = 0,
+ * and they increase, up to 2^53. */
+speediff_status speediff_sampling_create_stages(const int64_t *start_steps, const speediff_sampling *const *samplings,
+                                                int64_t count, speediff_sampling **out);
+
+/* What a user's table is given over. */
+typedef enum speediff_table_axis {
+  SPEEDIFF_TABLE_AXIS_STEPS = 0,  /* one value for each step of a schedule; knots are not read */
+  SPEEDIFF_TABLE_AXIS_U = 1,      /* values at knots in u, within [0, 1] */
+  SPEEDIFF_TABLE_AXIS_LOG_SNR = 2 /* values at knots in lambda, within [-10^4, 10^4] */
+} speediff_table_axis;
+
+/* A density from a table: proportional to values[i] for step i, or to a curve through the knots, and 0 outside them. The
+ * curve consists of cubic pieces that keep the rises and falls of the values (PCHIP, Fritsch and Butland 1984). `count`
+ * must be T for steps, and at least 2 for knots, which increase. Values are finite and >= 0, and one is above 0. */
+speediff_status speediff_sampling_create_table(speediff_table_axis axis, const double *knots, const double *values,
+                                               int64_t count, speediff_sampling **out);
 
 /* The names for speediff_sampling_create, separated by spaces. Static memory. */
 const char *speediff_sampling_names(void);
@@ -303,6 +328,9 @@ typedef struct speediff_weighting speediff_weighting;
  *   edm            sigma_data = 0.5            S + 1 / sigma_data^2 on x_0. sigma_data > 0
  *   sigma_sqrt                                 sigma^-2 on flow, sigma = 1 / (1 + sqrt(S))
  *   cosmap                                     2 / (pi * (1 - 2 sigma + 2 sigma^2)) on flow
+ *   bsmntw                                     exp(-2 * (sigma - 1/2)^2) on flow, less its least value, with mean 1 over
+ *                                              sigma = i / 1000, 0 <= i < 1000. It is 0 at sigma = 1
+ *   linear_sigma   shift = 3                   1 + shift * sigma on flow. shift >= 0
  *   importance                                 1 / (T * P), for any target
  *   uncertainty    bins = 100, decay = 0.999   1 / running mean of w * loss per bin of t, w the other factors of a
  *                                              product, for any target; learns
@@ -324,6 +352,11 @@ speediff_status speediff_weighting_create_reciprocal(const speediff_weighting *o
  * and weights on epsilon. */
 speediff_status speediff_weighting_create_to_emphasis(const double *log_snr, const double *emphasis, int64_t count,
                                                       speediff_weighting **out);
+
+/* A weight from a table, as speediff_sampling_create_table reads it, for any target. A step has the curve's value at u = (i
+ * + 1/2) / T, or at its lambda. Knots in u begin at 0 and end at 1; beyond knots in lambda the curve is constant. */
+speediff_status speediff_weighting_create_table(speediff_table_axis axis, const double *knots, const double *values,
+                                                int64_t count, speediff_weighting **out);
 
 /* The names for speediff_weighting_create, separated by spaces. Static memory. */
 const char *speediff_weighting_names(void);
@@ -487,16 +520,17 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  *
  * sampling may be
  * - NULL: the process's own draw;
- * - a density in lambda (log_normal, laplace, cauchy), which is cut to the process's range;
- * - a density in u (uniform, logit_normal, mode, cosmap, beta) where the process has a variable in [0, 1]: t of VP and
- *   flow, ln(sigma) of VE;
- * - a mixture or a blend of these; shifted, for EDM and flow;
+ * - a density in lambda (log_normal, laplace, cauchy, a table of knots in lambda), which is cut to the process's range;
+ * - a density in u (uniform, logit_normal, mode, cosmap, beta, a table of knots in u) where the process has a variable in
+ *   [0, 1]: t of VP and flow, ln(sigma) of VE;
+ * - a mixture, a blend or stages of these; truncated to levels; shifted, for EDM and flow;
  * - asymmetric with r, SpeeDiff's own extension of SpeeD: the process's own draw, with sigma > sigma_data * sqrt(r - 1)
  *   suppressed by k.
  *
  * weighting may be
  * - NULL: the process's own weight;
- * - any function of the SNR, uniform, sigmoid (not for EDM), to_emphasis of a given emphasis, or a product of these;
+ * - any function of the SNR, uniform, sigmoid (not for EDM), a table of knots (in lambda for EDM), to_emphasis of a given
+ *   emphasis, or a product of these;
  * - change_aware, SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], where alpha_bar = 1 / (1 +
  *   sigma^2 / sigma_data^2), and v is t for VP and flow, ln(sigma) for EDM and VE.
  * It has the form for options.prediction. Unspecified stands for x_0 with VP, VE and EDM, and for flow with flow.

@@ -135,16 +135,16 @@ final class SamplerCourse: Sendable {
     let probabilities = try sampling.probabilities(at: step)
     return try DrawTable(
       trainingSteps: step...((sampling.nextChange(after: step) ?? .max) - 1), probabilities: probabilities,
-      weights: weights(under: probabilities, sampling, weighting), schedule: schedule, pairing: pairing,
+      weights: weights(at: step, under: probabilities, sampling, weighting), schedule: schedule, pairing: pairing,
       normalize: normalize)
   }
 
   /// w, with the factor 1/(T·P) where the sampling keeps the objective and w does not have it.
   private static func weights(
-    under probabilities: [Double], _ sampling: any SamplingState, _ weighting: any WeightingState
+    at step: UInt64, under probabilities: [Double], _ sampling: any SamplingState, _ weighting: any WeightingState
   ) throws -> [Double] {
     let weights = try weighting.weights(under: probabilities)
-    guard sampling.keepsObjective, !weighting.dividesByProbability else { return weights }
+    guard sampling.keepsObjective(at: step), !weighting.dividesByProbability else { return weights }
     return zip(weights, importanceFactors(of: probabilities)).map { $0 * $1 }
   }
 }

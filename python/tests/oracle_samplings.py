@@ -18,6 +18,7 @@ import mpmath
 import numpy as np
 import reference
 from scipy import stats
+from scipy.interpolate import PchipInterpolator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,9 +116,30 @@ def cosmap(steps: int) -> Table:
     return np.diff(x)
 
 
-def beta(steps: int, alpha: float, beta: float) -> Table:
-    cut = np.arange(steps + 1) / steps
-    return normalized(masses(stats.beta(alpha, beta), cut[:-1], cut[1:]))
+def beta(steps: int, s: Any) -> Table:
+    cut = np.clip(np.arange(steps + 1) / steps, s.low, s.high)
+    return normalized(masses(stats.beta(s.alpha, s.beta, s.low, s.high - s.low), cut[:-1], cut[1:]))
+
+
+# ---- The user's own curves -----------------------------------------------------------------------
+
+
+def curve_masses(points: Any, low: Table, high: Table) -> Table:
+    """The area under SciPy's curve through (x, y) points, over each interval."""
+    x, y = np.array(points, float).T
+    area = PchipInterpolator(x, y).antiderivative()
+    return np.maximum(0, area(np.clip(high, x[0], x[-1])) - area(np.clip(low, x[0], x[-1])))
+
+
+def own_table(bar: Table, s: Any) -> Table:
+    values = np.array(s.values, float)
+    if values.ndim == 1:
+        return normalized(values / values.max())
+    if s.over == "u":
+        cut = np.arange(len(bar) + 1) / len(bar)
+        return normalized(curve_masses(values, cut[:-1], cut[1:]))
+    cut = edges(bar)
+    return padded(normalized(curve_masses(values, cut[1:], cut[:-1])), bar)
 
 
 def gaussian_over_steps(steps: int, mean: float, std: float) -> Table:
@@ -220,7 +242,8 @@ IN_STEPS: dict[str, Callable[[Table, Any, int], Table]] = {
     "logit_normal": lambda bar, s, step: logit_normal(len(bar), s.mean, s.std),
     "mode": lambda bar, s, step: np.array(mode(len(bar), s.scale)),
     "cosmap": lambda bar, s, step: cosmap(len(bar)),
-    "beta": lambda bar, s, step: beta(len(bar), s.alpha, s.beta),
+    "beta": lambda bar, s, step: beta(len(bar), s),
+    "table": lambda bar, s, step: own_table(bar, s),
     "clts": _clts,
 }
 
@@ -249,12 +272,17 @@ def probabilities(
         return IN_LOG_SNR[s.name](bar, s, 0.0)
     if s.name in IN_STEPS:
         return IN_STEPS[s.name](bar, s, step)
+    if s.name == "shifted" and s.base.name == "table" and s.base.over == "log_snr":
+        cut = edges(bar) + 2 * math.log(s.shift)
+        return padded(normalized(curve_masses(s.base.values, cut[1:], cut[:-1])), bar)
     if s.name == "shifted":
         if s.base.name in IN_LOG_SNR:
             return IN_LOG_SNR[s.base.name](bar, s.base, 2 * math.log(s.shift))
         return shifted(bar, of(s.base), s.shift)
     if s.name == "truncated":
         return truncated(of(s.base), s.start, steps if s.end is None else s.end)
+    if s.name == "stages":
+        return of([part for start, part in s.stages if start <= step][-1])
     if s.name == "mixture":
         return s.share * of(s.a) + (1 - s.share) * of(s.b)
     if s.name == "blend":

@@ -18,7 +18,7 @@ from oracle_checks import differs, pooled_chi_square
 
 import speediff
 from speediff import NoiseSchedule, TimestepSampler, weighting
-from speediff.sampling import Beta, Blend, Cauchy, Mixture, Shifted, Truncated, Uniform
+from speediff.sampling import Beta, Blend, Cauchy, Mixture, Shifted, Stages, Truncated, Uniform
 
 EXAMPLES = 200
 SETTINGS = settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
@@ -89,7 +89,7 @@ def test_every_combination_is_that_of_the_oracle(data: st.DataObject, table: Dra
 
 
 def test_every_sampling_there_is_has_its_strategy() -> None:
-    combinators = {kind.name for kind in (Shifted, Truncated, Mixture, Blend)}
+    combinators = {kind.name for kind in (Shifted, Truncated, Mixture, Blend, Stages)}
     assert set(of_steps(3)) | combinators == names("sampling")
 
 
@@ -153,7 +153,7 @@ def test_the_forms_of_every_weighting_train_the_same_objective(name: str) -> Non
             for target in oracle_weightings.TARGETS
         }
         for target, w in forms.items():
-            if name in ("uniform", "change_aware"):
+            if name in ("uniform", "change_aware", "table"):
                 assert (w == forms["epsilon"]).all()
             else:
                 expected = oracle_weightings.from_epsilon(forms["epsilon"], s, target)
@@ -165,7 +165,7 @@ def test_the_forms_of_every_weighting_train_the_same_objective(name: str) -> Non
 @SETTINGS
 @given(data=st.data(), table=schedules(), prediction=st.sampled_from(oracle_weightings.TARGETS))
 def test_any_two_samplers_can_have_one_emphasis(data: st.DataObject, table: Drawn, prediction: str) -> None:
-    inside = np.count_nonzero(table.bar)
+    inside = int(np.count_nonzero(table.bar))
     schedule = NoiseSchedule.from_alphas_cumprod(np.ascontiguousarray(table.bar[:inside]))
     other = TimestepSampler(
         schedule, data.draw(samplings(inside) if inside > 2 else st.just("uniform")), "min_snr", prediction

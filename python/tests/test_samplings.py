@@ -30,6 +30,8 @@ from speediff.sampling import (
     Mixture,
     Mode,
     Shifted,
+    Stages,
+    Table,
     Truncated,
     Uniform,
 )
@@ -51,6 +53,10 @@ SAMPLINGS = [
     Truncated(Laplace(), start=1, end=None), Mixture(), Mixture(LogNormal(), Beta(), share=0.3),
     Mixture(Shifted(LogitNormal()), Truncated(Uniform(), 1, 3), 0.2), Mixture(Laplace(), Mode(), 1),
     Blend(), Blend(LogNormal(), Beta(), start_step=0, end_step=10), LossSecondMoment(), Adaptive(bins=3),
+    Beta(1.5, 1, low=0.001), Beta(2, 2, 0.25, 0.75), Table(), Table({0: 0.2, 0.3: 1, 1: 0.1}),
+    Table([(0.2, 0), (0.5, 3), (0.6, 0), (0.7, 0), (0.9, 1)]), Table([(0.25, 1), (1, 0)]),
+    Table([(-6, 0), (-1, 2), (0, 1), (4, 5)], "log_snr"), Shifted(Table({-5: 1, 5: 2}, "log_snr"), 2),
+    Shifted(Table({0: 1, 1: 3}), 2), Stages(), Stages([(0, Beta()), (1, "uniform")]),
 ]  # fmt: skip
 
 
@@ -86,7 +92,9 @@ def test_a_name_stands_for_its_defaults(linear: NoiseSchedule, name: str, kind: 
 @pytest.mark.parametrize(
     "sampling",
     [CLTS(), CLTS(mean=700, std=20.5, end_step=20_000), Blend(), Blend(Beta(), LogNormal(), 40, 140),
-     Mixture(CLTS(), Laplace(), 0.25), Shifted(CLTS(), 2), Truncated(Blend(), 100, 900)],
+     Mixture(CLTS(), Laplace(), 0.25), Shifted(CLTS(), 2), Truncated(Blend(), 100, 900),
+     Stages(), Stages([(0, "uniform"), (50, Blend(Beta(), LogNormal(), 40, 140)), (99, Beta(2, 2))]),
+     Truncated(Stages([(0, "beta"), (49_999, CLTS())]), 100, 900)],
     ids=str,
 )  # fmt: skip
 def test_what_follows_progress_moves_in_whole_thousandths(sampling: Any, step: int) -> None:
@@ -218,12 +226,14 @@ BAD: list[tuple[type, str, list[float]]] = [
     (LogitNormal, "mean", FINITE), (LogitNormal, "std", POSITIVE),
     (Mode, "scale", [-1.0000001, 1.752, 5, -3, *FINITE]),
     (Beta, "alpha", POSITIVE), (Beta, "beta", POSITIVE),
+    (Beta, "low", [-0.1, 1, NAN]), (Beta, "high", [0, -1, 1.1, *FINITE]),
     (CLTS, "mean", FINITE), (CLTS, "std", POSITIVE), (CLTS, "end_step", [0, -1]),
     (Laplace, "mean", FINITE), (Laplace, "scale", POSITIVE),
     (Cauchy, "mean", FINITE), (Cauchy, "scale", POSITIVE),
     (Shifted, "shift", POSITIVE), (Mixture, "share", [-0.01, 1.01, *FINITE]),
     (Blend, "start_step", [-1, 50_000, 60_000]), (Blend, "end_step", [0, -1]),
     (Truncated, "start", [-1]), (Truncated, "end", [0, -1]),
+    (Truncated, "low", [-0.1, *FINITE]), (Truncated, "high", [0, -1, NAN, -INF]),
     (LossSecondMoment, "history", [0, -1, -(2**70)]),
     (LossSecondMoment, "uniform_prob", [-0.001, 1.1, *FINITE]),
     (Adaptive, "bins", [0, -1, -(2**70)]), (Adaptive, "decay", [-0.1, 1, 1.5, *FINITE]),

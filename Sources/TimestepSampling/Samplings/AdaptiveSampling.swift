@@ -35,7 +35,7 @@ private struct AdaptiveState: SamplingState {
   let steps: Int
   var means: BinMeans
 
-  let keepsObjective = true
+  func keepsObjective(at step: UInt64) -> Bool { true }
 
   func probabilities(at step: UInt64) throws -> [Double] {
     guard let means = try means.stepMeans(floor: AdaptiveSampling.floor) else {

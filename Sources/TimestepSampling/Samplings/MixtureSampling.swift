@@ -83,7 +83,7 @@ struct PairState: SamplingState {
   }
 
   var turns: [UInt64] { a.turns + b.turns + share.turns }
-  var keepsObjective: Bool { a.keepsObjective || b.keepsObjective }
+  func keepsObjective(at step: UInt64) -> Bool { a.keepsObjective(at: step) || b.keepsObjective(at: step) }
   var history: [Double] { a.history + b.history }
   var historyCount: Int { a.historyCount + b.historyCount }
 

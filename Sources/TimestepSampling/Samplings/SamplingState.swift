@@ -9,8 +9,8 @@ public protocol SamplingState: Learner {
   /// The training steps at which the set of steps that can be drawn changes.
   var turns: [UInt64] { get }
 
-  /// Whether P must leave the objective unchanged, so that losses are weighted with 1/(T·P).
-  var keepsObjective: Bool { get }
+  /// Whether P must leave the objective unchanged at a training step, so that losses are weighted with 1/(T·P).
+  func keepsObjective(at step: UInt64) -> Bool
 }
 
 extension SamplingState {
@@ -21,7 +21,7 @@ extension SamplingState {
   public var turns: [UInt64] { [] }
 
   /// P is part of the objective.
-  public var keepsObjective: Bool { false }
+  public func keepsObjective(at step: UInt64) -> Bool { false }
 }
 
 /// A constant P.
