@@ -26,11 +26,11 @@ def curve(*points: tuple[float, float]) -> Callable[[Any], Any]:
 POINTS = [(0, 0.2), (0.3, 1), (1, 0.1)], [(0.1, 0), (0.2, 4), (0.4, 0), (0.6, 0), (0.9, 1)]
 SAMPLINGS = [
     (sampling.Uniform(), stats.uniform.cdf),
-    (sampling.Beta(2.0, 5.0), stats.beta(2, 5).cdf),
-    (sampling.Beta(0.5, 0.5), stats.arcsine.cdf),
     (sampling.Beta(1.5, 1.0, low=0.001), stats.beta(1.5, 1, 0.001, 0.999).cdf),
     (sampling.Beta(2.0, 3.0, 0.2, 0.6), stats.beta(2, 3, 0.2, 0.4).cdf),
     *((sampling.Table(points), curve(*points)) for points in POINTS),
+    (sampling.Beta(2.0, 5.0), stats.beta(2, 5).cdf),
+    (sampling.Beta(0.5, 0.5), stats.arcsine.cdf),
     (sampling.LogitNormal(0.5, 1.5), lambda u: stats.norm(0.5, 1.5).cdf(logit(u))),
 ]
 """A sampling, and its distribution function."""
