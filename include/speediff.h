@@ -249,6 +249,13 @@ typedef struct speediff_sampling speediff_sampling;
  *                                                        proportional to the root mean square of the last `history`
  *                                                        losses of each step; learns. history * T <= 2^27
  *   adaptive            bins = 100, decay = 0.999        proportional to the running mean of w * loss per bin of t; learns
+ *   info_noise          bins = 100, decay = 0.999, c, n = 3, p = 0.002, warm_up = 10
+ *                                                        P * w proportional to the running mean of the loss of epsilon per
+ *                                                        bin of t, times sigma^n / (sigma^n + c^n), per ln(sigma), w being
+ *                                                        the weight on x_0. c = NaN: the largest sigma at which that mean
+ *                                                        over sigma is at least p times its largest value; c = 0: no gate.
+ *                                                        Uniform until each bin has had warm_up losses; learns. Needs a
+ *                                                        prediction and w > 0. n > 0, p in (0, 1)
  */
 speediff_status speediff_sampling_create(const char *name, const double *parameters, int64_t count,
                                          speediff_sampling **out);
@@ -524,16 +531,21 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  * - a density in u (uniform, logit_normal, mode, cosmap, beta, a table of knots in u) where the process has a variable in
  *   [0, 1]: t of VP and flow, ln(sigma) of VE;
  * - a mixture, a blend or stages of these; truncated to levels; shifted, for EDM and flow;
+ * - adaptive, in bins of equal share in the process's own draw, whose objective it keeps;
+ * - info_noise, in bins of equal width in ln(sigma): over the range of VP and VE, [0.002, 80] for EDM, and t from 0.001 to
+ *   0.999 for flow; before it is warm, the process's own draw, constant within each bin;
  * - asymmetric with r, SpeeDiff's own extension of SpeeD: the process's own draw, with sigma > sigma_data * sqrt(r - 1)
  *   suppressed by k.
  *
  * weighting may be
  * - NULL: the process's own weight;
  * - any function of the SNR, uniform, sigmoid (not for EDM), a table of knots (in lambda for EDM), to_emphasis of a given
- *   emphasis, or a product of these;
+ *   emphasis, uncertainty, or a product of these;
  * - change_aware, SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], where alpha_bar = 1 / (1 +
  *   sigma^2 / sigma_data^2), and v is t for VP and flow, ln(sigma) for EDM and VE.
  * It has the form for options.prediction. Unspecified stands for x_0 with VP, VE and EDM, and for flow with flow.
+ *
+ * What learns excludes options.normalize; a sampling that learns also excludes to_emphasis.
  *
  * warm_up is FDM's: before that training step, weights are at most 5 * 100^(step / warm_up). 0: none. It excludes
  * options.normalize. */
@@ -552,6 +564,22 @@ void speediff_sigma_sampler_destroy(speediff_sigma_sampler *sampler);
  * 2e-9 of the draws, within -60 ... 60. `count` must be SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
 speediff_status speediff_sigma_sampler_emphasis(const speediff_sigma_sampler *sampler, int64_t step, double *log_snr,
                                                 double *emphasis, int64_t count);
+
+/* Learns from the losses of a global batch of training step `step`: n levels as they were drawn (above 0; below 1 for
+ * flow), and their losses before any weight, finite and >= 0. The next draw follows. All ranks must give the same. It is
+ * an error if neither sampling nor weighting learns. */
+speediff_status speediff_sigma_sampler_update(speediff_sigma_sampler *sampler, int64_t step, const float *levels,
+                                              const float *losses, int64_t n);
+
+/* The length of what was learned, which depends on the methods alone; 0 if the sampler learns nothing. */
+speediff_status speediff_sigma_sampler_history_count(const speediff_sigma_sampler *sampler, int64_t *count);
+
+/* What was learned, as plain numbers. `count` must be its length. */
+speediff_status speediff_sigma_sampler_history(const speediff_sigma_sampler *sampler, double *out, int64_t count);
+
+/* Takes over what speediff_sigma_sampler_history gave for the same process and methods. */
+speediff_status speediff_sigma_sampler_restore_history(speediff_sigma_sampler *sampler, const double *history,
+                                                       int64_t count);
 
 /* Draws the calls first_call ... first_call + calls - 1 of this rank, with n entries each. `levels` (sigma, or t for
  * flow) and `weights` have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */

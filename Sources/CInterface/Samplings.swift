@@ -22,6 +22,12 @@ private let samplings = MethodCatalogue<any Sampling>([
     try LossSecondMomentSampling(history: integer("history", $0[0]), uniformProb: $0[1])
   },
   .init("adaptive", [100, 0.999]) { try AdaptiveSampling(bins: integer("bins", $0[0]), decay: $0[1]) },
+  .init("info_noise", [100, 0.999, .nan, 3, 0.002, 10]) {
+    try InfoNoiseSampling(
+      bins: integer("bins", $0[0]), decay: $0[1],
+      gate: InfoNoiseSampling.Gate(c: optional($0[2]), order: $0[3], threshold: $0[4]),
+      warmUp: integer("warm_up", $0[5]))
+  },
 ])
 
 /// Makes a sampling by its name.

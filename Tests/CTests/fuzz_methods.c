@@ -8,7 +8,7 @@
 /* A method's name, and a usual range for each of its parameters. */
 typedef struct method {
   const char *name;
-  double ranges[4][2];
+  double ranges[6][2];
   int count;
 } method;
 
@@ -25,6 +25,7 @@ static const method samplings[] = {
     {"cauchy", {{-2, 2}, {0.1, 2}}, 2},
     {"loss_second_moment", {{1, 3}, {0, 0.5}}, 2},
     {"adaptive", {{1, 4}, {0, 0.999}}, 2},
+    {"info_noise", {{1, 4}, {0, 0.999}, {0, 2}, {0.5, 4}, {0.001, 0.5}, {1, 3}}, 6},
 };
 static const method weightings[] = {
     {"uniform", {{0}}, 0},
@@ -51,7 +52,8 @@ enum { weighting_count = sizeof weightings / sizeof weightings[0] };
 
 static bool is_whole(const method *of, int parameter) {
   if (strcmp(of->name, "clts") == 0) return parameter == 2;
-  return parameter == 0 && (strcmp(of->name, "loss_second_moment") == 0 || strcmp(of->name, "adaptive") == 0 ||
+  if (strcmp(of->name, "info_noise") == 0 && parameter == 5) return true;
+  return parameter == 0 && (strcmp(of->name, "loss_second_moment") == 0 || strcmp(of->name, "adaptive") == 0 || strcmp(of->name, "info_noise") == 0 ||
                             strcmp(of->name, "uncertainty") == 0);
 }
 
@@ -65,7 +67,7 @@ static void create_named(kind of, const method *methods, int64_t method_count) {
   begin(of == SAMPLING ? "speediff_sampling_create" : "speediff_weighting_create");
   double *parameters = one_in(50) ? NULL : input((size_t)given * sizeof *parameters);
   for (int64_t i = 0; parameters != NULL && i < given; i++) {
-    const double *range = chosen->ranges[i < 4 ? i : 3];
+    const double *range = chosen->ranges[i < 6 ? i : 5];
     parameters[i] = usually(range[0], range[1]);
     if (i < chosen->count && is_whole(chosen, (int)i) && !one_in(40)) {
       parameters[i] = floor(parameters[i]);
@@ -73,6 +75,7 @@ static void create_named(kind of, const method *methods, int64_t method_count) {
       if (strcmp(chosen->name, "loss_second_moment") == 0 && parameters[i] > 100) parameters[i] = 0x1p40;
     }
     if (strcmp(chosen->name, "clts") == 0 && i < 2 && one_in(4)) parameters[i] = NAN;
+    if (strcmp(chosen->name, "info_noise") == 0 && i == 2 && one_in(2)) parameters[i] = NAN;
   }
   if (one_in(60)) name = NULL;
   void **out = output(sizeof *out);

@@ -27,6 +27,7 @@ __all__ = [
     "Blend",
     "Cauchy",
     "CosMap",
+    "InfoNoise",
     "Laplace",
     "LogNormal",
     "LogitNormal",
@@ -234,6 +235,40 @@ class Adaptive(
     bins: int = 100
     decay: float = 0.999
     corrects_for_draw: ClassVar[bool] = True
+
+
+class InfoNoise(
+    Sampling,
+    formula="∝ ρ/w, ρ: mean ε loss·σⁿ/(σⁿ+cⁿ) per ln σ; w: on x₀",
+    source="InfoNoise, Raya et al. 2026",
+):
+    """P·w in proportion to the conditional entropy rate, estimated from losses (Raya et al. 2026). It learns.
+
+    Call `update` with the unweighted losses of the sampler's target. Their running means per bin of t,
+    converted to the ε loss, are the rate per ln σ. A gate σⁿ/(σⁿ+cⁿ) suppresses low noise. P is divided by
+    the weight w on the x₀ loss, so that w does not act twice. P is uniform until every bin that can be drawn
+    has had `warm_up` losses. Needs a `prediction`, and w above 0.
+
+    For a continuous process, bins that it draws a hundred times less often than the average are not waited
+    for. Then a bin without losses takes its nearest neighbour's mean.
+
+    Args:
+        bins: The number of bins of equal width in t, from 1 to T; of equal width in ln σ for a continuous
+            process.
+        decay: The share of the old mean that each loss keeps, in [0, 1).
+        c: At least 0; 0 turns the gate off. None: the largest σ at which the rate per dσ, the mean ε loss
+            over σ, is at least p times its largest value.
+        n: The gate's exponent, above 0.
+        p: In (0, 1).
+        warm_up: At least 1.
+    """
+
+    bins: int = 100
+    decay: float = 0.999
+    c: float | None = None
+    n: float = 3.0
+    p: float = 0.002
+    warm_up: int = 10
 
 
 class Table(Sampling, formula="∝ a table, or a curve through knots", source="SpeeDiff"):

@@ -75,6 +75,7 @@ SAMPLER = made(c.sampler_p, "sampler_create", SCHEDULE, UNIFORM, WEIGHTING, OPTI
 LEARNER = made(c.sampler_p, "sampler_create", SCHEDULE, ADAPTIVE, WEIGHTING, OPTIONS)
 PROCESS = made(cp.process_p, "process_create_flow", 1.0)
 SIGMA_SAMPLER = made(cp.sigma_sampler_p, "sigma_sampler_create", PROCESS, None, None, OPTIONS, 0)
+SIGMA_LEARNER = made(cp.sigma_sampler_p, "sigma_sampler_create", PROCESS, ADAPTIVE, None, OPTIONS, 0)
 BETAS = doubles(*np.linspace(0.01, 0.02, 50))
 BARS = doubles(*np.linspace(0.9, 0.1, 50))
 HISTORY = 21
@@ -178,6 +179,10 @@ VALID: dict[str, tuple[Any, ...]] = {
     "process_evaluate": (PROCESS, 1, doubles(0.25, 0.5), "doubles", 2),
     "sigma_sampler_create": (PROCESS, LAPLACE, WEIGHTING, OPTIONS, 10, "sigma_sampler"),
     "sigma_sampler_emphasis": (SIGMA_SAMPLER, 3, "emphasis", "emphasis", 1024),
+    "sigma_sampler_update": (SIGMA_LEARNER, 3, floats(2), floats(2), 2),
+    "sigma_sampler_history_count": (SIGMA_LEARNER, "int"),
+    "sigma_sampler_history": (SIGMA_LEARNER, "doubles", HISTORY),
+    "sigma_sampler_restore_history": (SIGMA_LEARNER, doubles(*[0.0] * HISTORY), HISTORY),
     "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),

@@ -18,6 +18,7 @@ from speediff.sampling import (
     Blend,
     Cauchy,
     CosMap,
+    InfoNoise,
     Laplace,
     LogitNormal,
     LogNormal,
@@ -102,6 +103,15 @@ def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
         "laplace": st.builds(Laplace, LEVEL, WIDTH),
         "cauchy": st.builds(Cauchy, LEVEL, WIDTH),
         "loss_second_moment": st.builds(LossSecondMoment, st.integers(1, 5), numbers(1e-6, 1)),
+        "info_noise": st.builds(
+            InfoNoise,
+            st.integers(1, min(steps, 200)),
+            numbers(0, 0.999999),
+            st.none() | st.just(0.0) | numbers(0.01, 10),
+            numbers(0.5, 5),
+            numbers(1e-4, 0.5),
+            st.integers(1, 3),
+        ),
         "adaptive": st.builds(Adaptive, st.integers(1, min(steps, 200)), numbers(0, 0.999999)),
     }
 

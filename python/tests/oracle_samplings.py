@@ -212,6 +212,43 @@ def adaptive(steps: int, s: Any, updates: Updates, w: Table, reach: Table) -> Ta
     return np.full(steps, 1 / steps) if mean is None else normalized(mean)
 
 
+def info_noise(bar: Table, s: Any, updates: Updates, w: Table, prediction: str, reach: Table) -> Table:
+    """P ∝ ρ/w: the mean ε loss of each bin per ln σ, gated, over the weight of the x₀ loss.
+
+    w and the losses are those of the target.
+    """
+    steps, inside = len(bar), bar > 0
+    s_ratio = bar[inside] / (1 - bar[inside])
+    sigma = s_ratio**-0.5
+    # The target's loss for one of x₀.
+    per_sample = {
+        "epsilon": s_ratio,
+        "sample": np.ones_like(sigma),
+        "v": s_ratio + 1,
+        "flow": (1 + np.sqrt(s_ratio)) ** 2,
+    }[prediction]
+    to_epsilon = np.concatenate([s_ratio / per_sample, np.zeros(steps - len(sigma))])
+    counts = np.zeros(s.bins, np.int64)
+    for t, _ in updates:
+        np.add.at(counts, t * s.bins // steps, 1)
+    index = np.arange(steps) * s.bins // steps
+    if (counts[index[reach >= 0.01 / steps]] < s.warm_up).any():
+        return np.full(steps, 1 / steps)
+    mean = running_means(steps, s.bins, s.decay, updates, to_epsilon)
+    # A bin without losses takes its nearest neighbour's.
+    known = np.flatnonzero(~np.isnan(mean))
+    near = [known[np.argmin(abs(known - bin_))] for bin_ in range(s.bins)]
+    mean = mean[near][index][inside]
+    if not mean.any():
+        return np.full(steps, 1 / steps)
+    rate = mean / sigma
+    c = sigma[np.flatnonzero(rate >= s.p * rate.max())[-1]] if s.c is None else s.c
+    gate = 1 / (1 + (c / sigma) ** s.n)
+    width = -np.diff(edges(bar)) / 2
+    mass = mean * gate * width / (w[inside] * per_sample)
+    return padded(normalized(mass / mass.max()), bar)
+
+
 # ---- Any of them ---------------------------------------------------------------------------------
 
 
@@ -255,17 +292,18 @@ def probabilities(
     updates: Updates = (),
     w: Table | None = None,
     reach: Table | None = None,
+    prediction: str = "epsilon",
 ) -> Table:
     """P of a sampling at a training step, after `updates`: time steps and losses, in order.
 
-    w are the weights without 1/(T·P); None: 1. What learns waits for the losses of all that can be drawn,
-    where `reach` is above 0: P before any loss, unless it is given.
+    w are the weights without 1/(T·P), of the target's loss; None: 1. What learns waits for the losses of all
+    that can be drawn, where `reach` is above 0: P before any loss, unless it is given.
     """
     if updates and reach is None:
         reach = probabilities(bar, s, step)
 
     def of(part: Any) -> Table:
-        return probabilities(bar, part, step, updates, w, reach)
+        return probabilities(bar, part, step, updates, w, reach, prediction)
 
     steps = len(bar)
     if s.name in IN_LOG_SNR:
@@ -290,6 +328,9 @@ def probabilities(
         return (1 - done) * of(s.first) + done * of(s.second)
     if s.name == "loss_second_moment":
         return loss_second_moment(steps, s, updates, np.ones(steps) if reach is None else reach)
-    assert s.name == "adaptive", f"no oracle for {s.name}"
     ones = np.ones(steps)
+    if s.name == "info_noise":
+        given = ones if w is None else w
+        return info_noise(bar, s, updates, given, prediction, ones if reach is None else reach)
+    assert s.name == "adaptive", f"no oracle for {s.name}"
     return adaptive(steps, s, updates, ones if w is None else w, ones if reach is None else reach)

@@ -21,7 +21,8 @@ PAGE = ROOT / "docs" / "methods" / "README.md"
 
 SAMPLINGS = [
     "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts", "laplace",
-    "cauchy", "loss_second_moment", "adaptive", "table", "shifted", "truncated", "mixture", "blend", "stages",
+    "cauchy", "loss_second_moment", "adaptive", "info_noise", "table", "shifted", "truncated", "mixture",
+    "blend", "stages",
 ]  # fmt: skip
 WEIGHTINGS = [
     "uniform", "change_aware", "p2", "min_snr", "soft_min_snr", "debiased", "snr", "inverse_snr",

@@ -23,6 +23,7 @@ from speediff.sampling import (
     Blend,
     Cauchy,
     CosMap,
+    InfoNoise,
     Laplace,
     LogitNormal,
     LogNormal,
@@ -53,6 +54,7 @@ SAMPLINGS = [
     Truncated(Laplace(), start=1, end=None), Mixture(), Mixture(LogNormal(), Beta(), share=0.3),
     Mixture(Shifted(LogitNormal()), Truncated(Uniform(), 1, 3), 0.2), Mixture(Laplace(), Mode(), 1),
     Blend(), Blend(LogNormal(), Beta(), start_step=0, end_step=10), LossSecondMoment(), Adaptive(bins=3),
+    InfoNoise(bins=3),
     Beta(1.5, 1, low=0.001), Beta(2, 2, 0.25, 0.75), Table(), Table({0: 0.2, 0.3: 1, 1: 0.1}),
     Table([(0.2, 0), (0.5, 3), (0.6, 0), (0.7, 0), (0.9, 1)]), Table([(0.25, 1), (1, 0)]),
     Table([(-6, 0), (-1, 2), (0, 1), (4, 5)], "log_snr"), Shifted(Table({-5: 1, 5: 2}, "log_snr"), 2),
@@ -72,7 +74,7 @@ def at_step(sampler: TimestepSampler, step: int) -> TimestepSampler:
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_probabilities_are_those_of_the_oracle(table: str, sampling: Any) -> None:
-    p = TimestepSampler(schedule_of(table), sampling).probabilities
+    p = TimestepSampler(schedule_of(table), sampling, prediction="v").probabilities
     assert abs(math.fsum(p) - 1) < 1e-12
     assert not differs(p, oracle.probabilities(TABLES[table], sampling))
 
@@ -84,7 +86,8 @@ def test_probabilities_are_those_of_the_oracle(table: str, sampling: Any) -> Non
 def test_a_name_stands_for_its_defaults(linear: NoiseSchedule, name: str, kind: Any) -> None:
     assert kind.name == name
     assert (
-        TimestepSampler(linear, name).probabilities == TimestepSampler(linear, kind()).probabilities
+        TimestepSampler(linear, name, prediction="v").probabilities
+        == TimestepSampler(linear, kind(), prediction="v").probabilities
     ).all()
 
 
@@ -237,6 +240,9 @@ BAD: list[tuple[type, str, list[float]]] = [
     (LossSecondMoment, "history", [0, -1, -(2**70)]),
     (LossSecondMoment, "uniform_prob", [-0.001, 1.1, *FINITE]),
     (Adaptive, "bins", [0, -1, -(2**70)]), (Adaptive, "decay", [-0.1, 1, 1.5, *FINITE]),
+    (InfoNoise, "bins", [0, -1, -(2**70)]), (InfoNoise, "decay", [-0.1, 1, 1.5, *FINITE]),
+    (InfoNoise, "c", [-0.1, *FINITE]), (InfoNoise, "n", POSITIVE), (InfoNoise, "p", [0, 1, -1, NAN]),
+    (InfoNoise, "warm_up", [0, -1, 2**32]),
 ]  # fmt: skip
 
 
@@ -248,7 +254,7 @@ def test_a_parameter_out_of_its_range_is_named(kind: type, name: str, value: flo
         kind(**{name: value})
 
 
-INTEGERS = {"end_step", "start_step", "history", "bins", "start", "end"}
+INTEGERS = {"end_step", "start_step", "history", "bins", "start", "end", "warm_up"}
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name, _ in BAD])

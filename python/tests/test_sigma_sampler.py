@@ -434,7 +434,8 @@ def test_a_parameter_out_of_its_range_is_named(name: str, argument: str, value: 
 
 @pytest.mark.parametrize(
     "sampling",
-    [LossSecondMoment(), Adaptive(), CLTS(), Asymmetric(5, tau=700), LogitNormal(), Beta(), Uniform(),
+    [LossSecondMoment(), Mixture(Adaptive(), Laplace()), CLTS(), Asymmetric(5, tau=700), LogitNormal(),
+     Beta(), Uniform(),
      Curve(), Curve([1, 2, 3]), Truncated("log_normal", 0, 5), Truncated("log_normal", low=1e30)],
     ids=str,
 )  # fmt: skip
@@ -443,7 +444,7 @@ def test_a_sampling_that_needs_steps_or_a_bounded_variable_is_refused(sampling: 
         SigmaSampler.edm(sampling=sampling)
 
 
-@pytest.mark.parametrize("weighting", [Uncertainty(), Importance()], ids=str)
+@pytest.mark.parametrize("weighting", [Importance(), Uncertainty() * Importance()], ids=str)
 def test_a_weighting_that_needs_steps_is_refused(weighting: Any) -> None:
     with pytest.raises(speediff.SpeeDiffValueError):
         SigmaSampler.vp(weighting=weighting)

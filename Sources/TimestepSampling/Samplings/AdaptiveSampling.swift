@@ -31,7 +31,7 @@ public struct AdaptiveSampling: ChangingSampling {
   }
 }
 
-private struct AdaptiveState: SamplingState {
+struct AdaptiveState: SamplingState {
   let steps: Int
   var means: BinMeans
 

@@ -87,6 +87,13 @@ struct PairState: SamplingState {
   var history: [Double] { a.history + b.history }
   var historyCount: Int { a.historyCount + b.historyCount }
 
+  var followsWeights: Bool { a.followsWeights || b.followsWeights }
+
+  mutating func follow(_ objective: Objective) throws {
+    try a.follow(objective)
+    try b.follow(objective)
+  }
+
   mutating func update(_ batch: LossBatch) throws {
     try a.update(batch)
     try b.update(batch)

@@ -57,6 +57,12 @@ private struct StagesState: SamplingState {
   var history: [Double] { states.flatMap(\.history) }
   var historyCount: Int { states.reduce(0) { $0 + $1.historyCount } }
 
+  var followsWeights: Bool { states.contains { $0.followsWeights } }
+
+  mutating func follow(_ objective: Objective) throws {
+    for i in states.indices { try states[i].follow(objective) }
+  }
+
   mutating func update(_ batch: LossBatch) throws {
     for i in states.indices { try states[i].update(batch) }
   }

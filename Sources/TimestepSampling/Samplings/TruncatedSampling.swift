@@ -77,6 +77,8 @@ struct TransformedState: SamplingState {
   func keepsObjective(at step: UInt64) -> Bool { base.keepsObjective(at: step) }
   var history: [Double] { base.history }
   var historyCount: Int { base.historyCount }
+  var followsWeights: Bool { base.followsWeights }
+  mutating func follow(_ objective: Objective) throws { try base.follow(objective) }
   mutating func update(_ batch: LossBatch) throws { try base.update(batch) }
   mutating func restore(_ history: inout HistoryReader) throws { try base.restore(&history) }
 }
