@@ -238,7 +238,9 @@ typedef struct speediff_sampling speediff_sampling;
  *   mode                scale = 1.29                     u = 1 - x - scale * (cos(pi * x / 2)^2 - 1 + x), x uniform.
  *                                                        scale in [-1, 2 / (pi - 2)]
  *   cosmap                                               u = 1 - 1 / (tan(pi * x / 2) + 1), x uniform
- *   beta                alpha = 0.8, beta = 1            u ~ Beta(alpha, beta). Both in (0, 10^4]
+ *   beta                alpha = 0.8, beta = 1, low = 0, high = 1
+ *                                                        u ~ low + (high - low) * Beta(alpha, beta). alpha, beta in
+ *                                                        (0, 10^4]; 0 <= low < high <= 1
  *   clts                mean, std, end_step = 50000      uniform turning into N(mean, std^2) in steps, by the training step
  *                                                        end_step. NaN: mean = 0.3 T, std = 0.2 T
  *   laplace             mean = 0, scale = 0.5            lambda ~ Laplace(mean, scale). scale > 0
@@ -247,6 +249,13 @@ typedef struct speediff_sampling speediff_sampling;
  *                                                        proportional to the root mean square of the last `history`
  *                                                        losses of each step; learns. history * T <= 2^27
  *   adaptive            bins = 100, decay = 0.999        proportional to the running mean of w * loss per bin of t; learns
+ *   info_noise          bins = 100, decay = 0.999, c, n = 3, p = 0.002, warm_up = 10
+ *                                                        P * w proportional to the running mean of the loss of epsilon per
+ *                                                        bin of t, times sigma^n / (sigma^n + c^n), per ln(sigma), w being
+ *                                                        the weight on x_0. c = NaN: the largest sigma at which that mean
+ *                                                        over sigma is at least p times its largest value; c = 0: no gate.
+ *                                                        Uniform until each bin has had warm_up losses; learns. Needs a
+ *                                                        prediction and w > 0. n > 0, p in (0, 1)
  */
 speediff_status speediff_sampling_create(const char *name, const double *parameters, int64_t count,
                                          speediff_sampling **out);
@@ -262,6 +271,11 @@ speediff_status speediff_sampling_create_shifted(const speediff_sampling *base, 
 speediff_status speediff_sampling_create_truncated(const speediff_sampling *base, int64_t start, int64_t end,
                                                    speediff_sampling **out);
 
+/* The same for a continuous process: a sampling restricted to the levels [low, high), which are t for flow, and sigma for
+ * the others. 0 <= low < high; high = INFINITY: no bound. The shape within the range stays. */
+speediff_status speediff_sampling_create_truncated_levels(const speediff_sampling *base, double low, double high,
+                                                          speediff_sampling **out);
+
 /* share * a + (1 - share) * b, with share in [0, 1]. */
 speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, const speediff_sampling *b, double share,
                                                  speediff_sampling **out);
@@ -270,6 +284,24 @@ speediff_status speediff_sampling_create_mixture(const speediff_sampling *a, con
  * end_step <= 2^53. */
 speediff_status speediff_sampling_create_blend(const speediff_sampling *first, const speediff_sampling *second,
                                                int64_t start_step, int64_t end_step, speediff_sampling **out);
+
+/* One sampling after another: samplings[i] holds from training step start_steps[i] on. `count` >= 1; start_steps[0] = 0,
+ * and they increase, up to 2^53. */
+speediff_status speediff_sampling_create_stages(const int64_t *start_steps, const speediff_sampling *const *samplings,
+                                                int64_t count, speediff_sampling **out);
+
+/* What a user's table is given over. */
+typedef enum speediff_table_axis {
+  SPEEDIFF_TABLE_AXIS_STEPS = 0,  /* one value for each step of a schedule; knots are not read */
+  SPEEDIFF_TABLE_AXIS_U = 1,      /* values at knots in u, within [0, 1] */
+  SPEEDIFF_TABLE_AXIS_LOG_SNR = 2 /* values at knots in lambda, within [-10^4, 10^4] */
+} speediff_table_axis;
+
+/* A density from a table: proportional to values[i] for step i, or to a curve through the knots, and 0 outside them. The
+ * curve consists of cubic pieces that keep the rises and falls of the values (PCHIP, Fritsch and Butland 1984). `count`
+ * must be T for steps, and at least 2 for knots, which increase. Values are finite and >= 0, and one is above 0. */
+speediff_status speediff_sampling_create_table(speediff_table_axis axis, const double *knots, const double *values,
+                                               int64_t count, speediff_sampling **out);
 
 /* The names for speediff_sampling_create, separated by spaces. Static memory. */
 const char *speediff_sampling_names(void);
@@ -303,6 +335,9 @@ typedef struct speediff_weighting speediff_weighting;
  *   edm            sigma_data = 0.5            S + 1 / sigma_data^2 on x_0. sigma_data > 0
  *   sigma_sqrt                                 sigma^-2 on flow, sigma = 1 / (1 + sqrt(S))
  *   cosmap                                     2 / (pi * (1 - 2 sigma + 2 sigma^2)) on flow
+ *   bsmntw                                     exp(-2 * (sigma - 1/2)^2) on flow, less its least value, with mean 1 over
+ *                                              sigma = i / 1000, 0 <= i < 1000. It is 0 at sigma = 1
+ *   linear_sigma   shift = 3                   1 + shift * sigma on flow. shift >= 0
  *   importance                                 1 / (T * P), for any target
  *   uncertainty    bins = 100, decay = 0.999   1 / running mean of w * loss per bin of t, w the other factors of a
  *                                              product, for any target; learns
@@ -324,6 +359,11 @@ speediff_status speediff_weighting_create_reciprocal(const speediff_weighting *o
  * and weights on epsilon. */
 speediff_status speediff_weighting_create_to_emphasis(const double *log_snr, const double *emphasis, int64_t count,
                                                       speediff_weighting **out);
+
+/* A weight from a table, as speediff_sampling_create_table reads it, for any target. A step has the curve's value at u = (i
+ * + 1/2) / T, or at its lambda. Knots in u begin at 0 and end at 1; beyond knots in lambda the curve is constant. */
+speediff_status speediff_weighting_create_table(speediff_table_axis axis, const double *knots, const double *values,
+                                                int64_t count, speediff_weighting **out);
 
 /* The names for speediff_weighting_create, separated by spaces. Static memory. */
 const char *speediff_weighting_names(void);
@@ -487,19 +527,25 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  *
  * sampling may be
  * - NULL: the process's own draw;
- * - a density in lambda (log_normal, laplace, cauchy), which is cut to the process's range;
- * - a density in u (uniform, logit_normal, mode, cosmap, beta) where the process has a variable in [0, 1]: t of VP and
- *   flow, ln(sigma) of VE;
- * - a mixture or a blend of these; shifted, for EDM and flow;
+ * - a density in lambda (log_normal, laplace, cauchy, a table of knots in lambda), which is cut to the process's range;
+ * - a density in u (uniform, logit_normal, mode, cosmap, beta, a table of knots in u) where the process has a variable in
+ *   [0, 1]: t of VP and flow, ln(sigma) of VE;
+ * - a mixture, a blend or stages of these; truncated to levels; shifted, for EDM and flow;
+ * - adaptive, in bins of equal share in the process's own draw, whose objective it keeps;
+ * - info_noise, in bins of equal width in ln(sigma): over the range of VP and VE, [0.002, 80] for EDM, and t from 0.001 to
+ *   0.999 for flow; before it is warm, the process's own draw, constant within each bin;
  * - asymmetric with r, SpeeDiff's own extension of SpeeD: the process's own draw, with sigma > sigma_data * sqrt(r - 1)
  *   suppressed by k.
  *
  * weighting may be
  * - NULL: the process's own weight;
- * - any function of the SNR, uniform, sigmoid (not for EDM), to_emphasis of a given emphasis, or a product of these;
+ * - any function of the SNR, uniform, sigmoid (not for EDM), a table of knots (in lambda for EDM), to_emphasis of a given
+ *   emphasis, uncertainty, or a product of these;
  * - change_aware, SpeeDiff's own extension: |d alpha_bar / dv| rescaled to [1 - lam, lam], where alpha_bar = 1 / (1 +
  *   sigma^2 / sigma_data^2), and v is t for VP and flow, ln(sigma) for EDM and VE.
  * It has the form for options.prediction. Unspecified stands for x_0 with VP, VE and EDM, and for flow with flow.
+ *
+ * What learns excludes options.normalize; a sampling that learns also excludes to_emphasis.
  *
  * warm_up is FDM's: before that training step, weights are at most 5 * 100^(step / warm_up). 0: none. It excludes
  * options.normalize. */
@@ -518,6 +564,22 @@ void speediff_sigma_sampler_destroy(speediff_sigma_sampler *sampler);
  * 2e-9 of the draws, within -60 ... 60. `count` must be SPEEDIFF_SIGMA_EMPHASIS_COUNT. */
 speediff_status speediff_sigma_sampler_emphasis(const speediff_sigma_sampler *sampler, int64_t step, double *log_snr,
                                                 double *emphasis, int64_t count);
+
+/* Learns from the losses of a global batch of training step `step`: n levels as they were drawn (above 0; below 1 for
+ * flow), and their losses before any weight, finite and >= 0. The next draw follows. All ranks must give the same. It is
+ * an error if neither sampling nor weighting learns. */
+speediff_status speediff_sigma_sampler_update(speediff_sigma_sampler *sampler, int64_t step, const float *levels,
+                                              const float *losses, int64_t n);
+
+/* The length of what was learned, which depends on the methods alone; 0 if the sampler learns nothing. */
+speediff_status speediff_sigma_sampler_history_count(const speediff_sigma_sampler *sampler, int64_t *count);
+
+/* What was learned, as plain numbers. `count` must be its length. */
+speediff_status speediff_sigma_sampler_history(const speediff_sigma_sampler *sampler, double *out, int64_t count);
+
+/* Takes over what speediff_sigma_sampler_history gave for the same process and methods. */
+speediff_status speediff_sigma_sampler_restore_history(speediff_sigma_sampler *sampler, const double *history,
+                                                       int64_t count);
 
 /* Draws the calls first_call ... first_call + calls - 1 of this rank, with n entries each. `levels` (sigma, or t for
  * flow) and `weights` have calls * n entries. first_call >= 0, and first_call + calls < 2^63. */

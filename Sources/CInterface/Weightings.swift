@@ -20,6 +20,8 @@ private let weightings = MethodCatalogue<any Weighting>([
   .init("edm", [0.5]) { try EDMWeighting(sigmaData: $0[0]) },
   .init("sigma_sqrt") { _ in SigmaSqrtWeighting() },
   .init("cosmap") { _ in CosMapWeighting() },
+  .init("bsmntw") { _ in BSMNTWWeighting() },
+  .init("linear_sigma", [3]) { try LinearSigmaWeighting(shift: $0[0]) },
   .init("importance") { _ in ImportanceWeighting() },
   .init("uncertainty", [100, 0.999]) { try UncertaintyWeighting(bins: integer("bins", $0[0]), decay: $0[1]) },
 ])
@@ -67,6 +69,26 @@ public func speediff_weighting_create_to_emphasis(
       return try ToEmphasisWeighting(
         of: Emphasis(
           logSNR: array(log_snr, count, "log_snr"), density: array(emphasis, count, "emphasis")))
+    }
+  }
+}
+
+/// Makes a weighting from a table.
+@_cdecl("speediff_weighting_create_table") @implementation
+public func speediff_weighting_create_table(
+  _ axis: speediff_table_axis, _ knots: UnsafePointer<Double>!, _ values: UnsafePointer<Double>!, _ count: Int64,
+  _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> speediff_status {
+  reportingStatus {
+    try WeightingHandle.create(out) {
+      let values = try array(values, count, "values")
+      switch axis {
+      case SPEEDIFF_TABLE_AXIS_STEPS: return try StepTableWeighting(values: values)
+      case SPEEDIFF_TABLE_AXIS_U: return try UnitCurveWeighting(knots: array(knots, count, "knots"), values: values)
+      case SPEEDIFF_TABLE_AXIS_LOG_SNR:
+        return try LogSNRCurveWeighting(knots: array(knots, count, "knots"), values: values)
+      default: throw unknownAxis(axis)
+      }
     }
   }
 }

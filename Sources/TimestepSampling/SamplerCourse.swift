@@ -29,6 +29,7 @@ final class SamplerCourse: Sendable {
   private let schedule: NoiseSchedule
   private let pairing: DualPairing?
   private let normalize: Bool
+  private let prediction: PredictionTarget?
   private let fixed: DrawTable?
   private let state: Mutex<State>
   /// The length of `history`; 0 if there is nothing to learn from losses.
@@ -36,8 +37,11 @@ final class SamplerCourse: Sendable {
 
   init(
     schedule: NoiseSchedule, sampling: any SamplingState, weighting: any WeightingState, pairing: DualPairing?,
-    normalize: Bool
+    normalize: Bool, prediction: PredictionTarget?
   ) throws {
+    var sampling = sampling
+    try Self.follow(&sampling, weighting, schedule, prediction)
+    self.prediction = prediction
     self.schedule = schedule
     self.pairing = pairing
     self.normalize = normalize
@@ -86,7 +90,9 @@ final class SamplerCourse: Sendable {
       guard historyCount > 0 else {
         throw ArgumentError(
           "sampler", "must have a method that learns from losses",
-          got: "one that learns nothing; do not update it, or use adaptive, loss_second_moment or uncertainty")
+          got:
+            "one that learns nothing; do not update it, or use adaptive, info_noise, loss_second_moment or uncertainty"
+        )
       }
       guard !batch.timesteps.isEmpty else { return }
       try next.weighting.update(batch)
@@ -96,6 +102,7 @@ final class SamplerCourse: Sendable {
         batch.weighted(
           state.weighting.dividesByProbability
             ? zip(weights, probabilities).map { $0 * steps * $1 } : weights))
+      try Self.follow(&next.sampling, next.weighting, schedule, prediction)
       next.table = try table(at: state.table.trainingSteps.lowerBound, next)
       state = next
     }
@@ -117,11 +124,27 @@ final class SamplerCourse: Sendable {
     try next.weighting.restore(&reader)
     try reader.finish()
     do {
+      try Self.follow(&next.sampling, next.weighting, schedule, prediction)
       next.table = try table(at: state.table.trainingSteps.lowerBound, next)
     } catch let error as ArgumentError {
       throw ArgumentError("history", "must be one that this sampler can have", got: "one that fails: \(error)")
     }
     return next
+  }
+
+  /// Tells a sampling that follows the weights what they are.
+  private static func follow(
+    _ sampling: inout any SamplingState, _ weighting: any WeightingState, _ schedule: NoiseSchedule,
+    _ prediction: PredictionTarget?
+  ) throws {
+    guard sampling.followsWeights else { return }
+    guard !weighting.dividesByProbability else {
+      throw ArgumentError(
+        "weighting", "must not depend on P with info_noise, whose P follows the weights",
+        got: "importance or to_emphasis")
+    }
+    let uniform = UniformSampling().probabilities(for: schedule)
+    try sampling.follow(Objective(weights: weighting.weights(under: uniform), prediction: prediction))
   }
 
   private func table(at step: UInt64, _ state: State) throws -> DrawTable {
@@ -135,16 +158,16 @@ final class SamplerCourse: Sendable {
     let probabilities = try sampling.probabilities(at: step)
     return try DrawTable(
       trainingSteps: step...((sampling.nextChange(after: step) ?? .max) - 1), probabilities: probabilities,
-      weights: weights(under: probabilities, sampling, weighting), schedule: schedule, pairing: pairing,
+      weights: weights(at: step, under: probabilities, sampling, weighting), schedule: schedule, pairing: pairing,
       normalize: normalize)
   }
 
   /// w, with the factor 1/(T·P) where the sampling keeps the objective and w does not have it.
   private static func weights(
-    under probabilities: [Double], _ sampling: any SamplingState, _ weighting: any WeightingState
+    at step: UInt64, under probabilities: [Double], _ sampling: any SamplingState, _ weighting: any WeightingState
   ) throws -> [Double] {
     let weights = try weighting.weights(under: probabilities)
-    guard sampling.keepsObjective, !weighting.dividesByProbability else { return weights }
+    guard sampling.keepsObjective(at: step), !weighting.dividesByProbability else { return weights }
     return zip(weights, importanceFactors(of: probabilities)).map { $0 * $1 }
   }
 }

@@ -45,7 +45,7 @@ public final class TimestepSampler: Sendable {
     course = try SamplerCourse(
       schedule: schedule, sampling: sampling.state(for: schedule),
       weighting: weighting.state(for: schedule, prediction: options.prediction), pairing: pairing,
-      normalize: options.normalize)
+      normalize: options.normalize, prediction: options.prediction)
   }
 
   /// P at a training step, shape (T,): the distribution of a drawn entry. With pairs, `marginal` is that of the batch.

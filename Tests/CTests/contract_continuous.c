@@ -38,6 +38,58 @@ void respacing(void) {
   speediff_schedule_destroy(schedule);
 }
 
+/* A sampler of flow that learns, and another one that takes over what it has learned. */
+static void learn_from_levels(const speediff_process *process) {
+  enum { n = 1000 };
+  float levels[n];
+  float losses[n];
+  float again[n];
+  float w[n];
+  double history[64];
+  int64_t count = 0;
+  speediff_sampling *sampling = NULL;
+  speediff_sigma_sampler *sampler = NULL;
+  speediff_sigma_sampler *other = NULL;
+  speediff_sampler_options options = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
+  CHECK(speediff_sampling_create("adaptive", (const double[]){10}, 1, &sampling) == SPEEDIFF_OK);
+  CHECK(speediff_sigma_sampler_create(process, sampling, NULL, &options, 0, &sampler) == SPEEDIFF_OK);
+  CHECK(speediff_sigma_sampler_create(process, sampling, NULL, &options, 0, &other) == SPEEDIFF_OK);
+  options.normalize = 1;
+  CHECK_ERROR(speediff_sigma_sampler_create(process, sampling, NULL, &options, 0, &other),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "normalize must be false");
+  speediff_sampling_destroy(sampling);
+  for (int i = 0; i < n; i++) {
+    levels[i] = ((float)i + 0.5F) / n;
+    losses[i] = levels[i] < 0.1F ? 1 : 0;
+  }
+  CHECK(speediff_sigma_sampler_update(sampler, 0, levels, losses, n) == SPEEDIFF_OK);
+  CHECK(speediff_sigma_sampler_history_count(sampler, &count) == SPEEDIFF_OK && count == 21);
+  CHECK(speediff_sigma_sampler_history(sampler, history, count) == SPEEDIFF_OK);
+  CHECK(speediff_sigma_sampler_restore_history(other, history, count) == SPEEDIFF_OK);
+  CHECK(speediff_sigma_sampler_draw(sampler, 7, 1, n, again, w) == SPEEDIFF_OK);
+  int low = 0;
+  for (int i = 0; i < n; i++) low += again[i] < 0.1F;
+  CHECK(low > 990);
+  CHECK(speediff_sigma_sampler_draw(other, 7, 1, n, levels, losses) == SPEEDIFF_OK);
+  CHECK(memcmp(levels, again, sizeof levels) == 0 && memcmp(losses, w, sizeof w) == 0);
+
+  levels[4] = 1;
+  CHECK_ERROR(speediff_sigma_sampler_update(sampler, 0, levels, losses, n), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "levels[4] must be in (0, 1), got 1");
+  losses[2] = -1;
+  CHECK_ERROR(speediff_sigma_sampler_update(sampler, 0, levels, losses, 3), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "losses[2]");
+  CHECK_ERROR(speediff_sigma_sampler_update(sampler, -1, levels, losses, 1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "step");
+  CHECK_ERROR(speediff_sigma_sampler_update(sampler, 0, NULL, losses, 1), SPEEDIFF_ERROR_NULL_POINTER, "levels");
+  CHECK_ERROR(speediff_sigma_sampler_history(sampler, history, 20), SPEEDIFF_ERROR_WRONG_COUNT, "21");
+  history[0] = 0.5;
+  CHECK_ERROR(speediff_sigma_sampler_restore_history(sampler, history, count), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "history[0] must be a whole number");
+  CHECK_ERROR(speediff_sigma_sampler_restore_history(sampler, NULL, count), SPEEDIFF_ERROR_NULL_POINTER, "history");
+  speediff_sigma_sampler_destroy(sampler);
+  speediff_sigma_sampler_destroy(other);
+}
+
 void processes(void) {
   enum { n = 4096 };
   static float levels[n];
@@ -94,9 +146,11 @@ void processes(void) {
               SPEEDIFF_ERROR_INVALID_ARGUMENT, "t[1] must be in (0, 1), got 1");
   CHECK_ERROR(speediff_process_evaluate(process, (speediff_process_quantity)9, times, out, 2),
               SPEEDIFF_ERROR_INVALID_ARGUMENT, "quantity");
-  speediff_process_destroy(process);
   CHECK(speediff_sigma_sampler_draw(sampler, 0, 1, n, levels, w) == SPEEDIFF_OK);
   for (int i = 0; i < n; i++) CHECK(levels[i] > 0 && levels[i] < 1 && w[i] == 1);
+  CHECK_ERROR(speediff_sigma_sampler_update(sampler, 0, levels, w, n), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learns");
+  learn_from_levels(process);
+  speediff_process_destroy(process);
   speediff_sigma_sampler_destroy(sampler);
   speediff_sigma_sampler_destroy(NULL);
   speediff_process_destroy(NULL);

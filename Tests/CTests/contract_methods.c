@@ -89,6 +89,14 @@ void methods(void) {
   check_and_destroy(combine(made, weighting("edm")));
   CHECK(speediff_sampling_create_blend(base, base, 0, 10, &made) == SPEEDIFF_OK);
   check_and_destroy(combine(made, weighting("cosmap")));
+  CHECK(speediff_sampling_create_stages((const int64_t[]){0, 7},
+                                        (const speediff_sampling *const[]){base, base}, 2, &made) == SPEEDIFF_OK);
+  check_and_destroy(combine(made, weighting("bsmntw")));
+  CHECK(speediff_sampling_create_table(SPEEDIFF_TABLE_AXIS_U, (const double[]){0, 0.3, 1},
+                                       (const double[]){0.2, 1, 0.1}, 3, &made) == SPEEDIFF_OK);
+  CHECK(speediff_weighting_create_table(SPEEDIFF_TABLE_AXIS_LOG_SNR, (const double[]){-2, 3},
+                                        (const double[]){1, 0}, 2, &product) == SPEEDIFF_OK);
+  check_and_destroy(combine(made, product));
   CHECK(speediff_weighting_create_product(a, b, &product) == SPEEDIFF_OK);
   check_and_destroy(combine(sampling("beta"), product));
   CHECK(speediff_weighting_create_reciprocal(a, &product) == SPEEDIFF_OK);
@@ -110,6 +118,20 @@ void methods(void) {
   CHECK_ERROR(speediff_sampling_create_shifted(base, 0, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT, "shift");
   CHECK_ERROR(speediff_sampling_create_shifted(NULL, 1, &made), SPEEDIFF_ERROR_NULL_POINTER, "base");
   CHECK_ERROR(speediff_sampling_create_truncated(base, 5, 5, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT, "end");
+  CHECK_ERROR(speediff_sampling_create_truncated_levels(base, 0.5, 0.5, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT,
+              "high must be above low = 0.5, got 0.5");
+  CHECK_ERROR(speediff_sampling_create_stages((const int64_t[]){0, 0},
+                                              (const speediff_sampling *const[]){base, base}, 2, &made),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "start_steps[1]");
+  CHECK_ERROR(speediff_sampling_create_stages((const int64_t[]){0}, (const speediff_sampling *const[]){NULL}, 1, &made),
+              SPEEDIFF_ERROR_NULL_POINTER, "samplings[0]");
+  CHECK_ERROR(speediff_sampling_create_stages(NULL, NULL, 0, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT, "stages");
+  CHECK_ERROR(speediff_sampling_create_table(SPEEDIFF_TABLE_AXIS_STEPS, NULL, parameters, 2, &made),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "values[0] must be finite and at least 0, got -1");
+  CHECK_ERROR(speediff_sampling_create_table(SPEEDIFF_TABLE_AXIS_U, NULL, parameters + 1, 2, &made),
+              SPEEDIFF_ERROR_NULL_POINTER, "knots");
+  CHECK_ERROR(speediff_sampling_create_table((speediff_table_axis)3, NULL, parameters + 1, 2, &made),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "axis");
   CHECK_ERROR(speediff_sampling_create_mixture(base, NULL, 1, &made), SPEEDIFF_ERROR_NULL_POINTER, "b must");
   CHECK_ERROR(speediff_sampling_create_mixture(base, base, 1.5, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT, "share");
   CHECK_ERROR(speediff_sampling_create_blend(base, base, INT64_MIN, 1, &made), SPEEDIFF_ERROR_INVALID_ARGUMENT,
@@ -118,6 +140,9 @@ void methods(void) {
               "end_step");
   CHECK_ERROR(speediff_weighting_create("min_snr", (const double[]){0}, 1, &product),
               SPEEDIFF_ERROR_INVALID_ARGUMENT, "gamma");
+  CHECK_ERROR(speediff_weighting_create_table(SPEEDIFF_TABLE_AXIS_U, (const double[]){0, 0.5},
+                                              (const double[]){1, 1}, 2, &product),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "knots[1] must be 1");
   CHECK_ERROR(speediff_weighting_create_product(a, NULL, &product), SPEEDIFF_ERROR_NULL_POINTER, "b must");
   CHECK_ERROR(speediff_weighting_create_reciprocal(NULL, &product), SPEEDIFF_ERROR_NULL_POINTER, "of must");
   CHECK(made == NULL && product == NULL);

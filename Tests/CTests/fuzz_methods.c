@@ -8,7 +8,7 @@
 /* A method's name, and a usual range for each of its parameters. */
 typedef struct method {
   const char *name;
-  double ranges[3][2];
+  double ranges[6][2];
   int count;
 } method;
 
@@ -19,12 +19,13 @@ static const method samplings[] = {
     {"logit_normal", {{-1, 1}, {0.2, 2}}, 2},
     {"mode", {{-1, 1.75}}, 1},
     {"cosmap", {{0}}, 0},
-    {"beta", {{0.1, 5}, {0.1, 5}}, 2},
+    {"beta", {{0.1, 5}, {0.1, 5}, {0, 0.5}, {0.5, 1}}, 4},
     {"clts", {{1, 20}, {1, 20}, {1, 1000}}, 3},
     {"laplace", {{-2, 2}, {0.1, 2}}, 2},
     {"cauchy", {{-2, 2}, {0.1, 2}}, 2},
     {"loss_second_moment", {{1, 3}, {0, 0.5}}, 2},
     {"adaptive", {{1, 4}, {0, 0.999}}, 2},
+    {"info_noise", {{1, 4}, {0, 0.999}, {0, 2}, {0.5, 4}, {0.001, 0.5}, {1, 3}}, 6},
 };
 static const method weightings[] = {
     {"uniform", {{0}}, 0},
@@ -41,6 +42,8 @@ static const method weightings[] = {
     {"edm", {{0.1, 2}}, 1},
     {"sigma_sqrt", {{0}}, 0},
     {"cosmap", {{0}}, 0},
+    {"bsmntw", {{0}}, 0},
+    {"linear_sigma", {{0, 5}}, 1},
     {"importance", {{0}}, 0},
     {"uncertainty", {{1, 4}, {0, 0.999}}, 2},
 };
@@ -49,7 +52,8 @@ enum { weighting_count = sizeof weightings / sizeof weightings[0] };
 
 static bool is_whole(const method *of, int parameter) {
   if (strcmp(of->name, "clts") == 0) return parameter == 2;
-  return parameter == 0 && (strcmp(of->name, "loss_second_moment") == 0 || strcmp(of->name, "adaptive") == 0 ||
+  if (strcmp(of->name, "info_noise") == 0 && parameter == 5) return true;
+  return parameter == 0 && (strcmp(of->name, "loss_second_moment") == 0 || strcmp(of->name, "adaptive") == 0 || strcmp(of->name, "info_noise") == 0 ||
                             strcmp(of->name, "uncertainty") == 0);
 }
 
@@ -63,7 +67,7 @@ static void create_named(kind of, const method *methods, int64_t method_count) {
   begin(of == SAMPLING ? "speediff_sampling_create" : "speediff_weighting_create");
   double *parameters = one_in(50) ? NULL : input((size_t)given * sizeof *parameters);
   for (int64_t i = 0; parameters != NULL && i < given; i++) {
-    const double *range = chosen->ranges[i < 3 ? i : 2];
+    const double *range = chosen->ranges[i < 6 ? i : 5];
     parameters[i] = usually(range[0], range[1]);
     if (i < chosen->count && is_whole(chosen, (int)i) && !one_in(40)) {
       parameters[i] = floor(parameters[i]);
@@ -71,6 +75,7 @@ static void create_named(kind of, const method *methods, int64_t method_count) {
       if (strcmp(chosen->name, "loss_second_moment") == 0 && parameters[i] > 100) parameters[i] = 0x1p40;
     }
     if (strcmp(chosen->name, "clts") == 0 && i < 2 && one_in(4)) parameters[i] = NAN;
+    if (strcmp(chosen->name, "info_noise") == 0 && i == 2 && one_in(2)) parameters[i] = NAN;
   }
   if (one_in(60)) name = NULL;
   void **out = output(sizeof *out);
@@ -92,8 +97,9 @@ static int deeper(const object *a, const object *b) { return 1 + (a->depth > b->
 static void create_from_samplings(void) {
   static const char *const functions[] = {
       "speediff_sampling_create_asymmetric", "speediff_sampling_create_shifted", "speediff_sampling_create_truncated",
-      "speediff_sampling_create_mixture", "speediff_sampling_create_blend"};
-  const int64_t which = below(5);
+      "speediff_sampling_create_mixture", "speediff_sampling_create_blend",
+      "speediff_sampling_create_truncated_levels"};
+  const int64_t which = below(6);
   begin(functions[which]);
   const object *a = pick(SAMPLING);
   const object *b = pick(SAMPLING);
@@ -133,6 +139,14 @@ static void create_from_samplings(void) {
       status = speediff_sampling_create_mixture(required(a), required(b), share, out);
       break;
     }
+    case 5: {
+      const double low = usually(0, 0.5);
+      const double high = one_in(4) ? INFINITY : usually(0.5, 1);
+      arguments("%s, %.17g, %.17g", made(a), low, high);
+      if (!(low >= 0 && isfinite(low) && low < high)) expect_failure();
+      status = speediff_sampling_create_truncated_levels(required(a), low, high, out);
+      break;
+    }
     default: {
       const int64_t start = usually_integer(0, 30);
       const int64_t stop = usually_integer(20, 2000);
@@ -147,11 +161,74 @@ static void create_from_samplings(void) {
   created(SAMPLING, status, (void **)out, (object){.depth = depth});
 }
 
-void create_sampling(void) {
-  if (one_in(2)) {
-    create_from_samplings();
+static void create_stages(void) {
+  begin("speediff_sampling_create_stages");
+  const int64_t right = 1 + below(4);
+  const int64_t count = any_count(right, false);
+  const int64_t given = count < 0 ? 0 : count;
+  int64_t *starts = one_in(50) ? NULL : input((size_t)given * sizeof *starts);
+  const speediff_sampling **parts = one_in(50) ? NULL : input((size_t)given * sizeof *parts);
+  int64_t start = 0;
+  int depth = 1;
+  bool is_bad = count <= 0;
+  speediff_sampling **out = output(sizeof *out);
+  for (int64_t i = 0; i < given; i++) {
+    const object *part = pick(SAMPLING);
+    const int64_t own = one_in(40) ? any_integer() : start;
+    is_bad = is_bad || own != start;
+    if (starts != NULL) starts[i] = own;
+    if (parts != NULL) parts[i] = part->handle;
+    if (parts != NULL && part->handle == NULL) null_argument(true);
+    arguments("%" PRId64 ": %s, ", own, made(part));
+    depth = depth > 1 + part->depth ? depth : 1 + part->depth;
+    start += 1 + below(1000);
+  }
+  if (starts == NULL || parts == NULL) null_argument(count > 0);
+  if (is_bad && count <= 0) expect_failure();
+  arguments("%" PRId64, count);
+  const speediff_status status = speediff_sampling_create_stages(starts, parts, count, out);
+  end(status);
+  created(SAMPLING, status, (void **)out, (object){.depth = depth});
+}
+
+/* A sampling or a weighting from a table. */
+static void create_table(kind of) {
+  begin(of == SAMPLING ? "speediff_sampling_create_table" : "speediff_weighting_create_table");
+  const int64_t axis = one_in(12) ? (int32_t)any_integer() : below(3);
+  const int64_t count = any_count(axis == 0 ? 3 + below(10) : 2 + below(10), false);
+  const int64_t given = count < 0 ? 0 : count;
+  double *knots = one_in(50) || (axis == 0 && one_in(2)) ? NULL : input((size_t)given * sizeof *knots);
+  double *values = one_in(50) ? NULL : input((size_t)given * sizeof *values);
+  for (int64_t i = 0; i < given; i++) {
+    const double place = given < 2 ? 0 : (double)i / (double)(given - 1);
+    if (knots != NULL) knots[i] = one_in(60) ? any_double() : axis == 2 ? 20 * place - 10 : place;
+    if (values != NULL) values[i] = one_in(60) ? any_double() : unit();
+  }
+  void **out = output(sizeof *out);
+  if (values == NULL || (knots == NULL && axis != 0)) null_argument(count > 0 && axis >= 0 && axis <= 2);
+  if (axis < 0 || axis > 2 || count <= 0 || (axis > 0 && count < 2)) expect_failure();
+  arguments("%" PRId64 ", %" PRId64, axis, count);
+  if (knots != NULL) argument_doubles(knots, given);
+  if (values != NULL) argument_doubles(values, given);
+  const speediff_table_axis over = (speediff_table_axis)axis;
+  speediff_status status;
+  if (of == SAMPLING) {
+    status = speediff_sampling_create_table(over, knots, values, count, (speediff_sampling **)out);
   } else {
-    create_named(SAMPLING, samplings, sampling_count);
+    status = speediff_weighting_create_table(over, knots, values, count, (speediff_weighting **)out);
+  }
+  end(status);
+  created(of, status, out, (object){.depth = 1});
+}
+
+void create_sampling(void) {
+  switch (below(8)) {
+    case 0: create_stages(); break;
+    case 1: create_table(SAMPLING); break;
+    case 2:
+    case 3:
+    case 4: create_from_samplings(); break;
+    default: create_named(SAMPLING, samplings, sampling_count); break;
   }
 }
 
@@ -202,7 +279,8 @@ static void create_to_emphasis(void) {
 }
 
 void create_weighting(void) {
-  switch (below(7)) {
+  switch (below(8)) {
+    case 7: create_table(WEIGHTING); break;
     case 0: create_product(); break;
     case 1: create_to_emphasis(); break;
     case 2: create_reciprocal(); break;

@@ -130,8 +130,10 @@ void create_sigma_sampler(void) {
   arguments("%s, %s, %s, %s, %" PRId64, made(process), made(sampling), made(weighting), options_text(options), warm_up);
   const speediff_status status = speediff_sigma_sampler_create(required(process), optional(sampling),
                                                                optional(weighting), options, warm_up, out);
-  end(status);
-  created(SIGMA_SAMPLER, status, (void **)out, (object){.depth = 1, .flow = process->flow, .options = chosen});
+  object info = {.depth = 1, .flow = process->flow, .options = chosen};
+  if (end(status))
+    CHECK(speediff_sigma_sampler_history_count(*out, &info.history) == SPEEDIFF_OK, "no history count");
+  created(SIGMA_SAMPLER, status, (void **)out, info);
 }
 
 static void read_sigma_emphasis(void) {

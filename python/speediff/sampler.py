@@ -99,12 +99,30 @@ class TimestepSampler(_OnArrays[NativeSampler, "Timesteps"], SamplerBase["tuple[
         """
         timesteps = buffers.check("t", t, np.int64)
         values = buffers.check_count("losses", losses, np.float32, len(timesteps))
-        self._learn(lambda native: native.update(timesteps, values))
+        self._learn(lambda native: native.update(self.step, timesteps, values))
 
 
 class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["tuple[Weights, Weights]"]):
     """Draws the noise levels of a continuous process with their weights, once per batch.
 
     As with `TimestepSampler`, a draw is a pure function of (seed, step, index in the global batch, size of
-    the global batch).
+    the global batch), and for methods that learn also of the losses so far.
     """
+
+    def update(self, levels: Weights, losses: Weights) -> None:
+        """Updates a method that learns with the losses of a batch; the next draw uses them.
+
+        With several ranks, pass each rank the losses of the whole global batch in rank order, so that all
+        learn the same (`speediff.torch` gathers them itself).
+
+        Args:
+            levels: σ, or t for rectified flow, as `sample` returned them, float32 (n,).
+            losses: Their unweighted losses, float32 (n,), finite and at least 0.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range, or the method does not learn. Nothing has changed.
+            SpeeDiffTypeError: If an array has another dtype or layout.
+        """
+        drawn = buffers.check("levels", levels, np.float32)
+        values = buffers.check_count("losses", losses, np.float32, len(drawn))
+        self._learn(lambda native: native.update(self.step, drawn, values))

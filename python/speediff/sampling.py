@@ -7,41 +7,40 @@ are truncated to the range from the first λ to the last finite one.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from . import errors
-from ._methods.method import Method, resolve
+from ._methods import tables
+from ._methods.nested_samplings import Blend, Mixture, Shifted, Stages, Truncated
+from ._methods.sampling_base import Sampling, native_sampling
 from ._native import c_api as c
-from ._native.handles import Handle
-from ._support import arguments as checks
 from .increments import DEFAULT_R
 
+if TYPE_CHECKING:
+    from ._native.handles import Handle
 
-class Sampling(Method):
-    """A probability for each timestep of the schedule that it is combined with."""
-
-    by_name: ClassVar[dict[str, type[Sampling]]] = {}
-    """Every sampling, by its name."""
-
-    def __init_subclass__(cls, **description: str) -> None:
-        super().__init_subclass__(**description)
-        cls.by_name[cls.name] = cls
-
-    @property
-    def follows_training(self) -> bool:
-        """Whether P depends on the training step, as for a blend and whatever contains one."""
-        return any(isinstance(value, Sampling) and value.follows_training for value in vars(self).values())
-
-    def _create(self) -> Handle:
-        return _handle(c.speediff_sampling_create, *self._arguments())
-
-
-def _handle(create: Any, *arguments: Any) -> Handle:
-    return Handle(c.sampling_p, create, c.speediff_sampling_destroy, *arguments)
-
-
-def _resolve(argument: str, sampling: str | Sampling) -> Sampling:
-    return resolve(argument, sampling, Sampling.by_name, Sampling)
+__all__ = [
+    "CLTS",
+    "Adaptive",
+    "Asymmetric",
+    "Beta",
+    "Blend",
+    "Cauchy",
+    "CosMap",
+    "InfoNoise",
+    "Laplace",
+    "LogNormal",
+    "LogitNormal",
+    "LossSecondMoment",
+    "Mixture",
+    "Mode",
+    "Sampling",
+    "Shifted",
+    "Stages",
+    "Table",
+    "Truncated",
+    "Uniform",
+]
 
 
 class Uniform(Sampling, formula="1/T", source="Ho et al. 2020"):
@@ -82,10 +81,10 @@ class Asymmetric(
 
     def _create(self) -> Handle:
         if self.tau is not None:
-            return _handle(c.speediff_sampling_create_asymmetric, self.k, self.tau)
+            return native_sampling(c.speediff_sampling_create_asymmetric, self.k, self.tau)
         name, numbers, _ = self._arguments()
         numbers[1] = self.r
-        return _handle(c.speediff_sampling_create, name, numbers, 2)
+        return native_sampling(c.speediff_sampling_create, name, numbers, 2)
 
 
 class LogNormal(Sampling, formula="ln σ ~ N(p_mean, p_std²)", source="EDM, Karras et al. 2022"):
@@ -130,16 +129,26 @@ class CosMap(Sampling, formula="p(u) = 2/(π(1-2u+2u²))", source="SD3, Esser et
     name: ClassVar[str] = "cosmap"
 
 
-class Beta(Sampling, formula="u ~ Beta(alpha, beta)", source="B-TTDM, Zheng et al., ECCV 2024"):
+class Beta(
+    Sampling, formula="u ~ low + (high-low)·Beta(alpha, beta)", source="B-TTDM, Zheng et al., ECCV 2024"
+):
     """B-TTDM's density, t = T·Beta(alpha, beta). The defaults, T·x^(1/0.8) with x uniform, favour less noise.
+
+    π₀'s density, 0.001 + 0.999·Beta(1.5, 1) in openpi, is `Beta(1.5, 1, low=0.001)`: u grows with noise here
+    and there. In its paper u falls.
 
     Args:
         alpha: In (0, 10⁴]; below 1 gives more draws near the data.
         beta: In (0, 10⁴]; below 1 gives more draws near pure noise.
+        low: The least u, in [0, 1).
+        high: The largest u, above low and at most 1.
     """
 
     alpha: float = 0.8
     beta: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    added_later: ClassVar[tuple[str, ...]] = ("low", "high")
 
 
 class CLTS(Sampling, formula="(1-s)·U + s·N(mean, std²), s = step/end_step", source="CLTS, Xu et al. 2024"):
@@ -228,110 +237,70 @@ class Adaptive(
     corrects_for_draw: ClassVar[bool] = True
 
 
-class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Esser et al. 2024, Section 5.3.2"):
-    """A sampling shifted towards more noise: σ' = shift·σ/(1+(shift-1)σ), σ = 1/(1+√S) (Esser et al. 2024).
-
-    A base in λ is shifted exactly. Any other base is treated as constant within each step's bin of λ. Mass
-    that leaves the schedule's range is dropped.
-
-    Args:
-        base: A sampling or its name.
-        shift: Above 0. SD3 uses 3 at 1024²; Flux uses e^μ, μ from 0.5 (256 tokens) to 1.15 (4096).
-    """
-
-    base: str | Sampling = "uniform"
-    shift: float = 3.0
-
-    def __post_init__(self) -> None:
-        """Resolves the name."""
-        self._set("base", _resolve("base", self.base))
-        super().__post_init__()
-
-    def _create(self) -> Handle:
-        base = _resolve("base", self.base)._create()
-        return _handle(c.speediff_sampling_create_shifted, base.pointer, self.shift)
-
-
-class Truncated(
-    Sampling, formula="base within [start, end), renormalized", source="diffusers' time-step bias"
+class InfoNoise(
+    Sampling,
+    formula="∝ ρ/w, ρ: mean ε loss·σⁿ/(σⁿ+cⁿ) per ln σ; w: on x₀",
+    source="InfoNoise, Raya et al. 2026",
 ):
-    """A sampling restricted to the steps [start, end). Use it in a `Mixture` to favour a range.
+    """P·w in proportion to the conditional entropy rate, estimated from losses (Raya et al. 2026). It learns.
+
+    Call `update` with the unweighted losses of the sampler's target. Their running means per bin of t,
+    converted to the ε loss, are the rate per ln σ. A gate σⁿ/(σⁿ+cⁿ) suppresses low noise. P is divided by
+    the weight w on the x₀ loss, so that w does not act twice. P is uniform until every bin that can be drawn
+    has had `warm_up` losses. Needs a `prediction`, and w above 0.
+
+    For a continuous process, bins that it draws a hundred times less often than the average are not waited
+    for. Then a bin without losses takes its nearest neighbour's mean.
 
     Args:
-        base: A sampling or its name.
-        start: The first step, 0-based, at least 0.
-        end: One past the last step, above start. None: T.
+        bins: The number of bins of equal width in t, from 1 to T; of equal width in ln σ for a continuous
+            process.
+        decay: The share of the old mean that each loss keeps, in [0, 1).
+        c: At least 0; 0 turns the gate off. None: the largest σ at which the rate per dσ, the mean ε loss
+            over σ, is at least p times its largest value.
+        n: The gate's exponent, above 0.
+        p: In (0, 1).
+        warm_up: At least 1.
     """
 
-    base: str | Sampling = "uniform"
-    start: int = 0
-    end: int | None = None
-
-    def __post_init__(self) -> None:
-        """Resolves the name."""
-        self._set("base", _resolve("base", self.base))
-        super().__post_init__()
-
-    def _create(self) -> Handle:
-        base = _resolve("base", self.base)._create()
-        end = checks.LAST if self.end is None else self.end
-        return _handle(c.speediff_sampling_create_truncated, base.pointer, self.start, end)
+    bins: int = 100
+    decay: float = 0.999
+    c: float | None = None
+    n: float = 3.0
+    p: float = 0.002
+    warm_up: int = 10
 
 
-class Mixture(Sampling, formula="share·a + (1-share)·b", source="SpeeDiff"):
-    """A mixture of two samplings: share·a + (1-share)·b.
+class Table(Sampling, formula="∝ a table, or a curve through knots", source="SpeeDiff"):
+    """A density of your own: a number for each step, or a curve through knots.
+
+    The curve consists of monotone cubic pieces, as SciPy's `PchipInterpolator`, and is 0 outside the knots.
+    Each step gets its integral over the step's bin. It is normalized.
 
     Args:
-        a: A sampling or its name.
-        b: Another sampling or its name.
-        share: The share of a, in [0, 1].
+        values: T numbers; or (u, value) pairs, at least two, whose u rises within [0, 1]; or a dict of them.
+            Values are finite and at least 0, and one is above 0. The default is a flat curve.
+        over: "u", or "log_snr" for knots in λ = ln S, which also suit EDM.
     """
 
-    a: str | Sampling = "uniform"
-    b: str | Sampling = "laplace"
-    share: float = 0.5
+    values: tables.Values = tables.FLAT
+    over: str = "u"
+
+    @classmethod
+    def from_file(cls, path: str, over: str = "u") -> Table:
+        """Reads the values from a text file: a number per line, or a knot and its value per line.
+
+        Numbers are separated by blanks, a comma or a semicolon; `#` begins a comment.
+        """
+        return cls(tables.read(path), over)
 
     def __post_init__(self) -> None:
-        """Resolves the names."""
-        self._set("a", _resolve("a", self.a))
-        self._set("b", _resolve("b", self.b))
+        """Checks and copies the values."""
+        self._set("values", tables.checked(self.values, self.over))
         super().__post_init__()
 
-    def _create(self) -> Handle:
-        a, b = _resolve("a", self.a)._create(), _resolve("b", self.b)._create()
-        return _handle(c.speediff_sampling_create_mixture, a.pointer, b.pointer, self.share)
-
-
-class Blend(Sampling, formula="(1-s)·first + s·second, s from start_step to end_step", source="SpeeDiff"):
-    """Interpolates from one sampling to another, linearly in training progress, in thousandths.
-
-    `probabilities` are those of the next batch. Progress is measured by the sampler's count of optimizer
-    steps.
-
-    Args:
-        first: The sampling up to start_step, or its name.
-        second: The sampling from end_step on, or its name.
-        start_step: At least 0.
-        end_step: Above start_step, at most 2⁵³.
-    """
-
-    first: str | Sampling = "laplace"
-    second: str | Sampling = "uniform"
-    start_step: int = 0
-    end_step: int = 50_000
-
-    @property
-    def follows_training(self) -> bool:
-        """Yes."""
-        return True
-
-    def __post_init__(self) -> None:
-        """Resolves the names."""
-        self._set("first", _resolve("first", self.first))
-        self._set("second", _resolve("second", self.second))
-        super().__post_init__()
+    def __repr__(self) -> str:
+        return tables.represent(self)
 
     def _create(self) -> Handle:
-        first, second = _resolve("first", self.first)._create(), _resolve("second", self.second)._create()
-        steps = (self.start_step, self.end_step)
-        return _handle(c.speediff_sampling_create_blend, first.pointer, second.pointer, *steps)
+        return native_sampling(c.speediff_sampling_create_table, *tables.native(self.values, self.over))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ._methods import tables
 from ._methods.method import Method
 from ._native import buffers
 from ._native import c_api as c
@@ -157,6 +158,57 @@ class CosMap(Weighting, formula="flow: 2/(π(1-2σ+2σ²))", source="SD3, Esser 
     """Stable Diffusion 3's CosMap: 2/(π(1-2σ+2σ²)) on the flow loss, σ = 1/(1+√S) (Esser et al. 2024)."""
 
     name: ClassVar[str] = "cosmap"
+
+
+class BSMNTW(Weighting, formula="flow: exp(-2(σ-0.5)²) less its minimum, mean 1", source="ai-toolkit"):
+    """A bell over σ = 1/(1+√S) on the flow loss: ai-toolkit's "bell-shaped mean-normalized" weighting.
+
+    exp(-2(σ-½)²) less its least value, scaled to mean 1 over σ = i/1000, i = 0 … 999. ai-toolkit's i counts
+    from the noisiest step; NeMo Automodel's and DiffSynth's is 1000σ, as here. The bell is symmetric, so only
+    one step of 1000 differs. It is 0 at σ = 1.
+    """
+
+
+class LinearSigma(Weighting, formula="flow: 1+shift·σ, σ = 1/(1+√S)", source="NeMo Automodel"):
+    """NeMo Automodel's 1 + shift·σ on the flow loss, σ = 1/(1+√S).
+
+    Args:
+        shift: At least 0. There it is also the shift of the draws: add `sampling.Shifted(…, shift)`.
+    """
+
+    shift: float = 3.0
+
+
+class Table(Weighting, formula="a table, or a curve through knots", source="SpeeDiff"):
+    """A weight of your own, for any target: a number for each step, or a curve through knots.
+
+    The curve consists of monotone cubic pieces, as SciPy's `PchipInterpolator`. Step i has its value at
+    u = (i+½)/T, or at its λ. Unlike P, w is taken as it is.
+
+    Args:
+        values: T numbers; or (u, value) pairs, whose u rises from 0 to 1; or a dict of them. Values are
+            finite and at least 0, and one is above 0. The default is a flat curve.
+        over: "u", or "log_snr" for knots in λ = ln S, beyond which the curve is constant.
+    """
+
+    values: tables.Values = tables.FLAT
+    over: str = "u"
+
+    @classmethod
+    def from_file(cls, path: str, over: str = "u") -> Table:
+        """Reads the values from a text file, as `sampling.Table.from_file` does."""
+        return cls(tables.read(path), over)
+
+    def __post_init__(self) -> None:
+        """Checks and copies the values."""
+        self._set("values", tables.checked(self.values, self.over))
+        super().__post_init__()
+
+    def __repr__(self) -> str:
+        return tables.represent(self)
+
+    def _create(self) -> Handle:
+        return _handle(c.speediff_weighting_create_table, *tables.native(self.values, self.over))
 
 
 class Importance(Weighting, formula="1/(T·P)", source="importance sampling"):

@@ -75,6 +75,7 @@ SAMPLER = made(c.sampler_p, "sampler_create", SCHEDULE, UNIFORM, WEIGHTING, OPTI
 LEARNER = made(c.sampler_p, "sampler_create", SCHEDULE, ADAPTIVE, WEIGHTING, OPTIONS)
 PROCESS = made(cp.process_p, "process_create_flow", 1.0)
 SIGMA_SAMPLER = made(cp.sigma_sampler_p, "sigma_sampler_create", PROCESS, None, None, OPTIONS, 0)
+SIGMA_LEARNER = made(cp.sigma_sampler_p, "sigma_sampler_create", PROCESS, ADAPTIVE, None, OPTIONS, 0)
 BETAS = doubles(*np.linspace(0.01, 0.02, 50))
 BARS = doubles(*np.linspace(0.9, 0.1, 50))
 HISTORY = 21
@@ -155,12 +156,16 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sampling_create_asymmetric": (5.0, 30, "sampling"),
     "sampling_create_shifted": (UNIFORM, 3.0, "sampling"),
     "sampling_create_truncated": (UNIFORM, 10, 20, "sampling"),
+    "sampling_create_truncated_levels": (UNIFORM, 0.25, 0.75, "sampling"),
     "sampling_create_mixture": (UNIFORM, LAPLACE, 0.5, "sampling"),
     "sampling_create_blend": (UNIFORM, LAPLACE, 10, 20, "sampling"),
+    "sampling_create_stages": (integers(0, 10), (c.sampling_p * 2)(UNIFORM, LAPLACE), 2, "sampling"),
+    "sampling_create_table": (1, doubles(0.0, 1.0), doubles(0.5, 0.25), 2, "sampling"),
     "weighting_create": (b"p2", doubles(1.0, 0.5), 2, "weighting"),
     "weighting_create_product": (WEIGHTING, WEIGHTING, "weighting"),
     "weighting_create_reciprocal": (WEIGHTING, "weighting"),
     "weighting_create_to_emphasis": (doubles(1.0, 0.0), doubles(0.5, 0.5), 2, "weighting"),
+    "weighting_create_table": (1, doubles(0.0, 1.0), doubles(0.5, 0.25), 2, "weighting"),
     "sampler_create": (SCHEDULE, UNIFORM, WEIGHTING, OPTIONS, "sampler"),
     "sampler_create_speed": (SCHEDULE, 5.0, 1.01, 0.6, OPTIONS, "sampler"),
     "sampler_create_official_speed": (SCHEDULE, ASYMMETRIC, 0.6, OPTIONS, "sampler"),
@@ -182,6 +187,10 @@ VALID: dict[str, tuple[Any, ...]] = {
     "process_evaluate": (PROCESS, 1, doubles(0.25, 0.5), "doubles", 2),
     "sigma_sampler_create": (PROCESS, LAPLACE, WEIGHTING, OPTIONS, 10, "sigma_sampler"),
     "sigma_sampler_emphasis": (SIGMA_SAMPLER, 3, "emphasis", "emphasis", 1024),
+    "sigma_sampler_update": (SIGMA_LEARNER, 3, floats(2), floats(2), 2),
+    "sigma_sampler_history_count": (SIGMA_LEARNER, "int"),
+    "sigma_sampler_history": (SIGMA_LEARNER, "doubles", HISTORY),
+    "sigma_sampler_restore_history": (SIGMA_LEARNER, doubles(*[0.0] * HISTORY), HISTORY),
     "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),

@@ -18,6 +18,7 @@ from speediff.sampling import (
     Blend,
     Cauchy,
     CosMap,
+    InfoNoise,
     Laplace,
     LogitNormal,
     LogNormal,
@@ -25,12 +26,14 @@ from speediff.sampling import (
     Mixture,
     Mode,
     Shifted,
+    Stages,
+    Table,
     Truncated,
     Uniform,
 )
 
 if TYPE_CHECKING:
-    from oracle_checks import Table
+    from oracle_checks import Table as Array
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
@@ -38,7 +41,7 @@ def numbers(low: float, high: float) -> st.SearchStrategy[float]:
 
 
 class Drawn(NamedTuple):
-    bar: Table
+    bar: Array
     schedule: NoiseSchedule
 
 
@@ -59,6 +62,26 @@ def schedules(draw: st.DrawFn, most: int = 5000) -> Drawn:
 # ---- Samplings -----------------------------------------------------------------------------------
 
 LEVEL, WIDTH = numbers(-8, 8), numbers(0.05, 5)
+HEIGHT = st.just(0.0) | numbers(0.01, 10)
+
+
+@st.composite
+def knots(draw: st.DrawFn, over: str, *, whole: bool = False) -> tuple[tuple[float, float], ...]:
+    """Knots with their values, and a good part of the area where every schedule has its steps."""
+    low, high = (0.0, 1.0) if over == "u" else (-8.0, 8.0)
+    inner = [low + (high - low) * share for share in (0.45, 0.55)]
+    places = {round(low + (high - low) * draw(numbers(0, 1)), 3) for _ in range(draw(st.integers(0, 5)))}
+    ends = {low, high} if whole else set()
+    # SciPy's powers of x cancel where a curve comes down to 0, which a large factor would show.
+    height = numbers(0.01, 10) if whole else HEIGHT
+    heights = {place: draw(height) for place in places | ends}
+    return tuple(sorted({**heights, **{place: draw(numbers(0.5, 10)) for place in inner}}.items()))
+
+
+def tables(kind: Any, steps: int, *, whole: bool = False) -> st.SearchStrategy[Any]:
+    values = st.lists(HEIGHT, min_size=steps, max_size=steps).filter(any)
+    every = [st.builds(kind, knots(over, whole=whole), st.just(over)) for over in ("u", "log_snr")]
+    return st.one_of(*every, *([st.builds(kind, values)] if steps <= 60 else []))
 
 
 def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
@@ -71,13 +94,24 @@ def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
         "logit_normal": st.builds(LogitNormal, numbers(-3, 3), numbers(0.1, 5)),
         "mode": st.builds(Mode, numbers(-1, oracle_samplings.LIMIT)),
         "cosmap": st.just(CosMap()),
-        "beta": st.builds(Beta, numbers(0.2, 20), numbers(0.2, 20)),
+        "beta": st.builds(Beta, numbers(0.2, 20), numbers(0.2, 20))
+        | st.builds(Beta, numbers(0.2, 20), numbers(0.2, 20), numbers(0, 0.4), numbers(0.6, 1)),
+        "table": tables(Table, steps),
         "clts": st.builds(
             CLTS, part, numbers(0.05, 1).map(lambda share: share * steps), st.integers(1, 10**6)
         ),
         "laplace": st.builds(Laplace, LEVEL, WIDTH),
         "cauchy": st.builds(Cauchy, LEVEL, WIDTH),
         "loss_second_moment": st.builds(LossSecondMoment, st.integers(1, 5), numbers(1e-6, 1)),
+        "info_noise": st.builds(
+            InfoNoise,
+            st.integers(1, min(steps, 200)),
+            numbers(0, 0.999999),
+            st.none() | st.just(0.0) | numbers(0.01, 10),
+            numbers(0.5, 5),
+            numbers(1e-4, 0.5),
+            st.integers(1, 3),
+        ),
         "adaptive": st.builds(Adaptive, st.integers(1, min(steps, 200)), numbers(0, 0.999999)),
     }
 
@@ -97,7 +131,7 @@ def combined(draw: st.DrawFn, steps: int) -> Any:
             ]
         ),
     )
-    kind = draw(st.sampled_from([Shifted, Truncated, Mixture, Blend]))
+    kind = draw(st.sampled_from([Shifted, Truncated, Mixture, Blend, Stages]))
     if kind is Truncated:
         start = draw(st.integers(0, steps - 1))
         end = draw(st.none() | st.integers(start + 1, steps))
@@ -108,6 +142,9 @@ def combined(draw: st.DrawFn, steps: int) -> Any:
     if kind is Shifted:
         base = draw(broad | simple["laplace"] | simple["cauchy"] | simple["logit_normal"])
         return Shifted(draw(st.sampled_from([base, Mixture(draw(broad), other, 0.5)])), draw(numbers(0.2, 5)))
+    if kind is Stages:
+        starts = sorted(draw(st.sets(st.integers(1, 10**6), max_size=3)))
+        return Stages([(start, draw(broad | st.just(other))) for start in (0, *starts)])
     if kind is Mixture:
         return Mixture(other, draw(broad), draw(numbers(0, 0.9)))
     start = draw(st.integers(0, 10**4))
@@ -136,4 +173,7 @@ WEIGHTINGS: dict[str, st.SearchStrategy[Any]] = {
     "edm": st.builds(weighting.EDM, numbers(0.1, 10)),
     "sigma_sqrt": st.just(weighting.SigmaSqrt()),
     "cosmap": st.just(weighting.CosMap()),
+    "bsmntw": st.just(weighting.BSMNTW()),
+    "linear_sigma": st.builds(weighting.LinearSigma, numbers(0, 10)),
+    "table": tables(weighting.Table, 61, whole=True),
 }

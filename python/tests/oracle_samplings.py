@@ -18,6 +18,7 @@ import mpmath
 import numpy as np
 import reference
 from scipy import stats
+from scipy.interpolate import PchipInterpolator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,9 +116,30 @@ def cosmap(steps: int) -> Table:
     return np.diff(x)
 
 
-def beta(steps: int, alpha: float, beta: float) -> Table:
-    cut = np.arange(steps + 1) / steps
-    return normalized(masses(stats.beta(alpha, beta), cut[:-1], cut[1:]))
+def beta(steps: int, s: Any) -> Table:
+    cut = np.clip(np.arange(steps + 1) / steps, s.low, s.high)
+    return normalized(masses(stats.beta(s.alpha, s.beta, s.low, s.high - s.low), cut[:-1], cut[1:]))
+
+
+# ---- The user's own curves -----------------------------------------------------------------------
+
+
+def curve_masses(points: Any, low: Table, high: Table) -> Table:
+    """The area under SciPy's curve through (x, y) points, over each interval."""
+    x, y = np.array(points, float).T
+    area = PchipInterpolator(x, y).antiderivative()
+    return np.maximum(0, area(np.clip(high, x[0], x[-1])) - area(np.clip(low, x[0], x[-1])))
+
+
+def own_table(bar: Table, s: Any) -> Table:
+    values = np.array(s.values, float)
+    if values.ndim == 1:
+        return normalized(values / values.max())
+    if s.over == "u":
+        cut = np.arange(len(bar) + 1) / len(bar)
+        return normalized(curve_masses(values, cut[:-1], cut[1:]))
+    cut = edges(bar)
+    return padded(normalized(curve_masses(values, cut[1:], cut[:-1])), bar)
 
 
 def gaussian_over_steps(steps: int, mean: float, std: float) -> Table:
@@ -190,6 +212,43 @@ def adaptive(steps: int, s: Any, updates: Updates, w: Table, reach: Table) -> Ta
     return np.full(steps, 1 / steps) if mean is None else normalized(mean)
 
 
+def info_noise(bar: Table, s: Any, updates: Updates, w: Table, prediction: str, reach: Table) -> Table:
+    """P ∝ ρ/w: the mean ε loss of each bin per ln σ, gated, over the weight of the x₀ loss.
+
+    w and the losses are those of the target.
+    """
+    steps, inside = len(bar), bar > 0
+    s_ratio = bar[inside] / (1 - bar[inside])
+    sigma = s_ratio**-0.5
+    # The target's loss for one of x₀.
+    per_sample = {
+        "epsilon": s_ratio,
+        "sample": np.ones_like(sigma),
+        "v": s_ratio + 1,
+        "flow": (1 + np.sqrt(s_ratio)) ** 2,
+    }[prediction]
+    to_epsilon = np.concatenate([s_ratio / per_sample, np.zeros(steps - len(sigma))])
+    counts = np.zeros(s.bins, np.int64)
+    for t, _ in updates:
+        np.add.at(counts, t * s.bins // steps, 1)
+    index = np.arange(steps) * s.bins // steps
+    if (counts[index[reach >= 0.01 / steps]] < s.warm_up).any():
+        return np.full(steps, 1 / steps)
+    mean = running_means(steps, s.bins, s.decay, updates, to_epsilon)
+    # A bin without losses takes its nearest neighbour's.
+    known = np.flatnonzero(~np.isnan(mean))
+    near = [known[np.argmin(abs(known - bin_))] for bin_ in range(s.bins)]
+    mean = mean[near][index][inside]
+    if not mean.any():
+        return np.full(steps, 1 / steps)
+    rate = mean / sigma
+    c = sigma[np.flatnonzero(rate >= s.p * rate.max())[-1]] if s.c is None else s.c
+    gate = 1 / (1 + (c / sigma) ** s.n)
+    width = -np.diff(edges(bar)) / 2
+    mass = mean * gate * width / (w[inside] * per_sample)
+    return padded(normalized(mass / mass.max()), bar)
+
+
 # ---- Any of them ---------------------------------------------------------------------------------
 
 
@@ -220,7 +279,8 @@ IN_STEPS: dict[str, Callable[[Table, Any, int], Table]] = {
     "logit_normal": lambda bar, s, step: logit_normal(len(bar), s.mean, s.std),
     "mode": lambda bar, s, step: np.array(mode(len(bar), s.scale)),
     "cosmap": lambda bar, s, step: cosmap(len(bar)),
-    "beta": lambda bar, s, step: beta(len(bar), s.alpha, s.beta),
+    "beta": lambda bar, s, step: beta(len(bar), s),
+    "table": lambda bar, s, step: own_table(bar, s),
     "clts": _clts,
 }
 
@@ -232,29 +292,35 @@ def probabilities(
     updates: Updates = (),
     w: Table | None = None,
     reach: Table | None = None,
+    prediction: str = "epsilon",
 ) -> Table:
     """P of a sampling at a training step, after `updates`: time steps and losses, in order.
 
-    w are the weights without 1/(T·P); None: 1. What learns waits for the losses of all that can be drawn,
-    where `reach` is above 0: P before any loss, unless it is given.
+    w are the weights without 1/(T·P), of the target's loss; None: 1. What learns waits for the losses of all
+    that can be drawn, where `reach` is above 0: P before any loss, unless it is given.
     """
     if updates and reach is None:
         reach = probabilities(bar, s, step)
 
     def of(part: Any) -> Table:
-        return probabilities(bar, part, step, updates, w, reach)
+        return probabilities(bar, part, step, updates, w, reach, prediction)
 
     steps = len(bar)
     if s.name in IN_LOG_SNR:
         return IN_LOG_SNR[s.name](bar, s, 0.0)
     if s.name in IN_STEPS:
         return IN_STEPS[s.name](bar, s, step)
+    if s.name == "shifted" and s.base.name == "table" and s.base.over == "log_snr":
+        cut = edges(bar) + 2 * math.log(s.shift)
+        return padded(normalized(curve_masses(s.base.values, cut[1:], cut[:-1])), bar)
     if s.name == "shifted":
         if s.base.name in IN_LOG_SNR:
             return IN_LOG_SNR[s.base.name](bar, s.base, 2 * math.log(s.shift))
         return shifted(bar, of(s.base), s.shift)
     if s.name == "truncated":
         return truncated(of(s.base), s.start, steps if s.end is None else s.end)
+    if s.name == "stages":
+        return of([part for start, part in s.stages if start <= step][-1])
     if s.name == "mixture":
         return s.share * of(s.a) + (1 - s.share) * of(s.b)
     if s.name == "blend":
@@ -262,6 +328,9 @@ def probabilities(
         return (1 - done) * of(s.first) + done * of(s.second)
     if s.name == "loss_second_moment":
         return loss_second_moment(steps, s, updates, np.ones(steps) if reach is None else reach)
-    assert s.name == "adaptive", f"no oracle for {s.name}"
     ones = np.ones(steps)
+    if s.name == "info_noise":
+        given = ones if w is None else w
+        return info_noise(bar, s, updates, given, prediction, ones if reach is None else reach)
+    assert s.name == "adaptive", f"no oracle for {s.name}"
     return adaptive(steps, s, updates, ones if w is None else w, ones if reach is None else reach)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import reference
 from oracle_samplings import floored, log_snr, normalized, running_means
+from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def _min_snr_epsilon(s: Table, m: Any) -> Table:
 def _sd3_cosmap(s: Table) -> Table:
     sigma = flow_sigma(s)
     return 2 / (math.pi * (1 - 2 * sigma + 2 * sigma**2))
+
+
+def _bell(s: Table) -> Table:
+    """ai-toolkit's table of 1000 steps, between its steps: e^{-2(σ-½)²} less that at σ = 0, with mean 1."""
+    step = 1000 * flow_sigma(s)
+    y = np.exp(-2 * ((np.arange(1000) - 500) / 1000) ** 2)
+    return (np.exp(-2 * ((step - 500) / 1000) ** 2) - y.min()) * (1000 / (y - y.min()).sum())
 
 
 # The Min-SNR code gives all of its own as weights of the x₀ loss, and so do Karras et al. 2022; Esser et al.
@@ -119,6 +127,18 @@ FORMS: dict[str, dict[str, Form]] = {
         "v": lambda s, m: _sd3_cosmap(s) * flow_scale(s) / (s + 1),
         "flow": lambda s, m: _sd3_cosmap(s),
     },
+    "bsmntw": {
+        "epsilon": lambda s, m: _bell(s) * flow_scale(s) / s,
+        "sample": lambda s, m: _bell(s) * flow_scale(s),
+        "v": lambda s, m: _bell(s) * flow_scale(s) / (s + 1),
+        "flow": lambda s, m: _bell(s),
+    },
+    "linear_sigma": {
+        "epsilon": lambda s, m: (1 + m.shift * flow_sigma(s)) * flow_scale(s) / s,
+        "sample": lambda s, m: (1 + m.shift * flow_sigma(s)) * flow_scale(s),
+        "v": lambda s, m: (1 + m.shift * flow_sigma(s)) * flow_scale(s) / (s + 1),
+        "flow": lambda s, m: 1 + m.shift * flow_sigma(s),
+    },
 }
 """The weightings that are functions of S."""
 
@@ -163,8 +183,22 @@ def one_weight(bar: Table, m: Any, prediction: str | None, p: Table | None) -> T
             return 1 / (steps * p)
     if m.name == "change_aware":
         return reference.change_aware(bar, m.lam)
+    if m.name == "table":
+        return own_table(bar, m)
     assert m.name == "uniform", f"no oracle for {m.name}"
     return np.ones(steps)
+
+
+def own_table(bar: Table, m: Any) -> Table:
+    """The user's numbers, or SciPy's curve in each step's middle or at its λ; constant beyond the ends."""
+    values = np.array(m.values, float)
+    if values.ndim == 1:
+        return values
+    with np.errstate(divide="ignore"):
+        middle = (np.arange(len(bar)) + 0.5) / len(bar)
+        place = middle if m.over == "u" else np.log(bar) - np.log1p(-bar)
+    x, y = values.T
+    return np.maximum(0, PchipInterpolator(x, y)(np.clip(place, x[0], x[-1])))
 
 
 def weights(

@@ -20,10 +20,12 @@ from speediff.sampling import (
     Adaptive,
     Beta,
     Blend,
+    InfoNoise,
     Laplace,
     LossSecondMoment,
     Mixture,
     Shifted,
+    Stages,
     Truncated,
     Uniform,
 )
@@ -47,6 +49,8 @@ LEARNERS: dict[str, Callable[[], TimestepSampler]] = {
     "loss_second_moment": lambda: make(LossSecondMoment(history=3), MinSNR()),
     "adaptive": lambda: make(Adaptive(bins=7, decay=0.9), MinSNR()),
     "uncertainty": lambda: make(Uniform(), Uncertainty(bins=7, decay=0.9)),
+    "info_noise": lambda: make(InfoNoise(bins=7, decay=0.9, warm_up=2), MinSNR()),
+    "info_noise and uncertainty": lambda: make(InfoNoise(bins=5, warm_up=1), Uncertainty(bins=6) * MinSNR()),
     "two of them": lambda: make(LossSecondMoment(history=2), Uncertainty(bins=5) * MinSNR()),
     "in a mixture": lambda: make(Mixture(Adaptive(bins=7), Laplace(), 0.5), Uncertainty(bins=5)),
 }
@@ -124,6 +128,15 @@ def test_uncertainty_waits_for_the_bins_that_are_drawn_alone() -> None:
     sampler.update(np.array([29]), np.array([8], np.float32))
     assert not differs(sampler.weights[:30], np.repeat([1 / 2, 1 / 4, 1 / 8], 10), rtol=1e-12)
     assert np.isfinite(sampler.weights).all()
+
+
+def test_what_a_later_stage_draws_first_counts_as_the_average() -> None:
+    stages = Stages([(0, Truncated(Uniform(), 0, 30)), (1, "uniform")])
+    sampler = make(stages, Uncertainty(bins=6, decay=0.5))
+    sampler.update(np.array([0, 10, 29]), np.array([2, 4, 9], np.float32))
+    sampler.step = 1
+    expected = np.concatenate([np.repeat([1 / 2, 1 / 4, 1 / 9], 10), np.full(30, 1 / 5)])
+    assert not differs(sampler.weights, expected, rtol=1e-12)
 
 
 def test_a_running_mean_begins_with_its_first_entries() -> None:

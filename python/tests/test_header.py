@@ -237,8 +237,8 @@ def test_the_first_program_of_the_header_is_built_and_run_as_it_says(tmp_path: P
     assert done.stderr == "first_call must be at least 0, got -1\n"
 
 
-COMBINATORS = {"shifted", "truncated", "mixture", "blend", "to_emphasis"}
-"""Methods of methods, which have functions of their own."""
+COMBINATORS = {"shifted", "truncated", "mixture", "blend", "stages", "to_emphasis", "table"}
+"""Methods of methods or of tables, which have functions of their own."""
 
 
 @pytest.mark.parametrize("kind", ["sampling", "weighting"])

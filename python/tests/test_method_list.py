@@ -21,12 +21,13 @@ PAGE = ROOT / "docs" / "methods" / "README.md"
 
 SAMPLINGS = [
     "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts", "laplace",
-    "cauchy", "loss_second_moment", "adaptive", "shifted", "truncated", "mixture", "blend",
+    "cauchy", "loss_second_moment", "adaptive", "info_noise", "table", "shifted", "truncated", "mixture",
+    "blend", "stages",
 ]  # fmt: skip
 WEIGHTINGS = [
     "uniform", "change_aware", "p2", "min_snr", "soft_min_snr", "debiased", "snr", "inverse_snr",
     "max_snr", "truncated_snr", "sigmoid", "edm", "sigma_sqrt", "cosmap", "uncertainty", "to_emphasis",
-    "importance",
+    "importance", "bsmntw", "linear_sigma", "table",
 ]  # fmt: skip
 
 

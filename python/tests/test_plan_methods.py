@@ -14,7 +14,7 @@ import speediff
 from speediff._methods.method_text import MethodReader
 from speediff.cli import main
 from speediff.plan import make_plan
-from speediff.sampling import Asymmetric, Blend, Laplace, Mixture, Shifted, Uniform
+from speediff.sampling import Asymmetric, Blend, Laplace, Mixture, Shifted, Stages, Table, Truncated, Uniform
 from speediff.weighting import P2, ChangeAware, MinSNR, ToEmphasis, Uncertainty
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def assert_equal(first: TimestepSampler, second: TimestepSampler) -> None:
 def test_every_name_stands_for_its_method_with_the_other_one_uniform(method: Any) -> None:
     pair = (method.name, "uniform") if method.kind == "sampling" else ("uniform", method.name)
     assert_equal(read("+".join(pair)), made(*pair))
-    if method.name not in SHARED:
+    # A table alone is drawn from.
+    if method.name not in SHARED and (method.kind, method.name) != ("weighting", "table"):
         assert_equal(read(method.name), made(*pair))
 
 
@@ -61,6 +62,14 @@ TEXTS: list[tuple[str, Any, Any]] = [
     ("shifted(base=laplace(scale=2),shift=2)", Shifted(Laplace(scale=2), 2), "uniform"),
     ("mixture(a=laplace,b=blend(end_step=10))", Mixture("laplace", Blend(end_step=10)), "uniform"),
     ("truncated(end=None)", "truncated", "uniform"),
+    ("table(0:0.2, 0.3:1, 1:0.1)", Table([(0, 0.2), (0.3, 1), (1, 0.1)]), "uniform"),
+    ("table(-5:1,5:2,over=log_snr)+table(0:1,1:2)", Table({-5: 1, 5: 2}, "log_snr"),
+     speediff.weighting.Table({0: 1, 1: 2})),
+    ("uniform+table(0:1, 1:5)*p2", "uniform", speediff.weighting.Table({0: 1, 1: 5}) * P2()),
+    ("stages(0:laplace(scale=2), 9:mixture(a=beta))", Stages([(0, Laplace(scale=2)), (9, Mixture("beta"))]),
+     "uniform"),
+    ("truncated(base=stages(0:beta, 1:table(0:1, 1:0)))",
+     Truncated(Stages([(0, "beta"), (1, Table({0: 1, 1: 0}))])), "uniform"),
     ("laplace+to_emphasis(of=min_snr)", "laplace", ToEmphasis(of=made("uniform", "min_snr"))),
     ("laplace+to_emphasis(of=laplace+p2)", "laplace", ToEmphasis(of=made("laplace", "p2"))),
     ("beta+to_emphasis(of=None)", "beta", ToEmphasis()),
@@ -111,6 +120,18 @@ def test_the_presets_take_their_own_parameters_before_the_flags() -> None:
         ("laplace(scale=0)", "scale must be finite and above 0, got 0.0"),
         ("laplace(scale='1')", "scale must be a real number, got '1'"),
         ("shifted(base=p2)", "p2 is not a sampling"),
+        ("laplace(0:1)", "laplace takes no pairs, got laplace(0:1)"),
+        ("table(0:p2, 1:1)", "values must be a number, got p2"),
+        ("table(0:1, 1)", "must be name or name(parameter=value, ...), got table(0:1, 1)"),
+        ("table(0:1, 0:1)", "knots[1] must be above the knot before it"),
+        ("table(0.5:1)", "knots must be at least 2, got 1"),
+        ("table(values=p2)", "values must be pairs such as 0:1, or numbers in parentheses, got p2"),
+        ("table(over=t)", "over must be one of log_snr, u, got 't'"),
+        ("table(file=5)", "file must be a path in quotes, got 5"),
+        ("table(file='/no/such/file')", "file must be a text file of numbers, got /no/such/file"),
+        ("stages(0:p2)", "p2 is not a sampling"),
+        ("stages(1:beta)", "start_steps[0] must be 0, where training starts, got 1"),
+        ("stages(0.5:beta)", "stages[0][0] must be an integer, got 0.5"),
         ("uniform+to_emphasis(of=1)", "of must be a sampler or None, got 1"),
         ("laplace.scale", "must be name or name(parameter=value, ...)"),
         ("[].__class__", "must be name or name(parameter=value, ...)"),

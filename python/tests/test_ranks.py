@@ -118,6 +118,23 @@ sampler.update(*parts[rank])
 alone = speediff.torch.TimestepSampler(schedule, "adaptive", seed=1, rank=0, world_size=1)
 alone.update(*everything)
 assert alone.state_dict() == sampler.state_dict()
+
+# Noise levels, whose ranks have batches of different sizes, too.
+flow = speediff.torch.SigmaSampler.flow
+levels = torch.linspace(0.001, 0.999, 128)
+for method in "adaptive", speediff.sampling.InfoNoise(bins=5):
+    sampler, alone = flow(1, sampling=method), flow(1, sampling=method, rank=0, world_size=1)
+    for _ in range(12):
+        sampler.update(*([x[:100], x[100:]][rank] for x in (levels, everything[1])))
+        alone.update(levels, everything[1])
+    assert alone.state_dict() == sampler.state_dict()
+    drawn = [torch.empty(8) for _ in range(2)]
+    dist.all_gather(drawn, sampler.sample(8, step=5)[0])
+    assert torch.equal(torch.cat(drawn), alone.sample(16, step=5)[0])
+    own = flow(1, rank=0, world_size=1).sample(4096)[0].sort()[0]
+    assert (alone.sample(4096)[0].sort()[0] - own).abs().max() > 0.05
+    before = sampler.state_dict()
+    assert "rank 1" in refused(levels, everything[1] if rank == 0 else levels[:5]) or rank == 1
 dist.destroy_process_group()
 """
 

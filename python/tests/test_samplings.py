@@ -23,6 +23,7 @@ from speediff.sampling import (
     Blend,
     Cauchy,
     CosMap,
+    InfoNoise,
     Laplace,
     LogitNormal,
     LogNormal,
@@ -30,6 +31,8 @@ from speediff.sampling import (
     Mixture,
     Mode,
     Shifted,
+    Stages,
+    Table,
     Truncated,
     Uniform,
 )
@@ -51,6 +54,11 @@ SAMPLINGS = [
     Truncated(Laplace(), start=1, end=None), Mixture(), Mixture(LogNormal(), Beta(), share=0.3),
     Mixture(Shifted(LogitNormal()), Truncated(Uniform(), 1, 3), 0.2), Mixture(Laplace(), Mode(), 1),
     Blend(), Blend(LogNormal(), Beta(), start_step=0, end_step=10), LossSecondMoment(), Adaptive(bins=3),
+    InfoNoise(bins=3),
+    Beta(1.5, 1, low=0.001), Beta(2, 2, 0.25, 0.75), Table(), Table({0: 0.2, 0.3: 1, 1: 0.1}),
+    Table([(0.2, 0), (0.5, 3), (0.6, 0), (0.7, 0), (0.9, 1)]), Table([(0.25, 1), (1, 0)]),
+    Table([(-6, 0), (-1, 2), (0, 1), (4, 5)], "log_snr"), Shifted(Table({-5: 1, 5: 2}, "log_snr"), 2),
+    Shifted(Table({0: 1, 1: 3}), 2), Stages(), Stages([(0, Beta()), (1, "uniform")]),
 ]  # fmt: skip
 
 
@@ -66,7 +74,7 @@ def at_step(sampler: TimestepSampler, step: int) -> TimestepSampler:
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_probabilities_are_those_of_the_oracle(table: str, sampling: Any) -> None:
-    p = TimestepSampler(schedule_of(table), sampling).probabilities
+    p = TimestepSampler(schedule_of(table), sampling, prediction="v").probabilities
     assert abs(math.fsum(p) - 1) < 1e-12
     assert not differs(p, oracle.probabilities(TABLES[table], sampling))
 
@@ -78,7 +86,8 @@ def test_probabilities_are_those_of_the_oracle(table: str, sampling: Any) -> Non
 def test_a_name_stands_for_its_defaults(linear: NoiseSchedule, name: str, kind: Any) -> None:
     assert kind.name == name
     assert (
-        TimestepSampler(linear, name).probabilities == TimestepSampler(linear, kind()).probabilities
+        TimestepSampler(linear, name, prediction="v").probabilities
+        == TimestepSampler(linear, kind(), prediction="v").probabilities
     ).all()
 
 
@@ -86,7 +95,9 @@ def test_a_name_stands_for_its_defaults(linear: NoiseSchedule, name: str, kind: 
 @pytest.mark.parametrize(
     "sampling",
     [CLTS(), CLTS(mean=700, std=20.5, end_step=20_000), Blend(), Blend(Beta(), LogNormal(), 40, 140),
-     Mixture(CLTS(), Laplace(), 0.25), Shifted(CLTS(), 2), Truncated(Blend(), 100, 900)],
+     Mixture(CLTS(), Laplace(), 0.25), Shifted(CLTS(), 2), Truncated(Blend(), 100, 900),
+     Stages(), Stages([(0, "uniform"), (50, Blend(Beta(), LogNormal(), 40, 140)), (99, Beta(2, 2))]),
+     Truncated(Stages([(0, "beta"), (49_999, CLTS())]), 100, 900)],
     ids=str,
 )  # fmt: skip
 def test_what_follows_progress_moves_in_whole_thousandths(sampling: Any, step: int) -> None:
@@ -218,15 +229,20 @@ BAD: list[tuple[type, str, list[float]]] = [
     (LogitNormal, "mean", FINITE), (LogitNormal, "std", POSITIVE),
     (Mode, "scale", [-1.0000001, 1.752, 5, -3, *FINITE]),
     (Beta, "alpha", POSITIVE), (Beta, "beta", POSITIVE),
+    (Beta, "low", [-0.1, 1, NAN]), (Beta, "high", [0, -1, 1.1, *FINITE]),
     (CLTS, "mean", FINITE), (CLTS, "std", POSITIVE), (CLTS, "end_step", [0, -1]),
     (Laplace, "mean", FINITE), (Laplace, "scale", POSITIVE),
     (Cauchy, "mean", FINITE), (Cauchy, "scale", POSITIVE),
     (Shifted, "shift", POSITIVE), (Mixture, "share", [-0.01, 1.01, *FINITE]),
     (Blend, "start_step", [-1, 50_000, 60_000]), (Blend, "end_step", [0, -1]),
     (Truncated, "start", [-1]), (Truncated, "end", [0, -1]),
+    (Truncated, "low", [-0.1, *FINITE]), (Truncated, "high", [0, -1, NAN, -INF]),
     (LossSecondMoment, "history", [0, -1, -(2**70)]),
     (LossSecondMoment, "uniform_prob", [-0.001, 1.1, *FINITE]),
     (Adaptive, "bins", [0, -1, -(2**70)]), (Adaptive, "decay", [-0.1, 1, 1.5, *FINITE]),
+    (InfoNoise, "bins", [0, -1, -(2**70)]), (InfoNoise, "decay", [-0.1, 1, 1.5, *FINITE]),
+    (InfoNoise, "c", [-0.1, *FINITE]), (InfoNoise, "n", POSITIVE), (InfoNoise, "p", [0, 1, -1, NAN]),
+    (InfoNoise, "warm_up", [0, -1, 2**32]),
 ]  # fmt: skip
 
 
@@ -238,7 +254,7 @@ def test_a_parameter_out_of_its_range_is_named(kind: type, name: str, value: flo
         kind(**{name: value})
 
 
-INTEGERS = {"end_step", "start_step", "history", "bins", "start", "end"}
+INTEGERS = {"end_step", "start_step", "history", "bins", "start", "end", "warm_up"}
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name, _ in BAD])

@@ -12,6 +12,7 @@ import oracle_weightings as oracle
 import pytest
 from oracle_checks import TABLES, differs
 from scipy import optimize, stats
+from scipy.interpolate import PchipInterpolator
 from scipy.special import expit, logit
 from statistics_helpers import UNLIKELY
 
@@ -29,9 +30,14 @@ from speediff.sampling import (
     LogitNormal,
     LogNormal,
     LossSecondMoment,
+    Mixture,
     Mode,
+    Shifted,
+    Stages,
+    Truncated,
     Uniform,
 )
+from speediff.sampling import Table as Curve
 from speediff.weighting import (
     EDM,
     P2,
@@ -43,6 +49,7 @@ from speediff.weighting import (
     ToEmphasis,
     Uncertainty,
 )
+from speediff.weighting import Table as CurveWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +101,25 @@ def suppressed(cdf: Cdf, edge: float, k: float) -> Cdf:
     )
 
 
+def curve(*points: tuple[float, float]) -> Cdf:
+    """The distribution function of SciPy's curve through the points."""
+    x, y = np.array(points).T
+    area = PchipInterpolator(x, y).antiderivative()
+    return lambda u: area(np.clip(u, x[0], x[-1])) / area(x[-1])
+
+
+def curve_of_level(*points: tuple[float, float]) -> Cdf:
+    return lambda sigma: 1 - curve(*points)(-2 * np.log(sigma))
+
+
+def within(cdf: Cdf, low: float, high: float) -> Cdf:
+    """A distribution cut to [low, high] and renormalized."""
+    below, above = (float(cdf(np.array(edge))) for edge in (low, high))
+    return lambda x: (cdf(np.clip(x, low, high)) - below) / (above - below)
+
+
+IN_U = [(0.1, 0.2), (0.3, 1), (0.5, 0), (0.6, 0), (1, 0.5)]
+IN_LEVEL = [(-3, 0), (0, 1), (1, 0.2), (6, 0.4)]
 EDM_CDF = of_level(stats.norm(2.4, 2.4))
 CASES: list[tuple[str, dict[str, Any], Cdf]] = [
     ("edm", {}, lambda sigma: stats.norm(-1.2, 1.2).cdf(np.log(sigma))),
@@ -125,6 +151,27 @@ CASES: list[tuple[str, dict[str, Any], Cdf]] = [
      of_flow_level(stats.laplace(0.2 - 2 * math.log(2), 1))),
     ("flow", {"sampling": LogNormal(0, 1)}, of_flow_level(stats.norm(0, 2))),
     ("fdm", {"process": "edm"}, EDM_CDF), ("fdm", {"process": "vp"}, vp_u), ("fdm", {"process": "ve"}, ve_u),
+    ("flow", {"sampling": Curve(IN_U)}, curve(*IN_U)),
+    ("flow", {"sampling": Curve(IN_U), "shift": 2.0}, lambda t: curve(*IN_U)(t / (2 - t))),
+    ("vp", {"sampling": Curve(IN_U)}, lambda sigma: curve(*IN_U)(vp_u(sigma))),
+    ("ve", {"sampling": Curve(IN_U)}, lambda sigma: curve(*IN_U)(ve_u(sigma))),
+    ("edm", {"sampling": Curve(IN_LEVEL, "log_snr")}, curve_of_level(*IN_LEVEL)),
+    ("ve", {"sampling": Curve(IN_LEVEL, "log_snr")}, curve_of_level(*IN_LEVEL)),
+    ("vp", {"sampling": Curve(IN_LEVEL, "log_snr")}, curve_of_level(*IN_LEVEL)),
+    ("flow", {"sampling": Curve(IN_LEVEL, "log_snr")}, lambda t: curve_of_level(*IN_LEVEL)(t / (1 - t))),
+    ("flow", {"sampling": Beta(1.5, 1, low=0.001)}, stats.beta(1.5, 1, 0.001, 0.999).cdf),
+    ("flow", {"sampling": Beta(2, 3, 0.2, 0.6)}, stats.beta(2, 3, 0.2, 0.4).cdf),
+    ("flow", {"sampling": Truncated("uniform", low=0.2, high=0.7)}, stats.uniform(0.2, 0.5).cdf),
+    ("flow", {"sampling": Truncated("logit_normal", high=0.3), "shift": 3.0},
+     lambda t: within(lambda t: stats.norm().cdf(logit(t)), 0, 0.3)(t / (3 - 2 * t))),
+    ("flow", {"sampling": Truncated(Shifted("logit_normal", 3), low=0.5)},
+     within(lambda t: stats.norm().cdf(logit(t / (3 - 2 * t))), 0.5, 1 - 1e-15)),
+    ("edm", {"sampling": Truncated(LogNormal(), low=0.05, high=2)}, within(EDM_CDF, 0.05, 2)),
+    ("edm", {"sampling": Truncated(Laplace(0, 1), low=3)}, within(of_level(stats.laplace(0, 1)), 3, 1e30)),
+    ("ve", {"sampling": Truncated("uniform", low=1, high=10)}, within(ve_u, 1, 10)),
+    ("vp", {"sampling": Truncated("beta", low=0.1, high=20)},
+     within(lambda sigma: stats.beta(0.8, 1).cdf(vp_u(sigma)), 0.1, 20)),
+    ("edm", {"sampling": Stages([(0, "laplace"), (1, "log_normal")])}, of_level(stats.laplace(0, 0.5))),
     # The extension of SpeeD: beyond σ_d·√(r-1) the density is divided by k.
     ("edm", {"sampling": Asymmetric(5, r=10)}, suppressed(EDM_CDF, 1.5, 5)),
     ("edm", {"sampling": "asymmetric"}, suppressed(EDM_CDF, 0.5 * math.sqrt(142.5), 5)),
@@ -158,6 +205,33 @@ def test_two_million_draws_have_their_distribution(name: str, options: dict[str,
 @pytest.mark.parametrize(("name", "cdf"), [("edm", EDM_CDF), ("flow", lambda t: t)])
 def test_ten_million_draws_have_their_distribution(name: str, cdf: Cdf) -> None:
     assert kolmogorov_smirnov(MAKERS[name](seed=22).sample(10**7)[0], cdf) > UNLIKELY
+
+
+MIXED = Mixture(Laplace(0, 0.5), LogNormal(0.5, 1), 0.3)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "step", "cdf"),
+    [
+        (Truncated(MIXED, low=0.4, high=2.5), 0, lambda sigma: 0.3 * of_level(stats.laplace(0, 0.5))(sigma)
+         + 0.7 * of_level(stats.norm(-1, 2))(sigma)),
+        (Truncated(Stages([(0, Laplace()), (5, LogNormal())]), low=0.4, high=2.5), 4,
+         of_level(stats.laplace(0, 0.5))),
+        (Truncated(Stages([(0, Laplace()), (5, LogNormal())]), low=0.4, high=2.5), 5, EDM_CDF),
+        (Stages([(0, Laplace()), (5, LogNormal())]), 10**12, EDM_CDF),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_range_of_a_mixture_or_of_stages_keeps_their_shape(sampling: Any, step: int, cdf: Cdf) -> None:
+    x, _ = SigmaSampler.edm(sampling=sampling, seed=3).sample(200_000, step=step)
+    whole = within(cdf, 0.4, 2.5) if isinstance(sampling, Truncated) else cdf
+    assert kolmogorov_smirnov(x, whole) > UNLIKELY
+
+
+def test_strata_fill_a_range_evenly() -> None:
+    sampler = SigmaSampler.flow(sampling=Truncated(low=0.25, high=0.75), strata="stratified", seed=1)
+    t, _ = sampler.sample(64)
+    assert (np.sort(np.floor((t - 0.25) / 0.5 * 64)) == np.arange(64)).all()
 
 
 def test_ranges_are_those_of_the_processes() -> None:
@@ -206,6 +280,21 @@ def test_any_function_of_the_snr_weighs_a_continuous_process(name: str, factors:
     # 1 - t of a float32 t near 1 has few digits.
     usable = x < 0.99 if name == "flow" else x > 0
     np.testing.assert_allclose(w[usable], expected[usable], rtol=1e-4 if name == "flow" else 5e-6)
+
+
+@pytest.mark.parametrize("name", ["flow", "vp", "ve"])
+def test_a_curve_in_u_weighs_the_variable_of_the_process(name: str) -> None:
+    points = [(0, 2), (0.4, 0.5), (1, 1)]
+    x, w = MAKERS[name](seed=6, weighting=CurveWeights(points)).sample(10_000)
+    u = {"flow": lambda t: t, "vp": vp_u, "ve": ve_u}[name](x.astype(float))
+    np.testing.assert_allclose(w, PchipInterpolator(*np.array(points).T)(np.clip(u, 0, 1)), rtol=1e-5)
+
+
+def test_a_curve_in_log_snr_is_constant_beyond_its_ends() -> None:
+    points = [(-1, 2), (0, 0.5), (2, 1)]
+    x, w = SigmaSampler.edm(seed=6, weighting=CurveWeights(points, "log_snr")).sample(10_000)
+    level = np.clip(-2 * np.log(x.astype(float)), -1, 2)
+    np.testing.assert_allclose(w, PchipInterpolator(*np.array(points).T)(level), rtol=1e-5)
 
 
 # ---- The extension of SpeeD ----------------------------------------------------------------------
@@ -345,15 +434,17 @@ def test_a_parameter_out_of_its_range_is_named(name: str, argument: str, value: 
 
 @pytest.mark.parametrize(
     "sampling",
-    [LossSecondMoment(), Adaptive(), CLTS(), Asymmetric(5, tau=700), LogitNormal(), Beta(), Uniform()],
+    [LossSecondMoment(), Mixture(Adaptive(), Laplace()), CLTS(), Asymmetric(5, tau=700), LogitNormal(),
+     Beta(), Uniform(),
+     Curve(), Curve([1, 2, 3]), Truncated("log_normal", 0, 5), Truncated("log_normal", low=1e30)],
     ids=str,
-)
+)  # fmt: skip
 def test_a_sampling_that_needs_steps_or_a_bounded_variable_is_refused(sampling: Any) -> None:
     with pytest.raises(speediff.SpeeDiffValueError):
         SigmaSampler.edm(sampling=sampling)
 
 
-@pytest.mark.parametrize("weighting", [Uncertainty(), Importance()], ids=str)
+@pytest.mark.parametrize("weighting", [Importance(), Uncertainty() * Importance()], ids=str)
 def test_a_weighting_that_needs_steps_is_refused(weighting: Any) -> None:
     with pytest.raises(speediff.SpeeDiffValueError):
         SigmaSampler.vp(weighting=weighting)

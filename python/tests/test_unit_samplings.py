@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.interpolate import PchipInterpolator
 from scipy.special import logit
 
 from speediff import NoiseSchedule, SigmaSampler, TimestepSampler, sampling
@@ -14,8 +15,20 @@ from speediff import NoiseSchedule, SigmaSampler, TimestepSampler, sampling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def curve(*points: tuple[float, float]) -> Callable[[Any], Any]:
+    """The distribution function of SciPy's curve through the points."""
+    x, y = np.array(points).T
+    area = PchipInterpolator(x, y).antiderivative()
+    return lambda u: area(np.clip(u, x[0], x[-1])) / area(x[-1])
+
+
+POINTS = [(0, 0.2), (0.3, 1), (1, 0.1)], [(0.1, 0), (0.2, 4), (0.4, 0), (0.6, 0), (0.9, 1)]
 SAMPLINGS = [
     (sampling.Uniform(), stats.uniform.cdf),
+    (sampling.Beta(1.5, 1.0, low=0.001), stats.beta(1.5, 1, 0.001, 0.999).cdf),
+    (sampling.Beta(2.0, 3.0, 0.2, 0.6), stats.beta(2, 3, 0.2, 0.4).cdf),
+    *((sampling.Table(points), curve(*points)) for points in POINTS),
     (sampling.Beta(2.0, 5.0), stats.beta(2, 5).cdf),
     (sampling.Beta(0.5, 0.5), stats.arcsine.cdf),
     (sampling.LogitNormal(0.5, 1.5), lambda u: stats.norm(0.5, 1.5).cdf(logit(u))),

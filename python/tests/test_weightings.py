@@ -16,6 +16,7 @@ import speediff
 from speediff import NoiseSchedule, TimestepSampler, sampling
 from speediff.sampling import Adaptive, Asymmetric, Beta, Laplace, LossSecondMoment, Mixture, Truncated
 from speediff.weighting import (
+    BSMNTW,
     EDM,
     P2,
     SNR,
@@ -24,11 +25,13 @@ from speediff.weighting import (
     Debiased,
     Importance,
     InverseSNR,
+    LinearSigma,
     MaxSNR,
     MinSNR,
     SigmaSqrt,
     Sigmoid,
     SoftMinSNR,
+    Table,
     ToEmphasis,
     TruncatedSNR,
     Uncertainty,
@@ -36,7 +39,7 @@ from speediff.weighting import (
 )
 
 if TYPE_CHECKING:
-    from oracle_samplings import Table
+    from oracle_samplings import Table as Array
 
 NAN, INF = float("nan"), float("inf")
 FUNCTIONS_OF_SNR = [
@@ -44,8 +47,12 @@ FUNCTIONS_OF_SNR = [
     SoftMinSNR(), SoftMinSNR(1), Debiased(), SNR(), InverseSNR(), MaxSNR(), MaxSNR(gamma=0.5), TruncatedSNR(),
     EDM(),
     EDM(sigma_data=1.5), SigmaSqrt(), CosMap(), Sigmoid(), Sigmoid(-1), Sigmoid(bias=3.5),
+    BSMNTW(), LinearSigma(), LinearSigma(shift=0.5),
 ]  # fmt: skip
-PLAIN = [Uniform(), ChangeAware(), ChangeAware(lam=1), Importance()]
+PLAIN = [
+    Uniform(), ChangeAware(), ChangeAware(lam=1), Importance(), Table(), Table({0: 0.2, 0.3: 1, 1: 0}),
+    Table([(-5, 2), (0, 1), (1, 0), (6, 3)], over="log_snr"),
+]  # fmt: skip
 ENDLESS = [table for table, bar in TABLES.items() if bar[-1] > 0]
 SILENT = [table for table, bar in TABLES.items() if bar[-1] == 0]
 
@@ -56,7 +63,7 @@ def sampler_of(
     return TimestepSampler(NoiseSchedule.from_alphas_cumprod(TABLES[table]), sampling, weighting, prediction)
 
 
-def weights(table: str, weighting: Any, prediction: str | None = None, sampling: Any = "uniform") -> Table:
+def weights(table: str, weighting: Any, prediction: str | None = None, sampling: Any = "uniform") -> Array:
     return sampler_of(table, weighting, prediction, sampling).weights
 
 
@@ -222,7 +229,7 @@ def test_a_form_that_depends_on_the_target_needs_one(linear: NoiseSchedule, kind
 
 
 def test_every_weighting_is_tried_here_and_no_other_needs_a_target() -> None:
-    free = {"uniform", "change_aware", "importance", "uncertainty"}
+    free = {"uniform", "change_aware", "importance", "uncertainty", "table"}
     known = {info.name for info in speediff.methods() if info.kind == "weighting" and info.implemented}
     assert {kind.name for kind in NEEDS_TARGET} | free == known
 
@@ -232,7 +239,7 @@ BAD: list[tuple[type, str, list[float]]] = [
     (P2, "k", POSITIVE), (P2, "gamma", POSITIVE), (MinSNR, "gamma", POSITIVE),
     (SoftMinSNR, "gamma", POSITIVE), (MaxSNR, "gamma", POSITIVE), (Sigmoid, "bias", [NAN, INF, -INF]),
     (EDM, "sigma_data", POSITIVE), (Uncertainty, "bins", [0, -1]), (ChangeAware, "lam", [0.49, 1.01, NAN]),
-    (Uncertainty, "decay", [-0.1, 1, 1.5, NAN, INF]),
+    (Uncertainty, "decay", [-0.1, 1, 1.5, NAN, INF]), (LinearSigma, "shift", [-0.1, NAN, INF, -INF]),
 ]  # fmt: skip
 
 

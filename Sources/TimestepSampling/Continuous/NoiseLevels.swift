@@ -15,6 +15,14 @@ public protocol NoiseLevels: Sendable {
 
   /// The probability of ln σ in [from, to], which may be infinite.
   func mass(from: Double, to: Double, at step: UInt64) -> Double
+
+  /// Whether `logSigma` grows with the probability and is the same at every training step.
+  var hasFixedQuantiles: Bool { get }
+}
+
+extension NoiseLevels {
+  /// Yes, as for all but mixtures and what follows the training step.
+  public var hasFixedQuantiles: Bool { true }
 }
 
 extension Sampling {
@@ -113,6 +121,8 @@ private struct PairLevels: NoiseLevels {
   let b: any NoiseLevels
   let share: Share
 
+  let hasFixedQuantiles = false
+
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     let share = share.value(at: step)
     if p.lower < share {
@@ -142,6 +152,8 @@ extension ShiftedSampling: NoiseLevelSampling {
 private struct ShiftedLevels: NoiseLevels {
   let base: any NoiseLevels
   let distance: Double
+
+  var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double { base.logSigma(p, at: step) + distance }
 

@@ -12,8 +12,10 @@ public final class SigmaSampler: Sendable {
   /// The bound of the weights at the start of training, or nil.
   public let weightWarmUp: WeightWarmUp?
 
-  private let levels: any NoiseLevels
-  private let weight: NoiseLevelWeight
+  /// What is drawn, if nothing is learned.
+  private let fixed: LevelCourse.Tables
+  /// What is learned from losses; nil: nothing.
+  let course: LevelCourse?
   /// The factor of all weights: 1, or 1/E[w] with `normalize`.
   private let scale: Double
 
@@ -36,10 +38,17 @@ public final class SigmaSampler: Sendable {
     self.process = process
     self.options = options
     self.weightWarmUp = weightWarmUp
-    levels = try sampling?.levels(in: process, "sampling") ?? process.sampling.levels(of: process)
-    weight = try (weighting ?? process.weighting).noiseLevelWeight(
-      in: NoiseLevelContext(
-        process: process, prediction: options.prediction ?? process.prediction, levels: levels))
+    let learning = sampling as? any LearningLevelSampling
+    let levels =
+      try learning == nil
+      ? sampling?.levels(in: process, "sampling") ?? process.sampling.levels(of: process)
+      : process.sampling.levels(of: process)
+    let (weighting, prediction) = (weighting ?? process.weighting, options.prediction ?? process.prediction)
+    let weight = try weighting.noiseLevelWeight(
+      in: NoiseLevelContext(process: process, prediction: prediction, levels: levels))
+    fixed = LevelCourse.Tables(levels: levels, weight: weight)
+    course = try Self.course(
+      process, prediction, learning, weighting, levels: levels, weight: weight, normalize: options.normalize)
     guard options.normalize else {
       scale = 1
       return
@@ -56,11 +65,14 @@ public final class SigmaSampler: Sendable {
   public var prediction: PredictionTarget { options.prediction ?? process.prediction }
 
   /// The weight at a noise level, before normalization and warm-up.
-  public func weight(atLogSigma x: Double, at step: UInt64 = 0) -> Double { weight(x, step) }
+  public func weight(atLogSigma x: Double, at step: UInt64 = 0) -> Double { tables.weight(x, step) }
+
+  /// What is drawn now.
+  private var tables: LevelCourse.Tables { course?.tables ?? fixed }
 
   /// The probability that ln σ lies in [from, to].
   public func mass(logSigmaFrom from: Double, to: Double, at step: UInt64 = 0) -> Double {
-    levels.mass(from: from, to: to, at: step)
+    tables.levels.mass(from: from, to: to, at: step)
   }
 
   /// What the sampler asks the network to learn: the density of λ times the weight of the ε loss. It is given at 1024
@@ -68,11 +80,12 @@ public final class SigmaSampler: Sendable {
   ///
   /// - Throws: `ArgumentError` if no noise level has a finite weight above 0.
   public func emphasis(at step: UInt64 = 0) throws -> Emphasis {
-    let grid = NoiseLevelGrid(of: levels, at: step, intervals: 1024)
+    let tables = tables
+    let grid = NoiseLevelGrid(of: tables.levels, at: step, intervals: 1024)
     return try Emphasis(
       logSNR: grid.middles.map { -2 * $0 },
       masses: zip(grid.middles, grid.masses).map { x, mass in
-        mass > 0 ? mass * prediction.epsilonWeight(weight(x, step), snr: Double.exp(-2 * x)) : 0
+        mass > 0 ? mass * prediction.epsilonWeight(tables.weight(x, step), snr: Double.exp(-2 * x)) : 0
       })
   }
 
@@ -118,11 +131,13 @@ public final class SigmaSampler: Sendable {
 
     func callAsFunction(_ source: some FractionSource) {
       let bound = sampler.weightWarmUp?.bound(at: slice.step) ?? .infinity
+      let tables = sampler.tables
+      let (drawn, weightOf) = (tables.levels, tables.weight)
       source.forEach(in: slice.offset..<slice.offset + slice.count) { index, fraction in
         // Heavy tails go beyond the range of σ as a Float and of S as a Double.
-        let x = min(88, max(-87, sampler.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
+        let x = min(88, max(-87, drawn.logSigma(Probability(fraction: fraction), at: slice.step)))
         levels[index - slice.offset] = sampler.process.level(ofLogSigma: x)
-        let weight = min(sampler.weight(x, slice.step), bound) * sampler.scale
+        let weight = min(weightOf(x, slice.step), bound) * sampler.scale
         // A weight too large for a Float becomes the largest finite one.
         weights[index - slice.offset] = Float(min(weight, Double(Float.greatestFiniteMagnitude)))
       }

@@ -4,6 +4,15 @@ import NoiseSchedules
 ///
 /// Each entry moves its bin's mean: m ← decay·m + (1-decay)·x from m = 0, with the bias of that start divided out.
 struct BinMeans: Sendable {
+  /// What a bin without an entry counts as. A later stage of training may draw it.
+  enum Gap {
+    case zero
+    /// The mean of the bins with one.
+    case average
+    /// The nearest bin with one, the lower of two.
+    case nearest
+  }
+
   private let steps: Int
   private let decay: Double
   private var sums: [Double]
@@ -31,13 +40,13 @@ struct BinMeans: Sendable {
   }
 
   /// The bin of a step.
-  private func bin(of step: Int) -> Int { step * sums.count / steps }
+  func bin(of step: Int) -> Int { step * sums.count / steps }
 
   /// Adds each entry's weight·loss to its bin.
   mutating func update(_ batch: LossBatch) {
-    for (t, loss) in zip(batch.timesteps, batch.losses) {
+    for (entry, t) in batch.timesteps.enumerated() {
       let bin = bin(of: t)
-      sums[bin] = decay * sums[bin] + (1 - decay) * batch.weights[t] * Double(loss)
+      sums[bin] = decay * sums[bin] + (1 - decay) * batch.weight(of: entry) * Double(batch.losses[entry])
       shares[bin] = decay * shares[bin] + (1 - decay)
     }
     isWarm =
@@ -48,15 +57,32 @@ struct BinMeans: Sendable {
   /// The mean of each step's bin, but at least `floor` times the average over the bins. It is nil while all losses are 0,
   /// and until each bin with a step that can be drawn has had an entry.
   ///
+  /// - Parameters:
+  ///   - floor: the least mean, relative to the average.
+  ///   - gap: what a bin without an entry counts as.
   /// - Throws: `ArgumentError` if a mean overflows.
-  func stepMeans(floor: Double) throws -> [Double]? {
+  func stepMeans(floor: Double, gap: Gap = .zero) throws -> [Double]? {
     guard isWarm else { return nil }
     let means = zip(sums, shares).map { $1 > 0 ? $0 / $1 : 0 }
     let average = means.reduce(0) { $0 + $1 / Double(means.count) }
     guard average.isFinite else { throw ArgumentError("losses", "must have finite running means", got: average) }
     guard average >= .leastNormalMagnitude else { return nil }
-    let floored = means.map { max($0, floor * average) }
+    let floored = filled(means, gap).map { max($0, floor * average) }
     return (0..<steps).map { floored[bin(of: $0)] }
+  }
+
+  private func filled(_ means: [Double], _ gap: Gap) -> [Double] {
+    let known = shares.indices.filter { shares[$0] > 0 }
+    guard known.count < means.count, gap != .zero else { return means }
+    if gap == .average {
+      let average = known.reduce(0) { $0 + means[$1] / Double(known.count) }
+      return means.indices.map { shares[$0] > 0 ? means[$0] : average }
+    }
+    var next = 0
+    return means.indices.map { bin in
+      while next + 1 < known.count, known[next + 1] - bin < abs(bin - known[next]) { next += 1 }
+      return means[known[next]]
+    }
   }
 
   /// Whether it is warm, then each bin's sum and share.

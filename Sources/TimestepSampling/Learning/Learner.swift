@@ -40,7 +40,18 @@ public struct LossBatch: Sendable {
   /// of w gets the other factors.
   public var weights: [Double]
   /// P of each of the T steps.
-  public let probabilities: [Double]
+  public internal(set) var probabilities: [Double]
+  /// One more factor for each entry's loss; nil: 1. A noise level's weight varies within its bin.
+  var scales: [Double]?
+
+  /// Noise levels by their bins, whose losses were checked.
+  init(bins: [Int], losses: [Float], scales: [Double], probabilities: [Double]) {
+    timesteps = bins
+    self.losses = losses
+    weights = [Double](repeating: 1, count: probabilities.count)
+    self.probabilities = probabilities
+    self.scales = scales
+  }
 
   /// Checks a batch.
   ///
@@ -53,9 +64,7 @@ public struct LossBatch: Sendable {
     for (i, t) in timesteps.enumerated() where t < 0 || t >= steps {
       throw ArgumentError("t[\(i)]", "must be in [0, \(steps))", got: t)
     }
-    for (i, loss) in losses.enumerated() where !(loss >= 0 && loss.isFinite) {
-      throw ArgumentError("losses[\(i)]", "must be finite and at least 0", got: loss)
-    }
+    try checkLosses(losses)
     self.timesteps = timesteps.map { Int($0) }
     self.losses = Array(losses)
     self.weights = weights
@@ -63,7 +72,20 @@ public struct LossBatch: Sendable {
   }
 }
 
+/// Throws unless every loss is finite and ≥ 0.
+func checkLosses(_ losses: UnsafeBufferPointer<Float>) throws {
+  for (i, loss) in losses.enumerated() where !(loss >= 0 && loss.isFinite) {
+    throw ArgumentError("losses[\(i)]", "must be finite and at least 0", got: loss)
+  }
+}
+
 extension LossBatch {
+  /// All factors of an entry's loss.
+  func weight(of entry: Int) -> Double {
+    let weight = weights[timesteps[entry]]
+    return scales.map { weight * $0[entry] } ?? weight
+  }
+
   /// The batch with other weights.
   func weighted(_ weights: [Double]) -> LossBatch {
     var batch = self

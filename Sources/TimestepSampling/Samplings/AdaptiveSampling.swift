@@ -31,11 +31,11 @@ public struct AdaptiveSampling: ChangingSampling {
   }
 }
 
-private struct AdaptiveState: SamplingState {
+struct AdaptiveState: SamplingState {
   let steps: Int
   var means: BinMeans
 
-  let keepsObjective = true
+  func keepsObjective(at step: UInt64) -> Bool { true }
 
   func probabilities(at step: UInt64) throws -> [Double] {
     guard let means = try means.stepMeans(floor: AdaptiveSampling.floor) else {

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// t = T·Beta(alpha, beta): B-TTDM's training draw, and Beta densities in general.
+/// u = low + (high-low)·Beta(alpha, beta), t = T·u: B-TTDM's training draw, and Beta densities in general.
 ///
 /// The defaults α = 0.8, β = 1 give u = x^{1/α} with uniform x: early steps, with little noise, are drawn somewhat more often.
 /// Source: Zheng et al., "Beta-Tuned Timestep Diffusion Model", ECCV 2024.
@@ -9,6 +9,10 @@ public struct BetaSampling: UnitSampling {
   public let alpha: Double
   /// β in (0, 10⁴]; below 1 the density is unbounded at u = 1, pure noise.
   public let beta: Double
+  /// The least u, in [0, 1).
+  public let low: Double
+  /// The largest u, in (low, 1].
+  public let high: Double
 
   /// Beyond, the continued fraction of the distribution function converges slowly.
   public static let largestParameter = 1e4
@@ -17,23 +21,39 @@ public struct BetaSampling: UnitSampling {
 
   /// Makes the sampling.
   ///
-  /// - Throws: `ArgumentError` unless both are in (0, 10⁴].
-  public init(alpha: Double = 0.8, beta: Double = 1) throws {
+  /// - Throws: `ArgumentError` unless α and β are in (0, 10⁴], and 0 ≤ low < high ≤ 1.
+  public init(alpha: Double = 0.8, beta: Double = 1, low: Double = 0, high: Double = 1) throws {
     for (name, value) in [("alpha", alpha), ("beta", beta)] {
       guard value > 0, value <= Self.largestParameter else {
         throw ArgumentError(name, "must be above 0 and at most \(Int(Self.largestParameter))", got: value)
       }
     }
+    guard low >= 0, low < 1 else { throw ArgumentError("low", "must be in [0, 1)", got: low) }
+    guard high > low, high <= 1 else {
+      throw ArgumentError("high", "must be above low = \(low) and at most 1", got: high)
+    }
     self.alpha = alpha
     self.beta = beta
+    self.low = low
+    self.high = high
     distribution = IncompleteBeta(a: alpha, b: beta)
   }
 
   /// The probability of an interval of u.
-  public func mass(from: Double, to: Double) -> Double { max(0, distribution.mass(from: from, to: to)) }
+  public func mass(from: Double, to: Double) -> Double {
+    let (from, to) = (max(0, (from - low) / (high - low)), min(1, (to - low) / (high - low)))
+    return from < to ? max(0, distribution.mass(from: from, to: to)) : 0
+  }
 
-  /// The quantile of u; by bisection unless α or β is 1.
+  /// The quantile of u.
   public func quantile(_ p: Probability) -> Probability {
+    let share = share(p)
+    return Probability(
+      lower: low + (high - low) * share.lower, upper: (1 - high) + (high - low) * share.upper)
+  }
+
+  /// The quantile of (u-low)/(high-low); by bisection unless α or β is 1.
+  private func share(_ p: Probability) -> Probability {
     if beta == 1 {
       let logarithm = Double.log(p.lower) / alpha
       return Probability(lower: Double.exp(logarithm), upper: -Double.expMinusOne(logarithm))
@@ -44,8 +64,8 @@ public struct BetaSampling: UnitSampling {
     }
     let u =
       p.lower < 0.5
-      ? bisect(0, 1, for: p.lower) { mass(from: 0, to: $0) }
-      : bisect(0, 1, for: -p.upper) { -mass(from: $0, to: 1) }
+      ? bisect(0, 1, for: p.lower) { max(0, distribution.mass(from: 0, to: $0)) }
+      : bisect(0, 1, for: -p.upper) { -max(0, distribution.mass(from: $0, to: 1)) }
     return Probability(lower: u, upper: 1 - u)
   }
 }

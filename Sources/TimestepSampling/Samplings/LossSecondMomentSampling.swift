@@ -59,7 +59,7 @@ private struct LossSecondMomentState: SamplingState {
     self.uniformProb = uniformProb
   }
 
-  let keepsObjective = true
+  func keepsObjective(at step: UInt64) -> Bool { true }
 
   func probabilities(at step: UInt64) -> [Double] {
     let uniform = 1 / Double(steps)

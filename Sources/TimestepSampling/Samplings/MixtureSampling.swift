@@ -83,9 +83,16 @@ struct PairState: SamplingState {
   }
 
   var turns: [UInt64] { a.turns + b.turns + share.turns }
-  var keepsObjective: Bool { a.keepsObjective || b.keepsObjective }
+  func keepsObjective(at step: UInt64) -> Bool { a.keepsObjective(at: step) || b.keepsObjective(at: step) }
   var history: [Double] { a.history + b.history }
   var historyCount: Int { a.historyCount + b.historyCount }
+
+  var followsWeights: Bool { a.followsWeights || b.followsWeights }
+
+  mutating func follow(_ objective: Objective) throws {
+    try a.follow(objective)
+    try b.follow(objective)
+  }
 
   mutating func update(_ batch: LossBatch) throws {
     try a.update(batch)

@@ -9,8 +9,24 @@ public protocol SamplingState: Learner {
   /// The training steps at which the set of steps that can be drawn changes.
   var turns: [UInt64] { get }
 
-  /// Whether P must leave the objective unchanged, so that losses are weighted with 1/(T·P).
-  var keepsObjective: Bool { get }
+  /// Whether P must leave the objective unchanged at a training step, so that losses are weighted with 1/(T·P).
+  func keepsObjective(at step: UInt64) -> Bool
+
+  /// Whether P depends on the weights of the losses, so that `follow` must be called.
+  var followsWeights: Bool { get }
+
+  /// Takes over what the losses are weighted with, at the start and whenever it changes.
+  ///
+  /// - Throws: `ArgumentError` if no P fits the weights.
+  mutating func follow(_ objective: Objective) throws
+}
+
+/// What a sampler's losses are weighted with.
+public struct Objective: Sendable {
+  /// w of each step, on the target's loss.
+  public let weights: [Double]
+  /// The target.
+  public let prediction: PredictionTarget?
 }
 
 extension SamplingState {
@@ -21,7 +37,13 @@ extension SamplingState {
   public var turns: [UInt64] { [] }
 
   /// P is part of the objective.
-  public var keepsObjective: Bool { false }
+  public func keepsObjective(at step: UInt64) -> Bool { false }
+
+  /// P does not depend on the weights.
+  public var followsWeights: Bool { false }
+
+  /// Nothing happens.
+  public mutating func follow(_ objective: Objective) {}
 }
 
 /// A constant P.

@@ -63,15 +63,3 @@ private struct PiecewiseDensity {
     return sum
   }
 }
-
-extension [Double] {
-  /// The number of leading elements that fulfil a condition, which no element after them does.
-  fileprivate func partition(_ isBefore: (Double) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isBefore(self[middle]) { low = middle + 1 } else { high = middle }
-    }
-    return low
-  }
-}

@@ -1,18 +1,24 @@
 import NoiseSchedules
 
-/// A sampling restricted to the steps [start, end), and renormalized. With `MixtureSampling` it favours a range, as
-/// diffusers' time-step bias does.
+/// A sampling restricted to a range, and renormalized. With `MixtureSampling` it favours a range, as diffusers' time-step
+/// bias does.
 public struct TruncatedSampling: ChangingSampling {
+  /// What can be drawn.
+  public enum Bounds: Sendable, Equatable {
+    /// The steps [start, end) of a schedule, 0-based; nil: T.
+    case steps(start: Int, end: Int?)
+    /// The levels [low, high) of a continuous process: t of rectified flow, σ of the others.
+    case levels(low: Double, high: Double)
+  }
+
   /// The sampling that is restricted.
   public let base: any Sampling
-  /// The first step that can be drawn, 0-based.
-  public let start: Int
-  /// The step after the last; nil: T.
-  public let end: Int?
+  /// What can be drawn.
+  public let bounds: Bounds
   /// The base's parts and itself.
   public let parts: Int
 
-  /// Makes the restriction.
+  /// Makes the restriction to steps.
   ///
   /// - Throws: `ArgumentError` unless 0 ≤ start < end. Whether end ≤ T is checked when a sampler is made.
   public init(base: any Sampling, start: Int = 0, end: Int? = nil) throws {
@@ -20,8 +26,19 @@ public struct TruncatedSampling: ChangingSampling {
     if let end, end <= start { throw ArgumentError("end", "must be above start = \(start)", got: end) }
     parts = try combinedParts("base", base.parts)
     self.base = base
-    self.start = start
-    self.end = end
+    bounds = .steps(start: start, end: end)
+  }
+
+  /// Makes the restriction to levels of a continuous process.
+  ///
+  /// - Throws: `ArgumentError` unless 0 ≤ low < high; high may be infinite. For rectified flow high ≤ 1 is checked when a
+  ///   sampler is made.
+  public init(base: any Sampling, low: Double, high: Double) throws {
+    guard low >= 0, low.isFinite else { throw ArgumentError("low", "must be finite and at least 0", got: low) }
+    guard high > low else { throw ArgumentError("high", "must be above low = \(low)", got: high) }
+    parts = try combinedParts("base", base.parts)
+    self.base = base
+    bounds = .levels(low: low, high: high)
   }
 
   /// The base, cut.
@@ -29,6 +46,9 @@ public struct TruncatedSampling: ChangingSampling {
   /// - Throws: `ArgumentError` if the range does not lie within the schedule, or the base has no mass there.
   public func state(for schedule: NoiseSchedule) throws -> any SamplingState {
     let steps = schedule.steps
+    guard case .steps(let start, let end) = bounds else {
+      throw ArgumentError("sampling", "must be truncated to [start, end) on a schedule of steps", got: "low and high")
+    }
     if let end, end > steps {
       throw ArgumentError("end", "must be at most the number of steps (\(steps))", got: end)
     }
@@ -54,9 +74,11 @@ struct TransformedState: SamplingState {
   func nextChange(after step: UInt64) -> UInt64? { base.nextChange(after: step) }
 
   var turns: [UInt64] { base.turns }
-  var keepsObjective: Bool { base.keepsObjective }
+  func keepsObjective(at step: UInt64) -> Bool { base.keepsObjective(at: step) }
   var history: [Double] { base.history }
   var historyCount: Int { base.historyCount }
+  var followsWeights: Bool { base.followsWeights }
+  mutating func follow(_ objective: Objective) throws { try base.follow(objective) }
   mutating func update(_ batch: LossBatch) throws { try base.update(batch) }
   mutating func restore(_ history: inout HistoryReader) throws { try base.restore(&history) }
 }

@@ -60,6 +60,18 @@ extension PredictionTarget {
     self == .epsilon ? weight : self.weight(sample: snr * weight, snr: snr)
   }
 
+  /// Converts a weight of this target's loss to one of the x₀ loss.
+  func sampleWeight(_ weight: Double, snr: Double) -> Double {
+    switch self {
+    case .epsilon: return weight * snr
+    case .sample: return weight
+    case .v: return weight * (snr + 1)
+    case .flow:
+      let root = 1 + snr.squareRoot()
+      return weight * root * root
+    }
+  }
+
   /// Converts a weight of this target's loss to one of the ε loss.
   func epsilonWeight(_ weight: Double, snr: Double) -> Double {
     switch self {

@@ -32,12 +32,12 @@ public struct UncertaintyWeighting: ChangingWeighting {
   }
 }
 
-private struct UncertaintyState: WeightingState {
+struct UncertaintyState: WeightingState {
   let steps: Int
   var means: BinMeans
 
   func weights(under probabilities: [Double]) throws -> [Double] {
-    guard let means = try means.stepMeans(floor: UncertaintyWeighting.floor) else {
+    guard let means = try means.stepMeans(floor: UncertaintyWeighting.floor, gap: .average) else {
       return [Double](repeating: 1, count: steps)
     }
     return means.map { 1 / $0 }

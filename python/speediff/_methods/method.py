@@ -13,7 +13,7 @@ from .._support import arguments
 from ..errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import dataclass_transform
 
@@ -53,6 +53,11 @@ class Method(ABC):
     """Paper and year."""
     corrects_for_draw: ClassVar[bool] = False
     """Whether w includes the importance weight 1/(T·P), which gives the objective of uniform draws."""
+
+    added_later: ClassVar[tuple[str, ...]] = ()
+    """Parameters that earlier versions lacked. With their defaults they are left out of saved states."""
+    combines: ClassVar[bool] = False
+    """Whether the method is made of others."""
 
     def __init_subclass__(cls, *, formula: str = "", source: str = "") -> None:
         cls.formula, cls.source = formula, source
@@ -96,17 +101,22 @@ class Method(ABC):
 
     def describe(self) -> dict[str, Any]:
         """The name and the parameters, as plain values for a state dict."""
-        values = self._values().items()
+        defaults = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
         return {
             "name": self.name,
-            **{key: value.describe() if isinstance(value, Method) else value for key, value in values},
+            **{
+                key: _plain(value)
+                for key, value in self._values().items()
+                if not (key in self.added_later and value == defaults[key])
+            },
         }
 
     def _any_part_corrects_for_draw(self) -> bool:
-        parts = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
-        return self.corrects_for_draw or any(
-            part._any_part_corrects_for_draw() for part in parts if isinstance(part, Method)
-        )
+        return self.corrects_for_draw or any(part._any_part_corrects_for_draw() for part in self._parts())
+
+    def _parts(self) -> Iterator[Method]:
+        """The methods among the parameters."""
+        return _methods_in(tuple(self._values().values()))
 
     @abstractmethod
     def _create(self) -> Handle:
@@ -126,6 +136,21 @@ class Method(ABC):
         object.__setattr__(self, field, value)
 
 
+def _plain(value: object) -> Any:
+    """A parameter as plain values, which survive JSON."""
+    if isinstance(value, Method):
+        return value.describe()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _methods_in(value: object) -> Iterator[Method]:
+    if isinstance(value, Method):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _methods_in(item)
+
+
 Kind = TypeVar("Kind", bound=Method)
 
 
@@ -143,14 +168,19 @@ def from_description(kind: type[Kind], description: object) -> Kind:
         SpeeDiffValueError: If the name is unknown or the parameters are not exactly the method's.
     """
     if isinstance(description, dict):
-        parameters = {key: value for key, value in description.items() if key != "name"}
-        for key, value in parameters.items():
-            if isinstance(value, dict) and "name" in value:
-                parameters[key] = from_description(kind, value)
+        parameters = {key: _revived(kind, value) for key, value in description.items() if key != "name"}
         for method in kind.__subclasses__():
             names = {field.name for field in fields(method)}  # type: ignore[arg-type]
-            if method.name == description.get("name") and names == set(parameters):
+            given = set(parameters) | set(method.added_later)
+            if method.name == description.get("name") and names == given:
                 return method(**parameters)
     raise SpeeDiffValueError(
         f"a saved {kind.__name__.lower()} must have a known name and all its parameters, got {description!r}"
     )
+
+
+def _revived(kind: type[Kind], value: object) -> Any:
+    """A parameter from its plain values."""
+    if isinstance(value, dict) and "name" in value:
+        return from_description(kind, value)
+    return [_revived(kind, item) for item in value] if isinstance(value, list) else value

@@ -40,10 +40,15 @@ class MethodInfo:
     def signature(self) -> str:
         """The parameters with their defaults, as in a call; omits those that are None."""
         return ", ".join(
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in self.defaults.items()
-            if value is not None
+            f"{name}={shown(value)}" for name, value in self.defaults.items() if value is not None
         )
+
+
+def shown(value: object) -> str:
+    """A default value as a method's text has it."""
+    if isinstance(value, tuple):
+        return ", ".join(":".join(map(shown, pair)) for pair in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _MISSING = (
@@ -74,7 +79,11 @@ def methods() -> tuple[MethodInfo, ...]:
         ("sampling", Sampling.by_name),
         ("weighting", Weighting.by_name),
     )
-    known = [_describe(kind, cls) for kind, by_name in kinds for cls in by_name.values()]
+    known = [
+        _describe(kind, cls)
+        for kind, by_name in kinds
+        for cls in sorted(by_name.values(), key=lambda cls: bool(cls.combines))
+    ]
     return (*known, *_MISSING)
 
 

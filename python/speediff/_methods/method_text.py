@@ -1,7 +1,8 @@
 """Parses the text of a method: `speed`, `laplace`, `laplace(scale=1)+min_snr*p2(k=2)`.
 
 The text has the syntax of a Python expression: names, calls with keyword parameters, `+` between a sampling
-and a weighting, and `*` between weightings. It is parsed, never evaluated.
+and a weighting, and `*` between weightings. A table and stages list pairs: `table(0:0.2, 1:1)`,
+`stages(0:laplace, 500:uniform)`. The text is parsed, never evaluated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
 from ..sampling import Asymmetric, Sampling
 from ..weighting import ChangeAware, Weighting
+from . import pair_text
 from .method import Method
 from .method_list import methods
 
@@ -30,6 +32,10 @@ PRESETS = {"speed": "paper", "official": "official"}
 SHARED = "prediction", "normalize"
 """Options that nested samplers share with the outer one, as in `to_emphasis(of=laplace)`."""
 PRESET_PARAMETERS = ("k", "lam", "tau", "r")
+
+_TABLE = "tables.Values"
+_PAIRS = (_TABLE, "Sequence[tuple[int, str | Sampling]]")
+"""The types of parameters that a text gives as pairs."""
 
 
 def parse_method(text: str) -> tuple[Sampling | None, Weighting | None]:
@@ -120,7 +126,7 @@ class MethodReader:
             return self._preset_pair(**preset)
         name, _ = _split(node)
         is_sampling, is_weighting = name in Sampling.by_name, name in Weighting.by_name
-        if is_sampling and is_weighting and name != "uniform":
+        if is_sampling and is_weighting and name not in ("uniform", "table"):
             raise SpeeDiffValueError(
                 f"{name} is a sampling and a weighting: write {name}+uniform to draw by it, or "
                 f"uniform+{name} to weight by it"
@@ -166,7 +172,7 @@ class MethodReader:
     def _method(
         self, what: str, node: ast.expr, by_name: Mapping[str, type[Kind]], others: Mapping[str, Any]
     ) -> Kind:
-        name, nodes = _split(node)
+        name, nodes, pairs = _split_pairs(node)
         if name in PRESETS:
             raise SpeeDiffValueError(f"{name} is a sampling with its own weighting and cannot be combined")
         if name in others and name not in by_name:
@@ -177,8 +183,29 @@ class MethodReader:
             raise _unknown(what, name, by_name)
         cls = by_name[name]
         types = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
+        if "file" in nodes and hasattr(cls, "from_file"):
+            read: Kind = self._from_file(cls, nodes)
+            return read
         _check_parameters(name, nodes, types)
-        return cls(**{key: self._value(key, types[key], value) for key, value in nodes.items()})
+        values = {key: self._value(key, types[key], value) for key, value in nodes.items()}
+        if not pairs:
+            return cls(**values)
+        listed = next((key for key, kind in types.items() if kind in _PAIRS), None)
+        if listed is None or listed in nodes:
+            raise SpeeDiffValueError(f"{name} takes no pairs, got {_unparse(node)}")
+        return cls(**{listed: self._pairs(listed, types[listed], pairs)}, **values)
+
+    def _pairs(self, parameter: str, kind: str, pairs: list[tuple[ast.expr, ast.expr]]) -> Any:
+        side = "Sampling" if "Sampling" in kind else "float"
+        return [(self._value(parameter, "float", a), self._value(parameter, side, b)) for a, b in pairs]
+
+    def _from_file(self, cls: Any, nodes: Mapping[str, ast.expr]) -> Any:
+        _check_parameters(cls.name, nodes, {"file": "str", "over": "str"})
+        path = nodes["file"]
+        if not (isinstance(path, ast.Constant) and isinstance(path.value, str)):
+            raise SpeeDiffValueError(f"file must be a path in quotes, got {_unparse(path)}")
+        others = {key: self._value(key, "str", value) for key, value in nodes.items() if key != "file"}
+        return cls.from_file(path.value, **others)
 
     def _value(self, parameter: str, kind: str, node: ast.expr) -> Any:
         """The parameter's value: a number or None, or a nested sampling or sampler."""
@@ -188,31 +215,51 @@ class MethodReader:
             number = node.operand.value
             if isinstance(node.op, ast.USub) and isinstance(number, (int, float)):
                 return -number
+        elif kind == "str" and isinstance(node, ast.Name):
+            return node.id
+        elif kind in _PAIRS and isinstance(node, (ast.Tuple, ast.List)):
+            return [self._value(parameter, "float", item) for item in node.elts]
+        elif kind in _PAIRS or kind == "str":
+            pass
         elif "Sampling" in kind:
             return self._sampling(node)
         elif not kind.startswith(("float", "int")):
             return self._sampler(node, {key: self._options[key] for key in SHARED if key in self._options})
-        raise SpeeDiffValueError(f"{parameter} must be a number, got {ast.unparse(node)}")
+        wanted = {"str": "a name", _TABLE: "pairs such as 0:1, or numbers in parentheses"}.get(
+            kind, "a number"
+        )
+        raise SpeeDiffValueError(f"{parameter} must be {wanted}, got {_unparse(node)}")
 
 
 def _parse(text: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text, mode="eval").body
+            return ast.parse(pair_text.bracketed(text), mode="eval").body
     except (SyntaxError, ValueError, MemoryError):
         raise SpeeDiffValueError("must be like laplace, 'laplace(scale=1)' or laplace+min_snr") from None
 
 
 def _split(node: ast.expr) -> tuple[str, dict[str, ast.expr]]:
     """The name and parameters of `name` or `name(parameter=value, …)`."""
+    name, parameters, _ = _split_pairs(node)
+    return name, parameters
+
+
+def _split_pairs(node: ast.expr) -> tuple[str, dict[str, ast.expr], list[tuple[ast.expr, ast.expr]]]:
+    """The name, parameters and pairs of `name(a:b, …, parameter=value, …)`."""
     if isinstance(node, ast.Name):
-        return node.id, {}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+        return node.id, {}, []
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         parameters = {word.arg: word.value for word in node.keywords if word.arg is not None}
-        if len(parameters) == len(node.keywords):
-            return node.func.id, parameters
-    raise SpeeDiffValueError(f"must be name or name(parameter=value, ...), got {ast.unparse(node)}")
+        pairs = [both for both in map(pair_text.pair, node.args) if both is not None]
+        if len(parameters) == len(node.keywords) and len(pairs) == len(node.args):
+            return node.func.id, parameters, pairs
+    raise SpeeDiffValueError(f"must be name or name(parameter=value, ...), got {_unparse(node)}")
+
+
+def _unparse(node: ast.expr) -> str:
+    return pair_text.unbracketed(ast.unparse(node))
 
 
 def _check_parameters(

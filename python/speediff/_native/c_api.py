@@ -197,11 +197,30 @@ speediff_sampling_create_shifted = fallible(
 speediff_sampling_create_truncated = fallible(
     "speediff_sampling_create_truncated", sampling_p, c_int64, c_int64, POINTER(sampling_p)
 )
+speediff_sampling_create_truncated_levels = fallible(
+    "speediff_sampling_create_truncated_levels", sampling_p, c_double, c_double, POINTER(sampling_p)
+)
 speediff_sampling_create_mixture = fallible(
     "speediff_sampling_create_mixture", sampling_p, sampling_p, c_double, POINTER(sampling_p)
 )
 speediff_sampling_create_blend = fallible(
     "speediff_sampling_create_blend", sampling_p, sampling_p, c_int64, c_int64, POINTER(sampling_p)
+)
+speediff_sampling_create_stages = fallible(
+    "speediff_sampling_create_stages", POINTER(c_int64), POINTER(sampling_p), c_int64, POINTER(sampling_p)
+)
+
+TABLE_AXIS_STEPS = 0
+TABLE_AXIS_U = 1
+TABLE_AXIS_LOG_SNR = 2
+
+speediff_sampling_create_table = fallible(
+    "speediff_sampling_create_table",
+    c_int,
+    POINTER(c_double),
+    POINTER(c_double),
+    c_int64,
+    POINTER(sampling_p),
 )
 speediff_sampling_names = plain("speediff_sampling_names", c_char_p)
 speediff_sampling_destroy = plain("speediff_sampling_destroy", None, sampling_p)
@@ -226,6 +245,14 @@ speediff_weighting_create_reciprocal = fallible(
 )
 speediff_weighting_create_to_emphasis = fallible(
     "speediff_weighting_create_to_emphasis",
+    POINTER(c_double),
+    POINTER(c_double),
+    c_int64,
+    POINTER(weighting_p),
+)
+speediff_weighting_create_table = fallible(
+    "speediff_weighting_create_table",
+    c_int,
     POINTER(c_double),
     POINTER(c_double),
     c_int64,

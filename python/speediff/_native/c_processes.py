@@ -64,6 +64,18 @@ speediff_sigma_sampler_emphasis = fallible(
     POINTER(c_double),
     c_int64,
 )
+speediff_sigma_sampler_update = fallible(
+    "speediff_sigma_sampler_update", sigma_sampler_p, c_int64, POINTER(c_float), POINTER(c_float), c_int64
+)
+speediff_sigma_sampler_history_count = fallible(
+    "speediff_sigma_sampler_history_count", sigma_sampler_p, POINTER(c_int64)
+)
+speediff_sigma_sampler_history = fallible(
+    "speediff_sigma_sampler_history", sigma_sampler_p, POINTER(c_double), c_int64
+)
+speediff_sigma_sampler_restore_history = fallible(
+    "speediff_sigma_sampler_restore_history", sigma_sampler_p, POINTER(c_double), c_int64
+)
 speediff_sigma_sampler_draw = fallible(
     "speediff_sigma_sampler_draw",
     sigma_sampler_p,

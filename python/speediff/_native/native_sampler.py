@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,16 +30,40 @@ LAST_CALL = (1 << 63) - 1
 class NativeDrawing(Handle):
     """The common base of both native samplers. Thread-safe."""
 
-    __slots__ = ()
+    __slots__ = ("history_count",)
 
     level_type: ClassVar[type[np.generic]]
     """The dtype of timesteps or noise levels."""
     _draw: ClassVar[Any]
     _draw_slice: ClassVar[Any]
     _emphasis: ClassVar[Any]
+    _count_history: ClassVar[Any]
+    _history: ClassVar[Any]
+    _restore_history: ClassVar[Any]
 
     history_count: int
     """The length of the learned history; 0 if the method does not learn."""
+
+    def _measure(self) -> None:
+        """Reads the length of the history."""
+        count = ctypes.c_int64()
+        self._count_history(self.pointer, count)
+        self.history_count = count.value
+
+    @abstractmethod
+    def update(self, step: int, levels: Levels, losses: Weights) -> None:
+        """Learns from losses of a training step; both shape (n,)."""
+
+    def history(self) -> Table:
+        """The learned history."""
+        return self._read(self._history, self.history_count)
+
+    def restore_history(self, history: Table) -> None:
+        """Restores a learned history."""
+        self._restore_history(self.pointer, buffers.input_pointer(history), len(history))
+
+    def _read(self, function: Any, count: int, *arguments: int) -> Table:
+        return buffers.read_table(lambda out, n: function(self.pointer, *arguments, out, n), count)
 
     def check_size(self, n: int) -> None:
         """Raises if a call cannot have n entries, before allocating memory."""
@@ -70,19 +95,20 @@ class NativeDrawing(Handle):
 class NativeSampler(NativeDrawing):
     """A `speediff_sampler`: immutable unless it learns."""
 
-    __slots__ = ("history_count", "steps")
+    __slots__ = ("steps",)
 
     level_type = np.int64
     _draw = staticmethod(c.speediff_sampler_draw)
     _draw_slice = staticmethod(c.speediff_sampler_draw_slice)
     _emphasis = staticmethod(c.speediff_sampler_emphasis)
+    _count_history = staticmethod(c.speediff_sampler_history_count)
+    _history = staticmethod(c.speediff_sampler_history)
+    _restore_history = staticmethod(c.speediff_sampler_restore_history)
 
     def __init__(self, steps: int, create: Any, *arguments: Any) -> None:
         super().__init__(c.sampler_p, create, c.speediff_sampler_destroy, *arguments)
         self.steps = steps
-        count = ctypes.c_int64()
-        c.speediff_sampler_history_count(self.pointer, count)
-        self.history_count = count.value
+        self._measure()
 
     def probabilities(self, step: int) -> Table:
         """P at a training step, shape (T,)."""
@@ -102,34 +128,31 @@ class NativeSampler(NativeDrawing):
         c.speediff_sampler_expected_weight(self.pointer, step, n, out)
         return out.value
 
-    def update(self, timesteps: Timesteps, losses: Weights) -> None:
-        """Learns from losses; both shape (n,)."""
-        t, values = buffers.input_pointer(timesteps), buffers.input_pointer(losses)
-        c.speediff_sampler_update(self.pointer, t, values, len(timesteps))
-
-    def history(self) -> Table:
-        """The learned history."""
-        return self._read(c.speediff_sampler_history, self.history_count)
-
-    def restore_history(self, history: Table) -> None:
-        """Restores a learned history."""
-        c.speediff_sampler_restore_history(self.pointer, buffers.input_pointer(history), len(history))
-
-    def _read(self, function: Any, count: int, *arguments: int) -> Table:
-        return buffers.read_table(lambda out, n: function(self.pointer, *arguments, out, n), count)
+    def update(self, step: int, levels: Levels, losses: Weights) -> None:
+        """Learns from losses, which do not depend on the step; both shape (n,)."""
+        t, values = buffers.input_pointer(levels), buffers.input_pointer(losses)
+        c.speediff_sampler_update(self.pointer, t, values, len(levels))
 
 
 class NativeSigmaSampler(NativeDrawing):
-    """A `speediff_sigma_sampler`: immutable."""
+    """A `speediff_sigma_sampler`: immutable unless it learns."""
 
-    __slots__ = ("history_count",)
+    __slots__ = ()
 
     level_type = np.float32
     _draw = staticmethod(cp.speediff_sigma_sampler_draw)
     _draw_slice = staticmethod(cp.speediff_sigma_sampler_draw_slice)
     _emphasis = staticmethod(cp.speediff_sigma_sampler_emphasis)
+    _count_history = staticmethod(cp.speediff_sigma_sampler_history_count)
+    _history = staticmethod(cp.speediff_sigma_sampler_history)
+    _restore_history = staticmethod(cp.speediff_sigma_sampler_restore_history)
 
     def __init__(self, *arguments: Any) -> None:
         create = cp.speediff_sigma_sampler_create
         super().__init__(cp.sigma_sampler_p, create, cp.speediff_sigma_sampler_destroy, *arguments)
-        self.history_count = 0
+        self._measure()
+
+    def update(self, step: int, levels: Levels, losses: Weights) -> None:
+        """Learns from losses of a training step; both shape (n,)."""
+        first, values = buffers.input_pointer(levels), buffers.input_pointer(losses)
+        cp.speediff_sigma_sampler_update(self.pointer, step, first, values, len(levels))

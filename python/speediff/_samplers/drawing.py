@@ -20,6 +20,8 @@ from .inherited import Origin
 from .recipe import AnyRecipe, Drawing, Options, check_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._native.native_sampler import Levels, Table, Weights
 
 Piece = TypeVar("Piece")
@@ -157,15 +159,27 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
     def _restored(self, seed: int, history: Table | None) -> Native:
         native = self._create_native(seed)
         if history is not None:
-            self._restore(native, history)
+            native.restore_history(history)
         return native
 
-    def _history(self, native: Native) -> Table | None:
-        """What was learned; None if the method does not learn."""
-        return None
+    @property
+    def learns(self) -> bool:
+        """Whether the method learns from losses, so that you must call `update`."""
+        return self._open_handle().history_count > 0
 
-    def _restore(self, native: Native, history: Table) -> None:
-        """Restores what was learned."""
+    def _learn(self, learn: Callable[[Native], None]) -> None:
+        """Has `learn` change what was learned, and discards prefetched batches."""
+        ahead = self._ahead
+        native = self._opened(ahead.native)
+        # Forget before as well, so that no prefetched draw survives between learning and forgetting.
+        ahead.forget()
+        learn(native)
+        ahead.forget()
+
+    @staticmethod
+    def _history(native: Native) -> Table | None:
+        """What was learned; None if the method does not learn."""
+        return native.history() if native.history_count else None
 
     def _identity(self) -> dict[str, Any]:
         """Plain values that identify this sampler's objective."""

@@ -16,8 +16,6 @@ from .drawing import DrawingBase
 from .recipe import Options, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Table
@@ -221,11 +219,6 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         return self._open_handle().emphasis(self.step, count)
 
     @property
-    def learns(self) -> bool:
-        """Whether the method learns from losses, so that you must call `update`."""
-        return self._open_handle().history_count > 0
-
-    @property
     def weighs(self) -> str:
         """Which loss the weight multiplies if the variance is learned, following the methods' authors.
 
@@ -236,26 +229,11 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         methods = self.recipe.sampling, self.recipe.weighting
         return "loss" if any(method._any_part_corrects_for_draw() for method in methods) else "mse"
 
-    def _learn(self, learn: Callable[[NativeSampler], None]) -> None:
-        """Has `learn` change what was learned, and discards prefetched batches."""
-        ahead = self._ahead
-        native = self._opened(ahead.native)
-        # Forget before as well, so that no prefetched draw survives between learning and forgetting.
-        ahead.forget()
-        learn(native)
-        ahead.forget()
-
     def _create_native(self, seed: int) -> NativeSampler:
         return self.recipe.create(self._process, seed)
 
     def _fingerprint(self) -> dict[str, Any]:
         return saved_state.fingerprint(self._process)
-
-    def _history(self, native: NativeSampler) -> Table | None:
-        return native.history() if native.history_count else None
-
-    def _restore(self, native: NativeSampler, history: Table) -> None:
-        native.restore_history(history)
 
     def __repr__(self) -> str:
         return (

@@ -81,13 +81,15 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
             sampling: Which noise levels to draw. A density in λ (log_normal, laplace, cauchy) is truncated to
                 the process's range. A density in u (uniform, logit_normal, mode, cosmap, beta) needs a
                 process with a variable in [0, 1]: t for VP and flow, ln σ for VE. mixture and blend combine
-                these; shifted works for EDM and flow. `Asymmetric(k, r=r)` is SpeeDiff's own extension of
-                SpeeD: the process's own density, with σ > σ_data·√(r-1) suppressed by k. None: the process's
-                own density.
+                these, and so do stages; truncated takes levels; shifted works for EDM and flow.
+                `Asymmetric(k, r=r)` is SpeeDiff's own extension of SpeeD: the process's own density, with
+                σ > σ_data·√(r-1) suppressed by k. `Adaptive` and `InfoNoise` learn: call `update`. None: the
+                process's own density.
             weighting: The weight of each noise level: any function of the SNR, sigmoid (not for EDM),
-                uniform, `ToEmphasis(of)`, or a product. `ChangeAware(lam)` is SpeeDiff's own extension:
-                abs(dᾱ/dv) rescaled to [1-lam, lam], where ᾱ = 1/(1+σ²/σ_data²) and v is t for VP and flow,
-                ln σ for EDM and VE. None: the process's own weight.
+                uniform, a table of knots, `ToEmphasis(of)`, `Uncertainty`, which learns, or a product.
+                `ChangeAware(lam)` is SpeeDiff's own extension: abs(dᾱ/dv) rescaled to [1-lam, lam], where
+                ᾱ = 1/(1+σ²/σ_data²) and v is t for VP and flow, ln σ for EDM and VE. None: the process's own
+                weight.
             seed: In [0, 2⁶⁴); the same on every rank.
             warm_up: FDM's warm-up: weights are at most 5·100^(step/warm_up) before training step warm_up.
                 Cannot be combined with normalize.

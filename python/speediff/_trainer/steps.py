@@ -101,7 +101,7 @@ def _shared(
             raise on_all(error) from None  # The gradient is the same on all.
         if trainer._native_sampler.history_count:
             timesteps, losses = _seen(messages, counts)
-            trainer.sampler._learn(lambda native: native.update(timesteps, losses))
+            trainer.sampler._learn(lambda native: native.update(trainer.global_step, timesteps, losses))
         parts, stops = zip(*(OUTCOME.unpack_from(message) for message in messages), strict=True)
         return math.fsum(parts), any(stops)
 

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .._methods.method_list import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,7 +58,6 @@ def _width() -> int | None:
 def _title(method: MethodInfo) -> Text:
     """The name, followed by the parameters on separate lines."""
     parameters = "".join(
-        f"\n  {name}={value:g}" if isinstance(value, float) else f"\n  {name}={value}"
-        for name, value in method.defaults.items()
+        f"\n  {name}={shown(value)}".replace(", ", ",\n    ") for name, value in method.defaults.items()
     )
     return Text(method.name, "bold").append(parameters, "not bold")

@@ -16,6 +16,8 @@ from . import _operator, _schedulers
 from ._gathering import batch_arrays, gathered, is_distributed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Levels, Weights
@@ -114,6 +116,16 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._token = _operator.register(self)
+
+    def _learn_from_all_ranks(self, local: Callable[[], tuple[Levels, Weights]], dtype: torch.dtype) -> None:
+        """Learns from `local`'s batch, or from those of all ranks if torch.distributed has them."""
+        self._check_layout()
+        rank, world_size = self.recipe.drawing.rank, self.recipe.drawing.world_size
+        if world_size > 1 and is_distributed():
+            levels, losses = gathered(local, rank, world_size, dtype)
+        else:
+            levels, losses = local()
+        self._learn(lambda native: native.update(self.step, levels, losses))
 
     _level_dtype = torch.float32
     """The dtype of timesteps or noise levels from `sample`."""
@@ -232,13 +244,7 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
                 nothing has changed on any rank.
             SpeeDiffTypeError: If an argument is not a tensor, or has another dtype or shape.
         """
-        self._check_layout()
-        rank, world_size = self.recipe.drawing.rank, self.recipe.drawing.world_size
-        if world_size > 1 and is_distributed():
-            timesteps, values = gathered(lambda: batch_arrays(self._steps(t), losses), rank, world_size)
-        else:
-            timesteps, values = batch_arrays(self._steps(t), losses)
-        self._learn(lambda native: native.update(timesteps, values))
+        self._learn_from_all_ranks(lambda: batch_arrays(self._steps(t), losses), torch.int64)
 
     def update_with_local_losses(self, local_ts: torch.Tensor, local_losses: torch.Tensor) -> None:
         """guided-diffusion's and MDT's name for `update`; does nothing if the method does not learn.
@@ -251,3 +257,22 @@ class TimestepSampler(_OnTensors[NativeSampler], SamplerBase["tuple[torch.Tensor
 
 class SigmaSampler(_OnTensors[NativeSigmaSampler], SigmaSamplerBase["tuple[torch.Tensor, torch.Tensor]"]):
     """Draws the noise levels of a continuous process with their weights, as tensors."""
+
+    def update(self, levels: torch.Tensor, losses: torch.Tensor) -> None:
+        """Updates a learning method with the losses of this rank's batch; the next draw uses them.
+
+        As for `TimestepSampler.update`, the losses of all ranks are gathered.
+
+        Args:
+            levels: σ, or t for rectified flow, as `sample` returned them, float32 (n,), on any device.
+            losses: Their unweighted losses, (n,), on the same device, finite and at least 0. They are rounded
+                to float32.
+
+        Raises:
+            SpeeDiffValueError: If a value is out of range on any rank, or the method does not learn. Then
+                nothing has changed on any rank.
+            SpeeDiffTypeError: If an argument is not a tensor, or has another dtype or shape.
+        """
+        self._learn_from_all_ranks(
+            lambda: batch_arrays(levels, losses, "levels", torch.float32), torch.float32
+        )
