@@ -26,7 +26,8 @@ final class TrainingPass {
   /// Records the network, and lays out memory.
   init(
     _ network: any DiffusionNetwork, _ description: NetworkPass, number: Int, samples: Samples, _ batch: TrainingBatch,
-    _ loss: DiffusionLoss, seed: UInt64, parameters: ParameterMemory, fixed: [Matrix], threads: Int, precision: Precision
+    _ loss: DiffusionLoss, seed: UInt64, parameters: ParameterMemory, fixed: [Matrix], threads: Int,
+    precision: Precision
   ) throws {
     (self.description, self.number) = (description, number)
     (self.batch, self.loss, self.seed) = (batch, loss, seed)
