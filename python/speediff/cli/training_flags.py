@@ -20,8 +20,12 @@ from .._samplers.recipe import PREDICTIONS, STRATA
 if TYPE_CHECKING:
     import argparse
 
+THREADS = "this process's share of the processors available to it"
 
-def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
+
+def add_to(
+    parser: argparse.ArgumentParser, *, out: str, is_data_needed: bool = True, threads: str = THREADS
+) -> None:
     """Adds the positional DATA and the groups of flags.
 
     Flags that are settings of the run default to None, because a resumed run has its own settings.
@@ -29,8 +33,10 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     Args:
         parser: The parser of the sub-command.
         out: The default of --out.
+        is_data_needed: Whether DATA must be given.
+        threads: The default of --threads, in words.
     """
-    _add_data(parser)
+    _add_data(parser, is_data_needed)
     _add_network(parser)
     _add_noise(parser)
     _add_optimization(parser)
@@ -38,21 +44,17 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     group.add_argument("--out", metavar="FOLDER", default=out, help=f"output folder (default: {out})")
     group.add_argument("--resume", action="store_true", help="continue the run in --out, if there is one")
     group.add_argument("--seed", metavar="N", type=int, help="seed of all randomness (default: 0)")
-    group.add_argument(
-        "--threads",
-        metavar="N",
-        type=int,
-        help="threads (default: this process's share of the processors available to it)",
-    )
+    group.add_argument("--threads", metavar="N", type=int, help=f"threads (default: {threads})")
     group.add_argument(
         "--checkpoint-every", metavar="N", type=int, default=500, help="save every N steps (default: 500)"
     )
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser, is_data_needed: bool) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
+        nargs=None if is_data_needed else "?",
         help="fashion-mnist, digits, a folder (of idx files, CIFAR-10 or pictures), or a .npy or .npz file",
     )
     group = parser.add_argument_group("data")
