@@ -199,6 +199,8 @@ def test_ctrl_c_saves_and_the_comparison_goes_on(images: str, tmp_path: Path) ->
         "100000",
         "--checkpoint-every",
         "2",
+        "--jobs",
+        "1",
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "speediff", *command], stderr=subprocess.PIPE, text=True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .arms import Arm
     from .experiment import Experiment
-    from .jobs import Job
+    from .job import Job
     from .results import Result
     from .speedup import SpeedUp
 
@@ -190,7 +190,7 @@ def notes(analysis: Analysis) -> list[str]:
     for arm in analysis.plan.arms:
         if "loss" in analysis.measures and not analysis.is_comparable(arm, "loss"):
             found.append(
-                f"{arm.name} has another schedule than {analysis.baseline}: the two are not compared by the loss."
+                f"{arm.name} has another schedule than {analysis.baseline}: the loss does not compare them."
             )
     for job, step in analysis.diverged():
         found.append(f"{job.title}: diverged at step {step}.")
@@ -198,8 +198,8 @@ def notes(analysis: Analysis) -> list[str]:
     for name, choice in analysis.choices.items():
         if tuning is not None and choice is not None and choice.edge is not None:
             found.append(
-                f"The best {tuning.setting} of {name}, {choice.value:g}, is the {choice.edge} edge of its grid: "
-                "the true best may lie beyond. Add values to --tune, and --resume."
+                f"The best {tuning.setting} of {name}, {choice.value:g}, is the {choice.edge} edge of its "
+                "grid. The true best may lie beyond: add values to --tune, and --resume."
             )
     counts = [len(analysis.finished(arm.name)) for arm in analysis.plan.arms]
     if min(counts) == 0:

@@ -17,7 +17,7 @@ from .meter import Meter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .jobs import Job
+    from .job import Job
     from .plan import Plan
     from .results import Result
     from .tuning import Choice
@@ -122,7 +122,7 @@ class Experiment:
             "measuring": plan.measuring,
             "checkpoint_every": checkpoint_every,
         }
-        with StopRequest() as stop, Live(self, jobs.total_steps(plan)) as live:
+        with StopRequest() as stop, Live(plan, done=self.done_steps(), total=jobs.total_steps(plan)) as live:
 
             def heard(job: Job, event: dict[str, Any]) -> None:
                 if event["event"] == "ended":

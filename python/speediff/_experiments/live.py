@@ -10,8 +10,8 @@ from . import measures
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .experiment import Experiment
-    from .jobs import Job
+    from .job import Job
+    from .plan import Plan
 
 NAME_WIDTH = 28
 
@@ -19,17 +19,17 @@ NAME_WIDTH = 28
 class Live:
     """The bar, and a line per arm in a terminal or a line per measurement in a log."""
 
-    def __init__(self, experiment: Experiment, total: int) -> None:
+    def __init__(self, plan: Plan, *, done: int, total: int) -> None:
         """Begins to show.
 
         Args:
-            experiment: What runs.
-            total: The steps of all its runs.
+            plan: The plan of what runs.
+            done: The steps of the runs that are finished.
+            total: The steps of all runs.
         """
-        self._names = experiment.plan.measuring["measure"]
-        done = experiment.done_steps()
+        self._names = plan.measuring["measure"]
         self._steps: dict[str, int] = {}
-        arms = [arm.name for arm in experiment.plan.arms]
+        arms = [arm.name for arm in plan.arms]
         self._width = min(NAME_WIDTH, max(map(len, arms)))
         self._bar = progress.bar(label="experiment", total=total, initial=done, is_main=True)
         self._table = progress.Table(arms)
@@ -49,7 +49,7 @@ class Live:
     def _advance(self, job: Job, step: int) -> None:
         """Counts the steps of a run, those of an earlier command included."""
         before = self._steps.get(job.key, 0)
-        self._steps[job.key] = max(step, before)
+        self._steps[job.key] = max(min(step, job.steps), before)
         self._bar.update(self._steps[job.key] - before)
 
     def _line(self, job: Job, what: str, numbers: dict[str, float | None]) -> str:

@@ -18,7 +18,7 @@ from ..errors import SpeeDiffError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .jobs import Job
+    from .job import Job
 
     Event = dict[str, Any]
 

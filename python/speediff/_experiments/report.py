@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .analysis import Analysis
-    from .jobs import Job
+    from .job import Job
     from .results import Result
     from .speedup import SpeedUp
 

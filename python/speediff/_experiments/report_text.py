@@ -169,7 +169,8 @@ def _headline(analysis: Analysis, comparison: Comparison, found: Sequence[SpeedU
     quality = measures.shown(kind.name, kind.from_cost(best.quality))
     interval = "" if best.interval is None else f", 95 % interval {_interval(best)}"
     spread = "" if best.pairs == 1 else f" [{best.lowest}, {best.highest}]{interval}, {best.pairs} pairs"
-    return f"{comparison.arm} is {best.median} as fast in {unit} as {analysis.baseline} to {kind.name} {quality}{spread}"
+    what = f"{comparison.arm} is {best.median} as fast in {unit} as {analysis.baseline}"
+    return f"{what} to {kind.name} {quality}{spread}"
 
 
 def _speed_ups(analysis: Analysis, unit: str) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .._runs.run_settings import Settings
     from .._runs.step_log import Row
-    from .jobs import Job
+    from .job import Job
 
 FOLDER = "results"
 TIMES = ("seconds", "measuring_seconds")

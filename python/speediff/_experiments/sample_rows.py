@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._runs.run import Run
-    from .jobs import Job
+    from .job import Job
     from .meter import Meter
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]

@@ -23,7 +23,7 @@ from .._runs.step_log import StepLog
 from .._support import progress
 from ..errors import SpeeDiffBusyError, SpeeDiffError, SpeeDiffNonFiniteError
 from . import results, sample_rows
-from .jobs import Job
+from .job import Job
 from .meter import Meter
 from .results import Result
 

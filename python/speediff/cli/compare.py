@@ -84,10 +84,10 @@ def run(options: argparse.Namespace) -> None:
     if options.jobs is not None:
         arguments.integer("--jobs", options.jobs, least=1)
     folder = Path(options.out)
-    is_there = (folder / plan.NAME).exists()
-    if is_there and not options.resume:
-        raise SpeeDiffValueError(f"{folder / plan.NAME} exists: add --resume, or choose another --out")
     with TakenFolder(folder):
+        is_there = (folder / plan.NAME).exists()
+        if is_there and not options.resume:
+            raise SpeeDiffValueError(f"{folder / plan.NAME} exists: add --resume, or choose another --out")
         drafted = compare_plan.draft(options, plan.read(folder) if is_there else None)
         if drafted.measuring["samples"]:
             sample_rows.check()
