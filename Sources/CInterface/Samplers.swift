@@ -13,7 +13,7 @@ public func speediff_sampler_create(
   reportingStatus {
     try SamplerHandle.create(out) {
       try TimestepSampler(
-        schedule: ScheduleHandle.value(schedule, "schedule"), density: SamplingHandle.value(sampling, "sampling"),
+        schedule: ScheduleHandle.value(schedule, "schedule"), sampling: SamplingHandle.value(sampling, "sampling"),
         weighting: WeightingHandle.value(weighting, "weighting"), options: SamplerOptions(options))
     }
   }
@@ -42,11 +42,12 @@ public func speediff_sampler_create_official_speed(
 ) -> speediff_status {
   reportingStatus {
     try SamplerHandle.create(out) {
-      guard let density = try SamplingHandle.value(sampling, "sampling") as? AsymmetricDensity else {
+      guard let asymmetric = try SamplingHandle.value(sampling, "sampling") as? AsymmetricSampling else {
         throw ArgumentError("sampling", "must be asymmetric for the official preset", got: "another one")
       }
       return try TimestepSampler.officialSpeed(
-        schedule: ScheduleHandle.value(schedule, "schedule"), k: density.k, threshold: density.threshold, lam: lam,
+        schedule: ScheduleHandle.value(schedule, "schedule"), k: asymmetric.k, threshold: asymmetric.threshold,
+        lam: lam,
         options: SamplerOptions(options))
     }
   }

@@ -15,7 +15,7 @@ public func speediff_sigma_sampler_create(
     try SigmaSamplerHandle.create(out) {
       try SigmaSampler(
         process: ProcessHandle.value(process, "process"),
-        density: sampling == nil ? nil : SamplingHandle.value(sampling, "sampling"),
+        sampling: sampling == nil ? nil : SamplingHandle.value(sampling, "sampling"),
         weighting: weighting == nil ? nil : WeightingHandle.value(weighting, "weighting"),
         options: SamplerOptions(options),
         weightWarmUp: warm_up == 0 ? nil : WeightWarmUp(steps: Int(warm_up)))

@@ -2,10 +2,10 @@ import CSpeeDiff
 import NoiseSchedules
 import TimestepSampling
 
-typealias WeightingHandle = Handle<any TimestepWeighting>
+typealias WeightingHandle = Handle<any Weighting>
 
 /// The weightings that have a name, a line each.
-private let weightings = MethodCatalogue<any TimestepWeighting>([
+private let weightings = MethodCatalogue<any Weighting>([
   .init("uniform") { _ in UniformWeighting() },
   .init("change_aware", [0.6]) { try ChangeAwareWeighting(lam: $0[0]) },
   .init("p2", [1, 1]) { try P2Weighting(k: $0[0], gamma: $0[1]) },

@@ -19,7 +19,7 @@ public protocol DiffusionNetwork: Sendable {
   var passes: [NetworkPass] { get }
   /// A factor of each time step's squared error that belongs to the network's objective, in addition to the sampler's
   /// weight; nil: none.
-  var errorFactor: (any TimestepWeighting)? { get }
+  var errorFactor: (any Weighting)? { get }
 
   /// Records the forward pass.
   ///
@@ -37,7 +37,7 @@ extension DiffusionNetwork {
   /// One pass with all tokens.
   public var passes: [NetworkPass] { [.first] }
   /// No factor.
-  public var errorFactor: (any TimestepWeighting)? { nil }
+  public var errorFactor: (any Weighting)? { nil }
 
   /// The class labels among the conditioning; nil if there are none.
   public var labels: ClassLabels? {

@@ -34,7 +34,7 @@ final class MDT: DiffusionNetwork {
   private let finalLayer: FinalLayer
 
   /// Min-SNR, if the authors' loss has it.
-  let errorFactor: (any TimestepWeighting)?
+  let errorFactor: (any Weighting)?
 
   /// Lays out the parameters of a checked configuration.
   init(_ configuration: MDTConfiguration) throws {

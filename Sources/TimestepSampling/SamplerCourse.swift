@@ -16,12 +16,12 @@ enum TableRow {
   }
 }
 
-/// The density and the weighting of one sampler over the course of training, and the table for the step at hand.
+/// The sampling and the weighting of one sampler over the course of training, and the table for the step at hand.
 ///
 /// A sampler that neither follows the training step nor learns has a single table, and takes no lock.
 final class SamplerCourse: Sendable {
   private struct State: Sendable {
-    var density: any DensityState
+    var sampling: any SamplingState
     var weighting: any WeightingState
     var table: DrawTable
   }
@@ -35,20 +35,20 @@ final class SamplerCourse: Sendable {
   let historyCount: Int
 
   init(
-    schedule: NoiseSchedule, density: any DensityState, weighting: any WeightingState, pairing: DualPairing?,
+    schedule: NoiseSchedule, sampling: any SamplingState, weighting: any WeightingState, pairing: DualPairing?,
     normalize: Bool
   ) throws {
     self.schedule = schedule
     self.pairing = pairing
     self.normalize = normalize
-    historyCount = density.historyCount + weighting.historyCount
-    let table = try Self.table(at: 0, density, weighting, schedule, pairing, normalize)
-    let isFixed = historyCount == 0 && density.nextChange(after: 0) == nil
+    historyCount = sampling.historyCount + weighting.historyCount
+    let table = try Self.table(at: 0, sampling, weighting, schedule, pairing, normalize)
+    let isFixed = historyCount == 0 && sampling.nextChange(after: 0) == nil
     fixed = isFixed ? table : nil
-    state = Mutex(State(density: density, weighting: weighting, table: table))
+    state = Mutex(State(sampling: sampling, weighting: weighting, table: table))
     // An error that would come later in training is raised at the start.
-    for step in Set(density.turns) {
-      _ = try Self.table(at: step, density, weighting, schedule, pairing, normalize)
+    for step in Set(sampling.turns) {
+      _ = try Self.table(at: step, sampling, weighting, schedule, pairing, normalize)
     }
   }
 
@@ -90,9 +90,9 @@ final class SamplerCourse: Sendable {
       }
       guard !batch.timesteps.isEmpty else { return }
       try next.weighting.update(batch)
-      // The density sees the weights of the objective, as they were when the batch was drawn.
+      // The sampling sees the weights of the objective, as they were when the batch was drawn.
       let steps = Double(probabilities.count)
-      try next.density.update(
+      try next.sampling.update(
         batch.weighted(
           state.weighting.dividesByProbability
             ? zip(weights, probabilities).map { $0 * steps * $1 } : weights))
@@ -102,7 +102,7 @@ final class SamplerCourse: Sendable {
   }
 
   /// All that was learned.
-  var history: [Double] { state.withLock { $0.density.history + $0.weighting.history } }
+  var history: [Double] { state.withLock { $0.sampling.history + $0.weighting.history } }
 
   /// Restores a history; on an error nothing has changed.
   func restore(_ history: [Double]) throws { try state.withLock { $0 = try restored($0, history) } }
@@ -113,7 +113,7 @@ final class SamplerCourse: Sendable {
   private func restored(_ state: State, _ history: [Double]) throws -> State {
     var next = state
     var reader = HistoryReader(history)
-    try next.density.restore(&reader)
+    try next.sampling.restore(&reader)
     try next.weighting.restore(&reader)
     try reader.finish()
     do {
@@ -125,26 +125,26 @@ final class SamplerCourse: Sendable {
   }
 
   private func table(at step: UInt64, _ state: State) throws -> DrawTable {
-    try Self.table(at: step, state.density, state.weighting, schedule, pairing, normalize)
+    try Self.table(at: step, state.sampling, state.weighting, schedule, pairing, normalize)
   }
 
   private static func table(
-    at step: UInt64, _ density: any DensityState, _ weighting: any WeightingState, _ schedule: NoiseSchedule,
+    at step: UInt64, _ sampling: any SamplingState, _ weighting: any WeightingState, _ schedule: NoiseSchedule,
     _ pairing: DualPairing?, _ normalize: Bool
   ) throws -> DrawTable {
-    let probabilities = try density.probabilities(at: step)
+    let probabilities = try sampling.probabilities(at: step)
     return try DrawTable(
-      trainingSteps: step...((density.nextChange(after: step) ?? .max) - 1), probabilities: probabilities,
-      weights: weights(under: probabilities, density, weighting), schedule: schedule, pairing: pairing,
+      trainingSteps: step...((sampling.nextChange(after: step) ?? .max) - 1), probabilities: probabilities,
+      weights: weights(under: probabilities, sampling, weighting), schedule: schedule, pairing: pairing,
       normalize: normalize)
   }
 
-  /// w, with the factor 1/(T·P) where the density keeps the objective and w does not have it.
+  /// w, with the factor 1/(T·P) where the sampling keeps the objective and w does not have it.
   private static func weights(
-    under probabilities: [Double], _ density: any DensityState, _ weighting: any WeightingState
+    under probabilities: [Double], _ sampling: any SamplingState, _ weighting: any WeightingState
   ) throws -> [Double] {
     let weights = try weighting.weights(under: probabilities)
-    guard density.keepsObjective, !weighting.dividesByProbability else { return weights }
+    guard sampling.keepsObjective, !weighting.dividesByProbability else { return weights }
     return zip(weights, importanceFactors(of: probabilities)).map { $0 * $1 }
   }
 }

@@ -1,4 +1,4 @@
-/// What a sampler needs besides its schedule, density and weighting.
+/// What a sampler needs besides its schedule, sampling and weighting.
 public struct SamplerOptions: Sendable {
   /// The seed of every draw; the same on every rank.
   public var seed: UInt64

@@ -12,11 +12,11 @@ extension TimestepSampler {
   ///   - options: seed, layout, strata and normalization.
   /// - Throws: `ArgumentError` if a parameter is out of range or does not fit the schedule.
   public static func speed(
-    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .paper, lam: Double = 0.6,
+    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricSampling.Threshold = .paper, lam: Double = 0.6,
     options: SamplerOptions
   ) throws -> TimestepSampler {
     try TimestepSampler(
-      schedule: schedule, density: AsymmetricDensity(k: k, threshold: threshold),
+      schedule: schedule, sampling: AsymmetricSampling(k: k, threshold: threshold),
       weighting: ChangeAwareWeighting(lam: lam), options: options)
   }
 
@@ -26,25 +26,25 @@ extension TimestepSampler {
   /// weights are change-aware up to τ and 1 beyond. Nominal k = 5 acts as 5.0, 8.3, 9.8, 10.3 for n = 1–2, 8, 32, 256.
   /// Parameters and errors are those of `speed`, except that strata are an error and τ is 700 by default.
   public static func officialSpeed(
-    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricDensity.Threshold = .step(700), lam: Double = 0.6,
+    schedule: NoiseSchedule, k: Double = 5, threshold: AsymmetricSampling.Threshold = .step(700), lam: Double = 0.6,
     options: SamplerOptions
   ) throws -> TimestepSampler {
-    let density = try AsymmetricDensity(k: k, threshold: threshold)
+    let sampling = try AsymmetricSampling(k: k, threshold: threshold)
     return try TimestepSampler(
-      schedule: schedule, density: density,
-      weighting: OfficialSpeeDWeighting(changeAware: ChangeAwareWeighting(lam: lam), density: density),
+      schedule: schedule, sampling: sampling,
+      weighting: OfficialSpeeDWeighting(changeAware: ChangeAwareWeighting(lam: lam), sampling: sampling),
       options: options,
       pairing: DualPairing(for: schedule))
   }
 }
 
 /// The released code's weights: change-aware for t ≤ τ, and 1 beyond.
-private struct OfficialSpeeDWeighting: TimestepWeighting {
+private struct OfficialSpeeDWeighting: Weighting {
   let changeAware: ChangeAwareWeighting
-  let density: AsymmetricDensity
+  let sampling: AsymmetricSampling
 
   func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) throws -> [Double] {
-    let tau = try density.tau(for: schedule)
+    let tau = try sampling.tau(for: schedule)
     return try changeAware.weights(for: schedule, prediction: prediction).enumerated().map { $0 < tau ? $1 : 1 }
   }
 }

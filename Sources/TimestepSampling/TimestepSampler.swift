@@ -15,24 +15,24 @@ public final class TimestepSampler: Sendable {
 
   private let course: SamplerCourse
 
-  /// Combines a density and a weighting.
+  /// Combines a sampling and a weighting.
   ///
   /// - Parameters:
   ///   - schedule: the noise schedule, of T steps.
-  ///   - density: which steps to draw.
+  ///   - sampling: which steps to draw.
   ///   - weighting: how much each counts.
   ///   - options: seed, layout, strata, target and normalization.
-  /// - Throws: `ArgumentError` if the density, weighting or options do not fit the schedule or each other.
+  /// - Throws: `ArgumentError` if the sampling, weighting or options do not fit the schedule or each other.
   public convenience init(
-    schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
+    schedule: NoiseSchedule, sampling: any Sampling, weighting: any Weighting,
     options: SamplerOptions
   ) throws {
-    try self.init(schedule: schedule, density: density, weighting: weighting, options: options, pairing: nil)
+    try self.init(schedule: schedule, sampling: sampling, weighting: weighting, options: options, pairing: nil)
   }
 
   /// The same with the pairs of the `official` preset, which must be made for this schedule.
   init(
-    schedule: NoiseSchedule, density: any TimestepDensity, weighting: any TimestepWeighting,
+    schedule: NoiseSchedule, sampling: any Sampling, weighting: any Weighting,
     options: SamplerOptions, pairing: DualPairing?
   ) throws {
     guard pairing == nil || options.strata == .none else {
@@ -43,7 +43,7 @@ public final class TimestepSampler: Sendable {
     self.options = options
     self.pairing = pairing
     course = try SamplerCourse(
-      schedule: schedule, density: density.state(for: schedule),
+      schedule: schedule, sampling: sampling.state(for: schedule),
       weighting: weighting.state(for: schedule, prediction: options.prediction), pairing: pairing,
       normalize: options.normalize)
   }
@@ -88,7 +88,7 @@ public final class TimestepSampler: Sendable {
       prediction: options.prediction ?? .epsilon)
   }
 
-  /// The length of `history`; 0 unless the density or the weighting learns from losses.
+  /// The length of `history`; 0 unless the sampling or the weighting learns from losses.
   public var historyCount: Int { course.historyCount }
 
   /// Learns from the losses of a batch. The next draw uses what was learned.

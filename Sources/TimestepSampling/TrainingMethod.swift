@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// What densities and weightings share: they may be made of others.
+/// What samplings and weightings share: they may be made of others.
 public protocol TrainingMethod: Sendable {
   /// How many methods this one is made of, itself included.
   var parts: Int { get }

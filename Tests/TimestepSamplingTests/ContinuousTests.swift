@@ -25,12 +25,12 @@ struct ContinuousTests {
 
   @Test("Draws have the mass that their distribution says", arguments: processes)
   func masses(_ process: ContinuousProcess) throws {
-    let densities: [any TimestepDensity] = [
-      try LaplaceDensity(), try CauchyDensity(), try AsymmetricDensity(threshold: .magnitude(10)),
-      try MixtureDensity(a: LaplaceDensity(mean: 2), b: LogNormalDensity(), share: 0.3),
+    let samplings: [any Sampling] = [
+      try LaplaceSampling(), try CauchySampling(), try AsymmetricSampling(threshold: .magnitude(10)),
+      try MixtureSampling(a: LaplaceSampling(mean: 2), b: LogNormalSampling(), share: 0.3),
     ]
-    for density in densities {
-      let levels = try density.levels(in: process, "sampling")
+    for sampling in samplings {
+      let levels = try sampling.levels(in: process, "sampling")
       #expect(abs(levels.mass(from: -.infinity, to: .infinity, at: 0) - 1) < 1e-12)
       // The share of a fine sweep of probabilities whose level is below some ln σ.
       let drawn = (0..<20_000).map {
@@ -48,8 +48,8 @@ struct ContinuousTests {
     let (edm, flow) = (Self.processes[2], Self.processes[3])
     // Closed forms: σ_τ = σ_data·√(r-1), and for rectified flow t_ad = 0.5, τ = √(r-1)/(1+√(r-1)).
     for (process, r, level) in [(edm, 143.5, 5.97), (edm, 10, 1.5), (flow, 143.5, 0.9227), (flow, 10, 0.75)] {
-      let suppressed = try AsymmetricDensity(k: 5, threshold: .magnitude(r)).levels(of: process)
-      let base = try process.density.levels(of: process)
+      let suppressed = try AsymmetricSampling(k: 5, threshold: .magnitude(r)).levels(of: process)
+      let base = try process.sampling.levels(of: process)
       let x = process.kind == .flow ? Double.log(level / (1 - level)) : Double.log(level)
       let (below, above) = ((from: x - 0.2, to: x - 0.1), (from: x + 0.1, to: x + 0.2))
       let ratio =
@@ -60,7 +60,7 @@ struct ContinuousTests {
     #expect(abs(flow.relativeRate()(0) - 1) < 1e-9)
     for process in Self.processes {
       let context = NoiseLevelContext(
-        process: process, prediction: .sample, levels: try process.density.levels(of: process))
+        process: process, prediction: .sample, levels: try process.sampling.levels(of: process))
       let weight = try ChangeAwareWeighting(lam: 0.8).noiseLevelWeight(in: context)
       let values = stride(from: -3.5, through: 4.5, by: 0.01).map { weight($0, 0) }
       #expect(values.allSatisfy { $0 >= 0.2 - 1e-12 && $0 <= 0.8 + 1e-12 })
@@ -72,10 +72,10 @@ struct ContinuousTests {
   func toEmphasis(_ process: ContinuousProcess) throws {
     let options = SamplerOptions(seed: 0)
     let wanted = try SigmaSampler(
-      process: process, density: LaplaceDensity(scale: 1), weighting: MinSNRWeighting(), options: options
+      process: process, sampling: LaplaceSampling(scale: 1), weighting: MinSNRWeighting(), options: options
     ).emphasis()
     let given = try SigmaSampler(
-      process: process, density: LogNormalDensity(mean: 0, std: 3), weighting: ToEmphasisWeighting(of: wanted),
+      process: process, sampling: LogNormalSampling(mean: 0, std: 3), weighting: ToEmphasisWeighting(of: wanted),
       options: options
     ).emphasis()
     for (level, density) in zip(given.logSNR, given.density) where abs(level) < 6 && abs(level) > 0.1 {
@@ -97,11 +97,11 @@ struct ContinuousTests {
       { _ = try ContinuousProcess(.varianceExploding(sigmaMin: 2, sigmaMax: 1), sigmaData: 1) },
       { _ = try ContinuousProcess(.variancePreserving(betaD: 0, betaMin: 1, epsilonT: 0.1), sigmaData: 1) },
       { _ = try ContinuousProcess(.flow, sigmaData: 0) },
-      { _ = try LogitNormalDensity().levels(of: processes[2]) },
-      { _ = try TruncatedDensity(base: UniformDensity()).levels(in: processes[3], "sampling") },
-      { _ = try AsymmetricDensity(threshold: .step(700)).levels(of: processes[2]) },
-      { _ = try AsymmetricDensity(threshold: .magnitude(1e300)).levels(of: processes[1]) },
-      { _ = try ShiftedDensity(base: UniformDensity()).levels(of: processes[0]) },
+      { _ = try LogitNormalSampling().levels(of: processes[2]) },
+      { _ = try TruncatedSampling(base: UniformSampling()).levels(in: processes[3], "sampling") },
+      { _ = try AsymmetricSampling(threshold: .step(700)).levels(of: processes[2]) },
+      { _ = try AsymmetricSampling(threshold: .magnitude(1e300)).levels(of: processes[1]) },
+      { _ = try ShiftedSampling(base: UniformSampling()).levels(of: processes[0]) },
       {
         _ = try SigmaSampler(process: processes[3], weighting: ImportanceWeighting(), options: SamplerOptions(seed: 0))
       },

@@ -2,22 +2,22 @@ import NoiseSchedules
 import Testing
 import TimestepSampling
 
-/// Densities and weightings that others write are checked, because draws read their tables without bounds checks.
+/// Samplings and weightings that others write are checked, because draws read their tables without bounds checks.
 @Suite struct CustomMethodTests {
-  struct Given: TimestepDensity, TimestepWeighting {
+  struct Given: Sampling, Weighting {
     let table: [Double]
     func probabilities(for schedule: NoiseSchedule) -> [Double] { table }
     func weights(for schedule: NoiseSchedule, prediction: PredictionTarget?) -> [Double] { table }
   }
 
   @Test(
-    "A density must give T finite values of at least 0 with sum 1",
+    "A sampling must give T finite values of at least 0 with sum 1",
     arguments: [[], [1], [0.5, 0.5, 0], [0.5, 0.6], [-0.5, 1.5], [.nan, 1], [.infinity, 0]])
-  func densities(table: [Double]) throws {
+  func samplings(table: [Double]) throws {
     let schedule = try NoiseSchedule(betas: [0.1, 0.2])
     #expect(throws: ArgumentError.self) {
       try TimestepSampler(
-        schedule: schedule, density: Given(table: table), weighting: UniformWeighting(),
+        schedule: schedule, sampling: Given(table: table), weighting: UniformWeighting(),
         options: SamplerOptions(seed: 0))
     }
   }
@@ -27,16 +27,16 @@ import TimestepSampling
     let schedule = try NoiseSchedule(betas: [0.1, 0.2])
     #expect(throws: ArgumentError.self) {
       try TimestepSampler(
-        schedule: schedule, density: UniformDensity(), weighting: Given(table: table),
+        schedule: schedule, sampling: UniformSampling(), weighting: Given(table: table),
         options: SamplerOptions(seed: 0))
     }
   }
 
-  @Test("A density of one's own is what is drawn")
-  func ownDensity() throws {
+  @Test("A sampling of one's own is what is drawn")
+  func ownSampling() throws {
     let schedule = try NoiseSchedule(betas: [0.1, 0.2, 0.3])
     let sampler = try TimestepSampler(
-      schedule: schedule, density: Given(table: [0.25, 0, 0.75]), weighting: Given(table: [2, 3, 4]),
+      schedule: schedule, sampling: Given(table: [0.25, 0, 0.75]), weighting: Given(table: [2, 3, 4]),
       options: SamplerOptions(seed: 0))
     let (timesteps, weights) = try sampler.sample(100_000, call: 0)
     #expect(timesteps.allSatisfy { $0 != 1 })

@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  @Test("Of usual densities the guide decides nearly every draw")
+  @Test("Of usual samplings the guide decides nearly every draw")
   func guideDecides() {
     let words = UnsafeMutablePointer<UInt64>.allocate(capacity: 2 * RandomStream.chunk)
     defer { words.deallocate() }

@@ -8,10 +8,10 @@ struct LearningTests {
   static let schedule = try! NoiseSchedule.linear(steps: 100)
 
   private func sampler(
-    _ density: any TimestepDensity, _ weighting: any TimestepWeighting = UniformWeighting()
+    _ sampling: any Sampling, _ weighting: any Weighting = UniformWeighting()
   ) throws -> TimestepSampler {
     try TimestepSampler(
-      schedule: Self.schedule, density: density, weighting: weighting,
+      schedule: Self.schedule, sampling: sampling, weighting: weighting,
       options: SamplerOptions(seed: 0, prediction: .epsilon))
   }
 
@@ -25,7 +25,7 @@ struct LearningTests {
 
   @Test("The second moment rules once every step has its history, and its last losses alone")
   func secondMoment() throws {
-    let sampler = try sampler(LossSecondMomentDensity(history: 2, uniformProb: 0.1))
+    let sampler = try sampler(LossSecondMomentSampling(history: 2, uniformProb: 0.1))
     try update(sampler, Self.steps, Self.steps.map { _ in 1e6 })
     #expect(try sampler.probabilities() == [Double](repeating: 0.01, count: 100))
     for _ in 0..<2 { try update(sampler, Self.steps, Self.steps.map { Float($0) }) }
@@ -38,7 +38,7 @@ struct LearningTests {
 
   @Test("Adaptive draws follow w·loss, and leave the objective as it is")
   func adaptive() throws {
-    let sampler = try sampler(AdaptiveDensity(bins: 10), MinSNRWeighting())
+    let sampler = try sampler(AdaptiveSampling(bins: 10), MinSNRWeighting())
     let plain = try MinSNRWeighting().weights(for: Self.schedule, prediction: .epsilon)
     for _ in 0..<5 { try update(sampler, Self.steps, plain.map { Float(2 / $0) }) }
     // w·loss is 2 everywhere.
@@ -51,7 +51,7 @@ struct LearningTests {
 
   @Test("Uncertainty divides by the other factors' w·loss")
   func uncertainty() throws {
-    let sampler = try sampler(UniformDensity(), ProductWeighting(EDMWeighting(), UncertaintyWeighting(bins: 100)))
+    let sampler = try sampler(UniformSampling(), ProductWeighting(EDMWeighting(), UncertaintyWeighting(bins: 100)))
     let edm = try EDMWeighting().weights(for: Self.schedule, prediction: .epsilon)
     #expect(try sampler.weights() == edm)
     try update(sampler, Self.steps, Self.steps.map { Float($0 + 1) })
@@ -60,7 +60,7 @@ struct LearningTests {
 
   @Test("A wrong batch changes nothing, and says which entry is wrong")
   func refusedBatches() throws {
-    let sampler = try sampler(LossSecondMomentDensity(history: 1))
+    let sampler = try sampler(LossSecondMomentSampling(history: 1))
     try update(sampler, Self.steps, Self.steps.map { Float($0) })
     let before = (sampler.history, try sampler.probabilities())
     for (timesteps, losses) in [
@@ -71,17 +71,17 @@ struct LearningTests {
     }
     #expect(sampler.history == before.0)
     #expect(try sampler.probabilities() == before.1)
-    let still = try self.sampler(UniformDensity())
+    let still = try self.sampler(UniformSampling())
     #expect(still.historyCount == 0)
     #expect(throws: ArgumentError.self) { try update(still, [0], [1]) }
   }
 
   @Test("A history continues in another sampler, and a damaged one is refused")
   func histories() throws {
-    let density = try MixtureDensity(
-      a: AdaptiveDensity(bins: 7), b: LossSecondMomentDensity(history: 3), share: 0.5)
+    let sampling = try MixtureSampling(
+      a: AdaptiveSampling(bins: 7), b: LossSecondMomentSampling(history: 3), share: 0.5)
     let (one, other) = try (
-      sampler(density, UncertaintyWeighting(bins: 9)), sampler(density, UncertaintyWeighting(bins: 9))
+      sampler(sampling, UncertaintyWeighting(bins: 9)), sampler(sampling, UncertaintyWeighting(bins: 9))
     )
     for k in 1...4 { try update(one, Self.steps, Self.steps.map { Float($0 + 1) / Float(k) }) }
     try other.restore(history: one.history)

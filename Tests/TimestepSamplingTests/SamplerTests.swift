@@ -37,7 +37,7 @@ import Testing
   func pairs(total: Int) throws {
     let sampler = try TimestepSampler.officialSpeed(schedule: Self.linear, options: SamplerOptions(seed: 3))
     let plain = try TimestepSampler(
-      schedule: Self.linear, density: AsymmetricDensity(threshold: .step(700)), weighting: UniformWeighting(),
+      schedule: Self.linear, sampling: AsymmetricSampling(threshold: .step(700)), weighting: UniformWeighting(),
       options: SamplerOptions(seed: 3))
     let paired = try sampler.sample(total, call: 9).timesteps
     let drawn = try plain.sample(total, call: 9).timesteps
@@ -51,7 +51,7 @@ import Testing
   func pairsOfCalls(worldSize: Int, accumulation: Int) throws {
     let (count, step) = (11, 7)
     let plain = try TimestepSampler(
-      schedule: Self.linear, density: AsymmetricDensity(threshold: .step(700)), weighting: UniformWeighting(),
+      schedule: Self.linear, sampling: AsymmetricSampling(threshold: .step(700)), weighting: UniformWeighting(),
       options: SamplerOptions(seed: 3))
     let drawn = try plain.sample(worldSize * accumulation * count, call: UInt64(step)).timesteps
     for rank in 0..<worldSize {
@@ -142,14 +142,14 @@ import Testing
       #expect { try body() } throws: { "\($0)".contains(part) }
     }
     let options = SamplerOptions(seed: 0)
-    expectError("k must be at least 1, got 0.5") { _ = try AsymmetricDensity(k: 0.5) }
-    expectError("k must be at least 1, got nan") { _ = try AsymmetricDensity(k: .nan) }
-    expectError("k must be finite, got inf") { _ = try AsymmetricDensity(k: .infinity) }
+    expectError("k must be at least 1, got 0.5") { _ = try AsymmetricSampling(k: 0.5) }
+    expectError("k must be at least 1, got nan") { _ = try AsymmetricSampling(k: .nan) }
+    expectError("k must be finite, got inf") { _ = try AsymmetricSampling(k: .infinity) }
     expectError("k must leave") { _ = try TimestepSampler.speed(schedule: Self.linear, k: 1e308, options: options) }
     expectError("lam must be in [0.5, 1], got 5.0") { _ = try ChangeAwareWeighting(lam: 5) }
-    expectError("tau must be above 0, got 0") { _ = try AsymmetricDensity(threshold: .step(0)) }
+    expectError("tau must be above 0, got 0") { _ = try AsymmetricSampling(threshold: .step(0)) }
     expectError("tau must be below the number of steps (1000), got 1000") {
-      _ = try AsymmetricDensity(threshold: .step(1000)).probabilities(for: Self.linear)
+      _ = try AsymmetricSampling(threshold: .step(1000)).probabilities(for: Self.linear)
     }
     expectError("strata must be none") {
       _ = try TimestepSampler.officialSpeed(
@@ -157,7 +157,7 @@ import Testing
     }
     expectError("at least 3 steps") {
       _ = try TimestepSampler(
-        schedule: NoiseSchedule(betas: [0.1, 0.2]), density: UniformDensity(), weighting: ChangeAwareWeighting(),
+        schedule: NoiseSchedule(betas: [0.1, 0.2]), sampling: UniformSampling(), weighting: ChangeAwareWeighting(),
         options: options)
     }
     expectError("rank must be at least 0 and below world_size = 2, got 2") {

@@ -49,17 +49,17 @@ struct WeightingTests {
   func toEmphasis() throws {
     let schedule = try NoiseSchedule.cosine(steps: 500)
     let target = try TimestepSampler(
-      schedule: schedule, density: LaplaceDensity(scale: 1), weighting: MinSNRWeighting(),
+      schedule: schedule, sampling: LaplaceSampling(scale: 1), weighting: MinSNRWeighting(),
       options: SamplerOptions(seed: 0, prediction: .v))
     let emphasis = try target.emphasis()
     let other = try TimestepSampler(
-      schedule: schedule, density: AsymmetricDensity(threshold: .step(300)),
+      schedule: schedule, sampling: AsymmetricSampling(threshold: .step(300)),
       weighting: ToEmphasisWeighting(of: emphasis), options: SamplerOptions(seed: 0, prediction: .sample))
     for (a, b) in zip(emphasis.density, try other.emphasis().density) { #expect(abs(a - b) <= 1e-12 * max(1, a)) }
-    let partial = try TruncatedDensity(base: UniformDensity(), end: 250)
+    let partial = try TruncatedSampling(base: UniformSampling(), end: 250)
     #expect(throws: ArgumentError.self) {
       try TimestepSampler(
-        schedule: schedule, density: partial, weighting: ToEmphasisWeighting(of: emphasis),
+        schedule: schedule, sampling: partial, weighting: ToEmphasisWeighting(of: emphasis),
         options: SamplerOptions(seed: 0, prediction: .v))
     }
   }

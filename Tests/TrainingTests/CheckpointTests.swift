@@ -22,7 +22,7 @@ struct CheckpointTests {
 
   private func sampler() throws -> TimestepSampler {
     try TimestepSampler(
-      schedule: .linear(steps: 100), density: AdaptiveDensity(bins: 4), weighting: UniformWeighting(),
+      schedule: .linear(steps: 100), sampling: AdaptiveSampling(bins: 4), weighting: UniformWeighting(),
       options: SamplerOptions(seed: 7, prediction: .epsilon))
   }
 

@@ -27,7 +27,7 @@ struct TrainerTests {
 
   static func sampler() throws -> TimestepSampler {
     try TimestepSampler(
-      schedule: .linear(steps: 1000), density: UniformDensity(), weighting: UniformWeighting(),
+      schedule: .linear(steps: 1000), sampling: UniformSampling(), weighting: UniformWeighting(),
       options: SamplerOptions(seed: 7, prediction: .epsilon))
   }
 

@@ -27,6 +27,7 @@ from .errors import (
     SpeeDiffTypeError,
     SpeeDiffValueError,
 )
+from .evaluation import Evaluation, evaluate
 from .increments import ClosedFormIncrements, ProcessIncrements
 from .networks import MDT, DiT, Network
 from .sampler import SigmaSampler, TimestepSampler
@@ -37,6 +38,7 @@ __all__ = [
     "MDT",
     "ClosedFormIncrements",
     "DiT",
+    "Evaluation",
     "MethodInfo",
     "Network",
     "NoiseSchedule",
@@ -59,6 +61,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "distributed",
+    "evaluate",
     "library_path",
     "methods",
     "parse_method",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 LEFT_BEHIND = Path(tempfile.mkdtemp(prefix="speediff-tests-"))
 """Where libraries and the processes that tests start leave what they forget; `tmp_path` is elsewhere."""
-for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR"):
+for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
     # Before anybody imports a library that reads it.
     os.environ[_variable] = str(LEFT_BEHIND / _variable.lower())
     os.mkdir(os.environ[_variable])

@@ -1,13 +1,23 @@
-"""Fixed sets of images and features, and an extractor whose features are a known formula."""
+"""Fixed sets of images and features, and an extractor whose features are a known formula.
+
+Importing this skips a module of tests where the packages of `speediff[evaluate]` are missing.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from speediff._data.datasets import Dataset
-from speediff.torch._evaluation.extractor import Extractor
+
+torch = pytest.importorskip("torch")
+# Importing it takes the stand-in of torchvision.
+if importlib.util.find_spec("torch_fidelity") is None:
+    pytest.skip("needs torch-fidelity", allow_module_level=True)
+Extractor: Any = pytest.importorskip("speediff.torch._evaluation.extractor").Extractor
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -32,6 +42,7 @@ class Projection(Extractor):
     label = "a random projection"
     resize = "none"
     has_logits = True
+    classes = ("ant", "bee", "cow")
 
     def __init__(self, dimension: int = 6) -> None:
         self.dimension = dimension

@@ -66,7 +66,7 @@ def test_the_method_that_it_adds_builds_and_passes(tmp_path: Path) -> None:
     subprocess.run([copy / "scripts" / "build.sh"], check=True, capture_output=True)
     library = copy / ".build" / "release" / "libspeediff.so"
     tests = [
-        "test_unit_densities.py",
+        "test_unit_samplings.py",
         "test_samplings.py::test_a_name_stands_for_its_defaults",
         "test_header.py",
     ]

@@ -97,7 +97,10 @@ def test_fashion_mnist_is_debians() -> None:
 
 
 def test_an_unknown_name_is_met_with_the_nearest() -> None:
-    fails("DATA must be one of a .npy or .npz file, a folder, digits, fashion-mnist, got", "fashon-mnist")
+    fails(
+        "DATA must be one of a .npy or .npz file, a folder, digits, fashion-mnist, openclipart, got",
+        "fashon-mnist",
+    )
     fails("did you mean 'fashion-mnist'?", "fashon-mnist")
     fails("got 'pictures.zip'", "pictures.zip")
     with pytest.raises(FileNotFoundError):

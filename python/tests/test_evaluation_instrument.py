@@ -9,10 +9,6 @@ import pytest
 from evaluation_sets import Projection, dataset, images
 
 import speediff
-
-pytest.importorskip("torch")
-pytest.importorskip("torch_fidelity")
-
 from speediff._data.datasets import Dataset
 from speediff.torch._evaluation import metrics
 from speediff.torch._evaluation.instrument import MEASURES, Instrument
@@ -135,3 +131,14 @@ def test_the_accuracy_needs_labels() -> None:
     instrument = Instrument(dataset(30, 0), None, Projection(), ("accuracy",))
     with pytest.raises(speediff.SpeeDiffValueError, match="labels must be given for the accuracy"):
         instrument.measure(images(9, 0))
+
+
+def test_the_accuracy_needs_a_classifier_of_these_classes() -> None:
+    real = dataset(30, 0)
+    others = Dataset(real.values, real.labels, 3, ("ant", "cow", "bee"))
+    more = Dataset(real.values, real.labels, 4)
+    unnamed = Dataset(real.values, real.labels, 3)
+    for data in (others, more):
+        with pytest.raises(speediff.SpeeDiffValueError, match="needs a classifier of the classes"):
+            Instrument(data, None, Projection(), ("accuracy",))
+    Instrument(unnamed, None, Projection(), ("accuracy",))

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from evaluation_sets import torch
 
 import speediff
-
-torch = pytest.importorskip("torch")
-metrics = pytest.importorskip("speediff.torch._evaluation.metrics")
+from speediff.torch._evaluation import metrics
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// A diffusion process in continuous time, x = s(t)·x₀ + s(t)·σ(t)·ε, with its authors' training density and weight.
+/// A diffusion process in continuous time, x = s(t)·x₀ + s(t)·σ(t)·ε, with its authors' training sampling and weight.
 ///
 /// σ is the noise-to-signal ratio: S = 1/σ² and λ = ln S = -2·ln σ. Source: Karras et al., "Elucidating the Design Space of
 /// Diffusion-Based Generative Models", 2022, Table 1. (Table 8 of the SpeeD paper gives d(σ²)/dt for σ̇ of VE and EDM.)
@@ -43,7 +43,7 @@ public struct ContinuousProcess: Sendable, Equatable {
       guard sigmaMin < sigmaMax else {
         throw ArgumentError("sigma_max", "must be above sigma_min = \(sigmaMin)", got: sigmaMax)
       }
-    case .edm(let mean, let std): _ = try LogNormalDensity(mean: mean, std: std)
+    case .edm(let mean, let std): _ = try LogNormalSampling(mean: mean, std: std)
     case .flow: break
     }
     try checkPositive("sigma_data", sigmaData)
@@ -54,15 +54,17 @@ public struct ContinuousProcess: Sendable, Equatable {
   /// The target whose loss the process's usual weight is for: x₀ for VP, VE and EDM, flow for rectified flow.
   public var prediction: PredictionTarget { kind == .flow ? .flow : .sample }
 
-  /// The authors' density.
-  var density: any NoiseLevelDensity {
+  /// The authors' sampling.
+  var sampling: any NoiseLevelSampling {
     // The parameters were checked when the process was made.
-    if case .edm(let mean, let std) = kind, let density = try? LogNormalDensity(mean: mean, std: std) { return density }
-    return UniformDensity()
+    if case .edm(let mean, let std) = kind, let sampling = try? LogNormalSampling(mean: mean, std: std) {
+      return sampling
+    }
+    return UniformSampling()
   }
 
   /// The authors' weight: 1/σ² for VP and VE, (σ²+sigmaData²)/(σ·sigmaData)² for EDM, 1 for rectified flow.
-  var weighting: any TimestepWeighting {
+  var weighting: any Weighting {
     switch kind {
     case .variancePreserving, .varianceExploding: return SNRProportionalWeighting()
     case .edm: return (try? EDMWeighting(sigmaData: sigmaData)) ?? UniformWeighting()

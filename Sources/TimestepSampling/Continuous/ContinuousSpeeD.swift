@@ -50,8 +50,8 @@ extension ContinuousProcess {
   }
 }
 
-extension AsymmetricDensity: NoiseLevelDensity {
-  /// The process's own density, where σ > σ_τ = σ_data·√(r-1) is drawn k times less often than the rest.
+extension AsymmetricSampling: NoiseLevelSampling {
+  /// The process's own sampling, where σ > σ_τ = σ_data·√(r-1) is drawn k times less often than the rest.
   ///
   /// - Throws: `ArgumentError` unless the threshold is a magnitude and the process draws on both sides of σ_τ.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
@@ -59,7 +59,7 @@ extension AsymmetricDensity: NoiseLevelDensity {
       throw ArgumentError(
         "sampling", "must have r for a continuous process, which has no steps", got: "tau; pass r instead")
     }
-    let base = try process.density.levels(of: process)
+    let base = try process.sampling.levels(of: process)
     let logSigmaTau = Double.log(process.sigmaData) + Double.log(r - 1) / 2
     let (below, above) = (
       base.mass(from: -.infinity, to: logSigmaTau, at: 0), base.mass(from: logSigmaTau, to: .infinity, at: 0)

@@ -13,12 +13,12 @@ struct NoiseLevelContext: Sendable {
 }
 
 /// A weighting that has a form for continuous processes.
-protocol NoiseLevelWeighting: TimestepWeighting {
+protocol NoiseLevelWeighting: Weighting {
   /// The weight of the target's loss.
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight
 }
 
-extension TimestepWeighting {
+extension Weighting {
   /// The weight of a target's loss, where the weighting has a form for continuous processes.
   func noiseLevelWeight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
     if let weighting = self as? any NoiseLevelWeighting { return try weighting.weight(in: context) }

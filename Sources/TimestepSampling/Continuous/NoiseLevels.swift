@@ -1,10 +1,10 @@
 import NoiseSchedules
 
-/// A density of the noise level that also works for a continuous process.
-public protocol NoiseLevelDensity: TimestepDensity {
+/// A sampling of the noise level that also works for a continuous process.
+public protocol NoiseLevelSampling: Sampling {
   /// The distribution of the noise levels of a process.
   ///
-  /// - Throws: `ArgumentError` if the density does not fit the process.
+  /// - Throws: `ArgumentError` if the sampling does not fit the process.
   func levels(of process: ContinuousProcess) throws -> any NoiseLevels
 }
 
@@ -17,44 +17,44 @@ public protocol NoiseLevels: Sendable {
   func mass(from: Double, to: Double, at step: UInt64) -> Double
 }
 
-extension TimestepDensity {
-  /// The noise levels of a process, where the density has such a form.
+extension Sampling {
+  /// The noise levels of a process, where the sampling has such a form.
   func levels(in process: ContinuousProcess, _ argument: String) throws -> any NoiseLevels {
-    guard let density = self as? any NoiseLevelDensity else {
+    guard let sampling = self as? any NoiseLevelSampling else {
       throw ArgumentError(
         argument, "must be a density of the noise level for a continuous process", got: "one of time steps alone")
     }
-    return try density.levels(of: process)
+    return try sampling.levels(of: process)
   }
 }
 
-// MARK: Densities in u
+// MARK: Samplings in u
 
-extension UnitDensity {
+extension UnitSampling {
   /// u of the process's own variable.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     guard process.isBounded else {
       throw ArgumentError(
         "sampling", "must be a density in ln σ or λ for EDM, which has no variable in [0, 1]", got: "one in u")
     }
-    return UnitLevels(density: self, process: process)
+    return UnitLevels(sampling: self, process: process)
   }
 }
 
-private struct UnitLevels<Density: UnitDensity>: NoiseLevels {
-  let density: Density
+private struct UnitLevels<Method: UnitSampling>: NoiseLevels {
+  let sampling: Method
   let process: ContinuousProcess
 
-  func logSigma(_ p: Probability, at step: UInt64) -> Double { process.logSigma(at: density.quantile(p)) }
+  func logSigma(_ p: Probability, at step: UInt64) -> Double { process.logSigma(at: sampling.quantile(p)) }
 
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
-    density.mass(from: process.unit(atLogSigma: from), to: process.unit(atLogSigma: to))
+    sampling.mass(from: process.unit(atLogSigma: from), to: process.unit(atLogSigma: to))
   }
 }
 
-// MARK: Densities in λ
+// MARK: Samplings in λ
 
-extension LogSNRDensity {
+extension LogSNRSampling {
   /// λ = -2·ln σ, cut to the process's range.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     let (low, high) = process.logSigmaRange
@@ -65,12 +65,12 @@ extension LogSNRDensity {
         "sampling", "must be able to draw the process's ln σ, between \(low) and \(high)",
         got: "a probability of \(width)")
     }
-    return LogSNRLevels(density: self, below: below, width: width, above: above, range: (low, high))
+    return LogSNRLevels(sampling: self, below: below, width: width, above: above, range: (low, high))
   }
 }
 
-private struct LogSNRLevels<Density: LogSNRDensity>: NoiseLevels {
-  let density: Density
+private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
+  let sampling: Method
   let below: Double
   let width: Double
   let above: Double
@@ -79,26 +79,26 @@ private struct LogSNRLevels<Density: LogSNRDensity>: NoiseLevels {
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     // λ falls as noise grows.
     let flipped = Probability(lower: p.upper, upper: p.lower)
-    let x = -density.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2
+    let x = -sampling.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2
     return min(range.high, max(range.low, x))
   }
 
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
     let (from, to) = (max(from, range.low), min(to, range.high))
-    return from < to ? density.mass(from: -2 * to, to: -2 * from) / width : 0
+    return from < to ? sampling.mass(from: -2 * to, to: -2 * from) / width : 0
   }
 }
 
 // MARK: Combinations
 
-extension MixtureDensity: NoiseLevelDensity {
+extension MixtureSampling: NoiseLevelSampling {
   /// Both parts.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     try PairLevels(a: a.levels(in: process, "a"), b: b.levels(in: process, "b"), share: .fixed(share))
   }
 }
 
-extension BlendDensity: NoiseLevelDensity {
+extension BlendSampling: NoiseLevelSampling {
   /// Both parts, and the share that follows the training step.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     try PairLevels(
@@ -107,7 +107,7 @@ extension BlendDensity: NoiseLevelDensity {
   }
 }
 
-/// The lower part of the probabilities goes to the first density, the upper one to the second.
+/// The lower part of the probabilities goes to the first sampling, the upper one to the second.
 private struct PairLevels: NoiseLevels {
   let a: any NoiseLevels
   let b: any NoiseLevels
@@ -128,7 +128,7 @@ private struct PairLevels: NoiseLevels {
   }
 }
 
-extension ShiftedDensity: NoiseLevelDensity {
+extension ShiftedSampling: NoiseLevelSampling {
   /// σ of EDM, and t/(1-t) of rectified flow, times the shift.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
     guard process.logSigmaRange.high == .infinity else {

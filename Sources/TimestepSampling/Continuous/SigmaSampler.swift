@@ -17,17 +17,17 @@ public final class SigmaSampler: Sendable {
   /// The factor of all weights: 1, or 1/E[w] with `normalize`.
   private let scale: Double
 
-  /// Combines a process, a density and a weighting.
+  /// Combines a process, a sampling and a weighting.
   ///
   /// - Parameters:
   ///   - process: the process.
-  ///   - density: which noise levels to draw; nil: the process's own density.
+  ///   - sampling: which noise levels to draw; nil: the process's own sampling.
   ///   - weighting: how much each counts; nil: the process's own weight.
   ///   - options: seed, layout, strata, target and normalization.
   ///   - weightWarmUp: FDM's bound of the weights; excludes `normalize`.
-  /// - Throws: `ArgumentError` if the density, weighting or options do not fit the process or each other.
+  /// - Throws: `ArgumentError` if the sampling, weighting or options do not fit the process or each other.
   public init(
-    process: ContinuousProcess, density: (any TimestepDensity)? = nil, weighting: (any TimestepWeighting)? = nil,
+    process: ContinuousProcess, sampling: (any Sampling)? = nil, weighting: (any Weighting)? = nil,
     options: SamplerOptions, weightWarmUp: WeightWarmUp? = nil
   ) throws {
     guard weightWarmUp == nil || !options.normalize else {
@@ -36,7 +36,7 @@ public final class SigmaSampler: Sendable {
     self.process = process
     self.options = options
     self.weightWarmUp = weightWarmUp
-    levels = try density?.levels(in: process, "sampling") ?? process.density.levels(of: process)
+    levels = try sampling?.levels(in: process, "sampling") ?? process.sampling.levels(of: process)
     weight = try (weighting ?? process.weighting).noiseLevelWeight(
       in: NoiseLevelContext(
         process: process, prediction: options.prediction ?? process.prediction, levels: levels))
@@ -127,8 +127,8 @@ public struct WeightWarmUp: Sendable, Equatable {
   ///
   /// - Throws: `ArgumentError` unless steps is in [1, 2⁵³].
   public init(steps: Int) throws {
-    guard steps >= 1, steps <= BlendDensity.largestStep else {
-      throw ArgumentError("warm_up", "must be in [1, \(BlendDensity.largestStep)]", got: steps)
+    guard steps >= 1, steps <= BlendSampling.largestStep else {
+      throw ArgumentError("warm_up", "must be in [1, \(BlendSampling.largestStep)]", got: steps)
     }
     self.steps = steps
   }

@@ -26,8 +26,8 @@ struct InverseCDF: Sendable {
     let ends = Self.intervalEnds(probabilities)
     boundaries = ends.count
     self.ends = ends + [UInt64](repeating: .max, count: Self.lookAhead)
-    // Fine enough for the narrow steps of common densities, whose boundaries then seldom share an entry. 128 KiB lie in the
-    // second cache; a table that fits the first would cost heavy-tailed densities more than it saves others.
+    // Fine enough for the narrow steps of common samplings, whose boundaries then seldom share an entry. 128 KiB lie in the
+    // second cache; a table that fits the first would cost heavy-tailed samplings more than it saves others.
     let bits = max(14, Self.bitWidth(2 * ends.count))
     guideShift = UInt32(32 - bits)
 

@@ -36,7 +36,7 @@ public struct LossBatch: Sendable {
   public let timesteps: [Int]
   /// Their losses before any weight: finite, ≥ 0, one for each time step.
   public let losses: [Float]
-  /// The factor of each of the T steps' losses in the objective. A density gets w without its factor 1/(T·P); a factor
+  /// The factor of each of the T steps' losses in the objective. A sampling gets w without its factor 1/(T·P); a factor
   /// of w gets the other factors.
   public var weights: [Double]
   /// P of each of the T steps.

@@ -7,7 +7,7 @@ import NoiseSchedules
 /// g is the rate of `ProcessIncrements` and the extremes run over all T steps, so that w lies in [1-λ, λ]. The same
 /// table serves every prediction target: the paper's weight multiplies whatever loss is trained. The paper's clamps
 /// (`min{1, max}` and `max{0, min}`) are inactive for a rate per step, and none is applied.
-public struct ChangeAwareWeighting: TimestepWeighting {
+public struct ChangeAwareWeighting: Weighting {
   /// λ, the symmetry ceiling in [0.5, 1].
   public let lam: Double
 

@@ -6,16 +6,16 @@ import NoiseSchedules
 /// product of two functions of S is the same objective for every target only if it is written for one.
 public struct ProductWeighting: ChangingWeighting {
   /// One factor.
-  public let a: any TimestepWeighting
+  public let a: any Weighting
   /// The other factor.
-  public let b: any TimestepWeighting
+  public let b: any Weighting
   /// Both factors' parts and itself.
   public let parts: Int
 
   /// Makes the product.
   ///
   /// - Throws: `ArgumentError` if it would be made of more than 256 weightings.
-  public init(_ a: any TimestepWeighting, _ b: any TimestepWeighting) throws {
+  public init(_ a: any Weighting, _ b: any Weighting) throws {
     parts = try combinedParts("a", a.parts, b.parts)
     self.a = a
     self.b = b

@@ -1,16 +1,16 @@
 import NoiseSchedules
 
 /// 1/w of another weighting, for the sampler's target: divides out a weight that the pipeline's loss already has.
-public struct ReciprocalWeighting: TimestepWeighting {
+public struct ReciprocalWeighting: Weighting {
   /// The other weighting.
-  public let base: any TimestepWeighting
+  public let base: any Weighting
   /// The other weighting's parts and itself.
   public let parts: Int
 
   /// Makes the reciprocal.
   ///
   /// - Throws: `ArgumentError` if `base` depends on P or losses, or is made of too many weightings.
-  public init(of base: any TimestepWeighting) throws {
+  public init(of base: any Weighting) throws {
     guard !Self.changes(base) else { throw ArgumentError("of", "must not depend on P or losses", got: "one that does") }
     parts = try combinedParts("of", base.parts)
     self.base = base
@@ -21,7 +21,7 @@ public struct ReciprocalWeighting: TimestepWeighting {
     try base.weights(for: schedule, prediction: prediction).map { 1 / $0 }
   }
 
-  private static func changes(_ weighting: any TimestepWeighting) -> Bool {
+  private static func changes(_ weighting: any Weighting) -> Bool {
     guard let product = weighting as? ProductWeighting else { return weighting is any ChangingWeighting }
     return changes(product.a) || changes(product.b)
   }

@@ -4,7 +4,7 @@ import NoiseSchedules
 ///
 /// For a variance-preserving process loss_eps = S·loss_x0, loss_v = (S+1)·loss_x0 and loss_flow = (1+√S)²·loss_x0. The
 /// same objective therefore has w_x0 = S·w_eps, w_v = w_x0/(S+1) and w_flow = w_x0/(1+√S)².
-public protocol SNRWeighting: TimestepWeighting {
+public protocol SNRWeighting: Weighting {
   /// The name of the method, for messages.
   static var name: String { get }
 

@@ -6,7 +6,7 @@ import NoiseSchedules
 /// dλ/du is the discrete gradient of λ times T. Source: Kingma and Gao, "Understanding Diffusion Objectives as the ELBO
 /// with Simple Data Augmentation", 2023; Hoogeboom et al., "Simpler Diffusion (SiD2)", 2024, whose
 /// e^b·sigmoid(λ-b) on the x₀ loss is the same.
-public struct SigmoidWeighting: TimestepWeighting {
+public struct SigmoidWeighting: Weighting {
   /// The bias b.
   public let bias: Double
 

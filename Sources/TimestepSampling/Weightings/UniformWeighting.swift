@@ -1,7 +1,7 @@
 import NoiseSchedules
 
 /// Every time step's loss counts the same: w_i = 1.
-public struct UniformWeighting: TimestepWeighting {
+public struct UniformWeighting: Weighting {
   /// Makes the weighting.
   public init() {}
 

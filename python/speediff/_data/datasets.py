@@ -16,7 +16,7 @@ import numpy as np
 
 from .._support import extras, text_names
 from ..errors import SpeeDiffError, SpeeDiffTypeError, SpeeDiffValueError, unknown_name
-from . import arrays, cifar, idx, pictures
+from . import arrays, cifar, idx, openclipart, pictures
 from .pictures import WHITE
 from .raw import Raw, counted
 
@@ -30,7 +30,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_CLASSES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
-KINDS = ("fashion-mnist", "digits", "a folder", "a .npy or .npz file")
+KINDS = ("fashion-mnist", "openclipart", "digits", "a folder", "a .npy or .npz file")
 SHOWN_CLASSES = 10
 MAX_CLASSES = 1 << 16
 """The limit of classes. More are surely a mistake and need an embedding table of gigabytes."""
@@ -101,10 +101,11 @@ def load(
     """Reads training data.
 
     Args:
-        source: `fashion-mnist`, `digits`, a folder (idx files, CIFAR-10's, or pictures), or a .npy or
-            .npz file.
+        source: `fashion-mnist`, `openclipart`, `digits`, a folder (idx files, CIFAR-10's, or pictures), or a
+            .npy or .npz file.
         input_size: Pictures of a folder are center-cropped and scaled to this size. None: they must have the
-            same size. Other data keep their size, and any other value is an error.
+            same size. Drawings of openclipart are padded and scaled to it. None: to 32. Other data keep their
+            size, and any other value is an error.
         background: The color behind transparent pictures of a folder, by name or as #rrggbb.
         out: An output folder, which may lie within the source; its pictures are not data.
 
@@ -119,7 +120,9 @@ def load_test(source: str, *, input_size: int | None = None) -> Dataset | None:
     """Reads the test part of the data, as `load` does; None if there is none."""
     folder = FASHION_MNIST if source == "fashion-mnist" else Path(source)
     raw: Raw
-    if idx.is_present(folder, "test"):
+    if source == "openclipart":
+        raw = openclipart.read("test", input_size)
+    elif idx.is_present(folder, "test"):
         raw = _with_names(idx.read(folder, "test"), source)
     elif cifar.is_present(folder, "test"):
         raw = cifar.read(folder, "test")
@@ -140,6 +143,8 @@ def _read_training(source: str, input_size: int | None, background: str, out: Pa
                 "or pass the folder with its idx files"
             )
         return _with_names(idx.read(FASHION_MNIST, "train"), source)
+    if source == "openclipart":
+        return openclipart.read("train", input_size)
     if source == "digits":
         return _digits()
     path = Path(source)
@@ -156,7 +161,7 @@ def _is_pictures(source: str) -> bool:
     """Whether this is a folder without idx or CIFAR-10 files."""
     path = Path(source)
     return (
-        source not in ("fashion-mnist", "digits")
+        source not in ("fashion-mnist", "openclipart", "digits")
         and path.is_dir()
         and not (idx.is_present(path, "train") or cifar.is_present(path, "train"))
     )

@@ -12,7 +12,7 @@ from .._native.library import library_path
 from .._support import messages, streams
 from .._support.version import __version__
 from ..errors import SpeeDiffError, unknown_name
-from . import compare, generate, methods, plan, train
+from . import classifier, compare, evaluate, generate, methods, plan, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Callable[[Subparsers], None]] = {
     "train": train.add_to,
     "generate": generate.add_to,
+    "evaluate": evaluate.add_to,
     "compare": compare.add_to,
+    "classifier": classifier.add_to,
     "plan": plan.add_to,
     "methods": methods.add_to,
 }

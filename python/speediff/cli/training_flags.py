@@ -50,22 +50,32 @@ def add_to(
     )
 
 
-def _add_data(parser: argparse.ArgumentParser, is_data_needed: bool) -> None:
+def add_source(parser: argparse.ArgumentParser, *, is_needed: bool = True) -> argparse._ArgumentGroup:
+    """Adds the positional DATA, and a group of flags about reading it. Returns the group."""
     parser.add_argument(
         "data",
         metavar="DATA",
-        nargs=None if is_data_needed else "?",
-        help="fashion-mnist, digits, a folder (of idx files, CIFAR-10 or pictures), or a .npy or .npz file",
+        nargs=None if is_needed else "?",
+        help="fashion-mnist, openclipart, digits, a folder (of idx files, CIFAR-10 or pictures), or a "
+        ".npy or .npz file",
     )
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--input-size", metavar="N", type=int, help="crop and scale a folder's pictures to N×N"
+        "--input-size",
+        metavar="N",
+        type=int,
+        help="crop and scale a folder's pictures to N×N, or scale openclipart's drawings (default: 32)",
     )
     group.add_argument(
         "--background",
         metavar="COLOR",
         help="background color for transparent pictures of a folder (default: white)",
     )
+    return group
+
+
+def _add_data(parser: argparse.ArgumentParser, is_needed: bool) -> None:
+    group = add_source(parser, is_needed=is_needed)
     group.add_argument("--flip", action="store_true", default=None, help="mirror half of the pictures")
     group.add_argument("--unconditional", action="store_true", default=None, help="ignore the labels")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .extractor import Extractor
+from .extractor import BATCH, Extractor, in_parts
 
 if TYPE_CHECKING:
+    from ..._data.datasets import Dataset
     from .extractor import Bytes, Floats
 
 FASHION_MNIST = "fashion-mnist"
+PART = 32 * BATCH
+"""Images between two moves of the bar: many of the classifier's own batches."""
 
 
 class Classifier(Extractor):
@@ -21,20 +24,23 @@ class Classifier(Extractor):
     has_logits = True
 
     def __init__(self, network: Any) -> None:
-        """Takes a network with `features`, `logits`, `classes` and `label`."""
+        """Takes what `classifier.load` returns."""
         self._network = network
         self.label = network.label
         self.dimension = network.dimension
+        self.classes = tuple(network.classes)
+
+    def check(self, data: Dataset) -> None:
+        """Raises if the images have another size or number of channels than the classifier's."""
+        self._network.check(data.values[:1])
 
     def features(self, images: Bytes) -> Floats:
         """The input of the last layer."""
-        found: Floats = self._network.features(images)
-        return found
+        return in_parts(self._network.features, images, "classifier features", PART)
 
     def logits(self, images: Bytes) -> Floats:
         """The output of the last layer."""
-        found: Floats = self._network.logits(images)
-        return found
+        return in_parts(self._network.logits, images, "classifier logits", PART)
 
 
 def load(path: str | None) -> Classifier:

@@ -11,6 +11,8 @@ import torch
 from ..._support import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..._data.datasets import Dataset
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -31,6 +33,8 @@ class Extractor(ABC):
     """The length of a feature."""
     has_logits = False
     """Whether `logits` works."""
+    classes: tuple[str, ...] | None = None
+    """The classes of the logits, if they are those of the data, by label."""
     label: str
     """The network and its weights, in words."""
 
@@ -40,7 +44,14 @@ class Extractor(ABC):
         return f"FD ({self.name})"
 
     def check(self, data: Dataset) -> None:  # noqa: B027
-        """Raises SpeeDiffValueError if images like these are not for this network."""
+        """Raises SpeeDiffValueError if images like these are not for this network. Takes no time."""
+
+    def knows_classes(self, data: Dataset | None) -> bool:
+        """Whether logit i is that of label i of these data, as far as their names and number tell."""
+        if self.classes is None or data is None or data.num_classes is None:
+            return self.classes is not None
+        names = self.classes if data.class_names is None else data.class_names
+        return data.num_classes == len(self.classes) and names == self.classes
 
     @abstractmethod
     def features(self, images: Bytes) -> Floats:
@@ -57,16 +68,30 @@ class Extractor(ABC):
         """Unnormalized log-probabilities of classes, float32 (n, classes), if `has_logits`."""
         raise NotImplementedError
 
+    def both(self, images: Bytes) -> tuple[Floats, Floats]:
+        """Features and logits; an extractor that has both in one pass takes one pass."""
+        return self.features(images), self.logits(images)
+
 
 def in_batches(forward: Any, images: Bytes, label: str) -> Floats:
     """Applies a function of a uint8 tensor (n, c, h, w) in batches of `BATCH`; returns float32 rows."""
-    parts = []
+
+    def rows(part: Bytes) -> Floats:
+        found: Floats = forward(torch.from_numpy(np.ascontiguousarray(part))).to(torch.float32).numpy()
+        return found
+
     with torch.inference_mode():
-        for begin in progress.bar(range(0, len(images), BATCH), label, unit="batch", delay=1):
-            part = torch.from_numpy(np.ascontiguousarray(images[begin : begin + BATCH]))
-            parts.append(forward(part).to(torch.float32).numpy())
-    result: Floats = np.concatenate(parts)
-    return result
+        return in_parts(rows, images, label, BATCH)
+
+
+def in_parts(rows: Callable[[Bytes], Floats], images: Bytes, label: str, size: int) -> Floats:
+    """Applies a function of images to `size` at a time, with a bar; joins the rows that it returns."""
+    parts = []
+    with progress.bar(label=label, total=len(images), unit="image", delay=1) as bar:
+        for begin in range(0, len(images), size):
+            parts.append(rows(images[begin : begin + size]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def in_color(images: torch.Tensor) -> torch.Tensor:

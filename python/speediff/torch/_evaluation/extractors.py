@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 MODULES = {
     "classifier": "classified",
+    "efficientnet-lite0": "efficientnet",
+    "inception": "inception",
+    "clip": "clip",
+    "dinov2": "dinov2",
     "features": "saved_features",
 }
 """The module of each extractor. Its function `load` takes the text after the equals sign, or None."""

@@ -9,7 +9,6 @@ The features of the reference are extracted once.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,10 +17,12 @@ from ..._support import arguments, messages
 from ..._support.random_bits import permutation
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
-from .reference import Reference
+from .clip import CLIP
+from .reference import Reference, captions_of
+from .sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from ..._data.datasets import Dataset
     from ..._data.raw import Labels
@@ -40,8 +41,8 @@ MEASURES = {
 OF_LOGITS = ("is", "accuracy")
 OF_FEATURES = ("kid", "prc")
 """Measures that need the reference's features; its mean and covariance are not enough."""
-SPLITS = 10
-"""Parts of the Inception Score."""
+SPLITS, LEAST_IN_A_SPLIT = 10, 10
+"""Parts of the Inception Score, fewer for fewer images. The score of one image alone is 1."""
 TEST, HALVES, NEIGHBORS = 1, 2, 4
 """Indices of permutations."""
 
@@ -87,11 +88,14 @@ class Instrument:
             SpeeDiffError: If a measure is unknown or does not fit the extractor or the reference, if the data
                 are latents, or if a package is missing.
         """
+        metrics.check()
         self.extractor = extractor
         self.measures = tuple(measures)
         self.seed = arguments.integer("seed", seed, least=0, end=1 << 32)
         self._subsets = arguments.integer("kid_subsets", kid_subsets, least=1)
         self._subset_size = arguments.integer("kid_subset_size", kid_subset_size, least=2)
+        if reference_images is not None:
+            arguments.integer("reference_images", reference_images, least=metrics.LEAST)
         self._test = test
         for measure in self.measures:
             arguments.choice("measures", measure, MEASURES)
@@ -100,6 +104,10 @@ class Instrument:
             self.reference = reference
         else:
             self.reference = Reference.of_images(reference, extractor, limit=reference_images, seed=self.seed)
+
+    @property
+    def _has_logits(self) -> bool:
+        return any(measure in OF_LOGITS for measure in self.measures)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,7 +132,8 @@ class Instrument:
             SpeeDiffNonFiniteError: If a feature is not finite.
         """
         self.check_images(images)
-        return self._measure(Sample(self.extractor, images, labels, captions), self.reference)
+        sample = Sample(self.extractor, images, labels, captions, with_logits=self._has_logits)
+        return self._measure(sample, self.reference)
 
     def floor(self, n: int) -> Floor | None:
         """Measures real images as if they were generated; None if no real images are known.
@@ -134,17 +143,28 @@ class Instrument:
         """
         if self._test is not None:
             chosen = self._test.part(permutation(self.seed, TEST, len(self._test))[:n])
-            sample = Sample(self.extractor, chosen.values, chosen.labels)
-            return Floor(self._measure(sample, self.reference), len(chosen), "test images")
+            return Floor(self._measure_real(chosen, self.reference), len(chosen), "test images")
         if self.reference.features is None:
             return None
         order = permutation(self.seed, HALVES, self.reference.n)
         half = self.reference.n // 2
         first, second = self.reference.part(order[half:]), self.reference.part(order[:half][:n])
-        images, labels = (None, None) if second.data is None else (second.data.values, second.data.labels)
-        sample = Sample(self.extractor, images, labels, features=second.features)
         what = f"one half of the reference against the other half, {first.n} images"
-        return Floor(self._measure(sample, first), second.n, what)
+        return Floor(self._measure_real(second.data, first, second.features), second.n, what)
+
+    def settings(self, n: int) -> dict[str, str]:
+        """How the measures of n images are computed, by title."""
+        told: dict[str, str] = {}
+        if "kid" in self.measures:
+            size = min(self._subset_size, n, self.reference.n)
+            told["KID"] = f"{self._subsets} random subsets of {size} images, polynomial kernel of degree 3"
+        if "is" in self.measures:
+            told["Inception Score"] = f"{_splits(n)} splits"
+        if "prc" in self.measures:
+            told["precision, recall"] = (
+                f"{metrics.NEIGHBORS} nearest neighbors, {min(n, self.reference.n)} images of the reference"
+            )
+        return told
 
     def check_images(self, images: object) -> None:
         """Raises unless these are images like those of the reference. Takes no time."""
@@ -169,11 +189,29 @@ class Instrument:
                 "that of as many images"
             )
 
-    def _measure(self, sample: Sample, reference: Reference) -> dict[str, float]:
-        values: list[float] = []
+    def _measure(
+        self, sample: Sample, reference: Reference, without: Container[str] = ()
+    ) -> dict[str, float]:
+        values: dict[str, float] = {}
         for measure in self.measures:
-            values += getattr(self, f"_{measure}")(sample, reference)
-        return dict(zip(self.columns, values, strict=True))
+            if measure not in without:
+                found = getattr(self, f"_{measure}")(sample, reference)
+                values.update(zip(MEASURES[measure], found, strict=True))
+        return values
+
+    def _measure_real(
+        self, data: Dataset | None, reference: Reference, features: Array | None = None
+    ) -> dict[str, float]:
+        """Measures real images, without what their data do not tell."""
+        images, labels = (None, None) if data is None else (data.values, data.labels)
+        captions = None if data is None else captions_of(labels, data.class_names)
+        lacking = {*(OF_LOGITS if images is None else ())}
+        lacking |= {"accuracy"} if labels is None else set()
+        lacking |= {"clip_score"} if captions is None else set()
+        sample = Sample(
+            self.extractor, images, labels, captions, features=features, with_logits=self._has_logits
+        )
+        return self._measure(sample, reference, without=lacking)
 
     def _fd(self, sample: Sample, reference: Reference) -> list[float]:
         self._warn_of_few(len(sample.features))
@@ -193,7 +231,7 @@ class Instrument:
         ]
 
     def _is(self, sample: Sample, _: Reference) -> list[float]:
-        splits = min(SPLITS, len(sample.logits))
+        splits = _splits(len(sample.logits))
         return [*metrics.inception_score(sample.logits, seed=self.seed, splits=splits)]
 
     def _prc(self, sample: Sample, reference: Reference) -> list[float]:
@@ -204,12 +242,28 @@ class Instrument:
     def _accuracy(self, sample: Sample, _: Reference) -> list[float]:
         return [float((sample.logits.argmax(axis=1) == sample.labels).mean())]
 
+    def _clip_score(self, sample: Sample, _: Reference) -> list[float]:
+        if sample.captions is None:
+            raise SpeeDiffValueError("captions must be given for the CLIP score, got None")
+        assert isinstance(self.extractor, CLIP)
+        return [float(self.extractor.cosines(sample.features, sample.captions).mean())]
+
     def _check_measure(self, measure: str, reference: Dataset | Reference) -> None:
         """Raises if a measure fits neither the extractor nor the reference."""
         if measure in OF_LOGITS and not self.extractor.has_logits:
             raise SpeeDiffValueError(
                 f"measure {measure} needs classes: use the extractor classifier or inception, "
                 f"got {self.extractor.name}"
+            )
+        data = reference.data if isinstance(reference, Reference) else reference
+        if measure == "accuracy" and not self.extractor.knows_classes(data):
+            raise SpeeDiffValueError(
+                "measure accuracy needs a classifier of the classes of the reference, "
+                f"got {self.extractor.label}"
+            )
+        if measure == "clip_score" and not isinstance(self.extractor, CLIP):
+            raise SpeeDiffValueError(
+                f"measure clip_score needs the extractor clip=FOLDER, got {self.extractor.name}"
             )
         is_known = not isinstance(reference, Reference) or reference.features is not None
         if measure in OF_FEATURES and not is_known:
@@ -218,45 +272,5 @@ class Instrument:
             )
 
 
-class Sample:
-    """A set of images to measure. Features and logits are extracted when they are first needed."""
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        images: Bytes | None,
-        labels: Labels | None = None,
-        captions: Sequence[str] | None = None,
-        *,
-        features: Array | None = None,
-    ) -> None:
-        self._extractor = extractor
-        self._images = images
-        self._labels = labels
-        self._features = features
-        self.captions = captions
-
-    @cached_property
-    def features(self) -> Array:
-        """Their features, (n, d)."""
-        if self._features is not None:
-            return self._features
-        return self._extractor.features(self.images)
-
-    @cached_property
-    def logits(self) -> Array:
-        """Their logits, (n, classes)."""
-        return self._extractor.logits(self.images)
-
-    @property
-    def images(self) -> Bytes:
-        """The images themselves."""
-        assert self._images is not None
-        return self._images
-
-    @property
-    def labels(self) -> Labels:
-        """The class that each should show."""
-        if self._labels is None:
-            raise SpeeDiffValueError("labels must be given for the accuracy, got None")
-        return self._labels
+def _splits(n: int) -> int:
+    return max(1, min(SPLITS, n // LEAST_IN_A_SPLIT))

@@ -5,6 +5,7 @@ Features are NumPy arrays (n, d), and go to torch-fidelity in the precision that
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,16 @@ def library(module: str, purpose: str) -> Any:
     Raises:
         SpeeDiffError: If it is missing; the error says how to install it.
     """
+    known = sys.modules.get(module)
+    if known is not None:  # To look for torchvision again could take a second, in vain.
+        return known
     with torchvision_stand_in.importable():
         return extras.load(module, purpose, install=EXTRA)
+
+
+def check() -> None:
+    """Raises SpeeDiffError if torch-fidelity is missing. Called before any work."""
+    library("torch_fidelity", "an evaluation")
 
 
 class Statistics(NamedTuple):

@@ -13,7 +13,10 @@ from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..._data.datasets import Dataset
+    from ..._data.raw import Labels
     from .extractor import Extractor
     from .metrics import Array, Statistics
 
@@ -85,3 +88,10 @@ def check_images(data: Dataset, what: str) -> None:
         )
     if len(data) < metrics.LEAST:
         raise SpeeDiffValueError(f"{what} must have at least {metrics.LEAST} images, got {len(data)}")
+
+
+def captions_of(labels: Labels | None, class_names: Sequence[str] | None) -> list[str] | None:
+    """The class of each image as its caption; None without names."""
+    if labels is None or class_names is None:
+        return None
+    return [class_names[label] for label in labels]
