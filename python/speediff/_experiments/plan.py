@@ -14,7 +14,7 @@ from .._runs import run_settings, schedule_flags
 from .._support import text_names
 from .._support.replacement import replace_text
 from .._support.version import __version__
-from ..errors import SpeeDiffValueError
+from ..errors import SpeeDiffError, SpeeDiffValueError
 from . import tuning
 from .arms import Arm
 from .tuning import Tuning
@@ -86,8 +86,13 @@ class Plan:
     def check(self) -> None:
         """Raises SpeeDiffError if an arm is invalid, or a seed serves both tuning and comparison."""
         for arm in self.arms:
-            settings = self.settings_of(arm, 0)
-            run_settings.make_sampler(settings, run_settings.make_schedule(settings)).close()
+            try:
+                settings = self.settings_of(arm, 0)
+                run_settings.make_sampler(settings, run_settings.make_schedule(settings)).close()
+            except SpeeDiffError as error:
+                if arm.settings.keys() == {"method"}:
+                    raise
+                raise type(error)(f"the arm {arm.name!r}: {error}") from None
             grid = self.grid_of(arm)
             if arm.tune is not None and self.tuning is None:
                 raise SpeeDiffValueError(f"--tune must be given, since the arm {arm.name!r} has tune")
