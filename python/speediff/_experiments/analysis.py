@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import unknown_name
-from . import intervals, measures, speedup
+from ..errors import SpeeDiffValueError, unknown_name
+from . import intervals, measures, meter, speedup
 from .arms import OF_PROCESS
 from .measures import MEASURES
 from .speedup import Curve
@@ -83,6 +84,28 @@ class Analysis:
             result = experiment.result(job)
             if result is not None:
                 self.runs[job.arm].append((job, result))
+
+    @cached_property
+    def instruments(self) -> dict[str, dict[str, Any]]:
+        """What stands behind the measures of samples, and the floor, by the text of the extractor."""
+        path = self.experiment.folder / meter.FLOOR
+        if not path.exists():
+            return {}
+        try:
+            found: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise SpeeDiffValueError(f"{path} is damaged ({error}): remove it, and --resume") from None
+        return found
+
+    def instrument(self, measure: str) -> dict[str, Any] | None:
+        """That of one measure; None if it is not known."""
+        text = self.plan.measuring["features"].get(measure, measures.CLASSIFIER)
+        return self.instruments.get(text) if MEASURES[measure].needs_samples else None
+
+    def floor(self, measure: str) -> float | None:
+        """What as many real images reach; None if it is not known."""
+        found = (self.instrument(measure) or {}).get("floor")
+        return None if found is None else found[MEASURES[measure].column]
 
     def finished(self, arm: str) -> list[Result]:
         """The results of an arm's finished runs."""
@@ -213,8 +236,10 @@ def notes(analysis: Analysis) -> list[str]:
 
 
 def measure_title(name: str, analysis: Analysis) -> str:
-    """A measure with its extractor, as in "Fréchet distance (classifier)"."""
-    kind = MEASURES[name]
-    if not kind.needs_samples:
+    """A measure with its extractor, as in FD (classifier)."""
+    kind, found = MEASURES[name], analysis.instrument(name)
+    if found is None or kind.is_share:
         return kind.title
-    return f"{kind.title} ({analysis.plan.measuring['features'].get(name, measures.CLASSIFIER)})"
+    # As the evaluation names it: FD (EffNet-Lite0), and FID for the standard weights only.
+    distance: str = found["distance"]
+    return distance if name == "fd" else distance.replace("FID", "KID").replace("FD", "KID")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import analysis as analyses
 from . import measures
@@ -194,9 +194,18 @@ def _settings(analysis: Analysis) -> str:
             f"On {measuring['images']} images of {measuring['sample_steps']} DDIM steps, guidance "
             f"{measuring['cfg_scale']:g}, one seed per image, the same for all: {of_samples}."
         )
+    for text, found in analysis.instruments.items():
+        lines.append(
+            f"{text}: {found['extractor']}; resize: {found['resize']}; against {found['reference_images']} "
+            f"training images{_floor_text(found['floor'])}."
+        )
     if "loss" in analysis.measures:
         lines.append("Error in the noise: mean squared, unweighted, on held-out images.")
     return "\n".join(lines)
+
+
+def _floor_text(floor: dict[str, Any] | None) -> str:
+    return "" if floor is None else f"; real images: {floor['n']} {floor['of']}"
 
 
 def _qualities(analysis: Analysis) -> list[str]:
@@ -213,6 +222,9 @@ def _quality(analysis: Analysis, measure: str) -> Table:
     for arm in analysis.runs:
         found = [analysis.quality(arm, measure, step) for step in analysis.equal_steps]
         table.append([arm, *(spread_text(measure, each) for each in found)])
+    floor = analysis.floor(measure)
+    if floor is not None:
+        table.append(["real images", *([measures.shown(measure, floor)] * len(analysis.equal_steps))])
     return table
 
 
