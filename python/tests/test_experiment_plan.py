@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,3 +200,15 @@ def test_features_are_for_all_measures_or_for_one() -> None:
 def test_rows_of_samples_are_at_steps_that_runs_of_any_length_share() -> None:
     due = [step for step in range(50, 2001, 50) if sample_rows.is_due(step, 50, 2000)]
     assert due == [50, 100, 200, 400, 800, 1600, 2000]
+
+
+def test_a_missing_extra_is_named_before_any_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "speediff.torch._evaluation.instrument", None)
+    out = tmp_path / "out"
+    words = ("compare", write_images(tmp_path), "--out", str(out), "--measure", "loss,fd")
+    fails(capsys, "evaluate", *words)
+    fails(capsys, "--measure fd needs", *words)
+    fails(capsys, "pip install", *words)
+    assert not out.exists()
