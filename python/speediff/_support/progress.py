@@ -19,9 +19,14 @@ _shown = True
 
 def hide() -> None:
     """Silences progress and warnings in this process, because another process shows them."""
+    hide_bars()
+    messages.hide()
+
+
+def hide_bars() -> None:
+    """Silences progress in this process, but no warnings."""
     global _shown
     _shown = False
-    messages.hide()
 
 
 def bar(
@@ -44,6 +49,29 @@ def bar(
     if _shown and not _is_watched():
         return LogLines(items, label=label, is_main=is_main, **counted)
     return tqdm(items, desc=label, dynamic_ncols=True, disable=not _shown, **counted)
+
+
+class Table:
+    """Lines under the bars of a terminal, each replaced in place. In a log each text is a new line."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Makes an empty line for each name."""
+        self._lines: dict[str, Any] = {}
+        if _shown and _is_watched():
+            tqdm = extras.load("tqdm.auto", "a progress bar").tqdm
+            self._lines = {name: tqdm(bar_format="{desc}", dynamic_ncols=True) for name in names}
+
+    def show(self, name: str, text: str) -> None:
+        """Shows a line's new text."""
+        if name in self._lines:
+            self._lines[name].set_description_str(text)
+        else:
+            note(text)
+
+    def close(self) -> None:
+        """Leaves the last texts."""
+        for line in self._lines.values():
+            line.close()
 
 
 def task(label: str) -> contextlib.AbstractContextManager[Any]:

@@ -1,45 +1,42 @@
-"""`speediff compare`: the same network trained by several methods, and what each area gains or loses."""
+"""`speediff compare`: arms, seeds and tuning as one experiment, with speed-ups and their spread."""
 
 from __future__ import annotations
 
-import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._distributed import launchers
-from .._runs import samples, schedule_flags, training_loop, validation
+from .._distributed import launchers, processors
+from .._experiments import analysis, plan, report, report_text, sample_rows
+from .._experiments.experiment import Experiment
+from .._runs import schedule_flags
 from .._runs.folders import TakenFolder
-from .._runs.run import check_run, open_run
-from .._runs.step_log import StepLog
 from .._support import arguments, progress
 from ..errors import SpeeDiffValueError
-from . import compare_report, subcommand, training_flags
-from .compare_result import Result
+from . import compare_plan, subcommand, training_flags
 
 if TYPE_CHECKING:
     import argparse
 
-    from .._data.datasets import Dataset
-    from .._runs.interrupt import StopRequest
-    from .._runs.run import Run
-    from .._runs.run_settings import Settings
-
-VALIDATION = "validation.csv"
 DESCRIPTION = """\
-Trains the same network once per method, with the same initial weights, data, data order and seed. Measures
-the unweighted noise-prediction error of the EMA weights on test images at evenly spaced timesteps, over all
-timesteps and in each area of the process. Writes curves.png, samples.png, results.csv, results.json, and one
-folder per method, like that of `speediff train`. Ctrl-C, SIGTERM and SIGHUP save and stop. --resume
-continues.
+Trains the same network by several methods, with several seeds, and measures the EMA weights at the same
+steps. Runs of one seed have the same initial weights, data and data order. Reports the quality at equal
+steps, and the speed-up over the first method: its steps to a quality over those of another method, with the
+spread over the seeds.
+
+Writes report.md, curves.png, samples.png, results.csv, results.json and more to --out. Checkpoints are in
+`runs`; `results` has small files, from which --report draws everything again. Ctrl-C, SIGTERM and SIGHUP
+save and stop. --resume continues, also after a kill. It can add methods, seeds, steps and values of --tune.
 """
 EPILOG = """\
-Data sets with test images use them (fashion-mnist, idx files, CIFAR-10). Otherwise a tenth of the data is
-held out. One seed says little: seeds can differ by more than methods do.
+The loss needs no more than this package. fd, kid and accuracy are of generated images and need PyTorch:
+pip install 'speediff[evaluate]'. One seed says little: seeds can differ by more than methods do. A file of
+--arms has settings of `speediff train` by arm: {"uniform": {}, "fast": {"method": "speed", "lr": 0.002}}.
 
 examples:
   speediff compare fashion-mnist --methods uniform,speed --out runs/compare
+  speediff compare fashion-mnist --methods uniform,speed --seeds 0,1,2 --tune lr=1e-3,2e-3 --out runs/tuned
   speediff compare digits --methods 'uniform,laplace(scale=1)+min_snr,official' --steps 2000 --out runs/digits
+  speediff compare --report runs/digits
 """
 
 
@@ -49,128 +46,79 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
         subparsers,
         "compare",
         run,
-        summary="train with several methods, and compare them by area",
+        summary="train by several methods and seeds, and compare them",
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    parser.add_argument(
-        "--methods",
-        metavar="METHOD,…",
-        default="uniform,speed",
-        help="methods as in `speediff plan` (default: uniform,speed)",
-    )
-    training_flags.add_to(parser, out="runs/compare")
-    group = parser.add_argument_group("validation")
+    compare_plan.add_to(parser)
+    training_flags.add_to(parser, out="runs/compare", is_data_needed=False, threads="1 for each run")
+    group = parser.add_argument_group("processes")
     group.add_argument(
-        "--validate-every", metavar="N", type=int, default=250, help="validate every N steps (default: 250)"
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="runs side by side, each in a process of its own "
+        "(default: as many as use all processors available to this process)",
+    )
+    group = parser.add_argument_group("report")
+    group.add_argument(
+        "--baseline", metavar="NAME", help="the arm that others are compared with (default: the first)"
     )
     group.add_argument(
-        "--validation-images", metavar="N", type=int, default=2000, help="at most N images (default: 2000)"
+        "--report", metavar="FOLDER", help="train nothing: draw the report of FOLDER from its result files"
     )
-    samples.add_to(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Trains with each method in turn, then writes the report."""
+    """Trains what is not finished, then writes the report."""
     launchers.check_alone("speediff compare")
+    if options.report is not None:
+        _report_only(options)
+        return
+    if options.data is None:
+        raise SpeeDiffValueError("DATA must be given, as in `speediff compare fashion-mnist`")
     progress.check()
-    samples.check(options)
-    compare_report.check()
-    for name in ("checkpoint_every", "validate_every", "validation_images"):
-        arguments.integer(schedule_flags.flag(name), getattr(options, name), least=1)
-    methods = split_methods(options.methods)
+    report.check()
+    if options.checkpoint_every is not None:
+        arguments.integer(schedule_flags.flag("checkpoint_every"), options.checkpoint_every, least=1)
+    if options.jobs is not None:
+        arguments.integer("--jobs", options.jobs, least=1)
     folder = Path(options.out)
-    with ExitStack() as taken:
-        for path in (folder, *(folder / folder_name(method) for method in methods)):
-            taken.enter_context(TakenFolder(path))
-        results, pictures = _train_all(methods, folder, options)
-        for path in compare_report.write(folder, results, pictures):
-            print(path)
-    print(compare_report.table(results))
-
-
-def _train_all(
-    methods: list[str], folder: Path, options: argparse.Namespace
-) -> tuple[list[Result], list[Any]]:
-    """Trains with each method in turn; returns the results and the sample grids, if enabled."""
-    data, results, pictures = _Parts(options), [], []
-    flags = {method: {**vars(options), "method": method} for method in methods}
-    for method in methods:  # Check all methods before the first one trains.
-        check_run(folder / folder_name(method), flags[method], resume=options.resume, files=[VALIDATION])
-    compare_report.check_files(folder, has_samples=bool(options.samples))
-    for index, method in enumerate(methods, 1):
-        run = open_run(
-            folder / folder_name(method),
-            options.data,
-            flags[method],
-            threads=options.threads,
-            resume=options.resume,
-            load=data.training,
+    with TakenFolder(folder):
+        is_there = (folder / plan.NAME).exists()
+        if is_there and not options.resume:
+            raise SpeeDiffValueError(f"{folder / plan.NAME} exists: add --resume, or choose another --out")
+        drafted = compare_plan.draft(options, plan.read(folder) if is_there else None)
+        if drafted.measuring["samples"]:
+            sample_rows.check()
+        report.check_files(
+            folder,
+            has_samples=bool(drafted.measuring["samples"]),
+            has_areas="loss" in drafted.measuring["measure"],
         )
-        with run.trainer:
-            if index == 1:
-                training_flags.tell_precision(options, run)
-            samples.rehearse(run, options)
-            questions = data.questions(run)
-            results.append(_train(run, questions, options, label=f"{method} ({index} of {len(methods)})"))
-            pictures.append(samples.draw(run, options))
-    return results, [picture for picture in pictures if picture is not None]
+        experiment = Experiment(folder, drafted)
+        found = analysis.Analysis(experiment, options.baseline)  # Checks the name before any training.
+        experiment.open()
+        experiment.train(count=_jobs(options, drafted), checkpoint_every=options.checkpoint_every)
+        found = analysis.Analysis(experiment, options.baseline)
+        for path in report.write(found):
+            print(path)
+    print(report_text.terminal(found))
 
 
-def split_methods(text: str) -> list[str]:
-    """Splits a list at its commas, except those within parentheses."""
-    methods, depth = [""], 0
-    for letter in "".join(text.split()):
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            methods.append("")
-        else:
-            methods[-1] += letter
-    names = [folder_name(method) for method in methods]
-    if len(set(names)) < len(names) or not all(names):
-        raise SpeeDiffValueError(f"--methods must be different methods, got {text!r}")
-    return methods
+def _report_only(options: argparse.Namespace) -> None:
+    report.check()
+    folder = Path(options.report)
+    found = analysis.Analysis(Experiment(folder, plan.read(folder)), options.baseline)
+    if not any(found.runs.values()):
+        raise SpeeDiffValueError(f"{folder} has no results yet: --resume its `speediff compare`")
+    for path in report.write(found):
+        print(path)
+    print(report_text.terminal(found))
 
 
-def folder_name(method: str) -> str:
-    """The method's text as a folder name."""
-    return re.sub(r"[^\w.+-]+", "_", method).strip("_")
-
-
-def _train(
-    run: Run, questions: validation.ValidationSet, options: argparse.Namespace, *, label: str
-) -> Result:
-    """Trains a run and measures the validation loss at intervals."""
-    log = StepLog(run.folder / VALIDATION, ("seconds", *validation.COLUMNS))
-    run.keep(log)
-
-    def after_step(run: Run, stop: StopRequest) -> None:
-        is_due = run.step % options.validate_every == 0 or run.step >= run.settings["steps"]
-        if not is_due or (log.rows and log.rows[-1][0] == run.step):
-            return
-        errors = stop.unless_made(lambda: questions.measure(run.trainer, run.settings["batch_size"]))
-        if errors is not None:
-            log.append(run.step, round(run.seconds, 3), *errors)
-
-    training_loop.train(run, checkpoint_every=options.checkpoint_every, label=label, after_step=after_step)
-    return Result(run.settings, run.data.fingerprint, len(questions), questions.process, log.rows)
-
-
-class _Parts:
-    """Training and validation data, shared by all methods and read once."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-        self._parts: tuple[Dataset, Dataset] | None = None
-
-    def training(self, source: str, settings: Settings, _: Path) -> Dataset:
-        """The training data. Files in the output folder are not data."""
-        if self._parts is None:
-            self._parts = validation.split(source, settings, Path(self._options.out))
-        return self._parts[0]
-
-    def questions(self, run: Run) -> validation.ValidationSet:
-        """The validation set."""
-        assert self._parts is not None
-        settings, count = run.settings, self._options.validation_images
-        return validation.ValidationSet(self._parts[1], run.trainer.schedule, settings["prediction"], count)
+def _jobs(options: argparse.Namespace, drafted: plan.Plan) -> int:
+    """The number of runs side by side."""
+    if options.jobs is not None:
+        return int(options.jobs)
+    return max(1, processors.share([processors.available()], 0) // int(drafted.measuring["threads"]))

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
     from .._runs.run import Run
 
+THREADS = "this process's share of the processors available to it"
 
-def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
+
+def add_to(
+    parser: argparse.ArgumentParser, *, out: str, is_data_needed: bool = True, threads: str = THREADS
+) -> None:
     """Adds the positional DATA and the groups of flags.
 
     Flags that are settings of the run default to None, because a resumed run has its own settings.
@@ -33,8 +37,10 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     Args:
         parser: The parser of the sub-command.
         out: The default of --out.
+        is_data_needed: Whether DATA must be given.
+        threads: The default of --threads, in words.
     """
-    _add_data(parser)
+    _add_data(parser, is_data_needed)
     _add_network(parser)
     _add_noise(parser)
     _add_optimization(parser)
@@ -42,12 +48,7 @@ def add_to(parser: argparse.ArgumentParser, *, out: str) -> None:
     group.add_argument("--out", metavar="FOLDER", default=out, help=f"output folder (default: {out})")
     group.add_argument("--resume", action="store_true", help="continue the run in --out, if there is one")
     group.add_argument("--seed", metavar="N", type=int, help="seed of all randomness (default: 0)")
-    group.add_argument(
-        "--threads",
-        metavar="N",
-        type=int,
-        help="threads (default: this process's share of the processors available to it)",
-    )
+    group.add_argument("--threads", metavar="N", type=int, help=f"threads (default: {threads})")
     group.add_argument(
         "--precision",
         metavar="NAME",
@@ -65,11 +66,12 @@ def tell_precision(options: argparse.Namespace, run: Run) -> None:
         print(f"--precision {AUTO}: matrix products in {run.trainer.precision}", flush=True)
 
 
-def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_source(parser: argparse.ArgumentParser, *, is_needed: bool = True) -> argparse._ArgumentGroup:
     """Adds the positional DATA, and a group of flags about reading it. Returns the group."""
     parser.add_argument(
         "data",
         metavar="DATA",
+        nargs=None if is_needed else "?",
         help="fashion-mnist, openclipart, digits, a folder (of idx files, CIFAR-10 or pictures), or a "
         ".npy or .npz file",
     )
@@ -88,8 +90,8 @@ def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    group = add_source(parser)
+def _add_data(parser: argparse.ArgumentParser, is_needed: bool) -> None:
+    group = add_source(parser, is_needed=is_needed)
     group.add_argument("--flip", action="store_true", default=None, help="mirror half of the pictures")
     group.add_argument("--unconditional", action="store_true", default=None, help="ignore the labels")
 

@@ -1,0 +1,108 @@
+"""Tuning: each arm's best value of one setting, chosen on seeds that the comparison does not use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._runs import schedule_flags
+from ..errors import SpeeDiffValueError
+from .arms import INTEGERS, REALS
+from .measures import MEASURES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SETTINGS = tuple(name for name in (*REALS, *INTEGERS) if name != "steps")
+"""What can be tuned: settings that are numbers."""
+SEED = 1000
+"""The default seed of tuning."""
+LEAST_VALUES = 2
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is tuned, and how."""
+
+    setting: str
+    values: tuple[float, ...]
+    """The grid, rising."""
+    seeds: tuple[int, ...]
+    steps: int | None
+    """Steps of each run; None: those of the arm."""
+    by: str
+    """The measure that decides, at the last step."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "values": list(self.values), "seeds": list(self.seeds)}
+
+    @staticmethod
+    def from_json(plain: Mapping[str, Any]) -> Tuning:
+        """From the result of `to_json`."""
+        return Tuning(**{**plain, "values": tuple(plain["values"]), "seeds": tuple(plain["seeds"])})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of an arm's tuning."""
+
+    value: float
+    costs: dict[float, float]
+    """The mean over the seeds of the last cost, by value; infinite if a run diverged."""
+    edge: str | None
+    """Which end of the grid the value is at, if it is at one: the best may lie beyond."""
+
+
+def parse(text: str) -> tuple[str, tuple[float, ...]]:
+    """Parses SETTING=VALUE,VALUE,… .
+
+    Raises:
+        SpeeDiffValueError: If the setting is no number, or the values are not at least two different ones.
+    """
+    name, _, listed = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if name not in SETTINGS:
+        raise SpeeDiffValueError(f"--tune must be SETTING=VALUE,VALUE,… such as lr=1e-3,2e-3, got {text!r}")
+    try:
+        values = [int(each) if name in INTEGERS else float(each) for each in listed.split(",")]
+    except ValueError:
+        raise SpeeDiffValueError(f"--tune must list numbers, got {text!r}") from None
+    return name, check_grid("--tune", values)
+
+
+def check_grid(argument: str, values: Sequence[float]) -> tuple[float, ...]:
+    """The grid in rising order, if it is one."""
+    if len(values) < LEAST_VALUES or not all(map(math.isfinite, values)):
+        raise SpeeDiffValueError(f"{argument} must have at least two values, got {list(values)}")
+    if len(set(values)) < len(values):
+        raise SpeeDiffValueError(f"{argument} must have different values, got {list(values)}")
+    return tuple(sorted(values))
+
+
+def variant(setting: str, value: float) -> str:
+    """The name of a value's runs."""
+    return f"{schedule_flags.flag(setting)[2:]}={value!r}"
+
+
+def choose(measure: str, last: Mapping[float, Sequence[float | None]]) -> Choice:
+    """Chooses the value with the lowest mean cost.
+
+    Args:
+        measure: The name of the measure.
+        last: The last value of the measure of each run, by tuned value; None if the run diverged.
+    """
+    costs = {value: _mean_cost(measure, found) for value, found in sorted(last.items())}
+    best = min(costs, key=lambda value: (costs[value], value))
+    grid = list(costs)
+    edge = {grid[0]: "lower", grid[-1]: "upper"}.get(best)
+    return Choice(best, costs, edge)
+
+
+def _mean_cost(measure: str, values: Sequence[float | None]) -> float:
+    if any(value is None for value in values):
+        return math.inf
+    return float(np.mean([MEASURES[measure].cost(value) for value in values if value is not None]))
