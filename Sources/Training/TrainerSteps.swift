@@ -10,7 +10,7 @@ extension Trainer {
     public var labels: UnsafePointer<Int64>?
     /// The samples.
     public var count: Int
-    /// Time steps, shape (count,); nil: drawn. If they are given, no label is dropped.
+    /// Timesteps, shape (count,); nil: drawn. If they are given, no label is dropped.
     public var timesteps: UnsafePointer<Int64>?
     /// ε, in the images' shape; nil: drawn.
     public var noise: UnsafePointer<Float>?
@@ -211,7 +211,7 @@ extension Trainer {
     }
   }
 
-  /// Writes time steps, weights, labels and masks.
+  /// Writes timesteps, weights, labels and masks.
   private func draw(_ given: Batch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
     let batch = training.batch
     if let timesteps = given.timesteps {
@@ -255,7 +255,7 @@ extension Trainer {
     }
   }
 
-  /// The time steps and the unweighted mean squared errors of the last backward, one per sample.
+  /// The timesteps and the unweighted mean squared errors of the last backward, one per sample.
   ///
   /// - Throws: `ArgumentError` if there was none.
   public func withLastLosses<Result>(

@@ -253,7 +253,7 @@ class Shifted(Sampling, formula="base at λ' = λ-2·ln(shift)", source="SD3, Es
 
 
 class Truncated(
-    Sampling, formula="base within [start, end), renormalized", source="diffusers' time-step bias"
+    Sampling, formula="base within [start, end), renormalized", source="diffusers' timestep bias"
 ):
     """A sampling restricted to the steps [start, end). Use it in a `Mixture` to favour a range.
 

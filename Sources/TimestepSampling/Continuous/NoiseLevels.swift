@@ -22,7 +22,7 @@ extension TimestepDensity {
   func levels(in process: ContinuousProcess, _ argument: String) throws -> any NoiseLevels {
     guard let density = self as? any NoiseLevelDensity else {
       throw ArgumentError(
-        argument, "must be a density of the noise level for a continuous process", got: "one of time steps alone")
+        argument, "must be a density of the noise level for a continuous process", got: "one of timesteps alone")
     }
     return try density.levels(of: process)
   }

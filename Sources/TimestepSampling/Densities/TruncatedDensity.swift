@@ -1,7 +1,7 @@
 import NoiseSchedules
 
 /// A density restricted to the steps [start, end), and renormalized. With `MixtureDensity` it favours a range, as
-/// diffusers' time-step bias does.
+/// diffusers' timestep bias does.
 public struct TruncatedDensity: ChangingDensity {
   /// The density that is restricted.
   public let base: any TimestepDensity
