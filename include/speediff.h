@@ -1,6 +1,6 @@
 /* SpeeDiff: which noise levels a diffusion model trains on, and how much each one counts.
  *
- * This header is the manual of libspeediff. A first program draws the time steps of a thousand training steps:
+ * This header is the manual of libspeediff. A first program draws the timesteps of a thousand training steps:
  *
  *     #include <speediff.h>
  *     #include <stdio.h>
@@ -16,7 +16,7 @@
  *         status = speediff_sampler_create_speed(schedule, 5, 143.5, 0.6, &options, &sampler);
  *       for (int64_t step = 0; status == SPEEDIFF_OK && step < 1000; step++) {
  *         status = speediff_sampler_draw(sampler, step, 1, 256, t, w);
- *         // Train on the time steps t, and multiply their losses by w.
+ *         // Train on the timesteps t, and multiply their losses by w.
  *       }
  *       if (status != SPEEDIFF_OK) fprintf(stderr, "%s\n", speediff_last_error());
  *       speediff_sampler_destroy(sampler);
@@ -42,9 +42,9 @@
  *   its handle, while no other one runs. A handle keeps what it was made from: a schedule may be destroyed while its
  *   samplers live.
  * - Arrays. You allocate each array and pass its length. The library uses it during the call only. Arrays are row-major
- *   and contiguous. Tables are double, weights and images float, time steps and labels int64_t. Where a length of 0 is
+ *   and contiguous. Tables are double, weights and images float, timesteps and labels int64_t. Where a length of 0 is
  *   allowed, the array may be NULL.
- * - Time steps are 0-based in every array. The boundaries of areas are 1-based steps t, as in the SpeeD paper: array
+ * - Timesteps are 0-based in every array. The boundaries of areas are 1-based steps t, as in the SpeeD paper: array
  *   index i belongs to t = i + 1.
  * - There is no global random state: what is drawn depends on arguments and handles alone.
  *
@@ -218,7 +218,7 @@ speediff_status speediff_respacing_sections(int64_t steps, const int64_t *sectio
 /* The `count` steps of DDIM: 0, s, 2s, ... with the smallest whole stride s that gives exactly `count`. */
 speediff_status speediff_respacing_ddim(int64_t steps, int64_t *timesteps, int64_t count);
 
-/* ---- Samplings: which time steps to draw ----------------------------------------------------------------------- */
+/* ---- Samplings: which timesteps to draw ------------------------------------------------------------------------ */
 
 /* Gives each step of a schedule its probability. The schedule comes later, when a sampler is made. A sampling may be
  * made of others, at most 256 in all; so may a weighting. */
@@ -309,7 +309,7 @@ const char *speediff_sampling_names(void);
 /* Frees a sampling. NULL is allowed. */
 void speediff_sampling_destroy(speediff_sampling *sampling);
 
-/* ---- Weightings: how much each time step counts ---------------------------------------------------------------- */
+/* ---- Weightings: how much each timestep counts ----------------------------------------------------------------- */
 
 /* Gives each step of a schedule the factor of its loss. The schedule comes later, when a sampler is made. */
 typedef struct speediff_weighting speediff_weighting;
@@ -458,7 +458,7 @@ speediff_status speediff_sampler_expected_weight(const speediff_sampler *sampler
 speediff_status speediff_sampler_emphasis(const speediff_sampler *sampler, int64_t step, double *log_snr,
                                           double *emphasis, int64_t count);
 
-/* Learns from the losses of a global batch: n time steps in [0, T), and their losses before any weight, finite and >=
+/* Learns from the losses of a global batch: n timesteps in [0, T), and their losses before any weight, finite and >=
  * 0. The next draw follows. All ranks must give the same. It is an error if neither sampling nor weighting learns. */
 speediff_status speediff_sampler_update(speediff_sampler *sampler, const int64_t *t, const float *losses, int64_t n);
 
@@ -614,7 +614,7 @@ speediff_status speediff_fdm_input_scale(double sigma_min, double sigma_max, dou
  *           num_classes         1000     0: a network without labels
  *           class_dropout_prob  0.1      in [0, 1]; above 0 there is a null label, number num_classes
  *           learn_sigma         1        1: predict a variance too, in as many channels again; 0: do not
- *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the time step's embedding, in
+ *           frequency_shift     0        s in the frequencies 10000^(-i/(128-s)) of the timestep's embedding, in
  *                                        [0, 1]: 0 in the authors' code, 1 in that of diffusers
  *   mdt     as dit, and
  *           version             2        1: Gao et al. 2023; 2: MDTv2
@@ -721,7 +721,7 @@ typedef struct speediff_trainer_options {
  * whole process while a trainer works. */
 typedef struct speediff_trainer speediff_trainer;
 
-/* Makes a trainer of a network, and initializes the network's parameters. The sampler draws the time steps, and its
+/* Makes a trainer of a network, and initializes the network's parameters. The sampler draws the timesteps, and its
  * prediction is the network's target; unspecified stands for epsilon. With flow, images are noised along the straight
  * path, at the step's signal-to-noise ratio. */
 speediff_status speediff_trainer_create(const speediff_network *network, const speediff_trainer_options *options,
@@ -759,7 +759,7 @@ typedef struct speediff_training_batch {
   const float *x;       /* n images; never NULL */
   const int64_t *y;     /* classes in [0, num_classes), or the null label; NULL only for a network without labels */
   int64_t n;            /* the samples, at least 1; with `total` also 0 */
-  const int64_t *t;     /* time steps in [0, T); if they are given, no label is dropped */
+  const int64_t *t;     /* timesteps in [0, T); if they are given, no label is dropped */
   const float *noise;   /* of the images' shape */
   const float *weights; /* instead of the sampler's */
   const float *masked_noise; /* of a second pass, as an MDT has it */
@@ -799,14 +799,14 @@ speediff_status speediff_trainer_learn(speediff_trainer *trainer);
  * that laid out memory has dropped its losses. */
 speediff_status speediff_trainer_last_count(const speediff_trainer *trainer, int64_t *out);
 
-/* Writes the time steps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. For
+/* Writes the timesteps and the unweighted mean squared errors of the last backward, for speediff_sampler_update. For
  * an MDT they are summed over both passes. `count` must be speediff_trainer_last_count. Fails where
  * that does. */
 speediff_status speediff_trainer_last_losses(const speediff_trainer *trainer, int64_t *t, float *losses,
                                              int64_t count);
 
 /* Runs the network alone. `out` becomes its prediction for n images, of shape (n, in_channels, input_size,
- * input_size), with twice the channels where it learns the variance. t: one time step per image, finite; fractions are
+ * input_size), with twice the channels where it learns the variance. t: one timestep per image, finite; fractions are
  * allowed. ema: 1 for the parameters' average, 0 for the parameters. */
 speediff_status speediff_trainer_forward(speediff_trainer *trainer, const float *x_t, const float *t, const int64_t *y,
                                          int64_t n, int32_t ema, float *out);

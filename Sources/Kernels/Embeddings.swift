@@ -6,7 +6,7 @@
   import Darwin
 #endif
 
-/// The sinusoidal embedding of time steps: cos(t·f), then sin(t·f), for f = 10000^(-i/(half-shift)), i < half = columns/2.
+/// The sinusoidal embedding of timesteps: cos(t·f), then sin(t·f), for f = 10000^(-i/(half-shift)), i < half = columns/2.
 ///
 /// t may be a fraction. An odd last column is 0. Ho et al. 2020; the order of DiT's `TimestepEmbedder`, whose shift is 0.
 public func timestepEmbedding(

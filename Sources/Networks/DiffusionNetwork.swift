@@ -13,11 +13,11 @@ public protocol DiffusionNetwork: Sendable {
   var parameters: ParameterList { get }
   /// The tensors of its state dict that are not trained.
   var fixedTensors: FixedTensorList { get }
-  /// What it is conditioned on besides the time step.
+  /// What it is conditioned on besides the timestep.
   var conditioning: [ConditioningInput] { get }
   /// The passes of a training step; the first one is that of generation.
   var passes: [NetworkPass] { get }
-  /// A factor of each time step's squared error that belongs to the network's objective, in addition to the sampler's
+  /// A factor of each timestep's squared error that belongs to the network's objective, in addition to the sampler's
   /// weight; nil: none.
   var errorFactor: (any Weighting)? { get }
 
@@ -103,7 +103,7 @@ public struct ClassLabels: Sendable, Equatable {
   public var entries: Int { null == nil ? classes : classes + 1 }
 }
 
-/// A pass of a training step, forward and back. All passes of a step have the same time steps and weights.
+/// A pass of a training step, forward and back. All passes of a step have the same timesteps and weights.
 public struct NetworkPass: Sendable {
   /// What the pass's noise is drawn for.
   public let noise: RandomPurpose
@@ -156,7 +156,7 @@ public struct RecordedPass {
 public struct NetworkInputs {
   /// Shape (n, channels·size·size).
   public let images: Tensor
-  /// Shape (n, 1); time steps, which may be fractions.
+  /// Shape (n, 1); timesteps, which may be fractions.
   public let timesteps: Tensor
   /// One per image; nil for a network without labels.
   public let labels: Labels?

@@ -1,13 +1,13 @@
 import Kernels
 
-/// The first layers of a diffusion transformer: patches to tokens, and the conditioning on time step and label.
+/// The first layers of a diffusion transformer: patches to tokens, and the conditioning on timestep and label.
 struct Embedders: Sendable {
   private let shape: TransformerShape
   private let x: Linear
   private let t: (Linear, Linear)
   private let y: Parameter?
 
-  /// The number of sinusoidal features of a time step.
+  /// The number of sinusoidal features of a timestep.
   private static let frequencies = 256
 
   init(_ shape: TransformerShape, in list: inout ParameterList) {

@@ -23,7 +23,7 @@ public struct TransformerShape: Sendable, Equatable {
   public var classDropout: Double
   /// Whether the network also predicts a variance.
   public var learnsSigma: Bool
-  /// s in the frequencies 10000^(-i/(128-s)) of the time step embedding: 0 in the authors' code, 1 in diffusers.
+  /// s in the frequencies 10000^(-i/(128-s)) of the timestep embedding: 0 in the authors' code, 1 in diffusers.
   public var frequencyShift: Double
 
   /// Describes a network. `check` tells whether it can be built.

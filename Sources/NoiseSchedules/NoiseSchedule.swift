@@ -1,6 +1,6 @@
 /// How a variance-preserving diffusion process adds noise: `x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε` over T steps.
 ///
-/// Tables are 0-based: entry `i` belongs to the paper's time step `t = i + 1`. They hold `steps` values in double
+/// Tables are 0-based: entry `i` belongs to the paper's timestep `t = i + 1`. They hold `steps` values in double
 /// precision. Valid tables have β in (0, 1], with 1 only at the last step, and ᾱ strictly decreasing from below 1, with
 /// 0 only at the last step (zero terminal signal-to-noise ratio).
 ///
@@ -11,7 +11,7 @@ public struct NoiseSchedule: Sendable, Equatable {
   /// ᾱ_i = Π_{j≤i}(1-β_j), the share of the signal's variance that remains after step i.
   public let alphasCumprod: [Double]
 
-  /// T, the number of time steps.
+  /// T, the number of timesteps.
   public var steps: Int { betas.count }
 
   /// The maximum number of steps. It keeps the size of every table far from the limits of memory and of integers.

@@ -1,12 +1,12 @@
 import NoiseSchedules
 
-/// Draws the time steps of a training run, with their weights.
+/// Draws the timesteps of a training run, with their weights.
 ///
 /// A draw is a pure function of the seed, the training step, the entry's index in the global batch, the size of the
 /// global batch and, for methods that learn, the losses so far. Only the pairs of the `official` preset also depend on
 /// which entries a call takes. Any number of threads may use a sampler at once.
 public final class TimestepSampler: Sendable {
-  /// The schedule that the time steps index.
+  /// The schedule that the timesteps index.
   public let schedule: NoiseSchedule
   /// Seed, layout, strata, target and normalization.
   public let options: SamplerOptions
@@ -95,11 +95,11 @@ public final class TimestepSampler: Sendable {
   ///
   /// - Parameters:
   ///   - timesteps: steps in [0, T), of the whole global batch.
-  ///   - losses: one for each time step, before any weight; finite and ≥ 0.
+  ///   - losses: one for each timestep, before any weight; finite and ≥ 0.
   /// - Throws: `ArgumentError` if the numbers are out of range or no method learns; then nothing has changed.
   public func update(timesteps: UnsafeBufferPointer<Int64>, losses: UnsafeBufferPointer<Float>) throws {
     guard timesteps.count == losses.count else {
-      throw ArgumentError("losses", "must be as many as the time steps (\(timesteps.count))", got: losses.count)
+      throw ArgumentError("losses", "must be as many as the timesteps (\(timesteps.count))", got: losses.count)
     }
     try course.update(timesteps: timesteps, losses: losses)
   }

@@ -1,7 +1,7 @@
 import NoiseSchedules
 import TimestepSampling
 
-/// The process at one time step, for a network with a given prediction target.
+/// The process at one timestep, for a network with a given prediction target.
 ///
 /// The network's input is `signal`·x₀ + `noise`·ε, its target `targetSignal`·x₀ + `targetNoise`·ε. For flow the input is
 /// on the straight path (1-σ)x₀ + σε with the same signal-to-noise ratio, σ = 1/(1+√S). For other targets it is
@@ -39,7 +39,7 @@ struct ProcessPoint {
   }
 }
 
-/// q(x_{t-1} | x_t, x₀) and the range of learned variances at one time step.
+/// q(x_{t-1} | x_t, x₀) and the range of learned variances at one timestep.
 ///
 /// Ho et al. 2020, Eq. 6-7; Nichol and Dhariwal 2021, Eq. 15, with the clipped logarithm of guided-diffusion.
 struct PosteriorPoint {

@@ -21,7 +21,7 @@ import TimestepSampling
 public final class Trainer: @unchecked Sendable {
   /// The network.
   public let network: any DiffusionNetwork
-  /// Draws time steps and weights; its prediction target is the network's.
+  /// Draws timesteps and weights; its prediction target is the network's.
   public let sampler: TimestepSampler
   /// Optimizer, seed and threads.
   public internal(set) var options: TrainerOptions
@@ -34,7 +34,7 @@ public final class Trainer: @unchecked Sendable {
   let memory: TrainerMemory
   let pool: ThreadPool
   let loss: DiffusionLoss
-  /// The factor of each time step's squared error in the network's objective; nil for none.
+  /// The factor of each timestep's squared error in the network's objective; nil for none.
   let errorFactors: [Float]?
   /// What the network says of its labels and passes, read once: a step allocates no memory.
   let labels: ClassLabels?

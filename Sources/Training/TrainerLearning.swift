@@ -1,6 +1,6 @@
 import ArgumentErrors
 
-/// What a sampler can learn from a step: the time steps and losses of its micro-batches, one after the other.
+/// What a sampler can learn from a step: the timesteps and losses of its micro-batches, one after the other.
 ///
 /// The arrays keep their memory, so that only the first steps allocate some.
 struct StepLosses {

@@ -161,7 +161,7 @@ extension Trainer {
     }
   }
 
-  /// Writes time steps, weights, labels and masks.
+  /// Writes timesteps, weights, labels and masks.
   private func draw(_ given: UnsafeBatch, _ slice: BatchSlice, _ training: TrainingProgram) throws {
     let batch = training.batch
     if let timesteps = given.timesteps {
@@ -205,7 +205,7 @@ extension Trainer {
     }
   }
 
-  /// The time steps and the unweighted mean squared errors of the last backward, one per sample.
+  /// The timesteps and the unweighted mean squared errors of the last backward, one per sample.
   ///
   /// - Throws: `ArgumentError` if there was none.
   public func withLastLosses<Result>(

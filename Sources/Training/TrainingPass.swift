@@ -4,7 +4,7 @@ import TimestepSampling
 
 /// One pass through the network and back: noise, forward, loss, backward.
 ///
-/// The passes of a step have the same time steps and weights, but noise, dropped labels and hidden tokens of their own. They
+/// The passes of a step have the same timesteps and weights, but noise, dropped labels and hidden tokens of their own. They
 /// share memory, one after the other.
 final class TrainingPass {
   /// What is drawn for it, and what it hides.

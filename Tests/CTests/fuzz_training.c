@@ -89,7 +89,11 @@ static void read_thread_limits(void) {
 
 static void read_memory_limit(void) {
   begin("speediff_memory_limit");
-  int64_t *bytes = output(sizeof *bytes);
+  int64_t *bytes = NULL;
+  if (one_in(8))
+    null_argument(true);
+  else
+    bytes = output(sizeof *bytes);
   if (end(speediff_memory_limit(bytes))) CHECK(*bytes > 0, "no memory");
   finish();
 }

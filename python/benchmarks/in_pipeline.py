@@ -1,4 +1,4 @@
-"""What SpeeDiff costs inside a PyTorch training step: the draw of a batch's time steps and weights.
+"""What SpeeDiff costs inside a PyTorch training step: the draw of a batch's timesteps and weights.
 
     python python/benchmarks/in_pipeline.py [--json FILE] [--rounds N]
 
@@ -39,7 +39,7 @@ NOTHING = "nothing: a function that returns the same tensors"
 
 
 def rivals(batch: int, device: torch.device) -> dict[str, Callable[[], Any]]:
-    """What gives a step its time steps and weights, by name."""
+    """What gives a step its timesteps and weights, by name."""
     schedule = speediff.NoiseSchedule.linear(cases.STEPS)
     kinds: dict[str, dict[str, Any]] = {
         "SpeeDiff": {},

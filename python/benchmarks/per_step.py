@@ -1,4 +1,4 @@
-"""The cost of one batch's time steps and weights, beside what a script would use instead, for every method.
+"""The cost of one batch's timesteps and weights, beside what a script would use instead, for every method.
 
     python python/benchmarks/per_step.py [--json FILE] [--repeats N]
 
@@ -53,13 +53,13 @@ class OfficialSpeeD:
         self.center = center
 
     def draw(self, n: int) -> torch.Tensor:
-        """Time steps: drawn ones, then their duals."""
+        """Timesteps: drawn ones, then their duals."""
         t = torch.multinomial(self.probabilities, n // 2 + 1, replacement=True)
         dual = torch.where(t < self.center, self.center - t, t - self.center)
         return torch.cat([t, dual], dim=0)[:n]
 
     def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Time steps and weights."""
+        """Timesteps and weights."""
         t = self.draw(n)
         return t, self.weights[t]
 
@@ -78,7 +78,7 @@ def check_distribution(sampler: speediff.TimestepSampler) -> float:
         t, w = sampler.sample(4000)
         counts += np.bincount(t, minlength=STEPS)
         if not np.array_equal(w, sampler.weights.astype(np.float32)[t]):
-            sys.exit("the weights drawn are not those of the time steps: no timing")
+            sys.exit("the weights drawn are not those of the timesteps: no timing")
     expected = sampler.probabilities * counts.sum()
     chi_square = float(((counts - expected) ** 2 / expected).sum())
     # Six standard deviations of χ² with T - 1 degrees of freedom.

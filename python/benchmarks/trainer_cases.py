@@ -19,7 +19,7 @@ STEPS = 1000
 LEARNING_RATE = 1e-4
 EMA_DECAY = 0.9999
 FREQUENCIES = 256
-"""The width of the sinusoidal embedding of the time step."""
+"""The width of the sinusoidal embedding of the timestep."""
 UPDATE_BYTES = 9 * 4
 """What AdamW and EMA move per parameter: read p, g, m, v, ema; write p, m, v, ema.
 

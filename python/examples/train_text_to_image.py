@@ -314,7 +314,7 @@ def validate(
 ) -> dict[str, float]:
     """The unweighted epsilon MSE on images, timesteps and noise that are the same for every method."""
     n = args.validation_images
-    # Each held-out emoji several times, at different time steps.
+    # Each held-out emoji several times, at different timesteps.
     x, labels = map(torch.from_numpy, test.take(np.arange(n) * 7919 % len(test)))
     t = (torch.arange(n) * 1000 + 500) // n  # spread evenly
     noise = torch.from_numpy(common.validation_noise(x.shape))

@@ -86,7 +86,7 @@ def plan_figure(plan: Plan) -> Figure:
             panel.set_xlim(0.5, plan.process.steps + 0.5)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.tick_params(labelbottom=panel is panels[-1])
-        panels[-1].set_xlabel("time step t")
+        panels[-1].set_xlabel("timestep t")
         draw_emphasis(last, plan)
         _shade_log_snr(last, plan)
     return figure

@@ -41,7 +41,7 @@ class NoiseSchedule(Closable[Handle]):
     """How a variance-preserving process adds noise: x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε over T steps.
 
     Use a class method to make one. Tables are read-only float64 arrays of shape (T,), 0-based: entry i
-    belongs to the paper's time step t = i + 1. β is in (0, 1], and 1 only at the last step. ᾱ starts
+    belongs to the paper's timestep t = i + 1. β is in (0, 1], and 1 only at the last step. ᾱ starts
     below 1, decreases strictly, and is 0 only at the last step (zero terminal SNR). 2 ≤ T ≤ 2²⁴.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020.

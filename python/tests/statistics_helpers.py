@@ -32,7 +32,7 @@ def batches(sampler: TimestepSampler, n: int, steps: int, first: int = 0) -> NDA
 def chi_square(t: NDArray[np.int64], p: NDArray[np.float64]) -> float:
     """The p-value of draws for a distribution."""
     counts = np.bincount(t.ravel(), minlength=len(p))
-    assert len(counts) == len(p), "a time step is out of range"
+    assert len(counts) == len(p), "a timestep is out of range"
     return chi_square_of_counts(counts, p)
 
 

@@ -11,6 +11,7 @@ import oracle_weightings as oracle
 import pytest
 from oracle_checks import TABLES, differs
 from oracle_weightings import TARGETS
+from pairwise import pairwise
 from scipy import stats
 from scipy.special import expit
 from statistics_helpers import UNLIKELY_Z
@@ -191,11 +192,13 @@ def test_the_closed_form_is_the_loss() -> None:
             assert np.mean(error**2) == pytest.approx(problem.loss(prediction)[i], rel=0.01), prediction
 
 
-@pytest.mark.parametrize("prediction", TARGETS)
-@pytest.mark.parametrize("table", ["linear", "cosine", "twenty steps", "three steps"])
-@pytest.mark.parametrize("direct", METHODS, ids=str)
+SAMPLINGS = Uniform(), Beta(0.9, 0.8), Asymmetric(3, r=1.5), Laplace(0, 3)
+
+
 @pytest.mark.parametrize(
-    "sampling", [Uniform(), Beta(0.9, 0.8), Asymmetric(3, r=1.5), Laplace(0, 3)], ids=str
+    ("table", "direct", "sampling", "prediction"),
+    pairwise(["linear", "cosine", "twenty steps", "three steps"], METHODS, SAMPLINGS, TARGETS),
+    ids=str,
 )
 def test_equal_emphasis_is_an_equal_expected_loss(
     table: str, direct: Any, sampling: Any, prediction: str

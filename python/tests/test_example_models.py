@@ -185,8 +185,8 @@ def test_speeds_weight_multiplies_the_process_own() -> None:
     [
         (EDM, "uniform", "EDM, which has no variable in"),
         (EDM, "sigmoid", "needs a process with a variable in"),
-        (VP, "adaptive", "got one of time steps alone"),
-        (VE, "uncertainty", "got one of time steps alone"),
+        (VP, "adaptive", "got one of timesteps alone"),
+        (VE, "uncertainty", "got one of timesteps alone"),
         (VP, "official", "its draws come in pairs"),
     ],
 )

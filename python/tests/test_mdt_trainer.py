@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from gradient_checks import GradientChecks, check_gradients, check_loss, check_output
 from reference_mdt import randomize, twin
 from reference_mdt_training import Pass, mdt_objective
 from reference_training import PREDICTIONS, Process, assert_arrays_agree, assert_tensors_agree, gradients
-from training_batches import Batch, Run, random_batch, run_trainer
+from training_batches import Batch, Run, random_batch
 
 import speediff
-from speediff import TimestepSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reference_mdt import MDT
 
     from speediff import NoiseSchedule
@@ -95,20 +93,6 @@ def tokens(name: str) -> int:
     return (case.options.get("input_size", 32) // case.model["patch_size"]) ** 2
 
 
-def create(linear: NoiseSchedule, name: str, **more: Any) -> speediff.Trainer:
-    """A trainer with random parameters everywhere."""
-    case = CASES[name]
-    model = speediff.MDT(**{"mask_ratio": 0.3, "min_snr_gamma": 5.0, **case.model})
-    sampler = TimestepSampler(linear, prediction=case.prediction)
-    trainer = speediff.Trainer(model, sampler, **case.options, **more)
-    randomize(trainer, 1, **dropout(name))
-    return trainer
-
-
-def dropout(name: str) -> dict[str, Any]:
-    return {key: value for key, value in CASES[name].options.items() if key == "class_dropout_prob"}
-
-
 def batch(name: str, seed: int = 0) -> Batch:
     """Random data and masks; with another seed another number of tokens is kept."""
     case, random = CASES[name], np.random.default_rng([seed, 1])
@@ -135,6 +119,13 @@ def run_torch(model: MDT, process: Process, name: str, data: Batch) -> Run:
     return Run(found.loss.item(), found.mse.detach().numpy(), output.numpy(), gradients(model))
 
 
+def network(case: Case) -> speediff.MDT:
+    return speediff.MDT(**{"mask_ratio": 0.3, "min_snr_gamma": 5.0, **case.model})
+
+
+CHECKS = GradientChecks(CASES, network, batch, randomize, twin, run_torch)
+
+
 class Comparison(NamedTuple):
     name: str
     trainer: Run
@@ -142,24 +133,17 @@ class Comparison(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=CASES)
-def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Iterator[Comparison]:
-    name, process = request.param, Process(linear.betas)
-    data = batch(name)
-    with create(linear, name) as trainer:
-        yield Comparison(
-            name,
-            run_trainer(trainer, process, CASES[name].prediction, data),
-            run_torch(twin(trainer, **dropout(name)), process, name, data),
-        )
+def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Comparison:
+    trainer, (reference,) = CHECKS.compare(linear, request.param, torch.float64)
+    return Comparison(request.param, trainer, reference)
 
 
 def test_the_loss_is_that_of_pytorch(comparison: Comparison) -> None:
-    assert comparison.trainer.loss == pytest.approx(comparison.torch.loss, rel=1e-5)
-    assert_arrays_agree(comparison.trainer.mse, comparison.torch.mse, 1e-5, "losses")
+    check_loss(comparison.trainer, comparison.torch)
 
 
 def test_the_output_is_that_of_pytorch(comparison: Comparison) -> None:
-    assert_arrays_agree(comparison.trainer.output, comparison.torch.output, 1e-4, "output")
+    check_output(comparison.trainer, comparison.torch)
 
 
 def test_every_gradient_is_that_of_pytorch(comparison: Comparison) -> None:
@@ -169,39 +153,18 @@ def test_every_gradient_is_that_of_pytorch(comparison: Comparison) -> None:
     all_kept = CASES[name].kept == tokens(name)
     idle = {key for key in expected if all_kept and key.startswith(("mask_token", "sideblocks"))}
     assert without == idle | {key for key in expected if tokens(name) == 1 and key.endswith("bias_table")}
-    assert_tensors_agree(comparison.trainer.gradients, expected, 1e-3)
+    check_gradients(comparison.trainer, comparison.torch)
 
 
 @pytest.mark.parametrize("name", ["S/8", "hidden 72", "one token kept", "1 token", "batch 1"])
 def test_any_number_of_threads_gives_the_same_gradients(linear: NoiseSchedule, name: str) -> None:
-    runs = []
-    for threads in (1, 2, 3):
-        with create(linear, name, threads=threads) as trainer:
-            runs.append(run_trainer(trainer, Process(linear.betas), CASES[name].prediction, batch(name)))
-    for other in runs[1:]:
-        assert other.loss == pytest.approx(runs[0].loss, rel=1e-5)
-        assert_arrays_agree(other.output, runs[0].output, 1e-5, "output")
-        assert_tensors_agree(other.gradients, runs[0].gradients, 1e-4)
+    CHECKS.check_threads(linear, name)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_ten_steps_have_the_losses_of_pytorch(linear: NoiseSchedule, name: str) -> None:
     """Of masks of several sizes."""
-    process, settings = Process(linear.betas), {"lr": 3e-4, "weight_decay": 0.01}
-    expected, actual = [], []
-    more = {"learning_rate": settings["lr"], "weight_decay": settings["weight_decay"]}
-    with create(linear, name, **more) as trainer:
-        model = twin(trainer, **dropout(name))
-        optimizer = torch.optim.AdamW(model.parameters(), **settings)
-        for step in range(10):
-            data = batch(name, step % 4)
-            actual.append(trainer.backward(**data.arrays))
-            trainer.apply()
-            expected.append(run_torch(model, process, name, data).loss)
-            optimizer.step()
-        assert trainer.global_step == 10
-    assert max(expected) > 1.001 * min(expected)
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    CHECKS.check_ten_steps(linear, name, rtol=1e-5)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -210,9 +173,9 @@ def test_a_mask_of_another_size_leaves_nothing_behind(linear: NoiseSchedule, ver
     batches = [batch(name, seed) for seed in (0, 1, 2, 0)]
     assert len({data.kept.shape for data in batches}) == 3
     runs = []
-    with create(linear, name, learning_rate=0.0) as trainer:
+    with CHECKS.create(linear, name, learning_rate=0.0) as trainer:
         for data in batches:
-            runs.append(run_trainer(trainer, Process(linear.betas), CASES[name].prediction, data))
+            runs.append(CHECKS.run(trainer, name, data))
             trainer.apply()
     first, last = runs[0], runs[-1]
     assert first.loss == last.loss
@@ -226,8 +189,8 @@ def test_the_order_of_the_tokens_kept_does_not_matter(linear: NoiseSchedule, ver
     for kept in (data.kept.flip(1), data.kept.sort(dim=1).values):
         runs = []
         for given in (data, data._replace(kept=kept.contiguous())):
-            with create(linear, name) as trainer:
-                runs.append(run_trainer(trainer, Process(linear.betas), CASES[name].prediction, given))
+            with CHECKS.create(linear, name) as trainer:
+                runs.append(CHECKS.run(trainer, name, given))
         assert runs[1].loss == pytest.approx(runs[0].loss, rel=1e-6)
         assert_tensors_agree(runs[1].gradients, runs[0].gradients, 1e-5)
 
@@ -236,7 +199,7 @@ def test_the_order_of_the_tokens_kept_does_not_matter(linear: NoiseSchedule, ver
 def test_the_average_of_the_parameters_has_the_full_pass_too(linear: NoiseSchedule, version: int) -> None:
     name = f"version {version}, epsilon"
     data, t = batch(name), np.array([0.25, 17.5, 998.75], np.float32)
-    with create(linear, name) as trainer, torch.no_grad():
+    with CHECKS.create(linear, name) as trainer, torch.no_grad():
         output = trainer.forward(data.x.numpy(), t, data.y.numpy(), ema=True)
         expected = twin(trainer, ema=True)(data.x.double(), torch.from_numpy(t), data.y)
     assert_arrays_agree(output, expected, 1e-4, "output of the EMA")

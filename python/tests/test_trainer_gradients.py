@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from gradient_checks import GradientChecks, check_gradients, check_loss, check_output
 from reference_dit import DiT, randomize, twin
 from reference_training import Process, assert_arrays_agree, assert_tensors_agree, gradients, losses
-from training_batches import Batch, Run, random_batch, run_trainer
+from training_batches import Batch, Run, random_batch
 
 import speediff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from speediff import NoiseSchedule
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
@@ -61,20 +60,6 @@ CASES = {
 SMALL = [name for name, case in CASES.items() if isinstance(case.model, dict) and case.options]
 
 
-def create(linear: NoiseSchedule, name: str, **more: Any) -> speediff.Trainer:
-    """A trainer with random parameters everywhere."""
-    case = CASES[name]
-    model = case.model if isinstance(case.model, str) else speediff.DiT(**case.model)
-    sampler = speediff.TimestepSampler(linear, prediction=case.prediction)
-    trainer = speediff.Trainer(model, sampler, **case.options, **more)
-    randomize(trainer, 1, **dropout(name))
-    return trainer
-
-
-def dropout(name: str) -> dict[str, Any]:
-    return {key: value for key, value in CASES[name].options.items() if key == "class_dropout_prob"}
-
-
 def batch(name: str, seed: int = 0) -> Batch:
     case = CASES[name]
     return random_batch(case.batch, case.prediction, case.options, seed)
@@ -92,6 +77,13 @@ def run_torch(model: DiT, process: Process, name: str, data: Batch) -> Run:
     return Run(loss.item(), terms.mse.detach().numpy(), output.detach().numpy(), gradients(model))
 
 
+def network(case: Case) -> str | speediff.DiT:
+    return case.model if isinstance(case.model, str) else speediff.DiT(**case.model)
+
+
+CHECKS = GradientChecks(CASES, network, batch, randomize, twin, run_torch)
+
+
 class Comparison(NamedTuple):
     trainer: Run
     float64: Run
@@ -99,68 +91,40 @@ class Comparison(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=CASES)
-def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Iterator[Comparison]:
-    name, process = request.param, Process(linear.betas)
-    data = batch(name)
-    with create(linear, name) as trainer:
-        twins = [twin(trainer, dtype, **dropout(name)) for dtype in (torch.float64, torch.float32)]
-        yield Comparison(
-            run_trainer(trainer, process, CASES[name].prediction, data),
-            *(run_torch(model, process, name, data) for model in twins),
-        )
+def comparison(request: pytest.FixtureRequest, linear: NoiseSchedule) -> Comparison:
+    trainer, references = CHECKS.compare(linear, request.param, torch.float64, torch.float32)
+    return Comparison(trainer, *references)
 
 
 def test_the_loss_is_that_of_pytorch(comparison: Comparison) -> None:
-    assert comparison.trainer.loss == pytest.approx(comparison.float64.loss, rel=1e-5)
-    assert_arrays_agree(comparison.trainer.mse, comparison.float64.mse, 1e-5, "losses")
+    check_loss(comparison.trainer, comparison.float64)
 
 
 def test_the_output_is_that_of_pytorch(comparison: Comparison) -> None:
-    assert_arrays_agree(comparison.trainer.output, comparison.float64.output, 1e-4, "output")
-    assert_arrays_agree(comparison.trainer.output, comparison.float32.output, 1e-4, "output")
+    check_output(comparison.trainer, comparison.float64)
+    check_output(comparison.trainer, comparison.float32)
 
 
 def test_every_gradient_is_that_of_pytorch(comparison: Comparison) -> None:
     assert all(np.linalg.norm(gradient) > 0 for gradient in comparison.float64.gradients.values())
-    assert_tensors_agree(comparison.trainer.gradients, comparison.float64.gradients, 1e-3)
-    assert_tensors_agree(comparison.trainer.gradients, comparison.float32.gradients, 1e-3)
+    check_gradients(comparison.trainer, comparison.float64)
+    check_gradients(comparison.trainer, comparison.float32)
 
 
 @pytest.mark.parametrize("name", ["S/8 of 2 blocks", "hidden 72", "1 token", "batch 1"])
 def test_any_number_of_threads_gives_the_same_gradients(linear: NoiseSchedule, name: str) -> None:
-    runs = []
-    for threads in (1, 2, 3):
-        with create(linear, name, threads=threads) as trainer:
-            runs.append(run_trainer(trainer, Process(linear.betas), CASES[name].prediction, batch(name)))
-    for other in runs[1:]:
-        assert other.loss == pytest.approx(runs[0].loss, rel=1e-5)
-        assert_arrays_agree(other.output, runs[0].output, 1e-5, "output")
-        assert_tensors_agree(other.gradients, runs[0].gradients, 1e-4)
+    CHECKS.check_threads(linear, name)
 
 
 @pytest.mark.parametrize("name", ["S/8 of 2 blocks", *SMALL])
 def test_ten_steps_have_the_losses_of_pytorch(linear: NoiseSchedule, name: str) -> None:
-    process, settings = Process(linear.betas), {"lr": 3e-4, "weight_decay": 0.01}
-    expected, actual = [], []
-    more = {"learning_rate": settings["lr"], "weight_decay": settings["weight_decay"]}
-    with create(linear, name, **more) as trainer:
-        model = twin(trainer, **dropout(name))
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **settings)
-        for step in range(10):
-            data = batch(name, step % 4)
-            actual.append(trainer.backward(**data.arrays))
-            trainer.apply()
-            expected.append(run_torch(model, process, name, data).loss)
-            optimizer.step()
-        assert trainer.global_step == 10
-    assert max(expected) > 1.001 * min(expected)
-    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+    CHECKS.check_ten_steps(linear, name, rtol=1e-4)
 
 
 def test_fractional_time_steps_are_taken_as_they_are(linear: NoiseSchedule) -> None:
     name = "hidden 48"
     data, t = batch(name), np.array([0.25, 17.5, 998.75, 500, 0], np.float32)
-    with create(linear, name) as trainer, torch.no_grad():
+    with CHECKS.create(linear, name) as trainer, torch.no_grad():
         expected = twin(trainer)(data.x.double(), torch.from_numpy(t), data.y)
         output = trainer.forward(data.x.numpy(), t, data.y.numpy())
         averaged = trainer.forward(data.x.numpy(), t, data.y.numpy(), ema=True)
@@ -173,7 +137,7 @@ def test_layer_norms_divide_by_the_official_epsilon(linear: NoiseSchedule) -> No
     """A variance near 1e-6: the embedder cancels the position of the one token, and gates are small."""
     name = "1 token"
     data, process = batch(name), Process(linear.betas)
-    with create(linear, name) as trainer:
+    with CHECKS.create(linear, name) as trainer:
         parameters, hidden_size = trainer.parameters, CASES[name].model["hidden_size"]
         parameters["x_embedder.proj.weight"][...] *= 1e-3
         parameters["x_embedder.proj.bias"][:] = -trainer.state_dict()["pos_embed"][0, 0]
@@ -183,7 +147,7 @@ def test_layer_norms_divide_by_the_official_epsilon(linear: NoiseSchedule) -> No
                 [0, 0, 1e-3] * 2, hidden_size
             )
         found, wanted = (
-            run_trainer(trainer, process, CASES[name].prediction, data),
+            CHECKS.run(trainer, name, data),
             run_torch(twin(trainer), process, name, data),
         )
     assert_arrays_agree(found.output, wanted.output, 1e-4, "output")

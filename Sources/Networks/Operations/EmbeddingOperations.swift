@@ -1,6 +1,6 @@
 import Kernels
 
-/// The sinusoidal embedding of time steps.
+/// The sinusoidal embedding of timesteps.
 struct TimestepEmbeddingOperation: Operation {
   let t: Tensor
   let frequencyShift: Double
@@ -52,7 +52,7 @@ public final class Labels: @unchecked Sendable {
 }
 
 extension Recorder {
-  /// The sinusoidal embedding of one time step per sample.
+  /// The sinusoidal embedding of one timestep per sample.
   public func timestepEmbedding(_ t: Tensor, columns: Int, frequencyShift: Double = 0) -> Tensor {
     let output = output(t.rows, columns: columns, of: [t])
     return record(TimestepEmbeddingOperation(t: t, frequencyShift: frequencyShift, output: output))

@@ -26,7 +26,7 @@ extension Weighting {
       return { x, _ in weighting.weight(snr: Double.exp(-2 * x), prediction: context.prediction) }
     }
     throw ArgumentError(
-      "weighting", "must be a function of the noise level for a continuous process", got: "one of time steps alone")
+      "weighting", "must be a function of the noise level for a continuous process", got: "one of timesteps alone")
   }
 }
 

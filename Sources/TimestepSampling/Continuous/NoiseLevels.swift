@@ -30,7 +30,7 @@ extension Sampling {
   func levels(in process: ContinuousProcess, _ argument: String) throws -> any NoiseLevels {
     guard let sampling = self as? any NoiseLevelSampling else {
       throw ArgumentError(
-        argument, "must be a density of the noise level for a continuous process", got: "one of time steps alone")
+        argument, "must be a density of the noise level for a continuous process", got: "one of timesteps alone")
     }
     return try sampling.levels(of: process)
   }

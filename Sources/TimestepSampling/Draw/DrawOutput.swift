@@ -1,4 +1,4 @@
-/// Where a draw goes: time steps, and their weights.
+/// Where a draw goes: timesteps, and their weights.
 struct DrawOutput {
   let timesteps: UnsafeMutablePointer<Int64>
   let weights: UnsafeMutablePointer<Float>

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Maps a uniform number to a time step by the inverse of P's cumulative distribution, in constant time.
+/// Maps a uniform number to a timestep by the inverse of P's cumulative distribution, in constant time.
 ///
 /// A uniform number u in [0, 1) is the 64-bit fraction u·2⁶⁴, and so is the end of each step's interval. The first 32
 /// bits decide the step unless they tie with a boundary; then the caller needs the other 32. A guide table over the

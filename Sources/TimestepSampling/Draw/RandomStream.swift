@@ -2,9 +2,9 @@
 ///
 /// Values may be added but never change: otherwise the draws of every run would change.
 public enum RandomPurpose: UInt32, Sendable {
-  /// The time step of each entry.
+  /// The timestep of each entry.
   case draw = 0
-  /// The second word of an entry whose first word does not decide its time step.
+  /// The second word of an entry whose first word does not decide its timestep.
   case drawRefinement = 1
   /// The keys of the permutation that spreads strata over the batch.
   case strataOrder = 2

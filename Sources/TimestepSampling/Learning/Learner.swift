@@ -32,9 +32,9 @@ extension Learner {
 
 /// The checked losses of a batch, with what a learner may need of the sampler that drew it.
 public struct LossBatch: Sendable {
-  /// Time steps in [0, T).
+  /// Timesteps in [0, T).
   public let timesteps: [Int]
-  /// Their losses before any weight: finite, ≥ 0, one for each time step.
+  /// Their losses before any weight: finite, ≥ 0, one for each timestep.
   public let losses: [Float]
   /// The factor of each of the T steps' losses in the objective. A sampling gets w without its factor 1/(T·P); a factor
   /// of w gets the other factors.

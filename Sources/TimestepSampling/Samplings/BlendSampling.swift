@@ -42,7 +42,7 @@ public struct BlendSampling: ChangingSampling {
 }
 
 extension BlendSampling {
-  /// Curriculum learning for time steps: from uniform to a Gaussian over the steps.
+  /// Curriculum learning for timesteps: from uniform to a Gaussian over the steps.
   ///
   /// Source: Xu et al., "Towards Faster Training of Diffusion Models: An Inspiration of A Consistency Phenomenon" (CLTS),
   /// 2024. The mean's default is that of SpeeD's copy, the standard deviation's is SpeeDiff's own.

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// A Gaussian over the time steps, t ~ N(mean, std²) truncated to [0, T): what CLTS ends with.
+/// A Gaussian over the timesteps, t ~ N(mean, std²) truncated to [0, T): what CLTS ends with.
 ///
 /// Step i gets the mass of [i, i+1).
 public struct GaussianSampling: Sampling {

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// A probability for each time step of a schedule: which noise levels to train on.
+/// A probability for each timestep of a schedule: which noise levels to train on.
 ///
 /// To add a method, write one type that conforms, in one file. Only `probabilities(for:)` is needed. `UnitSampling`
 /// and `LogSNRSampling` are for samplings of the noise level, which they cut into steps; methods that change during

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Every time step equally often: P_i = 1/T (Ho et al. 2020).
+/// Every timestep equally often: P_i = 1/T (Ho et al. 2020).
 public struct UniformSampling: UnitSampling {
   /// Makes the sampling.
   public init() {}

@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// Every time step's loss counts the same: w_i = 1.
+/// Every timestep's loss counts the same: w_i = 1.
 public struct UniformWeighting: Weighting {
   /// Makes the weighting.
   public init() {}

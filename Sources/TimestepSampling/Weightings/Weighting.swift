@@ -1,6 +1,6 @@
 import NoiseSchedules
 
-/// A factor for each time step's loss: how much each noise level counts.
+/// A factor for each timestep's loss: how much each noise level counts.
 ///
 /// The factor acts on the mean squared error only, not on the variational term of a model with learned variance.
 public protocol Weighting: TrainingMethod {

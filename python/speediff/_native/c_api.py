@@ -176,7 +176,7 @@ speediff_respacing_sections = fallible(
 )
 speediff_respacing_ddim = fallible("speediff_respacing_ddim", c_int64, POINTER(c_int64), c_int64)
 
-# ---- Samplings: which time steps to draw ---------------------------------------------------------
+# ---- Samplings: which timesteps to draw ----------------------------------------------------------
 
 
 class Sampling(ctypes.Structure):
@@ -225,7 +225,7 @@ speediff_sampling_create_table = fallible(
 speediff_sampling_names = plain("speediff_sampling_names", c_char_p)
 speediff_sampling_destroy = plain("speediff_sampling_destroy", None, sampling_p)
 
-# ---- Weightings: how much each time step counts --------------------------------------------------
+# ---- Weightings: how much each timestep counts ---------------------------------------------------
 
 
 class Weighting(ctypes.Structure):

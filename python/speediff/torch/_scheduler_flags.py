@@ -96,11 +96,11 @@ REFUSED: dict[str, tuple[object, str]] = {
     ),
     "timestep_type": (
         "discrete",
-        "its time steps are ln(sigma)/4 of continuous noise levels; draw those with SigmaSampler.edm()",
+        "its timesteps are ln(sigma)/4 of continuous noise levels; draw those with SigmaSampler.edm()",
     ),
     "invert_sigmas": (
         False,
-        "its time steps run from noise to data; pass a copy without it, "
+        "its timesteps run from noise to data; pass a copy without it, "
         "FlowMatchEulerDiscreteScheduler.from_config(scheduler.config, invert_sigmas=False), and give the "
         "network 1 - sigma",
     ),
