@@ -675,7 +675,7 @@ speediff_status speediff_thread_limits(int64_t *processors, int64_t *quota, int6
 speediff_status speediff_memory_limit(int64_t *bytes);
 
 /* The precision of the factors of matrix products. Their sums are float, and so is all that is kept from step to step:
- * parameters, their average, gradients and moments. The products of one row per sample (of time steps and labels) have
+ * parameters, their average, gradients and moments. The products of one row per sample (of timesteps and labels) have
  * float factors in either case.
  *
  * bfloat16 needs a processor with AVX-512-BF16 and a build for AVX-512; otherwise it is an error, since it would only be

@@ -85,7 +85,7 @@ extension Trainer {
     }
   }
 
-  /// The time steps and the unweighted mean squared errors of the last backward, one per sample: what a sampler that learns
+  /// The timesteps and the unweighted mean squared errors of the last backward, one per sample: what a sampler that learns
   /// is updated with.
   ///
   /// - Throws: `ArgumentError` if there was none.

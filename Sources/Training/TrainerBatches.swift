@@ -7,7 +7,7 @@ extension Trainer {
     public var images: Floats
     /// Classes, shape (count,), or the null label; nil for a network without labels.
     public var labels: [Int64]?
-    /// Time steps, shape (count,); nil: drawn. If they are given, no label is dropped.
+    /// Timesteps, shape (count,); nil: drawn. If they are given, no label is dropped.
     public var timesteps: [Int64]?
     /// ε, in the images' shape; nil: drawn.
     public var noise: Floats?
@@ -49,7 +49,7 @@ extension Trainer {
     public var labels: UnsafePointer<Int64>?
     /// The samples.
     public var count: Int
-    /// Time steps, shape (count,).
+    /// Timesteps, shape (count,).
     public var timesteps: UnsafePointer<Int64>?
     /// ε, in the images' shape.
     public var noise: UnsafePointer<Float>?

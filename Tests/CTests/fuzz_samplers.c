@@ -1,4 +1,4 @@
-/* Calls that make samplers of time steps, read their tables, and draw. */
+/* Calls that make samplers of timesteps, read their tables, and draw. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@ import NoiseSchedules
 
 // P from the user's own numbers: one for each step, or a curve through knots in u or in λ.
 
-/// P in proportion to one number for each time step.
+/// P in proportion to one number for each timestep.
 public struct StepTableSampling: Sampling {
   /// One number for each step.
   public let values: [Double]

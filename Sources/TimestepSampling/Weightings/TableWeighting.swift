@@ -2,7 +2,7 @@ import NoiseSchedules
 
 // w from the user's own numbers, taken as they are, for any target.
 
-/// w is one number for each time step.
+/// w is one number for each timestep.
 public struct StepTableWeighting: Weighting {
   /// One number for each step.
   public let values: [Double]
