@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import fails
+from training_runs import QUICK, losses, train
 
 import speediff
 from speediff._data import openclipart
@@ -73,6 +74,11 @@ def test_the_parts_are_validations(folder: Path) -> None:
     assert len(data) + len(test) == 162
     assert 0.03 < len(test) / 162 < 0.25
     assert data.values.shape[1:] == test.values.shape[1:] == (3, 16, 16)
+
+
+def test_a_network_is_trained_on_them(folder: Path, tmp_path: Path) -> None:
+    train("openclipart", tmp_path / "run", "--input-size", "8", *QUICK)
+    assert len(losses(tmp_path / "run")) == 6
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_the_library_takes_nothing_from_the_system_but_what_every_linux_has(
 
 def test_the_weights_of_classifiers_are_in_the_wheel() -> None:
     weights = {path.name for path in (PACKAGE / "torch" / "_evaluation" / "weights").iterdir()}
-    assert "fashion-mnist.safetensors" in weights
+    assert {"fashion-mnist.safetensors", "openclipart.safetensors"} <= weights
 
 
 def test_the_builds_share_one_openblas() -> None:

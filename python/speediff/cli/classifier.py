@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 EXTRA = "speediff[evaluate]"
 DESCRIPTION = """\
 Trains a small convolutional classifier of labelled images. `speediff evaluate --features classifier=FILE`
-compares images in its features. The package has one of Fashion-MNIST, so that data need none.
+compares images in its features. The package has one of fashion-mnist and one of openclipart.
 
-Training takes about a minute on two cores for images up to 32 pixels, and needs PyTorch. The accuracy is that
-on the data's test images, or on a tenth kept back. The same seed, threads and PyTorch give the same file.
+It needs PyTorch, and is made for images of up to 32 pixels. The accuracy is that on the data's test images,
+or on a tenth kept back. The same seed, threads and PyTorch give the same file.
 """
 EPILOG = """\
 examples:
-  speediff classifier fashion-mnist
+  speediff classifier digits
   speediff classifier pictures/ --input-size 32 --flip --out pictures.safetensors
 """
 
