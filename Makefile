@@ -118,5 +118,5 @@ $(VENV)/.ready-for-test: $(VENV)/.ready-for-bench
 	PYTHON=$(PYTHON) scripts/install-system-packages.sh gcc libc6-dev binutils valgrind fonts-noto-color-emoji unicode-data \
 	  openclipart-png
 	$(BIN)/pip install --disable-pip-version-check -c python/constraints.txt -e 'python[cli,train,examples,dev]'
-	$(EVALUATE)
+	scripts/install-evaluation.sh $(BIN)/pip
 	touch $@

@@ -30,6 +30,7 @@ fi
 wheel=$(echo "$PWD"/dist/speediff-*.whl)
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check -c python/constraints.txt \
   "$wheel[cli,train,examples,dev]"
+scripts/install-evaluation.sh "$work/venv/bin/pip"
 # All but the package itself, so that what is tested is what was installed.
 git ls-files -z | grep -zv '^python/speediff/' | xargs -0 cp --parents -t "$work/checkout"
 cd "$work/checkout/python"

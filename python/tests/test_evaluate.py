@@ -231,6 +231,8 @@ class TestRefusals:
             ({"captions": ["a", "b"]}, "captions must be one for each of 9 images, got 2"),
             ({"labels": np.zeros(8, int)}, r"labels must be 9 integers, one per image, got int64 \(8,\)"),
             ({"labels": np.zeros(9)}, "labels must be 9 integers, one per image, got float64"),
+            ({"labels": np.full(9, 3)}, r"labels must be in \[0, 3\), got 3 for image 0"),
+            ({"labels": np.arange(9) - 1}, r"labels must be in \[0, 3\), got -1 for image 0"),
             ({"seed": -1}, "seed must be at least 0, got -1"),
             ({"kid_subset_size": 1}, "kid_subset_size must be at least 2, got 1"),
             ({"reference_images": 1}, "reference_images must be at least 2, got 1"),
@@ -243,6 +245,19 @@ class TestRefusals:
     def test_unknown_arguments(self, real: str) -> None:
         with pytest.raises(speediff.SpeeDiffTypeError, match="evaluate got an unknown argument 'step'"):
             speediff.evaluate(images(9, 0), real, step=5)
+
+    def test_features_of_another_number_of_images(
+        self, trainer: speediff.Trainer, real: str, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "mine.npy", np.zeros((60, 5)))
+        features = f"features={tmp_path / 'mine.npy'}"
+        for what in (trainer, images(59, 0)):
+            with pytest.raises(speediff.SpeeDiffValueError, match=r"must have a row for each of .*, got 60"):
+                speediff.evaluate(what, tmp_path / "mine.npy", features=features)
+        with pytest.raises(speediff.SpeeDiffValueError, match=r"against must be a .npy file of features"):
+            speediff.evaluate(images(60, 0), images(60, 0), features=features)
+        with pytest.raises(speediff.SpeeDiffError, match=r"real.npz must be a whole file that numpy.save"):
+            speediff.evaluate(images(60, 0), real, features=features)
 
     def test_latents(self, tmp_path: Path, real: str) -> None:
         np.save(tmp_path / "latents.npy", np.zeros((9, 4, 8, 8), np.float32))
@@ -270,6 +285,24 @@ class TestRefusals:
             pytest.raises(speediff.SpeeDiffValueError, match="images of 1 or 3 channels, got 4"),
         ):
             speediff.evaluate(trainer, real)
+
+    @pytest.mark.parametrize(
+        ("classes", "message"),
+        [
+            (None, "labels must be given for the accuracy"),
+            (4, "needs a classifier of the classes of a trainer"),
+        ],
+    )
+    def test_the_accuracy_of_a_network_with_other_classes(
+        self, classes: int | None, message: str, real: str
+    ) -> None:
+        sampler = speediff.TimestepSampler(speediff.NoiseSchedule.linear(30), seed=0)
+        data: Any = {"input_size": 8, "in_channels": 1, "num_classes": classes}
+        with (
+            speediff.Trainer(speediff.DiT(16, 1, 2, 2), sampler, threads=1, **data) as trainer,
+            pytest.raises(speediff.SpeeDiffValueError, match=message),
+        ):
+            speediff.evaluate(trainer, real, measures=["accuracy"])
 
     def test_labels_beside_a_network(self, trainer: speediff.Trainer, real: str) -> None:
         with pytest.raises(speediff.SpeeDiffValueError, match="labels must be left out"):

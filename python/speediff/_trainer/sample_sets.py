@@ -62,6 +62,7 @@ def generate(
         SpeeDiffError: If an argument is out of range.
     """
     arguments.integer("n", n, least=1)
+    arguments.integer("steps", steps, least=1)
     labels = labels_like(like, trainer.num_classes, n)
     images = trainer.generate(
         labels,

@@ -15,6 +15,7 @@ from .clip import CLIP
 from .extractors import extractor as make_extractor
 from .instrument import MEASURES, OF_FEATURES, Floor, Instrument
 from .reference import Reference, captions_of, check_images
+from .sample import check_labels
 from .saved_features import SavedFeatures
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def evaluate(
     subject = subjects.subject(
         what, n=n, labels=labels, input_size=input_size, seed=seed, generation=generation
     )
+    if isinstance(network, SavedFeatures):
+        network.check_count(subject.n)
     real = _against(against, network, input_size)
     _check_shapes(subject, real)
     if captions is not None and len(captions) != subject.n:
@@ -79,7 +82,7 @@ def evaluate(
     is_captioned = captions is not None or (names is not None and subject.has_labels)
     if measures is None:
         measures = _possible(network, real, subject, is_captioned=is_captioned)
-    _check_measures(measures, subject, is_captioned=is_captioned)
+    _check_measures(measures, network, subject, is_captioned=is_captioned)
     instrument = Instrument(
         real.data if real.reference is None else real.reference,  # type: ignore[arg-type]
         real.test,
@@ -159,17 +162,32 @@ def _possible(network: Extractor, real: Against, subject: Subject, *, is_caption
     lacking: set[str] = set()
     lacking |= set() if real.has_features else set(OF_FEATURES)
     lacking |= set() if network.has_logits else {"is"}
-    lacking |= set() if network.knows_classes(real.data) and subject.has_labels else {"accuracy"}
+    lacking |= (
+        set() if network.knows_classes(real.data) and _has_classes_of(network, subject) else {"accuracy"}
+    )
     lacking |= set() if isinstance(network, CLIP) and is_captioned else {"clip_score"}
     return [measure for measure in MEASURES if measure not in lacking]
 
 
-def _check_measures(measures: Sequence[str], subject: Subject, *, is_captioned: bool) -> None:
+def _has_classes_of(network: Extractor, subject: Subject) -> bool:
+    """Whether the images have labels, and a trainer as many classes as the logits."""
+    trainer = subject.trainer
+    return subject.has_labels and (trainer is None or trainer.num_classes == len(network.classes or ()))
+
+
+def _check_measures(
+    measures: Sequence[str], network: Extractor, subject: Subject, *, is_captioned: bool
+) -> None:
     """Raises where a measure lacks what only the evaluated images could tell."""
     if not measures:
         raise SpeeDiffValueError("measures must be at least one, got none")
-    if "accuracy" in measures and not subject.has_labels:
-        raise SpeeDiffValueError(f"labels must be given for the accuracy of {subject.name}")
+    if "accuracy" in measures:
+        if subject.given is not None or not subject.has_labels:
+            check_labels(None if subject.given is None else subject.given.labels, network, subject.name)
+        elif not _has_classes_of(network, subject):
+            raise SpeeDiffValueError(
+                f"measure accuracy needs a classifier of the classes of {subject.name}, got {network.label}"
+            )
     if "clip_score" in measures and not is_captioned:
         raise SpeeDiffValueError(f"captions must be given for the CLIP score of {subject.name}")
 

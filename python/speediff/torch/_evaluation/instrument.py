@@ -19,7 +19,7 @@ from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
 from .clip import CLIP
 from .reference import Reference, captions_of
-from .sample import Sample
+from .sample import Sample, check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -132,6 +132,10 @@ class Instrument:
             SpeeDiffNonFiniteError: If a feature is not finite.
         """
         self.check_images(images)
+        if "accuracy" in self.measures:
+            check_labels(labels, self.extractor)
+        if "clip_score" in self.measures and captions is None:
+            raise SpeeDiffValueError("captions must be given for the CLIP score, got None")
         sample = Sample(self.extractor, images, labels, captions, with_logits=self._has_logits)
         return self._measure(sample, self.reference)
 
@@ -244,9 +248,8 @@ class Instrument:
         return [float((sample.logits.argmax(axis=1) == sample.labels).mean())]
 
     def _clip_score(self, sample: Sample, _: Reference) -> list[float]:
-        if sample.captions is None:
-            raise SpeeDiffValueError("captions must be given for the CLIP score, got None")
         assert isinstance(self.extractor, CLIP)
+        assert sample.captions is not None
         return [float(self.extractor.cosines(sample.features, sample.captions).mean())]
 
     def _check_measure(self, measure: str, reference: Dataset | Reference) -> None:

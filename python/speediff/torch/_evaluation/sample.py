@@ -60,6 +60,16 @@ class Sample:
     @property
     def labels(self) -> Labels:
         """The class that each should show."""
-        if self._labels is None:
-            raise SpeeDiffValueError("labels must be given for the accuracy, got None")
+        assert self._labels is not None
         return self._labels
+
+
+def check_labels(labels: Labels | None, extractor: Extractor, what: str = "the images") -> None:
+    """Raises unless the accuracy can be computed: labels are there, and each is one of the classes."""
+    if labels is None:
+        raise SpeeDiffValueError(f"labels must be given for the accuracy of {what}")
+    classes = len(extractor.classes or ())
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise SpeeDiffValueError(f"labels must be in [0, {classes}), got {labels[index]} for image {index}")

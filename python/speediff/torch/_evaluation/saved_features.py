@@ -23,18 +23,22 @@ class SavedFeatures(Extractor):
 
     def __init__(self, path: str) -> None:
         """Reads the file, as in `read`."""
+        self._path = path
         self._features = read(path)
         self.dimension = self._features.shape[1]
         self.label = f"rows of {path}"
 
     def features(self, images: Bytes) -> Array:
         """All rows, if there are as many as images."""
-        if len(images) != len(self._features):
-            raise SpeeDiffValueError(
-                f"{self.label.removeprefix('rows of ')} must have a row for each of {len(images)} images, "
-                f"got {len(self._features)}"
-            )
+        self.check_count(len(images))
         return self._features
+
+    def check_count(self, n: int) -> None:
+        """Raises unless there are as many rows as images."""
+        if n != len(self._features):
+            raise SpeeDiffValueError(
+                f"{self._path} must have a row for each of {n} images, got {len(self._features)}"
+            )
 
 
 def read(path: str) -> Array:
