@@ -9,11 +9,17 @@ import numpy as np
 from ._native import buffers
 from ._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from ._samplers.drawing import DrawingBase
+from ._samplers.flow_pairs import FlowPairsBase
 from ._samplers.sampler_base import SamplerBase
 from ._samplers.sigma_base import SigmaSamplerBase
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._native.native_sampler import Levels, Timesteps, Weights
+    from ._samplers.recipe import Options
+    from .sampling import Sampling
+    from .weighting import Weighting
 
 Native = TypeVar("Native", bound=NativeDrawing)
 First = TypeVar("First")
@@ -126,3 +132,64 @@ class SigmaSampler(_OnArrays[NativeSigmaSampler, "Weights"], SigmaSamplerBase["t
         drawn = buffers.check("levels", levels, np.float32)
         values = buffers.check_count("losses", losses, np.float32, len(drawn))
         self._learn(lambda native: native.update(self.step, drawn, values))
+
+    @staticmethod
+    def flow_pairs(
+        seed: int = 0,
+        *,
+        sampling: str | Sampling = "logit_normal",
+        second: str | Sampling | None = None,
+        q: float = 0.25,
+        fixed_count: bool = True,
+        weighting: str | Weighting | None = None,
+        **options: Unpack[Options],
+    ) -> FlowPairs:
+        """Pairs of times t ≥ r of rectified flow, of which a share q has r ≠ t (MeanFlow, Geng et al. 2025).
+
+        Two times are drawn for each entry; t is the larger, and r the smaller in the chosen entries, and t in
+        the others. MeanFlow trains ImageNet with `LogitNormal(-0.4, 1)` and q = 0.25, and CIFAR-10 with
+        `LogitNormal(-2, 2)` and q = 0.75. Its weight 1/(error + c)^p is yours to apply.
+
+        Args:
+            seed: In [0, 2⁶⁴); the same on every rank.
+            sampling: The density of the first time; u grows with noise.
+            second: The density of the second time. None: `sampling`.
+            q: In [0, 1].
+            fixed_count: Whether each global batch of N entries has q·N with r ≠ t, as in the ports. If that
+                is no whole number, it is rounded up or down at random. False: each entry by itself.
+            weighting: The weight at t. None: 1.
+            **options: As for `SigmaSampler`, except `normalize`.
+
+        Returns:
+            A sampler whose `sample(n)` returns t, r and the weights, as `SigmaSampler.sample` takes it.
+        """
+        return FlowPairs(seed, sampling, second, q, fixed_count, weighting, options)
+
+
+class FlowPairs(FlowPairsBase["Weights"]):
+    """Pairs of times of rectified flow; see `SigmaSampler.flow_pairs`."""
+
+    _levels, _timesteps = SigmaSampler, TimestepSampler
+
+    def sample(
+        self,
+        n: int,
+        *,
+        step: int | None = None,
+        micro_batch: int = 0,
+        offset: int | None = None,
+        total: int | None = None,
+    ) -> tuple[Weights, Weights, Weights]:
+        """Draws this rank's next batch, or its batch of any step; arguments as for `SigmaSampler.sample`.
+
+        Returns:
+            t and r, float32 (n,), r ≤ t in (0, 1), where 1 is noise. Then the weights at t, float32 (n,).
+        """
+        return self._draw(n, step=step, micro_batch=micro_batch, offset=offset, total=total)
+
+    @staticmethod
+    def _paired(
+        a: Weights, b: Weights, w_a: Weights, w_b: Weights, chosen: Timesteps
+    ) -> tuple[Weights, Weights, Weights]:
+        t = np.maximum(a, b)
+        return t, np.where(chosen == 0, np.minimum(a, b), t), np.where(a >= b, w_a, w_b)

@@ -239,7 +239,7 @@ class Adaptive(
 
 class InfoNoise(
     Sampling,
-    formula="∝ ρ/w, ρ: mean ε loss·σⁿ/(σⁿ+cⁿ) per ln σ; w: on x₀",
+    formula="∝ r/w, r: mean ε loss·σ^n/(σ^n+c^n) per ln σ; w: on x₀",
     source="InfoNoise, Raya et al. 2026",
 ):
     """P·w in proportion to the conditional entropy rate, estimated from losses (Raya et al. 2026). It learns.

@@ -9,6 +9,7 @@ from torch.compiler import is_dynamo_compiling
 
 from .._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from .._samplers.drawing import DrawingBase
+from .._samplers.flow_pairs import FlowPairsBase
 from .._samplers.sampler_base import SamplerBase
 from .._samplers.sigma_base import SigmaSamplerBase
 from ..errors import SpeeDiffValueError
@@ -276,3 +277,60 @@ class SigmaSampler(_OnTensors[NativeSigmaSampler], SigmaSamplerBase["tuple[torch
         self._learn_from_all_ranks(
             lambda: batch_arrays(levels, losses, "levels", torch.float32), torch.float32
         )
+
+    @staticmethod
+    def flow_pairs(
+        seed: int = 0,
+        *,
+        sampling: str | Sampling = "logit_normal",
+        second: str | Sampling | None = None,
+        q: float = 0.25,
+        fixed_count: bool = True,
+        weighting: str | Weighting | None = None,
+        **options: Unpack[Options],
+    ) -> FlowPairs:
+        """Pairs of times t ≥ r of rectified flow, of which a share q has r ≠ t, as `speediff` has them.
+
+        Args:
+            seed: In [0, 2⁶⁴); the same on every rank.
+            sampling: The density of the first time; u grows with noise.
+            second: The density of the second time. None: `sampling`.
+            q: In [0, 1].
+            fixed_count: Whether each global batch has the same number of entries with r ≠ t.
+            weighting: The weight at t. None: 1.
+            **options: As for `SigmaSampler`, except `normalize`.
+
+        Returns:
+            A sampler whose `sample(batch_size, device)` returns t, r and the weights.
+        """
+        return FlowPairs(seed, sampling, second, q, fixed_count, weighting, options)
+
+
+class FlowPairs(FlowPairsBase[torch.Tensor]):
+    """Pairs of times of rectified flow, as tensors; see `SigmaSampler.flow_pairs`."""
+
+    _levels, _timesteps = SigmaSampler, TimestepSampler
+
+    def sample(
+        self,
+        batch_size: int,
+        device: torch.device | str | int | None = None,
+        *,
+        step: int | None = None,
+        micro_batch: int = 0,
+        offset: int | None = None,
+        total: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draws this rank's next batch, or its batch of any step; arguments as for `SigmaSampler.sample`.
+
+        Returns:
+            t and r, float32 (batch_size,), r ≤ t in (0, 1), where 1 is noise. Then the weights at t.
+        """
+        return self._draw(batch_size, device, step=step, micro_batch=micro_batch, offset=offset, total=total)
+
+    @staticmethod
+    def _paired(
+        a: torch.Tensor, b: torch.Tensor, w_a: torch.Tensor, w_b: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        t = torch.maximum(a, b)
+        return t, torch.where(chosen == 0, torch.minimum(a, b), t), torch.where(a >= b, w_a, w_b)
