@@ -291,10 +291,11 @@ def test_names_and_classes_of_the_package() -> None:
     assert {"animals", "computer", "food", "people", "shapes", "other"} <= set(collection.classes)
     counts = np.bincount([drawing.label for drawing in collection.drawings])
     assert counts.min() >= openclipart.LEAST
-    tests = [openclipart.is_for_tests(drawing.path) for drawing in collection.drawings]
-    assert np.mean(tests) == pytest.approx(0.1, abs=0.02)
-    kept_back = {one.label for one, is_test in zip(collection.drawings, tests, strict=True) if is_test}
-    assert kept_back == set(range(17)), "each class has drawings on both sides"
+    is_for_tests = [openclipart.is_for_tests(drawing.path) for drawing in collection.drawings]
+    assert np.mean(is_for_tests) == pytest.approx(0.1, abs=0.01)
+    shares = np.bincount([drawing.label for drawing in collection.drawings], weights=is_for_tests) / counts
+    assert shares.min() > 0.05
+    assert shares.max() < 0.15
 
 
 @pytest.mark.long
@@ -305,7 +306,7 @@ def test_the_packages_drawings() -> None:
     assert len(data) + len(test) == 7407
     training = {values.tobytes() for values in data.values}
     repeated = sum(values.tobytes() in training for values in test.values)
-    assert repeated < len(test) / 50
+    assert repeated <= 15, "the same drawing in another file, of another name"
     corners = np.concatenate([data.values[:, :, 0, 0], data.values[:, :, -1, -1]])
     assert (corners == 255).all(axis=1).mean() > 0.5
     with pytest.raises(speediff.SpeeDiffError):
