@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(speediff.__file__).parent
 SOURCES = {"fashion-mnist": datasets.FASHION_MNIST, "openclipart": openclipart.FOLDER}
 LEEWAY = {"fashion-mnist": 0.01, "openclipart": 0.04}
-"""How far a repeated training's accuracy may be: the test sets have 10,000 and 706 images."""
+"""How far a repeated training's accuracy may be: the test sets have 10,000 and 709 images."""
 needs_fashion_mnist = pytest.mark.skipif(
     not datasets.FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed"
 )

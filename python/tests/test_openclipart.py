@@ -291,10 +291,11 @@ def test_names_and_classes_of_the_package() -> None:
     assert {"animals", "computer", "food", "people", "shapes", "other"} <= set(collection.classes)
     counts = np.bincount([drawing.label for drawing in collection.drawings])
     assert counts.min() >= openclipart.LEAST
-    tests = [openclipart.is_for_tests(drawing.path) for drawing in collection.drawings]
-    assert np.mean(tests) == pytest.approx(0.1, abs=0.02)
-    kept_back = {one.label for one, is_test in zip(collection.drawings, tests, strict=True) if is_test}
-    assert kept_back == set(range(17)), "each class has drawings on both sides"
+    is_for_tests = [openclipart.is_for_tests(drawing.path) for drawing in collection.drawings]
+    assert np.mean(is_for_tests) == pytest.approx(0.1, abs=0.01)
+    shares = np.bincount([drawing.label for drawing in collection.drawings], weights=is_for_tests) / counts
+    assert shares.min() > 0.05
+    assert shares.max() < 0.15
 
 
 @pytest.mark.long
