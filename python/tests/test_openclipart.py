@@ -306,7 +306,7 @@ def test_the_packages_drawings() -> None:
     assert len(data) + len(test) == 7407
     training = {values.tobytes() for values in data.values}
     repeated = sum(values.tobytes() in training for values in test.values)
-    assert repeated < len(test) / 50
+    assert repeated <= 15, "the same drawing in another file, of another name"
     corners = np.concatenate([data.values[:, :, 0, 0], data.values[:, :, -1, -1]])
     assert (corners == 255).all(axis=1).mean() > 0.5
     with pytest.raises(speediff.SpeeDiffError):
