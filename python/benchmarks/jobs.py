@@ -43,9 +43,7 @@ def main() -> None:
     for _ in range(options.turns):
         for name, (jobs, threads) in WAYS.items():
             taken[name].append(seconds(options.data, options.steps, jobs, threads))
-    print(
-        f"{RUNS} runs of {options.steps} steps on {options.data}, median of {options.turns} [fastest, slowest]"
-    )
+    print(f"{RUNS} runs of {options.steps} steps on {options.data}, median of {options.turns} [range]")
     for name, found in taken.items():
         middle = statistics.median(found)
         print(
