@@ -219,7 +219,7 @@ def test_a_process_that_ends_is_an_error(
     images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "CODE", "import os; os._exit(7) #{path}")
-    fails(capsys, "uniform, seed 0: its process", *command(images, tmp_path / "out", *SHORT))
+    fails(capsys, ", seed 0: its process ", *command(images, tmp_path / "out", *SHORT))
 
 
 def test_jobs_do_not_change_the_numbers(images: str, whole: Path, tmp_path: Path) -> None:

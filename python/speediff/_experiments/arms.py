@@ -26,7 +26,7 @@ REALS = (
     "label_dropout",
 )  # fmt: skip
 FLAGS = ("flip", "learn_sigma", "normalize", "zero_terminal_snr")
-TEXTS = ("model", "method", "prediction", "strata", "schedule", "betas", "alphas_cumprod")
+TEXTS = ("model", "method", "prediction", "strata", "schedule", "betas", "alphas_cumprod", "precision")
 SHARED = ("input_size", "background", "unconditional", "seed")
 """Settings that no arm may have of its own: they change what is measured, or have a flag of the command."""
 OF_PROCESS = (
@@ -141,14 +141,14 @@ def _arm(name: str, given: Mapping[str, Any]) -> Arm:
 
 def setting(argument: str, key: str, value: Any) -> Any:
     """The value of a setting, if it has the setting's type."""
+    if key not in run_settings.DEFAULTS:
+        raise unknown_name(argument, key, (*run_settings.DEFAULTS, *EXTRA))
     if key in INTEGERS:
         return arguments.integer(argument, value)
     if key in REALS:
         return arguments.real(argument, value)
     if key in FLAGS:
         return arguments.flag(argument, value)
-    if key not in TEXTS:
-        raise unknown_name(argument, key, (*INTEGERS, *REALS, *FLAGS, *TEXTS, *EXTRA))
     if not isinstance(value, str):
         raise SpeeDiffTypeError(f"{argument} must be a text, got {value!r}")
     return value

@@ -71,7 +71,8 @@ def measures_figure(analysis: Analysis) -> Figure:
 
 def areas_figure(analysis: Analysis) -> Figure:
     """The error in the noise: a panel over all of T, and one per area. A line's gid is ARM.AREA."""
-    data = next(result.data for runs in analysis.runs.values() for _, result in runs)
+    every = [*analysis.runs[analysis.baseline], *(pair for runs in analysis.runs.values() for pair in runs)]
+    data = every[0][1].data
     with mpl.rc_context(STYLE):
         spans = {"overall": [1, data["timesteps"]], **data["areas"]}
         columns = -(-len(spans) // ROWS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._runs import run_settings
+from .._runs import run_settings, schedule_flags
 from .._runs.interrupt import Stopped, StopRequest
 from .._support import messages, progress
 from ..errors import SpeeDiffValueError
@@ -13,14 +13,19 @@ from . import jobs, measures, processes, results
 from . import plan as plans
 from .live import Live
 from .meter import Meter
+from .plan import AUTO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..training import Trainer
     from .job import Job
     from .plan import Plan
     from .results import Result
     from .tuning import Choice
+
+AUTOMATIC = ("precision",)
+"""The settings that a trainer chooses by the processor, if they are "auto"."""
 
 
 class Experiment:
@@ -52,8 +57,9 @@ class Experiment:
             settings = plan.settings_of(arm, plan.seeds_of(arm)[0])
             if settings["flip"] and not data.is_images:
                 raise SpeeDiffValueError(f"--flip must not be given with latents, got {plan.source}")
-            with run_settings.make_trainer(settings, data, threads=1):
-                pass  # The network suits the data, and fits into memory.
+            # The network must suit the data, and fit into memory.
+            with run_settings.make_trainer(settings, data, threads=1) as trainer:
+                plan = _settled(plan, arm.name, trainer)
         self.plan = replace(plan, fingerprint=data.fingerprint)
         self._draws_samples = meter.draws_samples
         if self.next_job(frozenset()) is not None and not meter.is_prepared:
@@ -141,3 +147,18 @@ class Experiment:
         if not is_done:
             messages.tell(f"stopped; --resume continues {self.folder}")
             raise Stopped
+
+
+def _settled(plan: Plan, name: str, trainer: Trainer) -> Plan:
+    """The plan with what a trainer took for "auto", so that runs on another machine take the same."""
+    for setting in AUTOMATIC:
+        if plan.settings.get(setting) == AUTO:
+            taken = getattr(trainer, setting)
+            progress.note(f"{schedule_flags.flag(setting)} {AUTO}: {taken}")
+            plan = replace(plan, settings={**plan.settings, setting: taken})
+        if plan.arm(name).settings.get(setting) == AUTO:
+            arm = replace(
+                plan.arm(name), settings={**plan.arm(name).settings, setting: getattr(trainer, setting)}
+            )
+            plan = replace(plan, arms=tuple(arm if each.name == name else each for each in plan.arms))
+    return plan

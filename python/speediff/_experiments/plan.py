@@ -32,6 +32,8 @@ MEASURING: dict[str, Any] = {
 }  # fmt: skip
 """How runs are measured, by the flag's name, with its default."""
 
+AUTO = "auto"
+"""The value of a setting that a trainer chooses by the processor."""
 CHANGEABLE = ("steps", "samples")
 """What may change without another experiment: no measurement depends on it."""
 
@@ -194,6 +196,9 @@ def grown(saved: Plan, given: Plan, named: frozenset[str]) -> Plan:
 
 
 def _grown_arm(saved: Arm, given: Arm) -> Arm:
+    # What a trainer chose when the experiment began holds.
+    settled = {name: saved.settings.get(name) for name, new in given.settings.items() if new == AUTO}
+    given = replace(given, settings={**given.settings, **settled})
     for name in (*saved.settings, *given.settings):
         old, new = saved.settings.get(name), given.settings.get(name)
         if old != new and name != "steps":

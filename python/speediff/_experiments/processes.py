@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 CODE = "import sys; sys.path[:] = {path!r}; from speediff._experiments.worker import main; main()"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-END_SECONDS = 600.0
-"""Seconds to wait for a process that was told to stop, which a step may take."""
+END_SECONDS = 10.0
+"""Seconds to wait for a process that has nothing more to do."""
 
 
 class Process:
@@ -76,7 +76,7 @@ class Process:
             assert self._process.stdin is not None
             self._process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
+            self._process.wait(END_SECONDS)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()

@@ -201,7 +201,7 @@ def _settings(analysis: Analysis) -> str:
         )
     if "loss" in analysis.measures:
         lines.append("Error in the noise: mean squared, unweighted, on held-out images.")
-    return "\n".join(lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _floor_text(floor: dict[str, Any] | None) -> str:
@@ -231,9 +231,9 @@ def _quality(analysis: Analysis, measure: str) -> Table:
 def _tuning_line(analysis: Analysis) -> str:
     tuning = analysis.plan.tuning
     assert tuning is not None
-    seeds = ", ".join(map(str, tuning.seeds))
+    seeds = f"seed{'s' * (len(tuning.seeds) > 1)} {', '.join(map(str, tuning.seeds))}"
     return (
-        f"{tuning.setting}, by the {tuning.by} after the last step, the mean over seeds {seeds}, which the "
+        f"{tuning.setting}, by the {tuning.by} after the last step, the mean over {seeds}, which the "
         "comparison does not use. Every curve is in tuning.csv."
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._runs import run_settings
 from .._runs.step_log import StepLog
 from .._support import text_names
 from .._support.replacement import replace_text
@@ -95,18 +96,19 @@ def read(folder: Path, job: Job, columns: tuple[str, ...]) -> Result | None:
     file = path(folder, job, "json")
     try:
         plain = json.loads(file.read_bytes())
-        settings, state, diverged = plain.pop("settings"), plain.pop("state"), plain.pop("diverged_at")
+        # An earlier version may have had fewer settings.
+        settings = {**run_settings.DEFAULTS, **plain.pop("settings")}
+        state, diverged = plain.pop("state"), plain.pop("diverged_at")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpeeDiffValueError(
             f"{file} is damaged ({error}): remove it, and --resume repeats the run"
         ) from None
     for name, value in job.settings.items():
-        if settings.get(name) != value and name != "steps":
+        if settings[name] != value and name != "steps":
             raise SpeeDiffValueError(
-                f"{file} must be of a run with {name} = {value}, got {settings.get(name)}: "
-                "choose another --out"
+                f"{file} must be of a run with {name} = {value}, got {settings[name]}: choose another --out"
             )
     rows, times = (
         _rows(path(folder, job, ending), names, settings["steps"])

@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,44 +141,53 @@ def taken(place: Path) -> TakenFolder:
 
 def main() -> None:
     """The process: reads what all jobs share, then a job a line."""
-    out, lines = sys.stdout, _lines()
+    code = 1
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # What a library prints is no event.
+
+    def tell(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    try:
+        _work(_lines(), tell)
+        code = 0
+    except KeyboardInterrupt:
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Python's own exit would wait for the thread that reads the input.
+        os._exit(code)
+
+
+def _work(lines: queue.Queue[str], tell: Tell) -> None:
+    """Does jobs until one fails or is stopped."""
     shared = json.loads(lines.get())
-    folder = Path(shared["folder"])
+    folder, measuring = Path(shared["folder"]), shared["measuring"]
     if shared["is_quiet"]:
         progress.hide()
     else:
         progress.hide_bars()
-
-    def tell(event: dict[str, Any]) -> None:
-        out.write(json.dumps(event) + "\n")
-        out.flush()
-
     try:
-        meter = Meter(folder, shared["source"], shared["settings"], shared["measuring"])
+        meter = Meter(folder, shared["source"], shared["settings"], measuring)
         while True:
-            line = lines.get()
-            given = json.loads(line)
+            given = json.loads(lines.get())
             training = Training(
                 folder, shared["source"], meter, Job(**given["job"]), draws=given["draws"], tell=tell
             )
             training.run(
                 checkpoint_every=shared["checkpoint_every"],
-                every=shared["measuring"]["measure_every"],
-                threads=shared["measuring"]["threads"],
+                every=measuring["measure_every"],
+                threads=measuring["threads"],
             )
     except Stopped:
         tell({"event": "stopped"})
     except (SpeeDiffError, MemoryError) as error:
         tell({"event": "failed", "message": str(error) or type(error).__name__})
     except OSError as error:
-        tell(
-            {
-                "event": "failed",
-                "message": f"{error.filename}: {error.strerror}" if error.filename else str(error),
-            }
-        )
-    except KeyboardInterrupt:
-        pass
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        tell({"event": "failed", "message": message})
 
 
 def _lines() -> queue.Queue[str]:
