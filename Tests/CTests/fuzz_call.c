@@ -47,7 +47,7 @@ static struct {
     FAILS(network_family_value_count), FAILS(network_family_value), FAILS(thread_limits), FAILS(trainer_create),
     NEVER_FAILS(trainer_destroy),
     FAILS(trainer_network), FAILS(trainer_get_options), FAILS(trainer_set_learning_rate), FAILS(trainer_set_ema_decay),
-    FAILS(trainer_global_step), FAILS(trainer_set_global_step), FAILS(trainer_backward), FAILS(trainer_discard),
+    FAILS(trainer_set_precision), FAILS(trainer_global_step), FAILS(trainer_set_global_step), FAILS(trainer_backward), FAILS(trainer_discard),
     FAILS(trainer_apply),
     FAILS(trainer_last_count), FAILS(trainer_last_losses), FAILS(trainer_forward),
     FAILS(trainer_parameter_count), FAILS(trainer_parameter), FAILS(trainer_buffer), FAILS(trainer_generate),
