@@ -56,10 +56,12 @@ public struct Approximate {
     return Approximate(result, error: error.map { slope * $0 + accuracy } + result.map { accuracy * abs($0) })
   }
 
-  /// Sum and product, value by value; a table of one row stands for one in which all are the same.
+  /// The sum, value by value; a table of one row stands for one in which all are the same.
   public static func + (a: Approximate, b: Approximate) -> Approximate {
     combined(a, b, +) { a, b, ea, eb in ea + eb + single * (abs(a + b) + ea + eb) }
   }
+
+  /// The product, value by value.
   public static func * (a: Approximate, b: Approximate) -> Approximate {
     combined(a, b, *) { a, b, ea, eb in
       let error = abs(a) * eb + ea * abs(b) + ea * eb
