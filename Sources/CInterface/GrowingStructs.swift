@@ -30,3 +30,18 @@ func grown<Structure>(
   withUnsafeMutableBytes(of: &result) { $0.copyMemory(from: given) }
   return result
 }
+
+/// Writes a growing structure as far as the caller's header has it, and its size there.
+///
+/// - Throws: `ArgumentError` if the size is less than in the first header that had this field.
+func writeGrown<Structure>(
+  _ value: Structure, to out: UnsafeMutablePointer<Structure>, size: Int, least: Int = 96
+) throws {
+  guard size >= least else {
+    throw ArgumentError("size", "must be the size of the structure, at least \(least)", got: size)
+  }
+  let bytes = min(size, MemoryLayout<Structure>.size)
+  let target = UnsafeMutableRawBufferPointer(start: out, count: bytes)
+  withUnsafeBytes(of: value) { target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<bytes])) }
+  target.storeBytes(of: bytes, as: Int.self)
+}

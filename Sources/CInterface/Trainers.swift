@@ -37,17 +37,14 @@ public func speediff_trainer_get_options(
     let trainer = try TrainerHandle.value(trainer, "trainer")
     let options = try trainer.exclusively { trainer.options }
     let out = try unwrap(out, "out")
-    let known = MemoryLayout<speediff_trainer_options>.size
-    guard size >= known else {
-      throw ArgumentError("size", "must be sizeof(speediff_trainer_options), at least \(known)", got: size)
-    }
-    out.pointee = speediff_trainer_options(
-      size: known, learning_rate: options.learningRate, beta1: options.beta1, beta2: options.beta2,
+    let value = speediff_trainer_options(
+      size: 0, learning_rate: options.learningRate, beta1: options.beta1, beta2: options.beta2,
       epsilon: options.epsilon, weight_decay: options.weightDecay, ema_decay: options.emaDecay,
       ema_warmup: options.emaWarmsUp ? 1 : 0,
       max_grad_norm: options.maximumGradientNorm.isFinite ? options.maximumGradientNorm : 0,
       warmup_steps: Int64(options.warmUpSteps), seed: options.seed, threads: Int32(options.threads),
       precision: options.precision.code)
+    try writeGrown(value, to: out, size: size)
   }
 }
 

@@ -81,6 +81,11 @@ static inline __attribute__((always_inline)) speediff_float16 speediff_near_reci
 #endif
 }
 
+/* Sixteen square roots, correctly rounded. Swift's own of a vector calls a function for each float. */
+static inline __attribute__((always_inline)) speediff_float16 speediff_square_roots(speediff_float16 x) {
+  return __builtin_elementwise_sqrt(x);
+}
+
 /* Products of bfloat16. The instructions are written out, so that one build has them and processors without them run it:
  * whoever calls these has asked speediff_has_bfloat16_products first.
  */

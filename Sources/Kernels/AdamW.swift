@@ -1,3 +1,5 @@
+import COpenBLAS
+
 /// The coefficients of one AdamW update.
 public struct AdamWCoefficients: Sendable {
   let beta1: Float
@@ -79,7 +81,7 @@ public func adamWUpdate(_ state: AdamWState, _ coefficients: AdamWCoefficients, 
     let g = load(state.gradients + i, n) * scale
     let m = (rest1 * g).addingProduct(beta1, load(state.firstMoment + i, n))
     let v = (rest2 * g * g).addingProduct(beta2, load(state.secondMoment + i, n))
-    let denominator = splat(c.epsilon).addingProduct(v.squareRoot(), splat(c.varianceScale))
+    let denominator = splat(c.epsilon).addingProduct(speediff_square_roots(v), splat(c.varianceScale))
     let p = load(state.parameters + i, n) * splat(c.decay) - splat(c.stepSize) * m / denominator
     let average = load(state.average + i, n)
     store(m, state.firstMoment + i, n)

@@ -15,11 +15,7 @@ public func geluBackward(_ u: Matrix, gradient: Matrix, rows: Range<Int>) {
     let (value, gradient) = (u.row(r), gradient.row(r))
     @inline(__always)
     func compute(_ i: Int, _ n: Int) {
-      let u = load(value + i, n)
-      let s = logistic(doubledArgument(u))
-      let slope = splat(2 * 0.797_884_56).addingProduct(u * u, splat(2 * 0.797_884_56 * 3 * 0.044715))
-      let y = u * s
-      let derivative = s.addingProduct(y * slope, splat(1) - s)
+      let (y, derivative) = geluWithDerivative(load(value + i, n))
       store(y, value + i, n)
       store(load(gradient + i, n) * derivative, gradient + i, n)
     }
@@ -27,8 +23,17 @@ public func geluBackward(_ u: Matrix, gradient: Matrix, rows: Range<Int>) {
   }
 }
 
+/// GELU(u) and GELU'(u).
 @inline(__always)
-private func gelu(_ u: Vector) -> Vector { u * logistic(doubledArgument(u)) }
+func geluWithDerivative(_ u: Vector) -> (value: Vector, derivative: Vector) {
+  let s = logistic(doubledArgument(u))
+  let slope = splat(2 * 0.797_884_56).addingProduct(u * u, splat(2 * 0.797_884_56 * 3 * 0.044715))
+  let y = u * s
+  return (y, s.addingProduct(y * slope, splat(1) - s))
+}
+
+@inline(__always)
+func gelu(_ u: Vector) -> Vector { u * logistic(doubledArgument(u)) }
 
 /// Twice the argument of tanh.
 @inline(__always)

@@ -45,14 +45,18 @@ public func linearInputBackward(
 }
 
 /// Rows `outputs` and columns `inputs` of dW (+)= dyᵀ·x, over all rows.
+///
+/// - Parameter isKept: whether x is kept in `keptColumns`; then `inputs` begins with an even column.
 public func linearWeightBackward(
   _ x: Matrix, dy: Matrix, dWeight: GradientTarget, rows: Int, outputs: Range<Int>, inputs: Range<Int>,
-  _ precision: Precision = .float32
+  _ precision: Precision = .float32, isKept: Bool = false
 ) {
+  let columns =
+    isKept ? precision.keptColumns(inputs.lowerBound)..<precision.keptColumns(inputs.upperBound) : inputs
   MatrixProduct.multiply(
-    dy.columns(outputs), .transposed, x.columns(inputs), .plain,
+    dy.columns(outputs), .transposed, x.columns(columns), .plain,
     into: dWeight.matrix.columns(inputs).from(outputs.lowerBound), m: outputs.count, n: inputs.count, k: rows,
-    base: dWeight.productBase, precision: precision)
+    base: dWeight.productBase, precision: precision, kept: isKept && precision == .bfloat16 ? .right : nil)
 }
 
 /// Entries `outputs` of db (+)= Σ dy, over all rows.

@@ -1,3 +1,5 @@
+import COpenBLAS
+
 /// Standard normal floats from 32-bit random words, by the method of Box and Muller.
 ///
 /// Words 0 and 1 of four give normals 0 and 1, r·cos(θ) and r·sin(θ), with r = √(-2 ln((w₀ + 1)·2⁻³²)) and
@@ -13,11 +15,9 @@ package func makeNormal(_ words: UnsafePointer<UInt32>, into normals: UnsafeMuta
     let high = UnsafeRawPointer(words + i + 16).loadUnaligned(as: SIMD16<UInt32>.self)
     let radius = radius(of: gathered(low.evenHalf, high.evenHalf))
     let (cosine, sine) = cosineAndSine(turn: gathered(low.oddHalf, high.oddHalf))
-    let (x, y) = (radius * cosine, radius * sine)
-    for pair in 0..<16 {
-      normals[i &+ 2 &* pair] = x[pair]
-      normals[i &+ 2 &* pair &+ 1] = y[pair]
-    }
+    let (first, second) = interleaved(radius * cosine, radius * sine)
+    store(first, normals + i, lanes)
+    store(second, normals + (i &+ lanes), lanes)
     i &+= 32
   }
 }
@@ -33,7 +33,7 @@ private func radius(of w: SIMD16<UInt32>) -> Vector {
   // 1 minus the fraction is exact if the fraction is near 1.
   let fraction = single(w, plus: 1) * splat(0x1p-32)
   let minusOne = single(SIMD16(repeating: .max) &- w, plus: 0) * splat(-0x1p-32)
-  return (log(fraction, minusOne: minusOne) * splat(-2)).squareRoot()
+  return speediff_square_roots(log(fraction, minusOne: minusOne) * splat(-2))
 }
 
 /// w + plus, from two halves that floats hold exactly, so that the sum is rounded only once.

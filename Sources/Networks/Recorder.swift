@@ -63,6 +63,9 @@ public final class Recorder {
       isRecomputed: isTraining && isCheap, scope: scope)
   }
 
+  /// The precision of products with some rows on the left.
+  func precision(of rows: Rows) -> Precision { rows.areTokens ? precision : .float32 }
+
   /// A tensor for what an operation stores for its backward pass.
   func note(_ rows: Rows, columns: Int) -> Tensor {
     Tensor(rows, columns: columns, needsGradient: false, isRecomputed: false, scope: scope)

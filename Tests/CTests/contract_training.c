@@ -3,6 +3,7 @@
 
 #include "contract.h"
 
+#include <stddef.h>
 #include <unistd.h>
 
 enum { n = 4, floats = 32, classes = network_classes };
@@ -55,6 +56,16 @@ static void grown(const speediff_sampler *sampler) {
   longer.later = 1;
   CHECK_ERROR(speediff_trainer_create(network, &longer.options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "options.size must be at most");
+  /* A program of the first header, whose structure ended before the precision. */
+  longer.options.size = offsetof(speediff_trainer_options, precision);
+  longer.options.precision = -1;
+  CHECK(speediff_trainer_create(network, &longer.options, sampler, &trainer) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_get_options(trainer, &longer.options, longer.options.size) == SPEEDIFF_OK);
+  CHECK(longer.options.size == offsetof(speediff_trainer_options, precision) && longer.options.precision == -1);
+  CHECK_ERROR(speediff_trainer_get_options(trainer, &longer.options, longer.options.size - 1),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "size");
+  speediff_trainer_destroy(trainer);
+  trainer = NULL;
   longer.options.size = 0;
   CHECK_ERROR(speediff_trainer_create(network, &longer.options, sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
               "options.size must be the size");
@@ -65,7 +76,8 @@ static void grown(const speediff_sampler *sampler) {
 static void refused(const speediff_sampler *sampler) {
   const speediff_trainer_options good = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   const char *const texts[] = {"learning_rate", "beta1",      "beta2",         "epsilon",      "weight_decay",
-                               "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads"};
+                               "ema_decay",     "ema_warmup", "max_grad_norm", "warmup_steps", "threads",
+                               "precision"};
   enum { count = sizeof texts / sizeof texts[0] };
   speediff_trainer_options bad[count];
   speediff_network *network = tiny_network();
@@ -84,6 +96,7 @@ static void refused(const speediff_sampler *sampler) {
   bad[7].max_grad_norm = -1;
   bad[8].warmup_steps = INT64_MIN;
   bad[9].threads = -1;
+  bad[10].precision = SPEEDIFF_PRECISION_AUTO + 1;
   for (int i = 0; i < count; i++) {
     CHECK_ERROR(speediff_trainer_create(network, &bad[i], sampler, &trainer), SPEEDIFF_ERROR_INVALID_ARGUMENT,
                 texts[i]);
@@ -356,7 +369,13 @@ void training(void) {
   CHECK_ERROR(speediff_trainer_set_learning_rate(trainer, NAN), SPEEDIFF_ERROR_INVALID_ARGUMENT, "learning_rate");
   CHECK(speediff_trainer_set_ema_decay(trainer, 0.75) == SPEEDIFF_OK);
   CHECK_ERROR(speediff_trainer_set_ema_decay(trainer, 1.5), SPEEDIFF_ERROR_INVALID_ARGUMENT, "ema_decay");
+  CHECK(speediff_trainer_set_precision(trainer, SPEEDIFF_PRECISION_AUTO) == SPEEDIFF_OK);
+  CHECK(speediff_trainer_get_options(trainer, &read, sizeof read) == SPEEDIFF_OK);
+  CHECK(read.precision == SPEEDIFF_PRECISION_FLOAT32 || read.precision == SPEEDIFF_PRECISION_BFLOAT16);
+  CHECK(speediff_trainer_set_precision(trainer, SPEEDIFF_PRECISION_FLOAT32) == SPEEDIFF_OK);
+  CHECK_ERROR(speediff_trainer_set_precision(trainer, -1), SPEEDIFF_ERROR_INVALID_ARGUMENT, "precision");
   CHECK(speediff_trainer_get_options(trainer, &read, sizeof read) == SPEEDIFF_OK && read.learning_rate == 0.01);
+  CHECK(read.precision == SPEEDIFF_PRECISION_FLOAT32);
   CHECK(read.ema_decay == 0.75);
   CHECK(read.threads == 2 && read.seed == UINT64_MAX && read.max_grad_norm == 0);
   CHECK_ERROR(speediff_trainer_last_count(trainer, &count), SPEEDIFF_ERROR_INVALID_ARGUMENT, "after backward");

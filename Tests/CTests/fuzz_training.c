@@ -21,11 +21,13 @@ static speediff_trainer_options any_training(bool *is_bad) {
   options.warmup_steps = usually_integer(0, 5);
   options.seed = random_bits();
   options.threads = one_in(40) ? (int32_t)below(10) - 5 : 1 + (int32_t)below(2);
+  options.precision = one_in(40) ? any_integer() : one_in(2) ? SPEEDIFF_PRECISION_AUTO : SPEEDIFF_PRECISION_FLOAT32;
   *is_bad = !(options.learning_rate >= 0 && isfinite(options.learning_rate)) ||
             !(options.beta1 >= 0 && options.beta1 < 1) || !(options.beta2 >= 0 && options.beta2 < 1) ||
             !(options.epsilon > 0 && isfinite(options.epsilon)) ||
             !(options.ema_decay >= 0 && options.ema_decay <= 1) || options.ema_warmup < 0 || options.ema_warmup > 1 ||
-            options.threads < 0 || !(options.max_grad_norm >= 0) || options.warmup_steps < 0;
+            options.threads < 0 || !(options.max_grad_norm >= 0) || options.warmup_steps < 0 || options.precision < 0 ||
+            options.precision > SPEEDIFF_PRECISION_AUTO;
   return options;
 }
 
@@ -122,9 +124,10 @@ void create_trainer(void) {
   const speediff_trainer_options options = any_training(&is_bad);
   speediff_trainer **out = output(sizeof *out);
   if (network == NULL) null_argument(true);
-  arguments("network, {%g, %g, %g, %g, %g, %g, %d, %g, %" PRId64 ", %" PRIu64 ", %d}, %s", options.learning_rate,
+  arguments("network, {%g, %g, %g, %g, %g, %g, %d, %g, %" PRId64 ", %" PRIu64 ", %d, %" PRId64 "}, %s", options.learning_rate,
             options.beta1, options.beta2, options.epsilon, options.weight_decay, options.ema_decay, options.ema_warmup,
-            options.max_grad_norm, options.warmup_steps, options.seed, options.threads, made(sampler));
+            options.max_grad_norm, options.warmup_steps, options.seed, options.threads, options.precision,
+            made(sampler));
   if (is_bad) expect_failure();
   const speediff_status status = speediff_trainer_create(network, &options, required(sampler), out);
   object info = trainer_object(sampler, &config);
@@ -360,6 +363,15 @@ static void set_ema_decay(const object *trainer) {
   finish();
 }
 
+static void set_precision(const object *trainer) {
+  begin("speediff_trainer_set_precision");
+  const int64_t value = one_in(6) ? any_integer() : below(3);
+  arguments("%s, %" PRId64, made(trainer), value);
+  if (value < SPEEDIFF_PRECISION_FLOAT32 || value > SPEEDIFF_PRECISION_AUTO) expect_failure();
+  end(speediff_trainer_set_precision(required(trainer), value));
+  finish();
+}
+
 /* ---- One call -------------------------------------------------------------------------------------------------- */
 
 void use_trainer(void) {
@@ -371,7 +383,7 @@ void use_trainer(void) {
     case 3: generate(trainer); break;
     case 4: last_losses(trainer); break;
     case 5: one_in(2) ? set_learning_rate(trainer) : set_global_step(trainer); break;
-    case 6: one_in(3) ? discard(trainer) : apply(trainer); break;
+    case 6: one_in(3) ? discard(trainer) : one_in(4) ? set_precision(trainer) : apply(trainer); break;
     case 7: one_in(3) ? backward_of_nothing(trainer) : set_ema_decay(trainer); break;
     case 8: one_in(3) ? learn(trainer) : apply(trainer); break;
     default: backward(trainer); break;

@@ -178,7 +178,8 @@ struct BFloat16ProductTests {
             func run<Element: BFloat16Pairs>(_: Element.Type) -> Table {
               let c = name == "what is there" ? StridedMemory(present) : StridedMemory(rows: m, columns: n)
               NativeProduct.multiply(
-                Element.self, factors[0][i].matrix, orderA, factors[1][j].matrix, orderB, into: c.matrix, m: m, n: n,
+                Element.self, Element.self, factors[0][i].matrix, orderA, factors[1][j].matrix, orderB, into: c.matrix,
+                m: m, n: n,
                 k: k, alpha: alpha, base: base, finish: { _, _ in })
               #expect(!c.isOverrun)
               return c.table
@@ -208,6 +209,36 @@ struct BFloat16ProductTests {
     }
   }
 
+  @Test(
+    "A factor that is kept as pairs gives the same bits, in every order",
+    arguments: MatrixProductTests.sizes + [[16, 50, 768], [20, 49, 1541]])
+  func kept(size: [Int]) {
+    let (m, n, k) = (size[0], size[1], size[2])
+    var numbers = Numbers(seed: UInt64(m + n + k))
+    let (a, b) = (Table(m, k, of: &numbers), Table(k, n, of: &numbers))
+    let orders: [MatrixProduct.Order] = [.plain, .transposed]
+    func stored(_ table: Table, _ order: MatrixProduct.Order) -> StridedMemory {
+      StridedMemory(order == .plain ? table : Table(table.columns, table.rows) { table[$1, $0] })
+    }
+    for orderA in orders {
+      for orderB in orders {
+        let factors = [stored(a, orderA), stored(b, orderB)]
+        let pairs = factors.map { $0.pairs }
+        defer { withExtendedLifetime((factors, pairs)) {} }
+        func product(_ kept: MatrixProduct.Side?) -> Table {
+          let c = StridedMemory(rows: m, columns: n)
+          MatrixProduct.multiply(
+            (kept == .left ? pairs : factors)[0].matrix, orderA, (kept == .right ? pairs : factors)[1].matrix, orderB,
+            into: c.matrix, m: m, n: n, k: k, base: .zero, precision: .bfloat16, kept: kept)
+          return c.table
+        }
+        let expected = product(nil)
+        let (left, right) = (product(.left) == expected, product(.right) == expected)
+        #expect(left && right, "\(orderA)·\(orderB), left: \(left), right: \(right)")
+      }
+    }
+  }
+
   @Test("Products of tiny and of huge factors lose what is subnormal, and become infinite, as in float32")
   func extremes() {
     for (scale, expected) in [(0x1p-70 as Float, 0 as Float), (0x1p-62, 0x1p-120), (0x1p-130, 0), (0x1p64, .infinity)] {
@@ -219,5 +250,20 @@ struct BFloat16ProductTests {
         a.matrix, .plain, b.matrix, .plain, into: c.matrix, m: 9, n: 3, k: 16, base: .zero, precision: .bfloat16)
       #expect(c.matrix.row(8)[2] == expected)
     }
+  }
+}
+
+extension StridedMemory {
+  /// The same rows as pairs of bfloat16.
+  fileprivate var pairs: StridedMemory {
+    let (table, columns) = (table, (matrix.columns + 1) / 2)
+    let result = StridedMemory(rows: table.rows, columns: columns)
+    for r in 0..<table.rows {
+      for c in 0..<columns {
+        func bits(_ column: Int) -> UInt32 { column < table.columns ? nearest(Float(table[r, column])).bitPattern : 0 }
+        result.matrix.row(r)[c] = Float(bitPattern: bits(2 * c) >> 16 | bits(2 * c + 1) & 0xFFFF_0000)
+      }
+    }
+    return result
   }
 }

@@ -144,7 +144,8 @@ struct MatrixProductTests {
               }
               if isNative {
                 NativeProduct.multiply(
-                  FloatElement.self, left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k, alpha: alpha,
+                  FloatElement.self, FloatElement.self, left, orderA, right, orderB, into: c.matrix, m: m, n: n, k: k,
+                  alpha: alpha,
                   base: base,
                   finish: finish)
               } else {

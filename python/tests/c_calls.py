@@ -207,6 +207,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "trainer_get_options": (TRAINER, "trainer_options", ctypes.sizeof(ct.TrainerOptions)),
     "trainer_set_learning_rate": (TRAINER, 0.0),
     "trainer_set_ema_decay": (TRAINER, 0.5),
+    "trainer_set_precision": (TRAINER, 0),
     "trainer_global_step": (TRAINER, "int"),
     "trainer_set_global_step": (TRAINER, 3),
     "trainer_backward": (TRAINER, BATCH, "double"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import speediff
+from speediff._native import c_training as c
 
 FOLDER = Path(__file__).parent
 
@@ -27,10 +28,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def calls(
-    program: Path, threads: int, micro_batches: int, batches: list[int], mdt_version: int = 0
+    program: Path,
+    threads: int,
+    micro_batches: int,
+    batches: list[int],
+    mdt_version: int = 0,
+    precision: int = 0,
 ) -> tuple[list[int], list[int]]:
     """The calls of malloc and its like of each step, and those of mmap."""
-    arguments = [str(number) for number in (mdt_version, threads, micro_batches, *batches)]
+    arguments = [str(number) for number in (mdt_version, threads, micro_batches, precision, *batches)]
     # OpenBLAS starts threads of its own on loading, each of which maps a buffer when it gets to run.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     run = subprocess.run([program, *arguments], check=True, capture_output=True, text=True, env=environment)
@@ -43,11 +49,12 @@ def calls(
 @pytest.mark.parametrize("mdt_version", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("precision", [c.PRECISION_FLOAT32, c.PRECISION_BFLOAT16])
 def test_no_step_after_the_first_allocates(
-    program: Path, threads: int, micro_batches: int, mdt_version: int
+    program: Path, threads: int, micro_batches: int, mdt_version: int, precision: int
 ) -> None:
     """Of an MDT of version 2 each step has another number of tokens."""
-    allocations, mappings = calls(program, threads, micro_batches, [4] * 20, mdt_version)
+    allocations, mappings = calls(program, threads, micro_batches, [4] * 20, mdt_version, precision)
     assert allocations[0] > 0, "the first step lays out memory, and the program counts it"
     assert mappings[0] > 0
     assert allocations[1:] == [0] * 19

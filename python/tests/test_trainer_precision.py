@@ -167,7 +167,7 @@ def test_predictions_have_the_precision_of_the_trainer(tmp_path: Path) -> None:
         expected = trainer.forward(X, t, Y)
     with Trainer.load(path, threads=1, precision="bfloat16") as half:
         difference = half.forward(X, t, Y) - expected
-    # A factor is off by 2⁻⁹ at most.
+    # A factor is off by 2⁻⁸ at most.
     assert 0 < np.linalg.norm(difference) < 2**-7 * np.linalg.norm(expected)
 
 

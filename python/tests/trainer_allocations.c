@@ -65,7 +65,7 @@ static void check(speediff_status status) {
 
 enum { SIZE = 8, CHANNELS = 2, LARGEST = 6 };
 
-/* The version of MDT or 0 for a DiT, threads, micro-batches of a step, then the batch of each step */
+/* The version of MDT or 0 for a DiT, threads, micro-batches of a step, precision, then the batch of each step */
 int main(int count, char **arguments) {
   const char *const names[] = {"input_size", "in_channels", "hidden_size", "depth",
                                "num_heads",  "num_classes", "version",     "decode_layer"};
@@ -76,6 +76,7 @@ int main(int count, char **arguments) {
   speediff_trainer_options options = SPEEDIFF_TRAINER_OPTIONS_DEFAULT;
   options.max_grad_norm = 1;
   options.threads = atoi(arguments[2]);
+  options.precision = atoi(arguments[4]);
   speediff_sampler_options draw = SPEEDIFF_SAMPLER_OPTIONS_DEFAULT;
   draw.accumulation = atoi(arguments[3]);
   speediff_schedule *schedule = NULL;
@@ -91,7 +92,7 @@ int main(int count, char **arguments) {
   float losses[LARGEST];
   for (int i = 0; i < LARGEST * CHANNELS * SIZE * SIZE; i++) x[i] = (float)(i % 17) / 8 - 1;
   for (int i = 0; i < LARGEST; i++) y[i] = i % 5;
-  for (int step = 4; step < count; step++) {
+  for (int step = 5; step < count; step++) {
     int batch = atoi(arguments[step]);
     long before[] = {calls, mappings};
     double loss = 0, norm = 0;

@@ -13,6 +13,7 @@ protocol BFloat16Pairs: ProductElement {
 
 extension BFloat16Pairs {
   static var depth: Int { 2 }
+  static var areRows: Bool { false }
 
   @inline(__always)
   static func along(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
@@ -23,6 +24,45 @@ extension BFloat16Pairs {
   @inline(__always)
   static func across(_ first: UnsafePointer<Float>, _ second: UnsafePointer<Float>?, _ count: Int) -> Vector {
     columns(load(first, count), second.map { load($0, count) } ?? .zero)
+  }
+}
+
+/// A factor that is kept as rows of pairs, which the producer has rounded. An odd last number has a 0 beside it.
+enum KeptPairs<Pairs: BFloat16Pairs>: ProductElement {
+  static var depth: Int { 2 }
+  static var areRows: Bool { true }
+
+  @inline(__always)
+  static func sum(_ sum: Vector, plus a: Vector, times b: Vector) -> Vector { Pairs.sum(sum, plus: a, times: b) }
+
+  @inline(__always)
+  static func along(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector { load(pointer, Self.count(count)) }
+
+  @inline(__always)
+  static func across(_ first: UnsafePointer<Float>, _ second: UnsafePointer<Float>?, _ count: Int) -> Vector {
+    let (x, y) = (halves(first, count), second.map { halves($0, count) } ?? .zero)
+    let low = SIMD8<UInt32>(repeating: 0xFFFF), bits = SIMD8<UInt32>(repeating: 16)
+    var result = SIMD16<UInt32>()
+    result.evenHalf = (x & low) | (y &<< bits)
+    result.oddHalf = (x &>> bits) | (y & ~low)
+    return unsafeBitCast(result, to: Vector.self)
+  }
+
+  /// Up to sixteen numbers of a row.
+  @inline(__always)
+  private static func halves(_ pointer: UnsafePointer<Float>, _ count: Int) -> SIMD8<UInt32> {
+    if count == lanes { return UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<UInt32>.self) }
+    return unsafeBitCast(load(pointer, Self.count(count)).lowHalf, to: SIMD8<UInt32>.self)
+  }
+}
+
+extension BFloat16Pairs {
+  /// Two vectors of floats, which follow each other in a row of pairs.
+  @inline(__always)
+  static func floats(_ pairs: Vector) -> (Vector, Vector) {
+    let bits = unsafeBitCast(pairs, to: SIMD16<UInt32>.self)
+    let first = unsafeBitCast(bits &<< SIMD16(repeating: 16), to: Vector.self)
+    return interleaved(first, unsafeBitCast(bits & SIMD16(repeating: 0xFFFF_0000), to: Vector.self))
   }
 }
 

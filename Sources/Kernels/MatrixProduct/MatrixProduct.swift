@@ -19,6 +19,12 @@ package enum MatrixProduct {
     case transposed = 112
   }
 
+  /// A factor.
+  enum Side {
+    case left
+    case right
+  }
+
   /// What computes the product.
   package enum Backend: String, CaseIterable {
     /// OpenBLAS, for any processor.
@@ -62,30 +68,39 @@ package enum MatrixProduct {
   ///
   /// - Parameters:
   ///   - precision: of the factors. bfloat16 is computed by `NativeProduct` with any backend.
+  ///   - kept: the factor that is kept as pairs of bfloat16; nil: none.
   ///   - packed: all of B, already packed for that precision.
   ///   - finish: called with each part of C when it is complete, usually before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
-    k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32, packed: PackedFactor? = nil,
+    k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32, kept: Side? = nil,
+    packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void = { _, _ in }
   ) {
     guard m > 0, n > 0 else { return }
     if precision == .bfloat16 {
+      func multiply<Pairs: BFloat16Pairs>(_: Pairs.Type) {
+        func multiply<Left: ProductElement, Right: ProductElement>(_: Left.Type, _: Right.Type) {
+          NativeProduct.multiply(
+            Left.self, Right.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
+            packed: packed, finish: finish)
+        }
+        switch kept {
+        case nil: multiply(Pairs.self, Pairs.self)
+        case .left: multiply(KeptPairs<Pairs>.self, Pairs.self)
+        case .right: multiply(Pairs.self, KeptPairs<Pairs>.self)
+        }
+      }
       switch BFloat16Path.current {
-      case .instructions:
-        return NativeProduct.multiply(
-          BFloat16Instructions.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
-          packed: packed, finish: finish)
-      case .emulated:
-        return NativeProduct.multiply(
-          BFloat16Emulation.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
-          packed: packed, finish: finish)
+      case .instructions: return multiply(BFloat16Instructions.self)
+      case .emulated: return multiply(BFloat16Emulation.self)
       }
     }
     switch backend {
     case .native:
       NativeProduct.multiply(
-        FloatElement.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base, packed: packed,
+        FloatElement.self, FloatElement.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
+        packed: packed,
         finish: finish)
     case .openBLAS:
       var adds = false

@@ -19,28 +19,31 @@ enum NativeProduct {
   private static let blockColumns = 14 * width
 
   /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
-  static func multiply<Element: ProductElement>(
-    _: Element.Type, _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order,
+  ///
+  /// - Parameters:
+  ///   - Left, Right: what the factors are kept as; packed, both are the same.
+  static func multiply<Left: ProductElement, Right: ProductElement>(
+    _: Left.Type, _: Right.Type, _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order,
     into c: Matrix, m: Int,
     n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
-    if Element.depth == 1, m <= tileRows, orderA == .plain, orderB == .transposed {
+    if Left.depth == 1, m <= tileRows, orderA == .plain, orderB == .transposed {
       fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
       return finish(0..<m, 0..<n)
     }
     let scratch = ProductScratch.current
     var firstK = 0
     repeat {
-      let depth = min(blockRows &* Element.depth, k &- firstK)
-      let elements = Element.count(depth)
+      let depth = min(blockRows &* Left.depth, k &- firstK)
+      let elements = Left.count(depth)
       let depthBase = firstK > 0 ? .present : base
       var firstN = 0
       while firstN < n {
         let columns = min(blockColumns, n &- firstN)
         if packed == nil {
           packBlock(
-            Element.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
+            Right.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
             into: scratch.panels)
         }
         let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
@@ -48,18 +51,19 @@ enum NativeProduct {
         while firstM < m {
           let rows = min(tileRows, m &- firstM)
           let strip: TileA
-          if orderA == .plain, Element.depth == 1 {
-            strip = TileA(base: a.row(firstM) + firstK, rowStride: a.stride, columnStride: 1)
+          if orderA == .plain, Left.areRows {
+            strip = TileA(base: a.row(firstM) + Left.place(firstK), rowStride: a.stride, columnStride: 1)
           } else if orderA == .plain {
             packRows(
-              Element.self, Matrix(a.row(firstM) + firstK, columns: depth, stride: a.stride), rows: rows,
+              Left.self, Matrix(a.row(firstM) + Left.place(firstK), columns: depth, stride: a.stride), rows: rows,
               into: Matrix(scratch.strips, columns: elements))
             strip = TileA(base: scratch.strips, rowStride: elements, columnStride: 1)
           } else {
             let isSecond = firstM / tileRows % 2 == 1
             if !isSecond {
               packStrips(
-                Element.self, Matrix(a.row(firstK) + firstM, columns: min(lanes, m &- firstM), stride: a.stride),
+                Left.self,
+                Matrix(a.row(firstK) + Left.place(firstM), columns: min(lanes, m &- firstM), stride: a.stride),
                 rows: depth,
                 columns: min(lanes, m &- firstM), into: scratch.strips, scratch.strips + stripSize)
             }
@@ -68,7 +72,7 @@ enum NativeProduct {
           }
           let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
           rowOfTiles(
-            Element.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
+            Left.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
             base: depthBase.from(firstN),
             scratch.edge)
           if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
@@ -87,11 +91,13 @@ enum NativeProduct {
   ) {
     if order == .plain {
       packPanels(
-        Element.self, Matrix(b.row(rows.lowerBound) + columns.lowerBound, columns: columns.count, stride: b.stride),
+        Element.self,
+        Matrix(b.row(rows.lowerBound) + Element.place(columns.lowerBound), columns: columns.count, stride: b.stride),
         rows: rows.count, columns: columns.count, width: width, into: panels)
     } else {
       packTransposedPanels(
-        Element.self, Matrix(b.row(columns.lowerBound) + rows.lowerBound, columns: rows.count, stride: b.stride),
+        Element.self,
+        Matrix(b.row(columns.lowerBound) + Element.place(rows.lowerBound), columns: rows.count, stride: b.stride),
         rows: rows.count, columns: columns.count, width: width, into: panels)
     }
   }

@@ -35,11 +35,11 @@ func packTransposedPanels<Element: ProductElement>(
       var k = 0
       while k < elements {
         let (floats, to) = (min(lanes &* Element.depth, rows &- k &* Element.depth), panel + k &* padded + block)
-        let from = Matrix(start.base + k &* Element.depth, columns: floats, stride: start.stride)
+        let from = Matrix(start.base + Element.place(k &* Element.depth), columns: floats, stride: start.stride)
         if lines == lanes, floats == lanes &* Element.depth {
-          transpose(Element.self, from, lines: lanes, floats: lanes &* Element.depth, into: to, padded)
+          transpose(Element.self, from, into: to, padded)
         } else {
-          transpose(Element.self, from, lines: lines, floats: floats, into: to, padded)
+          transposePart(Element.self, from, lines: lines, into: to, padded)
         }
         k &+= lanes
       }
@@ -106,10 +106,18 @@ private struct VectorBlock {
     v15 = line(15)
   }
 
+  @inline(__always)
+  mutating func transpose() {
+    interleave()
+    interleave()
+    interleave()
+    interleave()
+  }
+
   /// Interleaves vectors i and i + 8. Done four times, it rotates the bits of each index by half, which transposes the
   /// block.
   @inline(__always)
-  mutating func interleave() {
+  private mutating func interleave() {
     let old = self
     (v0, v1) = interleaved(old.v0, old.v8)
     (v2, v3) = interleaved(old.v1, old.v9)
@@ -147,17 +155,24 @@ private struct VectorBlock {
   }
 }
 
-/// Transposes up to sixteen lines of up to sixteen elements. Missing elements are 0.
+/// Transposes sixteen lines of sixteen elements.
 @inline(__always)
 private func transpose<Element: ProductElement>(
-  _: Element.Type, _ source: Matrix, lines: Int, floats: Int, into out: UnsafeMutablePointer<Float>, _ stride: Int
+  _: Element.Type, _ source: Matrix, into out: UnsafeMutablePointer<Float>, _ stride: Int
 ) {
-  var block = VectorBlock { $0 < lines ? Element.along(source.row($0), floats) : .zero }
-  block.interleave()
-  block.interleave()
-  block.interleave()
-  block.interleave()
-  block.store(out, stride, count: Element.count(floats))
+  var block = VectorBlock { Element.along(source.row($0), lanes &* Element.depth) }
+  block.transpose()
+  block.store(out, stride, count: lanes)
+}
+
+/// Transposes fewer lines, or lines of fewer elements. Missing ones are 0.
+@inline(never)
+private func transposePart<Element: ProductElement>(
+  _: Element.Type, _ source: Matrix, lines: Int, into out: UnsafeMutablePointer<Float>, _ stride: Int
+) {
+  var block = VectorBlock { $0 < lines ? Element.along(source.row($0), source.columns) : .zero }
+  block.transpose()
+  block.store(out, stride, count: Element.count(source.columns))
 }
 
 /// x₀y₀x₁y₁… of the lower halves, and of the upper ones.

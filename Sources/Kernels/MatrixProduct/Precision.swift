@@ -11,6 +11,9 @@ public enum Precision: String, Sendable, CaseIterable {
   /// The faster one on this processor, by its features.
   public static var fastest: Precision { speediff_has_fast_bfloat16_products() != 0 ? .bfloat16 : .float32 }
 
+  /// The floats of memory for a row of numbers that only products and GELU read: in bfloat16 two numbers share one.
+  public func keptColumns(_ columns: Int) -> Int { self == .float32 ? columns : BFloat16Emulation.count(columns) }
+
   /// Throws `ArgumentError` unless this processor has instructions for it, or SPEEDIFF_BFLOAT16 is "emulated".
   public func check() throws {
     if self == .bfloat16, try BFloat16Path.choice.get() == nil {

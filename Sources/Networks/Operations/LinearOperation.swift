@@ -44,7 +44,11 @@ struct LinearOperation: Operation {
 
 extension Linear {
   /// Defers the gradients of the parameters. Inputs and gradients of outputs must stay valid until then.
-  func deferGradients(_ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows) {
+  ///
+  /// - Parameter isKept: whether x is in the columns that the precision keeps.
+  func deferGradients(
+    _ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows, isKept: Bool = false
+  ) {
     let (dWeight, dBias) = (memory.gradient(of: weight, &program), memory.gradient(of: bias, &program))
     let (inputs, outputs, tasks, precision) = (inputs, outputs, memory.threads, memory.precision(of: rows))
     program.deferTasks(tasks) { task in
@@ -53,7 +57,7 @@ extension Linear {
       let isTall = outputs >= inputs
       linearWeightBackward(
         x, dy: dy, dWeight: dWeight(), rows: rows.count, outputs: isTall ? part(of: outputs) : 0..<outputs,
-        inputs: isTall ? 0..<inputs : part(of: inputs), precision)
+        inputs: isTall ? 0..<inputs : part(of: inputs), precision, isKept: isKept)
       linearBiasBackward(dy: dy, dBias: dBias(), rows: rows.count, outputs: part(of: outputs))
     }
   }

@@ -5,15 +5,18 @@ struct MLPOperation: Operation {
   let x: Tensor
   let first: Linear
   let second: Linear
-  /// The input of GELU, and then its output.
+  /// The input of GELU, and then its output, as the products' precision keeps it.
   let hidden: Tensor
+  /// Has no value, but a gradient: that of GELU's input.
+  let hiddenGradient: Tensor
+  let precision: Precision
   let output: Tensor
 
   var inputs: [Tensor] { [x] }
   var notes: [Tensor] { [hidden] }
-  var noteGradients: [Tensor] { [hidden] }
+  var noteGradients: [Tensor] { [hiddenGradient] }
   var packedWeights: [Parameter] { x.rows.areTokens ? [first.weight, second.weight] : [] }
-  var scratch: Int { mlpScratch(hidden: hidden.columns) }
+  var scratch: Int { mlpScratch(hidden: first.outputs, precision) }
 
   func name(in scope: Int) -> String {
     String(first.weight.name.split(separator: ".").dropLast(2).joined(separator: "."))
@@ -29,11 +32,11 @@ struct MLPOperation: Operation {
 
   func backward(_ program: inout Program, _ memory: Memory) {
     let (input, u, du, dy) = (
-      memory[x], memory[hidden], memory.gradient(ofOutput: hidden), memory.gradient(ofOutput: output)
+      memory[x], memory[hidden], memory.gradient(ofOutput: hiddenGradient), memory.gradient(ofOutput: output)
     )
     let (dx, layers) = (memory.gradient(of: x), (memory[first, x.rows], memory[second, x.rows]))
     program.rows(x.rows) { mlpInputBackward(layers.0, layers.1, hidden: u, dHidden: du, dy: dy, dx: dx, rows: $0) }
-    second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows)
+    second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows, isKept: true)
     first.deferGradients(&program, memory, x: input, dy: du, rows: x.rows)
   }
 }
@@ -41,9 +44,11 @@ struct MLPOperation: Operation {
 extension Recorder {
   /// The MLP of a transformer block: `first`, GELU with tanh, `second`.
   public func mlp(_ x: Tensor, _ first: Linear, _ second: Linear) -> Tensor {
-    record(
+    let precision = precision(of: x.rows)
+    return record(
       MLPOperation(
-        x: x, first: first, second: second, hidden: note(x.rows, columns: first.outputs),
+        x: x, first: first, second: second, hidden: note(x.rows, columns: precision.keptColumns(first.outputs)),
+        hiddenGradient: note(x.rows, columns: first.outputs), precision: precision,
         output: output(x.rows, columns: second.outputs, of: [x], hasParameters: true)))
   }
 }
