@@ -28,9 +28,19 @@ struct ContinuousTests {
     let samplings: [any Sampling] = [
       try LaplaceSampling(), try CauchySampling(), try AsymmetricSampling(threshold: .magnitude(10)),
       try MixtureSampling(a: LaplaceSampling(mean: 2), b: LogNormalSampling(), share: 0.3),
+      try LogSNRCurveSampling(knots: [-3, -1, 0, 0.5, 6], values: [0, 2, 0, 0, 1]),
+      try TruncatedSampling(base: LaplaceSampling(mean: 1), low: 0.1, high: 0.8),
+      try TruncatedSampling(
+        base: MixtureSampling(a: LaplaceSampling(mean: 2), b: LogNormalSampling(), share: 0.3), low: 0.1, high: 0.8),
+      try StagesSampling([(0, CauchySampling()), (1, LaplaceSampling())]),
     ]
-    for sampling in samplings {
-      let levels = try sampling.levels(in: process, "sampling")
+    var all = try samplings.map { try $0.levels(in: process, "sampling") }
+    for learning in [try AdaptiveSampling(bins: 4), try InfoNoiseSampling(bins: 4, gate: .init())]
+      as [any LearningLevelSampling]
+    {
+      all.append(BinnedLevels(bins: try learning.learner(of: process).bins, probabilities: [0.5, 0, 0.2, 0.3]))
+    }
+    for levels in all {
       #expect(abs(levels.mass(from: -.infinity, to: .infinity, at: 0) - 1) < 1e-12)
       // The share of a fine sweep of probabilities whose level is below some ln σ.
       let drawn = (0..<20_000).map {

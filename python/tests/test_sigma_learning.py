@@ -274,6 +274,21 @@ def test_tensors_teach_what_arrays_teach() -> None:
     assert torch.equal(tensor.sample(8)[0], torch.from_numpy(array.sample(8)[0]))
 
 
+def test_the_loss_of_a_denoiser_teaches_its_sampler() -> None:
+    loss = speediff.torch.DenoisingLoss("edm", sampling=Adaptive(bins=5), seed=3)
+    alone = speediff.torch.SigmaSampler.edm(3, sampling=Adaptive(bins=5))
+    images, noise = torch.linspace(-1, 1, 64).reshape(16, 1, 2, 2), torch.ones(16, 1, 2, 2)
+    for _ in range(4):
+        sigma, weight = alone.sample(16)
+        error = (sigma[:, None, None, None] * noise) ** 2
+        alone.update(sigma, error.mean((1, 2, 3)))
+        out = loss(lambda noisy, *_: noisy, images, noise=noise)
+        torch.testing.assert_close(out, weight[:, None, None, None] * error, rtol=1e-3, atol=1e-5)
+    expected = alone.sample(16)[0]
+    torch.testing.assert_close(loss.sampler.sample(16)[0], expected, rtol=1e-4, atol=0)
+    assert not torch.equal(expected, speediff.torch.SigmaSampler.edm(3).sample(16, step=4)[0])
+
+
 def test_the_emphasis_follows_what_was_learned() -> None:
     sampler = made("flow", sampling=InfoNoise(bins=50, warm_up=1))
     before = sampler.emphasis()[1]

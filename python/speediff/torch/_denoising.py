@@ -27,7 +27,8 @@ class DenoisingLoss:
     """w·(D(y+n; σ)-y)², where n is σ times standard normal noise: the losses of NVlabs/edm.
 
     Called like `EDMLoss`, `VPLoss` and `VELoss` there, `loss_fn(net=net, images=images, labels=labels,
-    augment_pipe=augment_pipe)`. One call is one micro-batch. A copy draws what the original would have drawn.
+    augment_pipe=augment_pipe)`. One call is one micro-batch. A sampling or weighting that learns is told the
+    errors of each call; then every rank must call it. A copy draws what the original would have drawn.
     Snapshots can pickle it. The pickle keeps the step; rank and world size come from the process that loads
     it.
     """
@@ -102,15 +103,16 @@ class DenoisingLoss:
             raise SpeeDiffValueError(
                 f"noise must have the images' shape {tuple(images.shape)}, got {tuple(noise.shape)}"
             )
-        sigma, weight = (
-            level.reshape(-1, *(1,) * (images.ndim - 1))
-            for level in self.sampler.sample(len(images), images.device)
-        )
+        levels, weights = self.sampler.sample(len(images), images.device)
+        sigma, weight = (level.reshape(-1, *(1,) * (images.ndim - 1)) for level in (levels, weights))
         options: dict[str, torch.Tensor] = {}
         if augment_pipe is not None:
             images, options["augment_labels"] = augment_pipe(images)
         noise = torch.randn_like(images) if noise is None else noise
-        return weight * (net(images + sigma * noise, sigma, labels, **options) - images) ** 2
+        error = (net(images + sigma * noise, sigma, labels, **options) - images) ** 2
+        if self.sampler.learns:
+            self.sampler.update(levels, error.detach().reshape(len(images), -1).mean(1))
+        return weight * error
 
     def state_dict(self) -> dict[str, Any]:
         """The sampler's state: seed and step."""
