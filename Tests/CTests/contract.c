@@ -196,6 +196,7 @@ int main(void) {
   emphasis();
   respacing();
   processes();
+  memory();
   training();
   trained_learning();
   printf("C interface: %d passed, %d failed\n", passed, failed);

@@ -39,6 +39,9 @@ void emphasis(void);
 void respacing(void);
 void processes(void);
 
+/* contract_machine.c */
+void memory(void);
+
 /* contract_training.c */
 void training(void);
 

@@ -33,14 +33,6 @@ static double step(speediff_trainer *trainer, speediff_sampler *sampler) {
   return loss;
 }
 
-/* The memory that this process may use: within the machine's. */
-static void memory(void) {
-  int64_t bytes = 0;
-  CHECK(speediff_memory_limit(&bytes) == SPEEDIFF_OK);
-  CHECK(bytes > 1 << 20 && bytes <= (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
-  CHECK_ERROR(speediff_memory_limit(NULL), SPEEDIFF_ERROR_NULL_POINTER, "bytes");
-}
-
 /* Structures that grow: what a library does not know must be 0. */
 static void grown(const speediff_sampler *sampler) {
   struct {
@@ -354,7 +346,6 @@ void training(void) {
   for (int i = 0; i < n * floats; i++) x[i] = (float)(i % 13) / 6 - 1;
 
   networks();
-  memory();
   refused(sampler);
   masked(sampler);
   grown(sampler);

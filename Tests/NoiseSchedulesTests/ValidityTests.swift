@@ -21,11 +21,11 @@ import Testing
   @Test(
     "Tables of ᾱ that do not decrease strictly from below 1 are refused with their place",
     arguments: [
-      ([1, 0.5], "alphas_cumprod[0] must be below 1, got 1.0"),
-      ([0.5, 0.5], "alphas_cumprod[1] must be below the entry before it (0.5), got 0.5"),
-      ([0.5, .nan], "alphas_cumprod[1] must be below the entry before it (0.5), got nan"),
-      ([0.5, 0, -0.1], "alphas_cumprod[1] must be above 0 (0 only at the last step), got 0.0"),
-      ([0.5, -0.1], "alphas_cumprod[1] must be above 0 (0 only at the last step), got -0.1"),
+      ([1, 0.5], "alphasCumprod[0] must be below 1, got 1.0"),
+      ([0.5, 0.5], "alphasCumprod[1] must be below the entry before it (0.5), got 0.5"),
+      ([0.5, .nan], "alphasCumprod[1] must be below the entry before it (0.5), got nan"),
+      ([0.5, 0, -0.1], "alphasCumprod[1] must be above 0 (0 only at the last step), got 0.0"),
+      ([0.5, -0.1], "alphasCumprod[1] must be above 0 (0 only at the last step), got -0.1"),
     ])
   func alphasCumprod(_ table: [Double], _ message: String) {
     #expect { try NoiseSchedule(alphasCumprod: table) } throws: { "\($0)" == message }
