@@ -276,6 +276,10 @@ def test_a_table_is_drawn_by_its_text_and_from_a_file(run: Callable[..., str], t
     methods = json.loads(run("--json", "--at-step", "9", *flags))["methods"]
     assert [method["probabilities"] for method in methods] == [expected] * 3
     assert [method["changes"] for method in methods] == [False, False, True]
+    pytest.importorskip("rich")
+    shown = " ".join(run("--method", texts[0], "--method", texts[2]).split())
+    assert "table(0:0.2, 0.3:1, 1:0.1, over=u), uniform" in shown
+    assert "stages(0:beta(alpha=0.8, beta=1), 9:table(0:0.2, 0.3:1, 1:0.1, over=u)), uniform" in shown
 
 
 def test_the_prediction_is_epsilon_unless_told_otherwise(run: Callable[..., str]) -> None:
