@@ -194,7 +194,7 @@ static void update_levels(void) {
 }
 
 static void read_levels_history(void) {
-  const bool counts = one_in(3);
+  const bool counts = one_in(2);
   begin(counts ? "speediff_sigma_sampler_history_count" : "speediff_sigma_sampler_history");
   const object *sampler = pick_level_learner();
   arguments("%s", made(sampler));

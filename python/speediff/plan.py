@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Area", "AreaShare", "ClosedForm", "MethodPlan", "Plan", "Process", "make_plan"]
 
 MAX_BATCH = 1 << 31
+_LONGEST_TABLE = 8
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,19 @@ def _call(description: dict[str, Any]) -> str:
     parameters = {key: value for key, value in description.items() if key != "name" and value is not None}
     if description["name"] == "product":
         return f"{_call(parameters['a'])}*{_call(parameters['b'])}"
-    listed = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
+    listed = ", ".join(_parameter(key, value) for key, value in parameters.items())
     return f"{description['name']}({listed})" if listed else str(description["name"])
+
+
+def _parameter(key: str, value: Any) -> str:
+    """A parameter as a method's text has it, without most of a long table."""
+    if not isinstance(value, list):
+        return f"{key}={_value(value)}"
+    if len(value) > _LONGEST_TABLE:
+        return f"{key}=<{len(value)} values>"
+    if all(isinstance(item, list) for item in value):
+        return ", ".join(f"{_value(a)}:{_value(b)}" for a, b in value)
+    return f"{key}=({', '.join(map(_value, value))})"
 
 
 def _value(value: Any) -> str:

@@ -171,7 +171,7 @@ def to_epsilon(w: Table, s: Table, prediction: str | None) -> Table:
 def one_weight(bar: Table, m: Any, prediction: str | None, p: Table | None) -> Table:
     """w of one weighting that neither learns nor looks at another sampler."""
     steps = len(bar)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         if m.name in FORMS:
             assert prediction is not None
             return FORMS[m.name][prediction](snr(bar), m)

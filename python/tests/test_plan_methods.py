@@ -19,6 +19,7 @@ from speediff.weighting import P2, ChangeAware, MinSNR, ToEmphasis, Uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from speediff import TimestepSampler
 
@@ -260,6 +261,25 @@ def test_a_blend_is_shown_at_the_step_that_is_asked_for(run: Callable[..., str])
     assert (blend["step"], blend["changes"], laplace["changes"]) == (250, True, False)
     pytest.importorskip("rich")
     assert "this is step 7 (--at-step)" in run("--at-step", "7", "--method", "mixture(a=clts)")
+
+
+def test_a_table_is_drawn_by_its_text_and_from_a_file(run: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("0 0.2\n0.3 1\n1 0.1\n")
+    texts = [
+        "table(0:0.2, 0.3:1, 1:0.1)",
+        f"table(file='{path}')",
+        "stages(0:beta, 9:table(0:0.2, 0.3:1, 1:0.1))",
+    ]
+    flags = [flag for text in texts for flag in ("--method", text)]
+    expected = made(Table([(0, 0.2), (0.3, 1), (1, 0.1)]), "uniform").probabilities.tolist()
+    methods = json.loads(run("--json", "--at-step", "9", *flags))["methods"]
+    assert [method["probabilities"] for method in methods] == [expected] * 3
+    assert [method["changes"] for method in methods] == [False, False, True]
+    pytest.importorskip("rich")
+    shown = " ".join(run("--method", texts[0], "--method", texts[2]).split())
+    assert "table(0:0.2, 0.3:1, 1:0.1, over=u), uniform" in shown
+    assert "stages(0:beta(alpha=0.8, beta=1), 9:table(0:0.2, 0.3:1, 1:0.1, over=u)), uniform" in shown
 
 
 def test_the_prediction_is_epsilon_unless_told_otherwise(run: Callable[..., str]) -> None:

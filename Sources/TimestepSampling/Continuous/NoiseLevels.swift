@@ -18,11 +18,17 @@ public protocol NoiseLevels: Sendable {
 
   /// Whether `logSigma` grows with the probability and is the same at every training step.
   var hasFixedQuantiles: Bool { get }
+
+  /// The training steps at which other noise levels may begin to be drawn, the first one included.
+  var turns: [UInt64] { get }
 }
 
 extension NoiseLevels {
   /// Yes, as for all but mixtures and what follows the training step.
   public var hasFixedQuantiles: Bool { true }
+
+  /// The same noise levels can always be drawn.
+  public var turns: [UInt64] { [0] }
 }
 
 extension Sampling {
@@ -122,6 +128,7 @@ private struct PairLevels: NoiseLevels {
   let share: Share
 
   let hasFixedQuantiles = false
+  var turns: [UInt64] { a.turns + b.turns + share.turns }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     let share = share.value(at: step)
@@ -154,6 +161,7 @@ private struct ShiftedLevels: NoiseLevels {
   let distance: Double
 
   var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
+  var turns: [UInt64] { base.turns }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double { base.logSigma(p, at: step) + distance }
 

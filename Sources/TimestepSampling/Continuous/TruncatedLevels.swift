@@ -20,7 +20,7 @@ extension TruncatedSampling: NoiseLevelSampling {
       base: try base.levels(in: process, "base"), low: process.logSigma(ofLevel: low),
       high: process.logSigma(ofLevel: high))
     // What training comes to later is checked at the start.
-    for step in base.turns {
+    for step in levels.turns {
       let width = levels.width(at: step)
       guard width >= .leastNormalMagnitude else {
         throw ArgumentError(
@@ -37,21 +37,6 @@ extension ContinuousProcess {
   func logSigma(ofLevel level: Double) -> Double {
     guard kind == .flow else { return Double.log(level) }
     return level < 1 ? Double.log(level) - Double.log(onePlus: -level) : .infinity
-  }
-}
-
-extension Sampling {
-  /// The training steps at which other noise levels may begin to be drawn, from 0 on.
-  fileprivate var turns: [UInt64] {
-    switch self {
-    case let stages as StagesSampling: stages.stages.flatMap { [UInt64($0.startStep)] + $0.sampling.turns }
-    case let blend as BlendSampling:
-      [UInt64(blend.startStep), UInt64(blend.endStep)] + blend.first.turns + blend.second.turns
-    case let mixture as MixtureSampling: mixture.a.turns + mixture.b.turns
-    case let shifted as ShiftedSampling: shifted.base.turns
-    case let truncated as TruncatedSampling: truncated.base.turns
-    default: [0]
-    }
   }
 }
 
@@ -73,6 +58,7 @@ private struct TruncatedLevels: NoiseLevels {
   }
 
   var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
+  var turns: [UInt64] { base.turns }
 
   /// The probability of the base within the bounds.
   func width(at step: UInt64) -> Double { fixed?.width ?? base.mass(from: low, to: high, at: step) }

@@ -86,6 +86,7 @@ private struct StagesLevels: NoiseLevels {
   let levels: [any NoiseLevels]
 
   let hasFixedQuantiles = false
+  var turns: [UInt64] { starts + levels.flatMap(\.turns) }
 
   private func level(at step: UInt64) -> any NoiseLevels { levels[starts.partition { $0 <= step } - 1] }
 
