@@ -686,6 +686,9 @@ typedef enum speediff_precision {
   SPEEDIFF_PRECISION_AUTO = 2      /* bfloat16 on AMD's processors that have it, float32 elsewhere */
 } speediff_precision;
 
+/* Writes the precision that SPEEDIFF_PRECISION_AUTO takes in this process. */
+speediff_status speediff_fastest_precision(int64_t *precision);
+
 /* How a network is trained. The update is computed in float: learning_rate, epsilon and weight_decay must be finite
  * there, and epsilon above 0.
  *

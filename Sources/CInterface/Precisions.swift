@@ -20,3 +20,9 @@ extension Precision {
     }
   }
 }
+
+/// Writes the precision that is faster on this processor.
+@_cdecl("speediff_fastest_precision") @implementation
+public func speediff_fastest_precision(_ precision: UnsafeMutablePointer<Int64>!) -> speediff_status {
+  reportingStatus { try unwrap(precision, "precision").pointee = Precision.fastest.code }
+}

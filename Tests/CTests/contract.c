@@ -197,6 +197,7 @@ int main(void) {
   respacing();
   processes();
   memory();
+  precision();
   training();
   trained_learning();
   printf("C interface: %d passed, %d failed\n", passed, failed);

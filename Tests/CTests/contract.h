@@ -41,6 +41,7 @@ void processes(void);
 
 /* contract_machine.c */
 void memory(void);
+void precision(void);
 
 /* contract_training.c */
 void training(void);

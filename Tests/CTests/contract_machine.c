@@ -12,3 +12,11 @@ void memory(void) {
   CHECK(bytes > 1 << 20 && bytes <= (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
   CHECK_ERROR(speediff_memory_limit(NULL), SPEEDIFF_ERROR_NULL_POINTER, "bytes");
 }
+
+/* The precision that this processor is faster with. */
+void precision(void) {
+  int64_t found = -1;
+  CHECK(speediff_fastest_precision(&found) == SPEEDIFF_OK);
+  CHECK(found == SPEEDIFF_PRECISION_FLOAT32 || found == SPEEDIFF_PRECISION_BFLOAT16);
+  CHECK_ERROR(speediff_fastest_precision(NULL), SPEEDIFF_ERROR_NULL_POINTER, "precision");
+}

@@ -47,6 +47,7 @@ static struct {
     FAILS(network_create), FAILS(network_create_official),
     NEVER_FAILS(network_destroy), FAILS(network_family), FAILS(network_value), NEVER_FAILS(network_family_names),
     FAILS(network_family_value_count), FAILS(network_family_value), FAILS(thread_limits), FAILS(memory_limit),
+    FAILS(fastest_precision),
     FAILS(trainer_create), NEVER_FAILS(trainer_destroy),
     FAILS(trainer_network), FAILS(trainer_get_options), FAILS(trainer_set_learning_rate), FAILS(trainer_set_ema_decay),
     FAILS(trainer_set_precision), FAILS(trainer_global_step), FAILS(trainer_set_global_step), FAILS(trainer_backward),

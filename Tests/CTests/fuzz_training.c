@@ -89,14 +89,27 @@ static void read_thread_limits(void) {
   finish();
 }
 
+/* An output that is NULL now and then. */
+static int64_t *output_or_null(void) {
+  if (one_in(8)) {
+    null_argument(true);
+    return NULL;
+  }
+  return output(sizeof(int64_t));
+}
+
 static void read_memory_limit(void) {
   begin("speediff_memory_limit");
-  int64_t *bytes = NULL;
-  if (one_in(8))
-    null_argument(true);
-  else
-    bytes = output(sizeof *bytes);
+  int64_t *bytes = output_or_null();
   if (end(speediff_memory_limit(bytes))) CHECK(*bytes > 0, "no memory");
+  finish();
+}
+
+static void read_fastest_precision(void) {
+  begin("speediff_fastest_precision");
+  int64_t *precision = output_or_null();
+  if (end(speediff_fastest_precision(precision)))
+    CHECK(*precision == SPEEDIFF_PRECISION_FLOAT32 || *precision == SPEEDIFF_PRECISION_BFLOAT16, "no precision");
   finish();
 }
 
@@ -113,7 +126,7 @@ void create_trainer(void) {
     return;
   }
   if (one_in(8)) {
-    one_in(2) ? read_thread_limits() : read_memory_limit();
+    one_in(3) ? read_thread_limits() : one_in(2) ? read_memory_limit() : read_fastest_precision();
     return;
   }
   const network_shape config = any_config();

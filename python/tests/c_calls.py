@@ -202,6 +202,7 @@ VALID: dict[str, tuple[Any, ...]] = {
     "network_family_value": (b"dit", 3, "text", "int32", "double"),
     "thread_limits": ("int", "int", "int"),
     "memory_limit": ("int",),
+    "fastest_precision": ("int",),
     "trainer_create": (NETWORK, HOW_TO_TRAIN, SAMPLER, "trainer"),
     "trainer_network": (TRAINER, "network"),
     "trainer_get_options": (TRAINER, "trainer_options", ctypes.sizeof(ct.TrainerOptions)),

@@ -54,6 +54,7 @@ speediff_thread_limits = fallible(
     "speediff_thread_limits", POINTER(c_int64), POINTER(c_int64), POINTER(c_int64)
 )
 speediff_memory_limit = fallible("speediff_memory_limit", POINTER(c_int64))
+speediff_fastest_precision = fallible("speediff_fastest_precision", POINTER(c_int64))
 
 
 PRECISION_FLOAT32 = 0

@@ -60,6 +60,13 @@ def precision_code(precision: object) -> int:
     return PRECISIONS[arguments.choice("precision", precision, PRECISIONS)]
 
 
+def fastest_precision() -> str:
+    """The name of the precision that "auto" takes in this process."""
+    code = ctypes.c_int64()
+    c.speediff_fastest_precision(code)
+    return precision_name(code.value)
+
+
 def precision_name(code: int) -> str:
     """The name of a precision."""
     return next(name for name, value in PRECISIONS.items() if value == code)

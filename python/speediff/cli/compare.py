@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         if is_there and not options.resume:
             raise SpeeDiffValueError(f"{folder / plan.NAME} exists: add --resume, or choose another --out")
         drafted = compare_plan.draft(options, plan.read(folder) if is_there else None)
+        training_flags.tell_precision(options, drafted.settings["precision"])
         if drafted.measuring["samples"]:
             sample_rows.check()
         report.check_files(

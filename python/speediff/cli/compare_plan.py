@@ -11,6 +11,7 @@ from .._experiments import arms, measures, tuning
 from .._experiments import plan as plans
 from .._runs import run_settings, schedule_flags
 from .._support import arguments
+from .._trainer.options import fastest_precision
 from ..errors import SpeeDiffValueError
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def _settings(given: dict[str, Any], saved: Plan | None) -> Settings:
     before = None if saved is None else saved.settings
     settings = run_settings.resolve(given, before)
     rate = given["lr"] if given["lr"] is not None else (before or {}).get("lr")
+    if settings["precision"] == run_settings.AUTO:
+        settings["precision"] = fastest_precision()
     return {**settings, "lr": rate}
 
 

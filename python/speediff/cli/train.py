@@ -143,7 +143,7 @@ def _open(options: argparse.Namespace, group: Group) -> Run:
         files=_pictures(options),
     )
     if group.rank == 0:
-        training_flags.tell_precision(options, run)
+        training_flags.tell_precision(options, run.trainer.precision)
         samples.rehearse(run, options)
     return run
 

@@ -22,8 +22,6 @@ from .._trainer.options import PRECISIONS
 if TYPE_CHECKING:
     import argparse
 
-    from .._runs.run import Run
-
 THREADS = "this process's share of the processors available to it"
 
 
@@ -60,10 +58,10 @@ def add_to(
     )
 
 
-def tell_precision(options: argparse.Namespace, run: Run) -> None:
+def tell_precision(options: argparse.Namespace, taken: str) -> None:
     """Prints the precision that "auto" took."""
     if options.precision == AUTO:
-        print(f"--precision {AUTO}: matrix products in {run.trainer.precision}", flush=True)
+        print(f"--precision {AUTO}: matrix products in {taken}", flush=True)
 
 
 def add_source(parser: argparse.ArgumentParser, *, is_needed: bool = True) -> argparse._ArgumentGroup:
