@@ -144,6 +144,10 @@ struct BFloat16Tests {
       #expect(throws: ArgumentError.self) { try BFloat16Path.choice("amx", hasInstructions: has) }
     }
     #expect(throws: ArgumentError.self) { try BFloat16Path.choice("instructions", hasInstructions: false) }
+    for precision in Precision.allCases { try precision.check(.emulated) }
+    try Precision.float32.check(nil)
+    let error = #expect(throws: ArgumentError.self) { try Precision.bfloat16.check(nil) }
+    #expect(error?.argument == "precision" && error?.value.contains("SPEEDIFF_BFLOAT16=emulated") == true)
   }
 }
 

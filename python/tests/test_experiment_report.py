@@ -146,3 +146,7 @@ def test_a_damaged_result_file_is_named(tmp_path: Path) -> None:
     results.write(tmp_path, job, Result({**job.settings, "hidden": 7}, NUMBERS, [], [], True, None, DATA))
     with pytest.raises(SpeeDiffValueError, match="must be of a run with hidden = None, got 7"):
         Analysis(Experiment(tmp_path, made.plan))
+    other = {**DATA, "data": "other"}
+    results.write(tmp_path, job, Result(job.settings, NUMBERS, [], [], True, None, other))
+    with pytest.raises(SpeeDiffValueError, match="must be of a run on none, got other: choose another --out"):
+        Analysis(Experiment(tmp_path, made.plan))

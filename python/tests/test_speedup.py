@@ -91,6 +91,7 @@ def test_a_run_that_has_not_reached_a_quality_gives_a_bound() -> None:
 def test_a_run_that_diverged_is_never_there() -> None:
     sound, broken = power(), Curve((10.0,), (0.1,), diverged=True)
     assert ratio(broken, sound, 0.05, is_log=True) == Bounds(math.inf, math.inf)
+    assert str(ratio(broken, sound, 0.05, is_log=True)) == "∞ ×"
     assert ratio(sound, broken, 0.05, is_log=True) == Bounds(0, 0)
     assert ratio(broken, broken, 0.05, is_log=True) == UNKNOWN
 

@@ -15,10 +15,13 @@ public enum Precision: String, Sendable, CaseIterable {
   public func keptColumns(_ columns: Int) -> Int { self == .float32 ? columns : BFloat16Emulation.count(columns) }
 
   /// Throws `ArgumentError` unless this processor has instructions for it, or SPEEDIFF_BFLOAT16 is "emulated".
-  public func check() throws {
-    if self == .bfloat16, try BFloat16Path.choice.get() == nil {
+  public func check() throws { try check(self == .bfloat16 ? BFloat16Path.choice.get() : nil) }
+
+  /// - Parameter path: what computes products of bfloat16; nil: nothing that is worth it.
+  func check(_ path: BFloat16Path?) throws {
+    if self == .bfloat16, path == nil {
       throw ArgumentError(
-        "precision", "must be \"float32\" or \"auto\" on a processor without AVX-512-BF16, where bfloat16 is slower",
+        "precision", "must be \"float32\" or \"auto\" without AVX-512-BF16, where bfloat16 is slower",
         got: "\"\(rawValue)\"; set SPEEDIFF_BFLOAT16=emulated to compute it all the same")
     }
   }

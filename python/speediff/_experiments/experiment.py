@@ -62,7 +62,9 @@ class Experiment:
                 plan = _settled(plan, arm.name, trainer)
         self.plan = replace(plan, fingerprint=data.fingerprint)
         self._draws_samples = meter.draws_samples
-        if self.next_job(frozenset()) is not None and not meter.is_prepared:
+        # Without a plan, features in the folder may be of anything.
+        is_prepared = known is not None and meter.is_prepared
+        if self.next_job(frozenset()) is not None and not is_prepared:
             with progress.task("measuring the reference"):
                 meter.prepare()
         plans.write(self.folder, self.plan)
@@ -70,7 +72,14 @@ class Experiment:
     def result(self, job: Job) -> Result | None:
         """What is known of a run; None without result files."""
         if job.key not in self._found:
-            self._found[job.key] = results.read(self.folder, job, self.columns)
+            result = results.read(self.folder, job, self.columns)
+            known = self.plan.fingerprint
+            if result is not None and known is not None and result.data.get("data") != known:
+                raise SpeeDiffValueError(
+                    f"{results.path(self.folder, job, 'json')} must be of a run on {known}, "
+                    f"got {result.data.get('data')}: choose another --out"
+                )
+            self._found[job.key] = result
         return self._found[job.key]
 
     def finished(self, job: Job) -> Result | None:

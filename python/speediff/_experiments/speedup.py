@@ -58,7 +58,7 @@ class Bounds:
 
     def __str__(self) -> str:
         if self.is_known:
-            return f"{self.low:.2f} ×" if math.isfinite(self.low) else "only the method got there"
+            return f"{self.low:.2f} ×" if math.isfinite(self.low) else "∞ ×"
         if math.isinf(self.high):
             return f"more than {self.low:.2f} ×" if self.low > 0 else "unknown"
         return f"less than {self.high:.2f} ×" if self.low == 0 else f"{self.low:.2f} to {self.high:.2f} ×"
