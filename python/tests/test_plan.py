@@ -235,7 +235,8 @@ def test_json_has_null_where_the_magnitude_is_infinite(
     [
         (
             "plam",
-            "must be one of compare, generate, methods, plan, train, got 'plam'; did you mean 'plan'?",
+            "must be one of classifier, compare, evaluate, generate, methods, plan, train, got 'plam'; "
+            "did you mean 'plan'?",
         ),
         ("plan --method sped", "a method must be one of adaptive, asymmetric, "),
         ("plan --schedule cosin", "got 'cosin'; did you mean 'cosine'?"),
