@@ -16,6 +16,18 @@ struct NoiseLevelContext: Sendable {
 protocol NoiseLevelWeighting: Weighting {
   /// The weight of the target's loss.
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight
+
+  /// Whether it stays the same over training, and samples 1/128 of an octave of σ apart show all of it, so that a table can
+  /// stand for it. False unless said.
+  var isTabulated: Bool { get }
+
+  /// Whether the weight of a noise level depends on how often it is drawn. False unless said.
+  var followsDraws: Bool { get }
+}
+
+extension NoiseLevelWeighting {
+  var isTabulated: Bool { false }
+  var followsDraws: Bool { false }
 }
 
 extension Weighting {
@@ -30,14 +42,26 @@ extension Weighting {
   }
 }
 
+extension Weighting {
+  /// Whether a table can stand for the weight of a noise level.
+  var isTabulatedForLevels: Bool { (self as? any NoiseLevelWeighting)?.isTabulated ?? (self is any SNRWeighting) }
+}
+
 extension UniformWeighting: NoiseLevelWeighting {
   func weight(in context: NoiseLevelContext) -> NoiseLevelWeight { { _, _ in 1 } }
+  var isTabulated: Bool { true }
 }
 
 extension ProductWeighting: NoiseLevelWeighting {
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight {
     let (a, b) = try (a.noiseLevelWeight(in: context), b.noiseLevelWeight(in: context))
     return { a($0, $1) * b($0, $1) }
+  }
+
+  var isTabulated: Bool { a.isTabulatedForLevels && b.isTabulatedForLevels }
+
+  var followsDraws: Bool {
+    [a, b].contains { ($0 as? any NoiseLevelWeighting)?.followsDraws ?? false }
   }
 }
 
@@ -51,6 +75,8 @@ extension SigmoidWeighting: NoiseLevelWeighting {
       return context.prediction.weight(epsilon: epsilon, snr: Double.exp(-2 * x))
     }
   }
+
+  var isTabulated: Bool { true }
 }
 
 extension ChangeAwareWeighting: NoiseLevelWeighting {
@@ -59,9 +85,13 @@ extension ChangeAwareWeighting: NoiseLevelWeighting {
     let relativeRate = context.process.relativeRate()
     return { x, _ in (1 - lam) + (2 * lam - 1) * relativeRate(x) }
   }
+
+  var isTabulated: Bool { true }
 }
 
 extension ToEmphasisWeighting: NoiseLevelWeighting {
+  var followsDraws: Bool { true }
+
   /// w_eps = E(λ)/p(λ), converted to the target.
   ///
   /// - Throws: `ArgumentError` without an emphasis, or if it needs noise levels that are never drawn.

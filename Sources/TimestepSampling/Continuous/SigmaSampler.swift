@@ -12,10 +12,14 @@ public final class SigmaSampler: Sendable {
   /// The bound of the weights at the start of training, or nil.
   public let weightWarmUp: WeightWarmUp?
 
-  private let levels: any NoiseLevels
+  let levels: any NoiseLevels
   private let weight: NoiseLevelWeight
   /// The factor of all weights: 1, or 1/E[w] with `normalize`.
-  private let scale: Double
+  let scale: Double
+  /// Whether the weight of a noise level depends on how often it is drawn.
+  let weightFollowsDraws: Bool
+  /// What stands for the quantile and the weight, if they stay the same over training.
+  let table: NoiseLevelTable?
 
   /// Combines a process, a sampling and a weighting.
   ///
@@ -37,9 +41,14 @@ public final class SigmaSampler: Sendable {
     self.options = options
     self.weightWarmUp = weightWarmUp
     levels = try sampling?.levels(in: process, "sampling") ?? process.sampling.levels(of: process)
-    weight = try (weighting ?? process.weighting).noiseLevelWeight(
+    let weighting = weighting ?? process.weighting
+    weight = try weighting.noiseLevelWeight(
       in: NoiseLevelContext(
         process: process, prediction: options.prediction ?? process.prediction, levels: levels))
+    weightFollowsDraws = (weighting as? any NoiseLevelWeighting)?.followsDraws ?? false
+    table =
+      levels.isFixed
+      ? NoiseLevelTable(levels: levels, weight: weighting.isTabulatedForLevels ? weight : nil) : nil
     guard options.normalize else {
       scale = 1
       return
@@ -105,13 +114,8 @@ public final class SigmaSampler: Sendable {
   public func draw(
     _ slice: BatchSlice, levels: UnsafeMutablePointer<Float>, weights: UnsafeMutablePointer<Float>
   ) {
-    let bound = weightWarmUp?.bound(at: slice.step) ?? .infinity
-    BatchFractions(options: options, slice: slice).forEach { entry, fraction in
-      // Heavy tails go beyond the range of σ as a Float and of S as a Double.
-      let x = min(88, max(-87, self.levels.logSigma(Probability(fraction: fraction), at: slice.step)))
-      levels[entry] = process.level(ofLogSigma: x)
-      // A weight too large for a Float becomes the largest finite one.
-      weights[entry] = Float(min(min(weight(x, slice.step), bound) * scale, Double(Float.greatestFiniteMagnitude)))
+    fill(slice, levels: levels, weights: weights) { _, fractions, sigma in
+      quantiles(fractions, at: slice.step, into: sigma)
     }
   }
 }

@@ -1,42 +1,47 @@
-/// The uniform numbers of a slice of a global batch, one by one, with all 64 bits: for maps without a table.
+/// The uniform numbers of a slice of a global batch, with all 64 bits: for maps without a table of steps.
 struct BatchFractions {
   let options: SamplerOptions
   let slice: BatchSlice
 
-  /// Calls `body` with each entry, counted from the slice's first one, and its fraction.
+  /// Calls `body` with one run of entries after the other, up to 64 each: the first one, counted from the slice's first, and
+  /// the fractions.
   @inline(__always)
-  func forEach(_ body: (_ entry: Int, _ fraction: UInt64) -> Void) {
-    let entries = slice.offset..<slice.offset + slice.count
-    guard !entries.isEmpty else { return }
+  func forEachRun(_ body: (_ first: Int, _ fractions: UnsafeBufferPointer<UInt64>) throws -> Void) rethrows {
+    guard slice.count > 0 else { return }
     // 1 KiB is what Swift takes from the stack.
-    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
+    try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
       // The allocation is not empty, so it has a base address.
       let first = buffer.baseAddress!
       switch options.strata {
       case .none:
-        let draw = RandomStream(seed: options.seed, purpose: .draw, step: slice.step)
-        let refinement = RandomStream(seed: options.seed, purpose: .drawRefinement, step: slice.step)
-        let second = first + RandomStream.chunk
-        let lower: UInt64 = 0xFFFF_FFFF
-        var start = entries.lowerBound & ~3
-        while start < entries.upperBound {
-          draw.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: first)
-          refinement.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: second)
-          for place in 0..<RandomStream.chunk {
-            let index = start + Philox4x32.index(at: place)
-            guard entries.contains(index) else { continue }
-            body(index - entries.lowerBound, first[place] &<< 32 | second[place] & lower)
-          }
-          start += RandomStream.chunk
-        }
+        try forEachRun(IndependentFractions(seed: options.seed, step: slice.step, buffer: first), body)
       case .stratified:
-        let source = StratifiedFractions(
-          seed: options.seed, step: slice.step, total: slice.total, buffer: first)
-        for index in entries { body(index - entries.lowerBound, source.fraction(of: index)) }
+        try forEachRun(
+          StratifiedFractions(seed: options.seed, step: slice.step, total: slice.total, buffer: first), body)
       case .lowDiscrepancy:
-        let source = LowDiscrepancyFractions(
-          seed: options.seed, step: slice.step, total: slice.total, buffer: first)
-        for index in entries { body(index - entries.lowerBound, source.fraction(of: index)) }
+        try forEachRun(
+          LowDiscrepancyFractions(seed: options.seed, step: slice.step, total: slice.total, buffer: first), body)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func forEachRun(
+    _ source: some FractionSource, _ body: (Int, UnsafeBufferPointer<UInt64>) throws -> Void
+  ) rethrows {
+    let entries = slice.offset..<slice.offset + slice.count
+    try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
+      let places = buffer.baseAddress!
+      let ordered = places + RandomStream.chunk
+      for start in stride(from: entries.lowerBound & ~3, to: entries.upperBound, by: RandomStream.chunk) {
+        source.storeFractions(block: UInt32(truncatingIfNeeded: start &>> 2), into: places)
+        for block in 0..<Philox4x32.lanes {
+          for word in 0..<4 { ordered[4 &* block &+ word] = places[Philox4x32.place(block, word)] }
+        }
+        let run = max(start, entries.lowerBound)..<min(start &+ RandomStream.chunk, entries.upperBound)
+        try body(
+          run.lowerBound &- entries.lowerBound,
+          UnsafeBufferPointer(start: ordered + (run.lowerBound &- start), count: run.count))
       }
     }
   }

@@ -32,7 +32,7 @@ public struct BetaSampling: UnitSampling {
   /// The probability of an interval of u.
   public func mass(from: Double, to: Double) -> Double { max(0, distribution.mass(from: from, to: to)) }
 
-  /// The quantile of u; by bisection unless α or β is 1.
+  /// The quantile of u, measured from the nearer end.
   public func quantile(_ p: Probability) -> Probability {
     if beta == 1 {
       let logarithm = Double.log(p.lower) / alpha
@@ -42,10 +42,11 @@ public struct BetaSampling: UnitSampling {
       let logarithm = Double.log(p.upper) / beta
       return Probability(lower: -Double.expMinusOne(logarithm), upper: Double.exp(logarithm))
     }
-    let u =
-      p.lower < 0.5
-      ? bisect(0, 1, for: p.lower) { mass(from: 0, to: $0) }
-      : bisect(0, 1, for: -p.upper) { -mass(from: $0, to: 1) }
-    return Probability(lower: u, upper: 1 - u)
+    if p.lower < 0.5 {
+      let u = distribution.quantile(p.lower)
+      return Probability(lower: u, upper: 1 - u)
+    }
+    let rest = distribution.mirrored.quantile(p.upper)
+    return Probability(lower: 1 - rest, upper: rest)
   }
 }
