@@ -9,11 +9,14 @@ import numpy as np
 from ._native import buffers
 from ._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from ._samplers.drawing import DrawingBase
+from ._samplers.moves import is_slice, read
 from ._samplers.sampler_base import SamplerBase
 from ._samplers.sigma_base import SigmaSamplerBase
+from ._support import arguments
 
 if TYPE_CHECKING:
     from ._native.native_sampler import Levels, Timesteps, Weights
+    from ._samplers.moves import Values
 
 Native = TypeVar("Native", bound=NativeDrawing)
 First = TypeVar("First")
@@ -29,9 +32,10 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
         *,
         step: int | None = None,
         micro_batch: int = 0,
-        offset: int | None = None,
+        offset: int | Values = None,
         total: int | None = None,
         out: tuple[First, Weights] | None = None,
+        shift: Values = None,
     ) -> tuple[First, Weights]:
         """Draws this rank's next batch, or its batch of any step.
 
@@ -40,9 +44,16 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
                 at most 2³¹.
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
-            offset: For uneven batches, with total: draw the entries [offset, offset + n) of a
-                global batch of total. The "official" preset makes its pairs within them.
+            offset: An integer, for uneven batches, with total: draw the entries [offset, offset + n) of a
+                global batch of total. The "official" preset makes its pairs within them. An array (n,) or a
+                float: move each entry's noise level instead, λ' = λ - 2·offset, as shift = e^offset does.
             total: The size of the global batch.
+            shift: Each entry's shift a, (n,), or one for all, above 0: λ' = λ - 2·ln a, which is
+                t' = a·t/(1+(a-1)·t) for rectified flow. `speediff.shifts` has the usual rules. The uniform
+                numbers do not depend on it, strata hold before it, and weights are those of the moved levels.
+                VP and VE truncate the moved density to their range. A `TimestepSampler` needs a
+                flow-matching schedule (prediction="flow") and returns the step with the nearest σ.
+                `normalize`, weights that depend on the density, and methods that learn exclude it.
             out: Arrays to write to: contiguous, writable, with shape (n,) and the dtypes of the result.
 
         Returns:
@@ -55,6 +66,7 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
             and offset is None
             and total is None
             and out is None
+            and shift is None
             and micro_batch == 0
             and type(n) is int
         ):
@@ -65,7 +77,11 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
                 except IndexError:
                     pass
             return self._take(n, n)
-        levels, weights = self._take_apart(n, step, micro_batch, offset, total, out)
+        moves = None
+        if shift is not None or not is_slice(offset):
+            moves = read(shift, None if is_slice(offset) else offset, arguments.integer("n", n))
+        place = offset if is_slice(offset) else None
+        levels, weights = self._take_apart(n, step, micro_batch, place, total, out, moves)
         return levels, weights
 
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[First, Weights]]:

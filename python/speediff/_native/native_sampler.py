@@ -133,3 +133,20 @@ class NativeSigmaSampler(NativeDrawing):
         create = cp.speediff_sigma_sampler_create
         super().__init__(cp.sigma_sampler_p, create, cp.speediff_sigma_sampler_destroy, *arguments)
         self.history_count = 0
+
+    def draw_shifted(
+        self,
+        step: int,
+        offset: int,
+        total: int,
+        shifts: Table | None,
+        offsets: Table | None,
+        levels: Weights,
+        weights: Weights,
+    ) -> None:
+        """As `draw_slice`, with a shift and an offset for each entry."""
+        moves = [None if values is None else buffers.input_pointer(values) for values in (shifts, offsets)]
+        first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
+        cp.speediff_sigma_sampler_draw_shifted(
+            self.pointer, step, offset, len(levels), total, *moves, first, w
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from .. import errors
 from .._methods.method_text import MethodReader
 from .._native.native_sampler import MAXIMUM_TOTAL, NativeSampler
@@ -11,7 +13,7 @@ from .._support import arguments
 from ..sampling import Asymmetric, Sampling
 from ..schedules import NoiseSchedule
 from ..weighting import ChangeAware, Weighting
-from . import saved_state
+from . import moved_steps, saved_state
 from .drawing import DrawingBase
 from .recipe import Options, Recipe
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Table, Timesteps, Weights
+    from .moves import Moves
 
 Piece = TypeVar("Piece")
 
@@ -245,6 +248,22 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
     def _create_native(self, seed: int) -> NativeSampler:
         return self.recipe.create(self._process, seed)
+
+    def _draw_moved(
+        self,
+        native: NativeSampler,
+        step: int,
+        first: int,
+        total: int,
+        moves: Moves,
+        levels: Timesteps,
+        weights: Weights,
+    ) -> None:
+        moved_steps.check(self.recipe, native, moves)
+        native.draw_slice(step, first, total, levels, weights)
+        levels[:] = moved_steps.nearest(self._process, levels, moves)
+        table = np.minimum(native.weights(step), np.finfo(np.float32).max)
+        weights[:] = table[levels]
 
     def _fingerprint(self) -> dict[str, Any]:
         return saved_state.fingerprint(self._process)

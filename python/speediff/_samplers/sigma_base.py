@@ -23,8 +23,9 @@ from .drawing import DrawingBase
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from .._native.native_sampler import Table
+    from .._native.native_sampler import Table, Weights
     from ..processes import Process
+    from .moves import Moves
     from .recipe import Drawing, Options
 
 Piece = TypeVar("Piece")
@@ -280,6 +281,18 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
 
     def _create_native(self, seed: int) -> NativeSigmaSampler:
         return self.recipe.create(seed)
+
+    def _draw_moved(
+        self,
+        native: NativeSigmaSampler,
+        step: int,
+        first: int,
+        total: int,
+        moves: Moves,
+        levels: Weights,
+        weights: Weights,
+    ) -> None:
+        native.draw_shifted(step, first, total, *moves, levels, weights)
 
     def _fingerprint(self) -> dict[str, Any]:
         return self.process.describe()
