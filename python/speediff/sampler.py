@@ -15,8 +15,11 @@ from ._samplers.sigma_base import SigmaSamplerBase
 from ._support import arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._native.native_sampler import Levels, Timesteps, Weights
     from ._samplers.moves import Values
+    from .sampling import Sampling
 
 Native = TypeVar("Native", bound=NativeDrawing)
 First = TypeVar("First")
@@ -83,6 +86,28 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
         place = offset if is_slice(offset) else None
         levels, weights = self._take_apart(n, step, micro_batch, place, total, out, moves)
         return levels, weights
+
+    def validation(
+        self, n: int, shape: Sequence[int], seed: int = 0, *, sampling: str | Sampling | None = None
+    ) -> tuple[First, Weights]:
+        """A fixed set of noise levels and noise, so that a validation loss has no luck in it.
+
+        It depends on nothing but the arguments and the schedule or process: not on this sampler's density,
+        seed, step or rank. The levels are stratified, one in each n-th of the density, in random order.
+        Compute the loss without weights, always on the same data, and take the mean.
+
+        Args:
+            n: The number of entries, at least 1. Each rank gets all of them.
+            shape: That of one entry, such as (4, 32, 32).
+            seed: In [0, 2⁶⁴). An entry's noise depends on (seed, index) alone.
+            sampling: A name or an object. None: uniform in the step, in t (VP, flow) or in ln σ (VE); for
+                EDM, which has no bounded variable, the process's own density.
+
+        Returns:
+            The timesteps or noise levels as from `sample`, (n,), and standard normal noise, float32
+            (n, *shape).
+        """
+        return self._validation(n, shape, seed, sampling)
 
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[First, Weights]]:
         return list(zip(levels, weights, strict=True))

@@ -1,4 +1,4 @@
-"""A shift and an offset for each entry: closed forms, SciPy's truncated densities, ranks, strata, bad input."""
+"""A shift and an offset for each entry: closed forms, truncated densities, ranks, strata, bad input."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._support.random_numbers import random_bits
+
 if TYPE_CHECKING:
     from .._data.datasets import Dataset, Floats
     from .._data.raw import Labels
@@ -67,10 +69,3 @@ class Batches:
 def permutation(seed: int, epoch: int, count: int) -> Indices:
     """A permutation of `count` entries: the argsort of random bits, the same in every version of NumPy."""
     return np.argsort(random_bits(seed, epoch, PERMUTATION, count), kind="stable")
-
-
-def random_bits(seed: int, index: int, purpose: int, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Philox4x64 words for the key (seed, index), uint64 (count,)."""
-    key = np.array([seed, index], np.uint64)
-    words = np.random.Philox(key=key, counter=[0, 0, 0, purpose]).random_raw(count)
-    return np.asarray(words, np.uint64)

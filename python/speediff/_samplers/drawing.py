@@ -20,8 +20,11 @@ from .inherited import Origin
 from .recipe import AnyRecipe, Drawing, Options, check_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._native.native_sampler import Levels, Table, Weights
-    from .moves import Moves
+    from ..sampling import Sampling
+    from .moves import Moves, Place
 
 Piece = TypeVar("Piece")
 Native = TypeVar("Native", bound=NativeDrawing)
@@ -261,17 +264,14 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
             if moves is None and offset is None:
                 native.draw(call, levels[np.newaxis], weights[np.newaxis])
                 return
-            drawing = self.recipe.drawing
-            step, micro_batch = divmod(call, drawing.accumulation)
-            if offset is None or total is None:
-                first = (micro_batch * drawing.world_size + drawing.rank) * n
-                size = drawing.accumulation * drawing.world_size * n
-            else:
+            step, micro_batch = divmod(call, self.recipe.drawing.accumulation)
+            first, size = self.recipe.drawing.slice_of(micro_batch, n)
+            if offset is not None:
                 first, size = arguments.integer("offset", offset), arguments.integer("total", total)
             if moves is None:
                 native.draw_slice(step, first, size, levels, weights)
             else:
-                self._draw_moved(native, step, first, size, moves, levels, weights)
+                self._draw_moved(native, moves, (step, first, size), levels, weights)
 
         if step is None:
             if self._layout_is_default and offset is None:
@@ -292,10 +292,14 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         return arguments.integer("step times accumulation", call, end=LAST_CALL)
 
     @abstractmethod
-    def _draw_moved(
-        self, native: Native, step: int, first: int, total: int, moves: Moves, levels: Any, weights: Weights
-    ) -> None:
-        """Draws entries of a step's global batch from `first` on, each moved."""
+    def _validation(
+        self, n: int, shape: Sequence[int], seed: int, sampling: str | Sampling | None
+    ) -> tuple[Any, Weights]:
+        """Levels (n,) and noise (n, *shape) for a validation loss."""
+
+    @abstractmethod
+    def _draw_moved(self, native: Native, moves: Moves, place: Place, levels: Any, weights: Weights) -> None:
+        """Draws entries of a step's global batch, each moved."""
 
     @abstractmethod
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[Piece]:

@@ -38,8 +38,8 @@ def check(recipe: Recipe, native: NativeSampler, moves: Moves) -> None:
     for obstacle, stands in obstacles.items():
         if stands:
             raise SpeeDiffValueError(
-                f"{moves.argument} must be given to a sampler on a flow-matching schedule whose weights do not "
-                f"depend on what is drawn, got one to {obstacle}"
+                f"{moves.argument} must be given to a sampler on a flow-matching schedule whose weights do "
+                f"not depend on what is drawn, got one to {obstacle}"
             )
     if moves.shift is not None:
         _check_range(

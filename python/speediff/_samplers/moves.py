@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Values: TypeAlias = Any
 """A number, or n numbers: a sequence, an array or a tensor; None: none."""
 
+Place: TypeAlias = tuple[int, int, int]
+"""A training step, the first entry in its global batch, and that batch's size."""
+
 
 class Moves(NamedTuple):
     """λ' = λ - 2·ln(shift) - 2·offset, entry by entry; None: nothing."""

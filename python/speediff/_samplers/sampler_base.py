@@ -13,15 +13,17 @@ from .._support import arguments
 from ..sampling import Asymmetric, Sampling
 from ..schedules import NoiseSchedule
 from ..weighting import ChangeAware, Weighting
-from . import moved_steps, saved_state
+from . import moved_steps, saved_state, validation_set
 from .drawing import DrawingBase
 from .recipe import Options, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Table, Timesteps, Weights
-    from .moves import Moves
+    from .moves import Moves, Place
 
 Piece = TypeVar("Piece")
 
@@ -250,20 +252,19 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
         return self.recipe.create(self._process, seed)
 
     def _draw_moved(
-        self,
-        native: NativeSampler,
-        step: int,
-        first: int,
-        total: int,
-        moves: Moves,
-        levels: Timesteps,
-        weights: Weights,
+        self, native: NativeSampler, moves: Moves, place: Place, levels: Timesteps, weights: Weights
     ) -> None:
         moved_steps.check(self.recipe, native, moves)
-        native.draw_slice(step, first, total, levels, weights)
+        native.draw_slice(*place, levels, weights)
         levels[:] = moved_steps.nearest(self._process, levels, moves)
-        table = np.minimum(native.weights(step), np.finfo(np.float32).max)
+        table = np.minimum(native.weights(place[0]), np.finfo(np.float32).max)
         weights[:] = table[levels]
+
+    def _validation(
+        self, n: int, shape: Sequence[int], seed: int, sampling: str | Sampling | None
+    ) -> tuple[Timesteps, Weights]:
+        recipe = Recipe.of("uniform" if sampling is None else sampling, "uniform", validation_set.SPREAD)
+        return validation_set.make(lambda seed: recipe.create(self._process, seed), n, shape, seed)
 
     def _fingerprint(self) -> dict[str, Any]:
         return saved_state.fingerprint(self._process)

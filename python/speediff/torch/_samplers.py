@@ -18,6 +18,8 @@ from . import _operator, _schedulers
 from ._gathering import batch_arrays, gathered, is_distributed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Levels, Weights
@@ -126,6 +128,35 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         place = offset if is_slice(offset) else None
         levels, weights = self._take_apart(batch_size, step, micro_batch, place, total, None, moves)
         return self._tensor(levels).to(target), torch.from_numpy(weights).to(target)
+
+    def validation(
+        self,
+        n: int,
+        shape: Sequence[int],
+        seed: int = 0,
+        device: torch.device | str | int | None = None,
+        *,
+        sampling: str | Sampling | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A fixed set of noise levels and noise, so that a validation loss has no luck in it.
+
+        The tensors hold what `speediff.SigmaSampler.validation` and `speediff.TimestepSampler.validation`
+        return.
+
+        Args:
+            n: The number of entries, at least 1. Each rank gets all of them.
+            shape: That of one entry, such as (4, 32, 32).
+            seed: In [0, 2⁶⁴).
+            device: The device of the tensors; None: the CPU.
+            sampling: A name or an object. None: uniform, or for EDM the process's own density.
+
+        Returns:
+            The timesteps or noise levels as from `sample`, (n,), and standard normal noise, float32
+            (n, *shape).
+        """
+        target = _device(device)
+        levels, noise = self._validation(n, shape, seed, sampling)
+        return self._tensor(levels).to(target), torch.from_numpy(noise).to(target)
 
     def _prepare(self, seed: int, options: Options) -> None:
         super()._prepare(seed, options)
