@@ -15,18 +15,27 @@ public struct EntryShifts {
 
   var isNone: Bool { shifts == nil && offsets == nil }
 
-  /// The largest distance in ln σ: that of the range of σ as a Float.
-  private static let farthest = 87.0
-
   /// Throws unless the entries' values are valid.
   func check(_ count: Int) throws {
-    let range = Double.exp(-Self.farthest)...Double.exp(Self.farthest)
-    if let shifts, let i = (0..<count).first(where: { !range.contains(shifts[$0]) }) {
+    // e^±87: the range of σ as a Float.
+    let range = 1.645_811_431_082_272_5e-38...6.076_030_225_056_872e37
+    if let i = shifts.flatMap({ Self.firstOutside(range, of: $0, count) }), let shifts {
       throw ArgumentError("shift[\(i)]", "must be above 0, and within e⁻⁸⁷ to e⁸⁷", got: shifts[i])
     }
-    if let offsets, let i = (0..<count).first(where: { !(abs(offsets[$0]) <= Self.farthest) }) {
+    if let i = offsets.flatMap({ Self.firstOutside(-87...87, of: $0, count) }), let offsets {
       throw ArgumentError("offset[\(i)]", "must be in [-87, 87]", got: offsets[i])
     }
+  }
+
+  /// The first value that is outside of a range, or NaN.
+  private static func firstOutside(
+    _ range: ClosedRange<Double>, of values: UnsafePointer<Double>, _ count: Int
+  ) -> Int? {
+    let (low, high) = (range.lowerBound, range.upperBound)
+    // Nearly always there is none: one count without branches.
+    var inside = 0
+    for i in 0..<count { inside &+= (values[i] >= low ? 1 : 0) & (values[i] <= high ? 1 : 0) }
+    return inside == count ? nil : (0..<count).first { !range.contains(values[$0]) }
   }
 
   /// The name of what moves an entry, for errors.
@@ -44,7 +53,11 @@ public struct EntryShifts {
     if let offsets {
       for i in 0..<sigma.count { sigma[i] *= Double.exp(offsets[first &+ i]) }
     }
-    for i in 0..<sigma.count { sigma[i] = min(NoiseLevel.largest, max(NoiseLevel.smallest, sigma[i])) }
+    let (smallest, largest) = (NoiseLevel.smallest, NoiseLevel.largest)
+    for i in 0..<sigma.count {
+      let atLeast = sigma[i] < smallest ? smallest : sigma[i]
+      sigma[i] = atLeast > largest ? largest : atLeast
+    }
   }
 }
 
@@ -83,12 +96,9 @@ extension SigmaSampler {
     }
     var moved = MovedQuantiles(levels: self.levels, step: slice.step, process: process)
     // An error must come before anything is written.
-    for entry in 0..<slice.count { try moved.move(by: moves.distance(entry), moves.name(entry)) }
-    try fill(slice, levels: levels, weights: weights) { run, fractions, sigma in
-      for i in 0..<fractions.count {
-        try moved.move(by: moves.distance(run + i), moves.name(run + i))
-        sigma[i] = moved.sigma(fractions[i])
-      }
+    for entry in 0..<slice.count { try moved.add(moves.distance(entry), moves.name(entry)) }
+    fill(slice, levels: levels, weights: weights) { run, fractions, sigma in
+      for i in 0..<fractions.count { sigma[i] = moved.sigma(fractions[i], movedBy: moves.distance(run + i)) }
     }
   }
 
@@ -98,12 +108,12 @@ extension SigmaSampler {
     _ slice: BatchSlice, levels: UnsafeMutablePointer<Float>, weights: UnsafeMutablePointer<Float>,
     _ body: (
       _ first: Int, _ fractions: UnsafeBufferPointer<UInt64>, _ sigma: UnsafeMutableBufferPointer<Double>
-    ) throws -> Void
-  ) rethrows {
-    try withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
-      try BatchFractions(options: options, slice: slice).forEachRun { first, fractions in
+    ) -> Void
+  ) {
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
+      BatchFractions(options: options, slice: slice).forEachRun { first, fractions in
         let sigma = UnsafeMutableBufferPointer(rebasing: buffer[..<fractions.count])
-        try body(first, fractions, sigma)
+        body(first, fractions, sigma)
         store(sigma, into: levels + first)
         storeWeights(of: sigma, at: slice.step, into: weights + first)
       }
@@ -173,25 +183,26 @@ extension SigmaSampler {
   }
 }
 
-/// The quantiles of a density that is moved by the same distance for many entries in a row.
+/// The quantiles of a density that is moved by a few distances.
 private struct MovedQuantiles {
   private let base: any NoiseLevels
   private let step: UInt64
   private let process: ContinuousProcess
-  private var distance = 0.0
-  private var moved: any NoiseLevels
+  private var moved: [Double: any NoiseLevels]
 
   init(levels: any NoiseLevels, step: UInt64, process: ContinuousProcess) {
-    (base, self.step, self.process, moved) = (levels, step, process, levels)
+    (base, self.step, self.process, moved) = (levels, step, process, [0: levels])
   }
 
-  mutating func move(by distance: Double, _ argument: @autoclosure () -> String) throws {
-    guard distance != self.distance else { return }
-    moved = distance == 0 ? base : try base.moved(by: distance, at: step, in: process, argument())
-    self.distance = distance
+  /// Makes the density moved by a distance.
+  mutating func add(_ distance: Double, _ argument: @autoclosure () -> String) throws {
+    if moved[distance] == nil {
+      moved[distance] = try base.moved(by: distance, at: step, in: process, argument())
+    }
   }
 
-  func sigma(_ fraction: UInt64) -> Double {
-    NoiseLevel(moved.logSigma(Probability(fraction: fraction), at: step)).sigma
+  /// σ of a density that was made.
+  func sigma(_ fraction: UInt64, movedBy distance: Double) -> Double {
+    NoiseLevel((moved[distance] ?? base).logSigma(Probability(fraction: fraction), at: step)).sigma
   }
 }

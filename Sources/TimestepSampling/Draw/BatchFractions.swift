@@ -6,20 +6,20 @@ struct BatchFractions {
   /// Calls `body` with one run of entries after the other, up to 64 each: the first one, counted from the slice's first, and
   /// the fractions.
   @inline(__always)
-  func forEachRun(_ body: (_ first: Int, _ fractions: UnsafeBufferPointer<UInt64>) throws -> Void) rethrows {
+  func forEachRun(_ body: (_ first: Int, _ fractions: UnsafeBufferPointer<UInt64>) -> Void) {
     guard slice.count > 0 else { return }
     // 1 KiB is what Swift takes from the stack.
-    try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
       // The allocation is not empty, so it has a base address.
       let first = buffer.baseAddress!
       switch options.strata {
       case .none:
-        try forEachRun(IndependentFractions(seed: options.seed, step: slice.step, buffer: first), body)
+        forEachRun(IndependentFractions(seed: options.seed, step: slice.step, buffer: first), body)
       case .stratified:
-        try forEachRun(
+        forEachRun(
           StratifiedFractions(seed: options.seed, step: slice.step, total: slice.total, buffer: first), body)
       case .lowDiscrepancy:
-        try forEachRun(
+        forEachRun(
           LowDiscrepancyFractions(seed: options.seed, step: slice.step, total: slice.total, buffer: first), body)
       }
     }
@@ -27,10 +27,10 @@ struct BatchFractions {
 
   @inline(__always)
   private func forEachRun(
-    _ source: some FractionSource, _ body: (Int, UnsafeBufferPointer<UInt64>) throws -> Void
-  ) rethrows {
+    _ source: some FractionSource, _ body: (Int, UnsafeBufferPointer<UInt64>) -> Void
+  ) {
     let entries = slice.offset..<slice.offset + slice.count
-    try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
+    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * RandomStream.chunk) { buffer in
       let places = buffer.baseAddress!
       let ordered = places + RandomStream.chunk
       for start in stride(from: entries.lowerBound & ~3, to: entries.upperBound, by: RandomStream.chunk) {
@@ -39,7 +39,7 @@ struct BatchFractions {
           for word in 0..<4 { ordered[4 &* block &+ word] = places[Philox4x32.place(block, word)] }
         }
         let run = max(start, entries.lowerBound)..<min(start &+ RandomStream.chunk, entries.upperBound)
-        try body(
+        body(
           run.lowerBound &- entries.lowerBound,
           UnsafeBufferPointer(start: ordered + (run.lowerBound &- start), count: run.count))
       }
