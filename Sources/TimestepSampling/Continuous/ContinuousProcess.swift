@@ -164,15 +164,6 @@ public struct ContinuousProcess: Sendable, Equatable {
     }
   }
 
-  /// What a training loop takes: t for rectified flow, in (0, 1), and σ for the others, above 0 and finite.
-  ///
-  /// Extreme levels are rounded to the nearest valid Float, so that a division by 1-t or by σ is safe.
-  func level(ofLogSigma x: Double) -> Float {
-    let level = Float(kind == .flow ? 1 / (1 + Double.exp(-x)) : Double.exp(x))
-    let largest = kind == .flow ? Float(1).nextDown : .greatestFiniteMagnitude
-    return min(largest, max(.leastNormalMagnitude, level))
-  }
-
   /// |dλ/du| at ln σ; NaN for EDM, which has no u.
   func logSNRSlope(atLogSigma x: Double) -> Double {
     switch kind {

@@ -65,14 +65,15 @@ private struct TruncatedLevels: NoiseLevels {
   init(base: any NoiseLevels, low: Double, high: Double) {
     (self.base, self.low, self.high) = (base, low, high)
     fixed =
-      base.hasFixedQuantiles
+      base.isFixed && base.isMonotone
       ? (
         base.mass(from: -.infinity, to: low, at: 0), base.mass(from: low, to: high, at: 0),
         base.mass(from: high, to: .infinity, at: 0)
       ) : nil
   }
 
-  var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
+  /// A table of bisections would take too long to make.
+  var isFixed: Bool { fixed != nil }
 
   /// The probability of the base within the bounds.
   func width(at step: UInt64) -> Double { fixed?.width ?? base.mass(from: low, to: high, at: step) }
