@@ -6,7 +6,7 @@ import Testing
 @Suite("Tables of smooth functions")
 struct OctaveTableTests {
   /// Numbers over the octaves, not those that the table is checked at.
-  static let numbers: [Double] = (0..<20_000).map { Double.exp(-11 + 22 * (Double($0) + 0.377) / 20_000) }
+  static var numbers: [Double] { (0..<20_000).map { Double.exp(-11 + 22 * (Double($0) + 0.377) / 20_000) } }
 
   @Test("A smooth function is met to far less than a float's rounding")
   func smoothFunctions() {
@@ -47,11 +47,22 @@ struct OctaveTableTests {
     }
   }
 
-  @Test("Outside its octaves there is no value", arguments: [0, 0x1p-17, 0x1p16, .infinity, .nan, -1, 5e-324])
+  @Test(
+    "Outside its octaves there is no value",
+    arguments: [0, 0x1p-17, 0x1p16, Double.infinity, Double.nan, -1, Double.leastNonzeroMagnitude])
   func outside(x: Double) {
     OctaveTable(octaves: -16..<16, of: [{ $0 }, { $0 }]).withLookup { lookup in
       #expect(lookup.value(at: x).isNaN)
       #expect(lookup.value(at: x, of: 1).isNaN)
     }
+  }
+
+  @Test("The exponential function of sums and products is the C library's to a few units")
+  func exponentialFunction() {
+    for i in -100_000...100_000 {
+      let x = Double(i) * 0.00087
+      #expect(abs(exponential(x) / Double.exp(x) - 1) < 1e-15, "\(x)")
+    }
+    #expect(exponential(0) == 1)
   }
 }

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import per_step_levels
 import rich.box
 import torch
 from rich.console import Console
@@ -275,9 +276,11 @@ def main() -> None:
     schedule = speediff.NoiseSchedule.linear(STEPS)
     chi_square = check_distribution(speediff.TimestepSampler.speed(schedule, seed=1))
     check_paths(schedule)
+    per_step_levels.check()
     results = {n: measure(rivals(n), arguments.repeats) for n in BATCHES}
     for n, figures in measure_swift().items():
         results[n]["SpeeDiff from Swift"] = figures
+    levels = {n: measure(per_step_levels.rivals(n, STEPS), arguments.repeats) for n in BATCHES}
     methods = measure_methods(arguments.repeats)
     building = measure_building()
 
@@ -301,10 +304,15 @@ def main() -> None:
         table.add_row(name, *cells)
     console = Console(width=120)
     console.print(table)
+    console.print(per_step_levels.table(levels))
     console.print(method_table(methods, building))
     if arguments.json:
         report = {"machine": description, "chi_square_per_dof": chi_square, "microseconds": results}
-        report |= {"methods_microseconds": methods, "building_milliseconds": building}
+        report |= {
+            "levels_microseconds": levels,
+            "methods_microseconds": methods,
+            "building_milliseconds": building,
+        }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
