@@ -10,7 +10,7 @@ struct OctaveTableTests {
 
   @Test("A smooth function is met to far less than a float's rounding")
   func smoothFunctions() {
-    let functions: [@Sendable (Double) -> Double] = [
+    let functions: [(Double) -> Double] = [
       { Double.log($0) + 20 }, { 1 / (1 + $0) }, { $0 * $0 }, { Double.pow($0, -1.7) }, { _ in 1.3 },
     ]
     let table = OctaveTable(octaves: -16..<16, of: functions)
@@ -32,7 +32,7 @@ struct OctaveTableTests {
   @Test("Beside a kink, a jump or a pole there is no value, and elsewhere a close one")
   func kinks() {
     for kink in [0.9, 1, 1.000_001, 1.06, 1.124_99] {
-      let functions: [@Sendable (Double) -> Double] = [
+      let functions: [(Double) -> Double] = [
         { min($0, kink) }, { $0 < kink ? $0 : $0 + 1e-3 }, { max($0 - kink, 0) + 1 }, { 1 / abs($0 - kink) },
       ]
       OctaveTable(octaves: -16..<16, of: functions).withLookup { lookup in

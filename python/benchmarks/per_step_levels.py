@@ -102,9 +102,9 @@ def shifted_calls(n: int) -> dict[str, Callable[[], Any]]:
 
     def call(sampler: speediff.SigmaSampler, *moves: Any) -> Callable[[], Any]:
         native = sampler._open_handle()
-        pointers = [None if values is None else buffers.input_pointer(values) for values in moves]
+        pointers = [None if values is None else buffers.output_pointer(values) for values in moves]
         draw = c_processes.speediff_sigma_sampler_draw_shifted
-        # Another step each time: a repeated one would be learned by heart.
+        # Another step each time: the processor would learn a repeated one by heart.
         return lambda: draw(native.pointer, next(steps), 0, n, n, *pointers, *written)
 
     flow, vp = speediff.SigmaSampler.flow(), speediff.SigmaSampler.vp()
