@@ -594,7 +594,8 @@ speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *
 /* The same, with each entry moved towards more noise: lambda' = lambda - 2 * ln(shift) - 2 * offset, that is, t' = shift
  * * t / (1 + (shift - 1) * t) for flow, and sigma' = shift * exp(offset) * sigma. The uniform numbers do not depend on it, and
  * strata hold before it. VP and VE have a range of sigma: there the density is moved, cut to the range and
- * renormalized. Weights are those of the moved levels, so options.normalize and to_emphasis exclude it.
+ * renormalized. Weights are those of the moved levels, so options.normalize, to_emphasis and what learns exclude
+ * it.
  *
  * shifts and offsets have n entries each; NULL: none. 0 < shift; -87 <= ln(shift), offset <= 87; for VP and VE, some of
  * the density must stay in the range. On an error nothing is written. */

@@ -6,11 +6,11 @@ import Testing
 @Suite("Tables of smooth functions")
 struct OctaveTableTests {
   /// Numbers over the octaves, not those that the table is checked at.
-  static let numbers: [Double] = (0..<20_000).map { Double.exp(-11 + 22 * (Double($0) + 0.377) / 20_000) }
+  static var numbers: [Double] { (0..<20_000).map { Double.exp(-11 + 22 * (Double($0) + 0.377) / 20_000) } }
 
   @Test("A smooth function is met to far less than a float's rounding")
   func smoothFunctions() {
-    let functions: [@Sendable (Double) -> Double] = [
+    let functions: [(Double) -> Double] = [
       { Double.log($0) + 20 }, { 1 / (1 + $0) }, { $0 * $0 }, { Double.pow($0, -1.7) }, { _ in 1.3 },
     ]
     let table = OctaveTable(octaves: -16..<16, of: functions)
@@ -32,7 +32,7 @@ struct OctaveTableTests {
   @Test("Beside a kink, a jump or a pole there is no value, and elsewhere a close one")
   func kinks() {
     for kink in [0.9, 1, 1.000_001, 1.06, 1.124_99] {
-      let functions: [@Sendable (Double) -> Double] = [
+      let functions: [(Double) -> Double] = [
         { min($0, kink) }, { $0 < kink ? $0 : $0 + 1e-3 }, { max($0 - kink, 0) + 1 }, { 1 / abs($0 - kink) },
       ]
       OctaveTable(octaves: -16..<16, of: functions).withLookup { lookup in
@@ -47,11 +47,22 @@ struct OctaveTableTests {
     }
   }
 
-  @Test("Outside its octaves there is no value", arguments: [0, 0x1p-17, 0x1p16, .infinity, .nan, -1, 5e-324])
+  @Test(
+    "Outside its octaves there is no value",
+    arguments: [0, 0x1p-17, 0x1p16, Double.infinity, Double.nan, -1, Double.leastNonzeroMagnitude])
   func outside(x: Double) {
     OctaveTable(octaves: -16..<16, of: [{ $0 }, { $0 }]).withLookup { lookup in
       #expect(lookup.value(at: x).isNaN)
       #expect(lookup.value(at: x, of: 1).isNaN)
     }
+  }
+
+  @Test("The exponential function of sums and products is the C library's to a few units")
+  func exponentialFunction() {
+    for i in -100_000...100_000 {
+      let x = Double(i) * 0.00087
+      #expect(abs(exponential(x) / Double.exp(x) - 1) < 1e-15, "\(x)")
+    }
+    #expect(exponential(0) == 1)
   }
 }

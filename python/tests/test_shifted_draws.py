@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -402,3 +404,14 @@ def test_a_size_out_of_range_is_refused(value: Any) -> None:
 def test_an_unknown_model_is_answered_with_the_nearest() -> None:
     with pytest.raises(speediff.SpeeDiffValueError, match="did you mean 'qwen_image'"):
         speediff.shifts.tokens(256, "qwen-image")
+
+
+def test_the_page_about_shifts_runs() -> None:
+    pytest.importorskip("diffusers")
+    page = Path(__file__).resolve().parents[2] / "docs" / "shifts.md"
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    assert len(blocks) == 3
+    assert names["noise"].shape == (64, 4, 32, 32)
