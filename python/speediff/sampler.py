@@ -85,10 +85,10 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
                 except IndexError:
                     pass
             return self._take(n, n)
+        place, noise = (offset, None) if is_slice(offset, total) else (None, offset)
         moves = None
-        if shift is not None or not is_slice(offset):
-            moves = read(shift, None if is_slice(offset) else offset, arguments.integer("n", n))
-        place = offset if is_slice(offset) else None
+        if shift is not None or noise is not None:
+            moves = read(shift, noise, arguments.integer("n", n))
         levels, weights = self._take_apart(n, step, micro_batch, place, total, out, moves)
         return levels, weights
 

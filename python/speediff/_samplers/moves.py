@@ -32,9 +32,12 @@ class Moves(NamedTuple):
         return "offset" if self.shift is None else "shift"
 
 
-def is_slice(offset: object) -> bool:
-    """Whether an `offset` of `sample` is a place in the global batch, not an offset of noise."""
-    return offset is None or isinstance(offset, numbers.Integral)
+def is_slice(offset: object, total: object) -> bool:
+    """Whether an `offset` of `sample` is a place in the global batch, not an offset of noise.
+
+    It is if it is an integer, or belongs to a `total`.
+    """
+    return offset is None or total is not None or isinstance(offset, numbers.Integral)
 
 
 def read(shift: Values, offset: Values, n: int) -> Moves:

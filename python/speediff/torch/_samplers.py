@@ -121,12 +121,11 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
                         pass
                 return self._take(batch_size, (batch_size, device))
         target = _device(device)
+        place, noise = (offset, None) if is_slice(offset, total) else (None, offset)
         moves = None
-        if shift is not None or not is_slice(offset):
-            noise = None if is_slice(offset) else offset
+        if shift is not None or noise is not None:
             n = arguments.integer("batch_size", batch_size)
             moves = read(_values("shift", shift, target), _values("offset", noise, target), n)
-        place = offset if is_slice(offset) else None
         levels, weights = self._take_apart(batch_size, step, micro_batch, place, total, None, moves)
         return self._tensor(levels).to(target), torch.from_numpy(weights).to(target)
 
