@@ -591,6 +591,18 @@ speediff_status speediff_sigma_sampler_draw(const speediff_sigma_sampler *sample
 speediff_status speediff_sigma_sampler_draw_slice(const speediff_sigma_sampler *sampler, int64_t step, int64_t offset,
                                                   int64_t n, int64_t total, float *levels, float *weights);
 
+/* The same, with each entry moved towards more noise: lambda' = lambda - 2 * ln(shift) - 2 * offset, that is, t' = shift
+ * * t / (1 + (shift - 1) * t) for flow, and sigma' = shift * exp(offset) * sigma. The uniform numbers do not depend on it, and
+ * strata hold before it. VP and VE have a range of sigma: there the density is moved, cut to the range and
+ * renormalized. Weights are those of the moved levels, so options.normalize, to_emphasis and what learns exclude
+ * it.
+ *
+ * shifts and offsets have n entries each; NULL: none. 0 < shift; -87 <= ln(shift), offset <= 87; for VP and VE, some of
+ * the density must stay in the range. On an error nothing is written. */
+speediff_status speediff_sigma_sampler_draw_shifted(const speediff_sigma_sampler *sampler, int64_t step, int64_t offset,
+                                                    int64_t n, int64_t total, const double *shifts,
+                                                    const double *offsets, float *levels, float *weights);
+
 /* The momentum of the Fast Diffusion Model: c_in = exp(-m b) * (1 + m b) at each of `count` noise levels, with b = 0.1
  * t + 9.95 t^2 and t = (sigma - sigma_min) / (sigma_max - sigma_min), 0 below sigma_min. 0 <= sigma_min < sigma_max; m
  * = multiplier > 0; sigma >= 0; count at most 2^24. */

@@ -70,3 +70,21 @@ public func speediff_sigma_sampler_draw_slice(
     try sampler.draw(slice, levels: unwrap(levels, "levels"), weights: unwrap(weights, "weights"))
   }
 }
+
+/// Draws any entries of any training step, each moved by a shift and an offset.
+@_cdecl("speediff_sigma_sampler_draw_shifted") @implementation
+public func speediff_sigma_sampler_draw_shifted(
+  _ sampler: OpaquePointer!, _ step: Int64, _ offset: Int64, _ n: Int64, _ total: Int64,
+  _ shifts: UnsafePointer<Double>!, _ offsets: UnsafePointer<Double>!, _ levels: UnsafeMutablePointer<Float>!,
+  _ weights: UnsafeMutablePointer<Float>!
+) -> speediff_status {
+  reportingStatus {
+    let sampler = try SigmaSamplerHandle.value(sampler, "sampler")
+    let slice = try BatchSlice(
+      step: counter(step, "step"), offset: Int(offset), count: Int(n), total: Int(total))
+    guard n > 0 else { return }
+    try sampler.draw(
+      slice, moves: EntryShifts(shifts: shifts, offsets: offsets), levels: unwrap(levels, "levels"),
+      weights: unwrap(weights, "weights"))
+  }
+}

@@ -116,6 +116,18 @@ void processes(void) {
   CHECK(fabs(mean + 1.2) < 0.1);
   CHECK(speediff_sigma_sampler_draw_slice(sampler, 3, 10, 20, n, again, w) == SPEEDIFF_OK);
   CHECK(memcmp(again, levels + 10, 20 * sizeof levels[0]) == 0);
+  CHECK(speediff_sigma_sampler_draw_shifted(sampler, 3, 10, 20, n, NULL, NULL, again, w) == SPEEDIFF_OK);
+  CHECK(memcmp(again, levels + 10, 20 * sizeof levels[0]) == 0);
+  CHECK(speediff_sigma_sampler_draw_shifted(sampler, 3, 10, 2, n, (const double[]){1, 2}, NULL, again, w) ==
+        SPEEDIFF_OK);
+  CHECK(again[0] == levels[10] && again[1] == 2 * levels[11]);
+  CHECK(speediff_sigma_sampler_draw_shifted(sampler, 3, 10, 2, n, NULL, (const double[]){0, log(2)}, again, w) ==
+        SPEEDIFF_OK);
+  CHECK(again[0] == levels[10] && fabs(again[1] / levels[11] - 2) < 1e-6);
+  CHECK_ERROR(speediff_sigma_sampler_draw_shifted(sampler, 3, 10, 2, n, (const double[]){1, 0}, NULL, again, w),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "shift[1]");
+  CHECK_ERROR(speediff_sigma_sampler_draw_shifted(sampler, 3, 10, 2, n, NULL, (const double[]){NAN, 0}, again, w),
+              SPEEDIFF_ERROR_INVALID_ARGUMENT, "offset[0]");
   CHECK(speediff_sigma_sampler_emphasis(sampler, 0, log_snr, density, SPEEDIFF_SIGMA_EMPHASIS_COUNT) == SPEEDIFF_OK);
   CHECK(log_snr[0] > log_snr[1] && density[500] > 0);
   CHECK_ERROR(speediff_sigma_sampler_emphasis(sampler, 0, log_snr, density, 1000), SPEEDIFF_ERROR_WRONG_COUNT, "1024");

@@ -204,9 +204,43 @@ static void draw_levels(void) {
   finish();
 }
 
+/* Values for each entry, mostly valid; or NULL. */
+static double *any_moves(int64_t n, double low, double high) {
+  if (one_in(3)) return NULL;
+  double *values = input((size_t)n * sizeof *values);
+  for (int64_t i = 0; i < n; i++) values[i] = one_in(200) ? any_double() : low + (high - low) * unit();
+  return values;
+}
+
+static void draw_shifted(void) {
+  begin("speediff_sigma_sampler_draw_shifted");
+  const object *sampler = pick(SIGMA_SAMPLER);
+  const draw_numbers numbers = any_slice();
+  const int64_t n = numbers.is_valid ? numbers.n : 0;
+  double *shifts = any_moves(n, 0.25, 4);
+  double *offsets = any_moves(n, -1, 1);
+  float *levels = draw_output(&numbers, sizeof *levels);
+  float *w = draw_output(&numbers, sizeof *w);
+  if (!numbers.is_valid) {
+    expect_failure();
+  } else if (n > 0 && shifts == NULL && offsets == NULL) {
+    expect_success();
+  }
+  arguments("%s, %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, made(sampler), numbers.first, numbers.offset,
+            numbers.n, numbers.total);
+  if (shifts != NULL) argument_doubles(shifts, n);
+  if (offsets != NULL) argument_doubles(offsets, n);
+  if (end(speediff_sigma_sampler_draw_shifted(required(sampler), numbers.first, numbers.offset, numbers.n,
+                                              numbers.total, shifts, offsets, levels, w)))
+    check_levels(sampler, levels, w, numbers.entries);
+  finish();
+}
+
 void use_sigma_sampler(void) {
   if (one_in(5)) {
     read_sigma_emphasis();
+  } else if (one_in(4)) {
+    draw_shifted();
   } else {
     draw_levels();
   }

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import per_step_levels
 import rich.box
 import torch
 from rich.console import Console
@@ -151,7 +152,8 @@ def measure(timed: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict
         start = time.perf_counter()
         for _ in range(50):
             function()
-        calls[name] = max(10, int(0.001 * 50 / (time.perf_counter() - start)))
+        # Batches are drawn ahead, up to 64 at a time: a shorter loop could miss the draw.
+        calls[name] = max(64, int(0.001 * 50 / (time.perf_counter() - start)))
     times: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(repeats):
         for name, function in timed.items():
@@ -275,9 +277,11 @@ def main() -> None:
     schedule = speediff.NoiseSchedule.linear(STEPS)
     chi_square = check_distribution(speediff.TimestepSampler.speed(schedule, seed=1))
     check_paths(schedule)
+    per_step_levels.check()
     results = {n: measure(rivals(n), arguments.repeats) for n in BATCHES}
     for n, figures in measure_swift().items():
         results[n]["SpeeDiff from Swift"] = figures
+    levels = {n: measure(per_step_levels.rivals(n, STEPS), arguments.repeats) for n in BATCHES}
     methods = measure_methods(arguments.repeats)
     building = measure_building()
 
@@ -301,10 +305,15 @@ def main() -> None:
         table.add_row(name, *cells)
     console = Console(width=120)
     console.print(table)
+    console.print(per_step_levels.table(levels))
     console.print(method_table(methods, building))
     if arguments.json:
         report = {"machine": description, "chi_square_per_dof": chi_square, "microseconds": results}
-        report |= {"methods_microseconds": methods, "building_milliseconds": building}
+        report |= {
+            "levels_microseconds": levels,
+            "methods_microseconds": methods,
+            "building_milliseconds": building,
+        }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -7,7 +7,7 @@ sampler = speediff.TimestepSampler.speed(schedule, seed=0)
 t, w = sampler.sample(256)      # once per batch; speediff.torch has the same on tensors
 """
 
-from . import distributed, processes, sampling, weighting
+from . import distributed, processes, sampling, shifts, weighting
 from ._methods.method_list import MethodInfo, methods
 from ._methods.method_text import parse_method
 from ._native.library import library_path
@@ -67,5 +67,6 @@ __all__ = [
     "parse_method",
     "processes",
     "sampling",
+    "shifts",
     "weighting",
 ]

@@ -10,13 +10,18 @@ from ._native import buffers
 from ._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from ._samplers.drawing import DrawingBase
 from ._samplers.flow_pairs import FlowPairsBase
+from ._samplers.moves import is_slice, read
 from ._samplers.sampler_base import SamplerBase
 from ._samplers.sigma_base import SigmaSamplerBase
+from ._support import arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
     from ._native.native_sampler import Levels, Timesteps, Weights
+    from ._samplers.moves import Values
     from ._samplers.recipe import Options
     from .sampling import Sampling
     from .weighting import Weighting
@@ -35,9 +40,10 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
         *,
         step: int | None = None,
         micro_batch: int = 0,
-        offset: int | None = None,
+        offset: int | Values = None,
         total: int | None = None,
         out: tuple[First, Weights] | None = None,
+        shift: Values = None,
     ) -> tuple[First, Weights]:
         """Draws this rank's next batch, or its batch of any step.
 
@@ -46,9 +52,16 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
                 at most 2³¹.
             step: Draw this training step (the first is 0) and leave the counter alone.
             micro_batch: Which call of `step`, in [0, accumulation).
-            offset: For uneven batches, with total: draw the entries [offset, offset + n) of a
-                global batch of total. The "official" preset makes its pairs within them.
+            offset: An integer, for uneven batches, with total: draw the entries [offset, offset + n) of a
+                global batch of total. The "official" preset makes its pairs within them. An array (n,) or a
+                float: move each entry's noise level instead, λ' = λ - 2·offset, as shift = e^offset does.
             total: The size of the global batch.
+            shift: Each entry's shift a, (n,), or one for all, above 0: λ' = λ - 2·ln a, which is
+                t' = a·t/(1+(a-1)·t) for rectified flow. `speediff.shifts` has the usual rules. The uniform
+                numbers do not depend on it, strata hold before it, and weights are those of the moved levels.
+                VP and VE truncate the moved density to their range. A `TimestepSampler` needs a
+                flow-matching schedule (prediction="flow") and returns the step with the nearest σ.
+                `normalize`, weights that depend on the density, and methods that learn exclude it.
             out: Arrays to write to: contiguous, writable, with shape (n,) and the dtypes of the result.
 
         Returns:
@@ -61,6 +74,7 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
             and offset is None
             and total is None
             and out is None
+            and shift is None
             and micro_batch == 0
             and type(n) is int
         ):
@@ -71,8 +85,34 @@ class _OnArrays(DrawingBase[Native, "tuple[First, Weights]"], Generic[Native, Fi
                 except IndexError:
                     pass
             return self._take(n, n)
-        levels, weights = self._take_apart(n, step, micro_batch, offset, total, out)
+        place, noise = (offset, None) if is_slice(offset, total) else (None, offset)
+        moves = None
+        if shift is not None or noise is not None:
+            moves = read(shift, noise, arguments.integer("n", n))
+        levels, weights = self._take_apart(n, step, micro_batch, place, total, out, moves)
         return levels, weights
+
+    def validation(
+        self, n: int, shape: Sequence[int], seed: int = 0, *, sampling: str | Sampling | None = None
+    ) -> tuple[First, Weights]:
+        """A fixed set of noise levels and noise, so that a validation loss has no luck in it.
+
+        It depends on nothing but the arguments and the schedule or process: not on this sampler's density,
+        seed, step or rank. The levels are stratified, one in each n-th of the density, in random order.
+        Compute the loss without weights, always on the same data, and take the mean.
+
+        Args:
+            n: The number of entries, at least 1. Each rank gets all of them.
+            shape: That of one entry, such as (4, 32, 32).
+            seed: In [0, 2⁶⁴). An entry's noise depends on (seed, index) alone.
+            sampling: A name or an object. None: uniform in the step, in t (VP, flow) or in ln σ (VE); for
+                EDM, which has no bounded variable, the process's own density.
+
+        Returns:
+            The timesteps or noise levels as from `sample`, (n,), and standard normal noise, float32
+            (n, *shape).
+        """
+        return self._validation(n, shape, seed, sampling)
 
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[tuple[First, Weights]]:
         return list(zip(levels, weights, strict=True))

@@ -193,6 +193,9 @@ VALID: dict[str, tuple[Any, ...]] = {
     "sigma_sampler_restore_history": (SIGMA_LEARNER, doubles(*[0.0] * HISTORY), HISTORY),
     "sigma_sampler_draw": (SIGMA_SAMPLER, 3, 2, 4, "floats", "floats"),
     "sigma_sampler_draw_slice": (SIGMA_SAMPLER, 3, 1, 4, 8, "floats", "floats"),
+    "sigma_sampler_draw_shifted": (
+        *(SIGMA_SAMPLER, 3, 1, 4, 8, doubles(1, 2, 3, 4), doubles(0, 0.5, -1, 0), "floats", "floats"),
+    ),
     "fdm_input_scale": (0.002, 80.0, 2.0, doubles(0.25, 0.5), "doubles", 2),
     "network_create": (b"dit", *VALUES, "network"),
     "network_create_official": (b"DiT-S/2", *VALUES, "network"),
@@ -232,6 +235,7 @@ VALID: dict[str, tuple[Any, ...]] = {
 }
 NULLABLE = {
     "speediff_sigma_sampler_create": {"sampling", "weighting"},
+    "speediff_sigma_sampler_draw_shifted": {"shifts", "offsets"},
     "speediff_trainer_apply": {"norm"},
     "speediff_trainer_forward": {"y"},
     "speediff_trainer_generate": {"y", "context"},

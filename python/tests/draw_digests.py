@@ -14,6 +14,20 @@ import numpy as np
 
 import speediff
 from speediff import NoiseSchedule, SigmaSampler, TimestepSampler
+from speediff.sampling import Asymmetric, Beta, Cauchy, Laplace, LogitNormal, Mixture
+from speediff.weighting import ChangeAware, MinSNR
+
+
+class Shifted:
+    """A sampler whose entries are shifted by values of their own."""
+
+    def __init__(self, sampler: SigmaSampler) -> None:
+        self.sampler = sampler
+
+    def sample(self, n: int, step: int) -> Any:
+        """Exact shifts and offsets, so that nothing but the library can differ."""
+        place = np.arange(n)
+        return self.sampler.sample(n, step=step, shift=1 + place % 5 / 4, offset=place % 3 / 8 - 0.125)
 
 
 def digest(sampler: Any) -> str:
@@ -48,6 +62,11 @@ def samplers() -> dict[str, Any]:
     for name in ("edm", "vp", "ve", "flow", "fdm"):
         for strata in ("none", "stratified"):
             made[f"{name}, {strata}"] = getattr(SigmaSampler, name)(seed=7, strata=strata)
+            made[f"{name}, {strata}, shifted"] = Shifted(made[f"{name}, {strata}"])
+    for sampling in (Cauchy(), Laplace(1, 2), Mixture(Laplace(), Cauchy(), 0.3), Asymmetric(5, r=10)):
+        made[f"edm, {sampling}"] = SigmaSampler.edm(seed=7, sampling=sampling, weighting=MinSNR())
+    for sampling in (LogitNormal(), Beta(1.5, 2), "mode", "cosmap"):
+        made[f"flow, {sampling}"] = SigmaSampler.flow(seed=7, sampling=sampling, weighting=ChangeAware())
     for preset in ("paper", "official"):
         made[preset] = TimestepSampler.speed(schedules["linear"], preset=preset, seed=7)
     learner = TimestepSampler(schedules["linear"], sampling="loss_second_moment", seed=7)

@@ -244,9 +244,9 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: made("edm", sampling="adaptive", normalize=True), "normalize must be false"),
         (lambda: made("edm", weighting=Uncertainty(), normalize=True), "normalize must be false"),
         (lambda: made("edm", sampling="adaptive", weighting=ToEmphasis(made("edm"))), "to_emphasis"),
-        (lambda: made("edm", sampling=Stages([(0, "adaptive")])), "one of time steps alone"),
-        (lambda: made("flow", sampling=Truncated("info_noise", low=0.5)), "one of time steps alone"),
-        (lambda: made("flow", sampling="loss_second_moment"), "one of time steps alone"),
+        (lambda: made("edm", sampling=Stages([(0, "adaptive")])), "one of timesteps alone"),
+        (lambda: made("flow", sampling=Truncated("info_noise", low=0.5)), "one of timesteps alone"),
+        (lambda: made("flow", sampling="loss_second_moment"), "one of timesteps alone"),
         (lambda: made("edm").update(np.ones(1, np.float32), np.ones(1, np.float32)), "learns nothing"),
     ):
         with pytest.raises(speediff.SpeeDiffValueError, match=match):

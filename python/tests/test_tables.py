@@ -135,9 +135,9 @@ def test_a_table_of_steps_must_fit() -> None:
     ):
         with pytest.raises(speediff.SpeeDiffValueError, match=r"as the schedule has steps \(4\).*got 3"):
             make()
-    with pytest.raises(speediff.SpeeDiffValueError, match="one of time steps alone"):
+    with pytest.raises(speediff.SpeeDiffValueError, match="one of timesteps alone"):
         SigmaSampler.flow(sampling=Table([1, 2, 3]))
-    with pytest.raises(speediff.SpeeDiffValueError, match="one of time steps alone"):
+    with pytest.raises(speediff.SpeeDiffValueError, match="one of timesteps alone"):
         SigmaSampler.flow(weighting=weighting.Table([1, 2, 3]))
     with pytest.raises(speediff.SpeeDiffValueError, match="knots in log-SNR"):
         SigmaSampler.edm(weighting=weighting.Table())

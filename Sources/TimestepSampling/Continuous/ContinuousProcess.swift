@@ -21,6 +21,9 @@ public struct ContinuousProcess: Sendable, Equatable {
   public let kind: Kind
   /// The standard deviation of the data, for the magnitude 1/ᾱ with ᾱ = 1/(1+σ²/sigmaData²).
   public let sigmaData: Double
+  // The range of ln σ, which every quantile and mass needs.
+  private let logSigmaLow: Double
+  private let logSigmaHigh: Double
 
   /// Checks the parameters.
   ///
@@ -49,6 +52,15 @@ public struct ContinuousProcess: Sendable, Equatable {
     try checkPositive("sigma_data", sigmaData)
     self.kind = kind
     self.sigmaData = sigmaData
+    switch kind {
+    case .variancePreserving(_, _, let epsilonT):
+      (logSigmaLow, logSigmaHigh) = (
+        Double.log(Self.sigma(of: kind, at: epsilonT)), Double.log(Self.sigma(of: kind, at: 1))
+      )
+    case .varianceExploding(let sigmaMin, let sigmaMax):
+      (logSigmaLow, logSigmaHigh) = (Double.log(sigmaMin), Double.log(sigmaMax))
+    case .edm, .flow: (logSigmaLow, logSigmaHigh) = (-.infinity, .infinity)
+    }
   }
 
   /// The target whose loss the process's usual weight is for: x₀ for VP, VE and EDM, flow for rectified flow.
@@ -75,7 +87,9 @@ public struct ContinuousProcess: Sendable, Equatable {
   // MARK: The process in its own time
 
   /// σ(t).
-  public func sigma(at t: Double) -> Double {
+  public func sigma(at t: Double) -> Double { Self.sigma(of: kind, at: t) }
+
+  private static func sigma(of kind: Kind, at t: Double) -> Double {
     switch kind {
     case .variancePreserving(let betaD, let betaMin, _):
       return Double.expMinusOne((betaD / 2 * t + betaMin) * t).squareRoot()
@@ -109,14 +123,7 @@ public struct ContinuousProcess: Sendable, Equatable {
   // MARK: Noise levels as ln σ
 
   /// The range of ln σ.
-  var logSigmaRange: (low: Double, high: Double) {
-    switch kind {
-    case .variancePreserving(_, _, let epsilonT):
-      return (Double.log(sigma(at: epsilonT)), Double.log(sigma(at: 1)))
-    case .varianceExploding(let sigmaMin, let sigmaMax): return (Double.log(sigmaMin), Double.log(sigmaMax))
-    case .edm, .flow: return (-.infinity, .infinity)
-    }
-  }
+  var logSigmaRange: (low: Double, high: Double) { (logSigmaLow, logSigmaHigh) }
 
   /// Whether the process has a variable u in [0, 1] of its own: t for VP and rectified flow, ln σ for VE.
   var isBounded: Bool {
@@ -162,15 +169,6 @@ public struct ContinuousProcess: Sendable, Equatable {
     case .edm: return Double.exp(x)
     case .flow: return 1 / (1 + Double.exp(-x))
     }
-  }
-
-  /// What a training loop takes: t for rectified flow, in (0, 1), and σ for the others, above 0 and finite.
-  ///
-  /// Extreme levels are rounded to the nearest valid Float, so that a division by 1-t or by σ is safe.
-  func level(ofLogSigma x: Double) -> Float {
-    let level = Float(kind == .flow ? 1 / (1 + Double.exp(-x)) : Double.exp(x))
-    let largest = kind == .flow ? Float(1).nextDown : .greatestFiniteMagnitude
-    return min(largest, max(.leastNormalMagnitude, level))
   }
 
   /// |dλ/du| at ln σ; NaN for EDM, which has no u.

@@ -96,4 +96,7 @@ private struct SuppressedLevels: NoiseLevels {
     let high = to > threshold ? base.mass(from: max(from, threshold), to: to, at: step) : 0
     return (low + high) / total
   }
+
+  var isFixed: Bool { base.isFixed }
+  var turns: [UInt64] { base.turns }
 }

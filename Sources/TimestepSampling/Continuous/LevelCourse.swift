@@ -9,6 +9,8 @@ final class LevelCourse: Sendable {
   struct Tables: Sendable {
     let levels: any NoiseLevels
     let weight: NoiseLevelWeight
+    /// What stands for the quantile and the weight, as far as they stay the same over training.
+    let table: NoiseLevelTable?
   }
 
   private struct Factor: Sendable {
@@ -27,10 +29,8 @@ final class LevelCourse: Sendable {
   private let prediction: PredictionTarget
   /// The bins of the sampling; nil if it does not learn.
   private let bins: LevelBins?
-  /// What is drawn if the sampling does not learn.
-  private let levels: any NoiseLevels
-  /// The weight without what is learned.
-  private let weight: NoiseLevelWeight
+  /// What is drawn if the sampling does not learn, and the weight without what is learned.
+  private let fixed: Tables
   private let state: Mutex<State>
   /// The length of `history`.
   let historyCount: Int
@@ -40,16 +40,14 @@ final class LevelCourse: Sendable {
   ///   - prediction: the target of the losses.
   ///   - sampling: what to draw, if it learns.
   ///   - factors: the factors of the weight that learn.
-  ///   - levels: what to draw, if it does not learn.
-  ///   - weight: the weight without what is learned.
+  ///   - fixed: what to draw, if it does not learn, and the weight without what is learned.
   init(
     process: ContinuousProcess, prediction: PredictionTarget, sampling: (any LearningLevelSampling)?,
-    factors: [UncertaintyWeighting], levels: any NoiseLevels, weight: @escaping NoiseLevelWeight
+    factors: [UncertaintyWeighting], fixed: Tables
   ) throws {
     self.process = process
     self.prediction = prediction
-    self.weight = weight
-    self.levels = levels
+    self.fixed = fixed
     let learner = try sampling?.learner(of: process)
     bins = learner?.bins
     var state = State(
@@ -59,10 +57,10 @@ final class LevelCourse: Sendable {
           bins: try LevelBins(ofEqualShare: factor.bins, of: process),
           state: UncertaintyState(
             steps: factor.bins, means: try BinMeans(bins: factor.bins, decay: factor.decay, steps: factor.bins)))
-      }, tables: Tables(levels: levels, weight: weight))
+      }, tables: fixed)
     historyCount =
       (learner?.state.historyCount ?? 0) + state.factors.reduce(0) { $0 + $1.state.historyCount }
-    try Self.refresh(&state, bins, levels, weight, prediction)
+    try Self.refresh(&state, bins, fixed, prediction)
     self.state = Mutex(state)
   }
 
@@ -80,7 +78,7 @@ final class LevelCourse: Sendable {
       let drawn = state.tables
       // Each factor sees the others as they were before the update.
       let factors = try state.factors.map { try Self.values(of: $0, at: places) }
-      let plain = places.map { weight($0, step) }
+      let plain = places.map { fixed.weight($0, step) }
       for i in next.factors.indices {
         let bins = next.factors[i].bins
         var scales = plain
@@ -101,7 +99,7 @@ final class LevelCourse: Sendable {
           LossBatch(
             bins: places.map(bins.index), losses: losses, scales: scales, probabilities: levels.probabilities))
       }
-      try Self.refresh(&next, bins, self.levels, weight, prediction)
+      try Self.refresh(&next, bins, fixed, prediction)
       state = next
     }
   }
@@ -120,7 +118,7 @@ final class LevelCourse: Sendable {
       for i in next.factors.indices { try next.factors[i].state.restore(&reader) }
       try reader.finish()
       do {
-        try Self.refresh(&next, bins, levels, weight, prediction)
+        try Self.refresh(&next, bins, fixed, prediction)
       } catch let error as ArgumentError {
         throw ArgumentError("history", "must be one that this sampler can have", got: "one that fails: \(error)")
       }
@@ -143,17 +141,17 @@ final class LevelCourse: Sendable {
     return places.map { table[factor.bins.index(of: $0)] }
   }
 
-  /// Makes the tables of what was learned.
+  /// Makes the tables of what was learned. A table of polynomials for a quantile that the next update changes would cost
+  /// more than it saves.
   private static func refresh(
-    _ state: inout State, _ bins: LevelBins?, _ levels: any NoiseLevels, _ weight: @escaping NoiseLevelWeight,
-    _ prediction: PredictionTarget
+    _ state: inout State, _ bins: LevelBins?, _ fixed: Tables, _ prediction: PredictionTarget
   ) throws {
     let factors = try state.factors.map { (bins: $0.bins, table: try $0.state.weights(under: [])) }
     let learned: NoiseLevelWeight = { x, step in
-      factors.reduce(weight(x, step)) { $0 * $1.table[$1.bins.index(of: x)] }
+      factors.reduce(fixed.weight(x, step)) { $0 * $1.table[$1.bins.index(of: x)] }
     }
     guard let bins, var sampling = state.sampling else {
-      state.tables = Tables(levels: levels, weight: factors.isEmpty ? weight : learned)
+      state.tables = Tables(levels: fixed.levels, weight: learned, table: fixed.table?.withoutWeight)
       return
     }
     if sampling.followsWeights {
@@ -163,12 +161,13 @@ final class LevelCourse: Sendable {
     }
     let probabilities = try sampling.probabilities(at: 0)
     guard sampling.keepsObjective(at: 0) else {
-      state.tables = Tables(levels: BinnedLevels(bins: bins, probabilities: probabilities), weight: learned)
+      state.tables = Tables(
+        levels: BinnedLevels(bins: bins, probabilities: probabilities), weight: learned, table: nil)
       return
     }
     let importance = importanceFactors(of: probabilities)
-    state.tables = Tables(levels: BinnedLevels(bins: bins, probabilities: probabilities)) { x, step in
-      learned(x, step) * importance[bins.index(of: x)]
-    }
+    state.tables = Tables(
+      levels: BinnedLevels(bins: bins, probabilities: probabilities),
+      weight: { x, step in learned(x, step) * importance[bins.index(of: x)] }, table: nil)
   }
 }

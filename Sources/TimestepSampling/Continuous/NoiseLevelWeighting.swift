@@ -16,6 +16,14 @@ struct NoiseLevelContext: Sendable {
 protocol NoiseLevelWeighting: Weighting {
   /// The weight of the target's loss.
   func weight(in context: NoiseLevelContext) throws -> NoiseLevelWeight
+
+  /// Whether it stays the same over training, and samples 1/128 of an octave of σ apart show all of it, so that a table can
+  /// stand for it. False unless said.
+  var isTabulated: Bool { get }
+}
+
+extension NoiseLevelWeighting {
+  var isTabulated: Bool { false }
 }
 
 extension Weighting {
@@ -30,8 +38,14 @@ extension Weighting {
   }
 }
 
+extension Weighting {
+  /// Whether a table can stand for the weight of a noise level.
+  var isTabulatedForLevels: Bool { (self as? any NoiseLevelWeighting)?.isTabulated ?? (self is any SNRWeighting) }
+}
+
 extension UniformWeighting: NoiseLevelWeighting {
   func weight(in context: NoiseLevelContext) -> NoiseLevelWeight { { _, _ in 1 } }
+  var isTabulated: Bool { true }
 }
 
 extension ProductWeighting: NoiseLevelWeighting {
@@ -39,6 +53,8 @@ extension ProductWeighting: NoiseLevelWeighting {
     let (a, b) = try (a.noiseLevelWeight(in: context), b.noiseLevelWeight(in: context))
     return { a($0, $1) * b($0, $1) }
   }
+
+  var isTabulated: Bool { a.isTabulatedForLevels && b.isTabulatedForLevels }
 }
 
 extension SigmoidWeighting: NoiseLevelWeighting {
@@ -51,6 +67,8 @@ extension SigmoidWeighting: NoiseLevelWeighting {
       return context.prediction.weight(epsilon: epsilon, snr: Double.exp(-2 * x))
     }
   }
+
+  var isTabulated: Bool { true }
 }
 
 extension ChangeAwareWeighting: NoiseLevelWeighting {
@@ -59,6 +77,8 @@ extension ChangeAwareWeighting: NoiseLevelWeighting {
     let relativeRate = context.process.relativeRate()
     return { x, _ in (1 - lam) + (2 * lam - 1) * relativeRate(x) }
   }
+
+  var isTabulated: Bool { true }
 }
 
 extension ToEmphasisWeighting: NoiseLevelWeighting {

@@ -16,16 +16,28 @@ public protocol NoiseLevels: Sendable {
   /// The probability of ln σ in [from, to], which may be infinite.
   func mass(from: Double, to: Double, at step: UInt64) -> Double
 
-  /// Whether `logSigma` grows with the probability and is the same at every training step.
-  var hasFixedQuantiles: Bool { get }
+  /// Whether it stays the same over training, so that a table can stand for the quantile. False unless said.
+  var isFixed: Bool { get }
+
+  /// Whether `logSigma` grows with the probability at every training step. True unless said.
+  var isMonotone: Bool { get }
 
   /// The training steps at which other noise levels may begin to be drawn, the first one included.
   var turns: [UInt64] { get }
+
+  /// The distribution of ln σ + distance, cut to the process's range and renormalized.
+  ///
+  /// - Throws: `ArgumentError` with this argument if nothing is left in the range.
+  func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
+    -> any NoiseLevels
 }
 
 extension NoiseLevels {
-  /// Yes, as for all but mixtures and what follows the training step.
-  public var hasFixedQuantiles: Bool { true }
+  /// No.
+  public var isFixed: Bool { false }
+
+  /// Yes, as for all but mixtures.
+  public var isMonotone: Bool { true }
 
   /// The same noise levels can always be drawn.
   public var turns: [UInt64] { [0] }
@@ -64,6 +76,8 @@ private struct UnitLevels<Method: UnitSampling>: NoiseLevels {
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
     sampling.mass(from: process.unit(atLogSigma: from), to: process.unit(atLogSigma: to))
   }
+
+  var isFixed: Bool { true }
 }
 
 // MARK: Samplings in λ
@@ -71,35 +85,50 @@ private struct UnitLevels<Method: UnitSampling>: NoiseLevels {
 extension LogSNRSampling {
   /// λ = -2·ln σ, cut to the process's range.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
-    let (low, high) = process.logSigmaRange
-    let (below, above) = (mass(from: -.infinity, to: -2 * high), mass(from: -2 * low, to: .infinity))
-    let width = mass(from: -2 * high, to: -2 * low)
-    guard width >= .leastNormalMagnitude else {
-      throw ArgumentError(
-        "sampling", "must be able to draw the process's ln σ, between \(low) and \(high)",
-        got: "a probability of \(width)")
-    }
-    return LogSNRLevels(sampling: self, below: below, width: width, above: above, range: (low, high))
+    try LogSNRLevels(sampling: self, distance: 0, range: process.logSigmaRange, "sampling")
   }
 }
 
+/// ln σ = -λ/2 + distance within a range.
 private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
-  let sampling: Method
-  let below: Double
-  let width: Double
-  let above: Double
-  let range: (low: Double, high: Double)
+  private let sampling: Method
+  private let distance: Double
+  private let range: (low: Double, high: Double)
+  private let below: Double
+  private let width: Double
+  private let above: Double
+
+  init(sampling: Method, distance: Double, range: (low: Double, high: Double), _ argument: String) throws {
+    // The range of λ that is moved into that of ln σ.
+    let (least, most) = (-2 * (range.high - distance), -2 * (range.low - distance))
+    self.sampling = sampling
+    self.distance = distance
+    self.range = range
+    below = sampling.mass(from: -.infinity, to: least)
+    width = sampling.mass(from: least, to: most)
+    above = sampling.mass(from: most, to: .infinity)
+    try checkWidth(width, in: range, argument)
+  }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     // λ falls as noise grows.
     let flipped = Probability(lower: p.upper, upper: p.lower)
-    let x = -sampling.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2
+    let x = -sampling.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2 + distance
     return min(range.high, max(range.low, x))
   }
 
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
-    let (from, to) = (max(from, range.low), min(to, range.high))
+    let (from, to) = (max(from, range.low) - distance, min(to, range.high) - distance)
     return from < to ? sampling.mass(from: -2 * to, to: -2 * from) / width : 0
+  }
+
+  var isFixed: Bool { true }
+
+  /// What lay outside the range before counts too, where it is moved into it.
+  func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
+    -> any NoiseLevels
+  {
+    try LogSNRLevels(sampling: sampling, distance: self.distance + distance, range: range, argument)
   }
 }
 
@@ -127,7 +156,7 @@ private struct PairLevels: NoiseLevels {
   let b: any NoiseLevels
   let share: Share
 
-  let hasFixedQuantiles = false
+  let isMonotone = false
   var turns: [UInt64] { a.turns + b.turns + share.turns }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
@@ -143,29 +172,18 @@ private struct PairLevels: NoiseLevels {
     let share = share.value(at: step)
     return share * a.mass(from: from, to: to, at: step) + (1 - share) * b.mass(from: from, to: to, at: step)
   }
-}
 
-extension ShiftedSampling: NoiseLevelSampling {
-  /// σ of EDM, and t/(1-t) of rectified flow, times the shift.
-  public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
-    guard process.logSigmaRange.high == .infinity else {
-      throw ArgumentError(
-        "sampling", "must not be shifted for VP and VE, which have a largest noise level", got: "a shift of \(shift)")
-    }
-    return ShiftedLevels(base: try base.levels(in: process, "base"), distance: distance / 2)
+  var isFixed: Bool {
+    if case .fixed = share { return a.isFixed && b.isFixed }
+    return false
   }
-}
 
-private struct ShiftedLevels: NoiseLevels {
-  let base: any NoiseLevels
-  let distance: Double
-
-  var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
-  var turns: [UInt64] { base.turns }
-
-  func logSigma(_ p: Probability, at step: UInt64) -> Double { base.logSigma(p, at: step) + distance }
-
-  func mass(from: Double, to: Double, at step: UInt64) -> Double {
-    base.mass(from: from - distance, to: to - distance, at: step)
+  /// Both parts keep their shares.
+  func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
+    -> any NoiseLevels
+  {
+    try PairLevels(
+      a: a.moved(by: distance, at: step, in: process, argument),
+      b: b.moved(by: distance, at: step, in: process, argument), share: share)
   }
 }

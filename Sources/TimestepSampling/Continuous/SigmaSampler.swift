@@ -17,7 +17,9 @@ public final class SigmaSampler: Sendable {
   /// What is learned from losses; nil: nothing.
   let course: LevelCourse?
   /// The factor of all weights: 1, or 1/E[w] with `normalize`.
-  private let scale: Double
+  let scale: Double
+  /// Whether the weight of a noise level depends on how often it is drawn.
+  let weightFollowsDraws: Bool
 
   /// Combines a process, a sampling and a weighting.
   ///
@@ -46,9 +48,13 @@ public final class SigmaSampler: Sendable {
     let (weighting, prediction) = (weighting ?? process.weighting, options.prediction ?? process.prediction)
     let weight = try weighting.noiseLevelWeight(
       in: NoiseLevelContext(process: process, prediction: prediction, levels: levels))
-    fixed = LevelCourse.Tables(levels: levels, weight: weight)
+    fixed = LevelCourse.Tables(
+      levels: levels, weight: weight,
+      table: learning == nil && levels.isFixed
+        ? NoiseLevelTable(levels: levels, weight: weighting.isTabulatedForLevels ? weight : nil) : nil)
     course = try Self.course(
-      process, prediction, learning, weighting, levels: levels, weight: weight, normalize: options.normalize)
+      process, prediction, learning, weighting, fixed: fixed, normalize: options.normalize)
+    weightFollowsDraws = weighting.dividesByDensity
     guard options.normalize else {
       scale = 1
       return
@@ -68,7 +74,7 @@ public final class SigmaSampler: Sendable {
   public func weight(atLogSigma x: Double, at step: UInt64 = 0) -> Double { tables.weight(x, step) }
 
   /// What is drawn now.
-  private var tables: LevelCourse.Tables { course?.tables ?? fixed }
+  var tables: LevelCourse.Tables { course?.tables ?? fixed }
 
   /// The probability that ln σ lies in [from, to].
   public func mass(logSigmaFrom from: Double, to: Double, at step: UInt64 = 0) -> Double {
@@ -119,29 +125,7 @@ public final class SigmaSampler: Sendable {
   public func draw(
     _ slice: BatchSlice, levels: UnsafeMutablePointer<Float>, weights: UnsafeMutablePointer<Float>
   ) {
-    options.withFractions(of: slice, LevelDraw(sampler: self, slice: slice, levels: levels, weights: weights))
-  }
-
-  /// Draws a slice's noise levels, and stores them with their weights.
-  private struct LevelDraw: FractionUse {
-    let sampler: SigmaSampler
-    let slice: BatchSlice
-    let levels: UnsafeMutablePointer<Float>
-    let weights: UnsafeMutablePointer<Float>
-
-    func callAsFunction(_ source: some FractionSource) {
-      let bound = sampler.weightWarmUp?.bound(at: slice.step) ?? .infinity
-      let tables = sampler.tables
-      let (drawn, weightOf) = (tables.levels, tables.weight)
-      source.forEach(in: slice.offset..<slice.offset + slice.count) { index, fraction in
-        // Heavy tails go beyond the range of σ as a Float and of S as a Double.
-        let x = min(88, max(-87, drawn.logSigma(Probability(fraction: fraction), at: slice.step)))
-        levels[index - slice.offset] = sampler.process.level(ofLogSigma: x)
-        let weight = min(weightOf(x, slice.step), bound) * sampler.scale
-        // A weight too large for a Float becomes the largest finite one.
-        weights[index - slice.offset] = Float(min(weight, Double(Float.greatestFiniteMagnitude)))
-      }
-    }
+    fill(slice, from: SigmaQuantiles(tables: tables, step: slice.step), levels: levels, weights: weights)
   }
 }
 

@@ -6,7 +6,7 @@ extension SigmaSampler {
   /// - Throws: `ArgumentError` if what learns does not fit the options.
   static func course(
     _ process: ContinuousProcess, _ prediction: PredictionTarget, _ sampling: (any LearningLevelSampling)?,
-    _ weighting: any Weighting, levels: any NoiseLevels, weight: @escaping NoiseLevelWeight, normalize: Bool
+    _ weighting: any Weighting, fixed: LevelCourse.Tables, normalize: Bool
   ) throws -> LevelCourse? {
     let factors = weighting.learningFactors
     guard sampling != nil || !factors.isEmpty else { return nil }
@@ -19,7 +19,7 @@ extension SigmaSampler {
       throw ArgumentError("weighting", "must not depend on p with a sampling that learns", got: "to_emphasis")
     }
     return try LevelCourse(
-      process: process, prediction: prediction, sampling: sampling, factors: factors, levels: levels, weight: weight)
+      process: process, prediction: prediction, sampling: sampling, factors: factors, fixed: fixed)
   }
 
   /// The length of `history`; 0 unless the sampling or the weighting learns from losses.

@@ -50,14 +50,15 @@ private struct TruncatedLevels: NoiseLevels {
   init(base: any NoiseLevels, low: Double, high: Double) {
     (self.base, self.low, self.high) = (base, low, high)
     fixed =
-      base.hasFixedQuantiles
+      base.isFixed && base.isMonotone
       ? (
         base.mass(from: -.infinity, to: low, at: 0), base.mass(from: low, to: high, at: 0),
         base.mass(from: high, to: .infinity, at: 0)
       ) : nil
   }
 
-  var hasFixedQuantiles: Bool { base.hasFixedQuantiles }
+  /// A table of bisections would take too long to make.
+  var isFixed: Bool { fixed != nil }
   var turns: [UInt64] { base.turns }
 
   /// The probability of the base within the bounds.

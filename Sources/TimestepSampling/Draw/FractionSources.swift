@@ -11,15 +11,8 @@ protocol FractionSource {
   func prepare(block: UInt32)
   /// u of one entry of the batch, from both its random words.
   func fraction(of index: Int) -> UInt64
-  /// Calls `body` with each of some entries of the batch and its u.
-  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void)
-}
-
-extension FractionSource {
-  @inline(__always)
-  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void) {
-    for index in entries { body(index, fraction(of: index)) }
-  }
+  /// Stores u of the entries `4·block … 4·block + 63` of the batch, and uses up what was prepared.
+  func storeFractions(block: UInt32, into fractions: UnsafeMutablePointer<UInt64>)
 }
 
 /// Independent uniform numbers: u = (first word, second word)/2⁶⁴.
@@ -44,19 +37,12 @@ struct IndependentFractions: FractionSource {
     UInt64(draw.word(at: index)) << 32 | UInt64(refinement.word(at: index))
   }
 
-  /// Makes both words of a chunk at a time.
   @inline(__always)
-  func forEach(in entries: Range<Int>, _ body: (_ index: Int, _ fraction: UInt64) -> Void) {
-    let second = least + RandomStream.chunk
-    let lower: UInt64 = 0xFFFF_FFFF
-    for start in stride(from: entries.lowerBound & ~3, to: entries.upperBound, by: RandomStream.chunk) {
-      draw.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: least)
-      refinement.store(fromBlock: UInt32(truncatingIfNeeded: start &>> 2), into: second)
-      for place in 0..<RandomStream.chunk {
-        let index = start + Philox4x32.index(at: place)
-        guard entries.contains(index) else { continue }
-        body(index, least[place] &<< 32 | second[place] & lower)
-      }
+  func storeFractions(block: UInt32, into fractions: UnsafeMutablePointer<UInt64>) {
+    draw.store(fromBlock: block, into: fractions)
+    refinement.store(fromBlock: block, into: least)
+    for place in 0..<RandomStream.chunk {
+      fractions[place] = fractions[place] &<< 32 | least[place] & 0xFFFF_FFFF
     }
   }
 }
@@ -102,6 +88,18 @@ struct StratifiedFractions: FractionSource {
     scale.fraction(stratum: order[index], jitter: jitter.word(at: index))
       &+ (UInt64(refinement.word(at: index)) &* refinementRange) &>> 32
   }
+
+  @inline(__always)
+  func storeFractions(block: UInt32, into fractions: UnsafeMutablePointer<UInt64>) {
+    jitter.store(fromBlock: block, into: fractions)
+    refinement.store(fromBlock: block, into: least)
+    order.forEach(fromIndex: block &<< 2) { place, stratum in
+      let word = UInt32(truncatingIfNeeded: fractions[place])
+      fractions[place] =
+        scale.fraction(stratum: stratum, jitter: word)
+        &+ ((least[place] & 0xFFFF_FFFF) &* refinementRange) &>> 32
+    }
+  }
 }
 
 /// Evenly spaced numbers with one random offset: u = (U + π(i)/N) mod 1.
@@ -128,6 +126,11 @@ struct LowDiscrepancyFractions: FractionSource {
 
   @inline(never)
   func fraction(of index: Int) -> UInt64 { fraction(order[index]) }
+
+  @inline(__always)
+  func storeFractions(block: UInt32, into fractions: UnsafeMutablePointer<UInt64>) {
+    order.forEach(fromIndex: block &<< 2) { place, stratum in fractions[place] = fraction(stratum) }
+  }
 
   @inline(__always)
   private func fraction(_ stratum: UInt32) -> UInt64 {

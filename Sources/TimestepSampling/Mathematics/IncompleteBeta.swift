@@ -28,6 +28,26 @@ struct IncompleteBeta {
     x <= (a + 1) / (a + b + 2) ? Self.tail(a, b, x, 1 - x, logFactor) : 1 - Self.tail(b, a, 1 - x, x, logFactor)
   }
 
+  /// x with I_x(a, b) = p, for p in (0, ½]: Newton's method for ln I over ln x, kept within a bracket that it narrows.
+  func quantile(_ p: Double) -> Double {
+    var (low, high) = (0.0, 1.0)
+    // Exact where x is small.
+    var x = Double.exp((Double.log(p * a) - logFactor) / a)
+    for _ in 0..<200 {
+      if !(x > low && x < high) { x = low + (high - low) / 2 }
+      let mass = lower(x)
+      if mass < p { low = x } else { high = x }
+      let slope = Double.exp(logFactor + a * Double.log(x) + (b - 1) * Double.log(onePlus: -x)) / mass
+      let next = x * Double.exp(Double.log(p / mass) / slope)
+      if abs(next - x) <= 1e-13 * x { return next }
+      x = next
+    }
+    return bisect(low, high, for: p, lower)
+  }
+
+  /// The distribution of 1 - x.
+  var mirrored: IncompleteBeta { IncompleteBeta(a: b, b: a) }
+
   /// 1 - I_x(a, b).
   private func upper(_ x: Double) -> Double {
     x <= (a + 1) / (a + b + 2) ? 1 - Self.tail(a, b, x, 1 - x, logFactor) : Self.tail(b, a, 1 - x, x, logFactor)

@@ -52,7 +52,7 @@ public struct BetaSampling: UnitSampling {
       lower: low + (high - low) * share.lower, upper: (1 - high) + (high - low) * share.upper)
   }
 
-  /// The quantile of (u-low)/(high-low); by bisection unless α or β is 1.
+  /// The quantile of (u-low)/(high-low), measured from the nearer end.
   private func share(_ p: Probability) -> Probability {
     if beta == 1 {
       let logarithm = Double.log(p.lower) / alpha
@@ -62,10 +62,11 @@ public struct BetaSampling: UnitSampling {
       let logarithm = Double.log(p.upper) / beta
       return Probability(lower: -Double.expMinusOne(logarithm), upper: Double.exp(logarithm))
     }
-    let u =
-      p.lower < 0.5
-      ? bisect(0, 1, for: p.lower) { max(0, distribution.mass(from: 0, to: $0)) }
-      : bisect(0, 1, for: -p.upper) { -max(0, distribution.mass(from: $0, to: 1)) }
-    return Probability(lower: u, upper: 1 - u)
+    if p.lower < 0.5 {
+      let share = distribution.quantile(p.lower)
+      return Probability(lower: share, upper: 1 - share)
+    }
+    let rest = distribution.mirrored.quantile(p.upper)
+    return Probability(lower: 1 - rest, upper: rest)
   }
 }

@@ -85,7 +85,7 @@ private struct StagesLevels: NoiseLevels {
   let starts: [UInt64]
   let levels: [any NoiseLevels]
 
-  let hasFixedQuantiles = false
+  var isMonotone: Bool { levels.allSatisfy(\.isMonotone) }
   var turns: [UInt64] { starts + levels.flatMap(\.turns) }
 
   private func level(at step: UInt64) -> any NoiseLevels { levels[starts.partition { $0 <= step } - 1] }
@@ -94,5 +94,11 @@ private struct StagesLevels: NoiseLevels {
 
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
     level(at: step).mass(from: from, to: to, at: step)
+  }
+
+  func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
+    -> any NoiseLevels
+  {
+    try level(at: step).moved(by: distance, at: step, in: process, argument)
   }
 }

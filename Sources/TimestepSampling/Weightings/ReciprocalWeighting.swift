@@ -32,4 +32,6 @@ extension ReciprocalWeighting: NoiseLevelWeighting {
     let weight = try base.noiseLevelWeight(in: context)
     return { 1 / weight($0, $1) }
   }
+
+  var isTabulated: Bool { base.isTabulatedForLevels }
 }

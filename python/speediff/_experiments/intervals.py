@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._support.random_bits import random_bits
+from .._support.random_numbers import random_bits
 
 if TYPE_CHECKING:
     Table = np.ndarray[Any, np.dtype[np.float64]]

@@ -95,6 +95,18 @@ speediff_sigma_sampler_draw_slice = fallible(
     POINTER(c_float),
     POINTER(c_float),
 )
+speediff_sigma_sampler_draw_shifted = fallible(
+    "speediff_sigma_sampler_draw_shifted",
+    sigma_sampler_p,
+    c_int64,
+    c_int64,
+    c_int64,
+    c_int64,
+    POINTER(c_double),
+    POINTER(c_double),
+    POINTER(c_float),
+    POINTER(c_float),
+)
 speediff_fdm_input_scale = fallible(
     "speediff_fdm_input_scale",
     c_double,

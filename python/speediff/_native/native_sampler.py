@@ -156,3 +156,20 @@ class NativeSigmaSampler(NativeDrawing):
         """Learns from losses of a training step; both shape (n,)."""
         first, values = buffers.input_pointer(levels), buffers.input_pointer(losses)
         cp.speediff_sigma_sampler_update(self.pointer, step, first, values, len(levels))
+
+    def draw_shifted(
+        self,
+        step: int,
+        offset: int,
+        total: int,
+        shifts: Table | None,
+        offsets: Table | None,
+        levels: Weights,
+        weights: Weights,
+    ) -> None:
+        """As `draw_slice`, with a shift and an offset for each entry."""
+        moves = [None if values is None else buffers.input_pointer(values) for values in (shifts, offsets)]
+        first, w = buffers.output_pointer(levels), buffers.output_pointer(weights)
+        cp.speediff_sigma_sampler_draw_shifted(
+            self.pointer, step, offset, len(levels), total, *moves, first, w
+        )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._support.random_bits import permutation, random_bits
+from .._support.random_numbers import permutation, random_bits
 
 if TYPE_CHECKING:
     from .._data.datasets import Dataset, Floats
     from .._data.raw import Labels
-    from .._support.random_bits import Indices
+    from .._support.random_numbers import Indices
 
 FLIP = 1
 """A purpose of random bits, in addition to that of permutations."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._data import datasets
 from .._plans.areas import AREA_NAMES, Process, make_process
-from .._support.random_bits import permutation, random_bits
+from .._support.random_numbers import normal, permutation, random_bits
 from ..errors import SpeeDiffValueError
 from .run import load_data
 
@@ -69,7 +69,7 @@ class ValidationSet:
         n = min(count, len(data))
         self._x, self._y = data.batch(permutation(SEED, 0, len(data))[:n])
         self._t = (np.arange(n) * schedule.steps + schedule.steps // 2) // n
-        self._noise = _normal(self._x.shape)
+        self._noise = normal(SEED, 0, NOISE, self._x.shape)
         self._signal, self._scale = _coefficients(schedule, prediction, self._t)
 
     def __len__(self) -> int:
@@ -123,13 +123,3 @@ def _coefficients(schedule: NoiseSchedule, prediction: str, t: Any) -> tuple[Flo
         signal, scale = signal / (signal + scale), scale / (signal + scale)
     shape = (-1, 1, 1, 1)
     return signal.reshape(shape).astype(np.float32), scale.reshape(shape).astype(np.float32)
-
-
-def _normal(shape: tuple[int, ...]) -> Floats:
-    """Standard normal numbers by Box–Muller, the same in every version of NumPy."""
-    count = int(np.prod(shape))
-    bits = random_bits(SEED, 0, NOISE, count + count % 2).reshape(2, -1)
-    first, second = (((words >> 11) + 0.5) / 2**53 for words in bits)
-    radius = np.sqrt(-2 * np.log(first))
-    pair = np.concatenate((radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)))
-    return pair[:count].reshape(shape).astype(np.float32)

@@ -20,9 +20,11 @@ from .inherited import Origin
 from .recipe import AnyRecipe, Drawing, Options, check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .._native.native_sampler import Levels, Table, Weights
+    from ..sampling import Sampling
+    from .moves import Moves, Place
 
 Piece = TypeVar("Piece")
 Native = TypeVar("Native", bound=NativeDrawing)
@@ -246,8 +248,9 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         offset: int | None,
         total: int | None,
         out: tuple[Any, Weights] | None,
+        moves: Moves | None = None,
     ) -> tuple[Any, Weights]:
-        """A batch that is not prefetched: another step, an uneven slice, given outputs. See `sample`."""
+        """A batch that is not prefetched: another step, a slice, given outputs, moves. See `sample`."""
         n = arguments.integer("n", n)
         self._check_layout()
         if step is None and micro_batch != 0:
@@ -270,15 +273,23 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
             weights = buffers.check_output("out[1]", out[1], np.float32, n)
 
         def draw(call: int) -> None:
-            if offset is None or total is None:
+            if moves is None and offset is None:
                 native.draw(call, levels[np.newaxis], weights[np.newaxis])
-            else:
+                return
+            step, micro_batch = divmod(call, self.recipe.drawing.accumulation)
+            first, size = self.recipe.drawing.slice_of(micro_batch, n)
+            if offset is not None:
                 first, size = arguments.integer("offset", offset), arguments.integer("total", total)
-                native.draw_slice(call // self.recipe.drawing.accumulation, first, size, levels, weights)
+            if moves is None:
+                native.draw_slice(step, first, size, levels, weights)
+            else:
+                self._draw_moved(native, moves, (step, first, size), levels, weights)
 
         if step is None:
             if self._layout_is_default and offset is None:
                 self._origin.check()
+            if moves is not None and offset is None:
+                self._check_micro_batch(ahead, n)
             ahead.take_apart(draw)
         else:
             draw(self._call_number(step, micro_batch))
@@ -291,6 +302,16 @@ class DrawingBase(Closable[Native], Generic[Native, Piece]):
         )
         call = step * self.recipe.drawing.accumulation + micro_batch
         return arguments.integer("step times accumulation", call, end=LAST_CALL)
+
+    @abstractmethod
+    def _validation(
+        self, n: int, shape: Sequence[int], seed: int, sampling: str | Sampling | None
+    ) -> tuple[Any, Weights]:
+        """Levels (n,) and noise (n, *shape) for a validation loss."""
+
+    @abstractmethod
+    def _draw_moved(self, native: Native, moves: Moves, place: Place, levels: Any, weights: Weights) -> None:
+        """Draws entries of a step's global batch, each moved."""
 
     @abstractmethod
     def _split(self, levels: Levels, weights: Weights, key: Any) -> list[Piece]:

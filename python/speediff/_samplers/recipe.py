@@ -86,6 +86,10 @@ class Drawing:
             None if prefetch is None else arguments.integer("prefetch", prefetch, least=1, end=(1 << 16) + 1),
         )
 
+    def slice_of(self, micro_batch: int, n: int) -> tuple[int, int]:
+        """The first entry of a micro-batch of n in the step's global batch, and that batch's size."""
+        return (micro_batch * self.world_size + self.rank) * n, self.accumulation * self.world_size * n
+
     def describe(self) -> dict[str, Any]:
         """The options that a saved state must match: all except how the global batch is divided."""
         return {"prediction": self.prediction, "strata": self.strata, "normalize": self.normalize}

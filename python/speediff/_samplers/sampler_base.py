@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from .. import errors
 from .._methods.method_text import MethodReader
 from .._native.native_sampler import MAXIMUM_TOTAL, NativeSampler
@@ -11,14 +13,17 @@ from .._support import arguments
 from ..sampling import Asymmetric, Sampling
 from ..schedules import NoiseSchedule
 from ..weighting import ChangeAware, Weighting
-from . import saved_state
+from . import moved_steps, saved_state, validation_set
 from .drawing import DrawingBase
 from .recipe import Options, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self, Unpack
 
-    from .._native.native_sampler import Table
+    from .._native.native_sampler import Table, Timesteps, Weights
+    from .moves import Moves, Place
 
 Piece = TypeVar("Piece")
 
@@ -231,6 +236,21 @@ class SamplerBase(DrawingBase[NativeSampler, Piece], Generic[Piece]):
 
     def _create_native(self, seed: int) -> NativeSampler:
         return self.recipe.create(self._process, seed)
+
+    def _draw_moved(
+        self, native: NativeSampler, moves: Moves, place: Place, levels: Timesteps, weights: Weights
+    ) -> None:
+        moved_steps.check(self.recipe, native, moves)
+        native.draw_slice(*place, levels, weights)
+        levels[:] = moved_steps.nearest(self._process, levels, moves)
+        table = np.minimum(native.weights(place[0]), np.finfo(np.float32).max)
+        weights[:] = table[levels]
+
+    def _validation(
+        self, n: int, shape: Sequence[int], seed: int, sampling: str | Sampling | None
+    ) -> tuple[Timesteps, Weights]:
+        recipe = Recipe.of("uniform" if sampling is None else sampling, "uniform", validation_set.SPREAD)
+        return validation_set.make(lambda seed: recipe.create(self._process, seed), n, shape, seed)
 
     def _fingerprint(self) -> dict[str, Any]:
         return saved_state.fingerprint(self._process)

@@ -18,13 +18,17 @@ from ..sampling import Sampling, Shifted
 from ..sampling import Uniform as UniformSampling
 from ..weighting import Weighting
 from . import fdm as fdm_rules
+from . import validation_set
 from .drawing import DrawingBase
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self, Unpack
 
-    from .._native.native_sampler import Table
+    from .._native.native_sampler import Table, Weights
     from ..processes import Process
+    from .moves import Moves, Place
     from .recipe import Drawing, Options
 
 Piece = TypeVar("Piece")
@@ -282,6 +286,22 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
 
     def _create_native(self, seed: int) -> NativeSigmaSampler:
         return self.recipe.create(seed)
+
+    def _draw_moved(
+        self, native: NativeSigmaSampler, moves: Moves, place: Place, levels: Weights, weights: Weights
+    ) -> None:
+        native.draw_shifted(*place, *moves, levels, weights)
+
+    def _validation(
+        self, n: int, shape: Sequence[int], seed: int, sampling: str | Sampling | None
+    ) -> tuple[Weights, Weights]:
+        if sampling is None and not isinstance(self.process, processes.EDM):
+            sampling = UniformSampling()
+        method = None
+        if sampling is not None:
+            method = resolve("sampling", sampling, Sampling.by_name, Sampling)
+        recipe = SigmaRecipe(self.process, method, None, None, validation_set.SPREAD)
+        return validation_set.make(recipe.create, n, shape, seed)
 
     def _fingerprint(self) -> dict[str, Any]:
         return self.process.describe()

@@ -10,18 +10,21 @@ from torch.compiler import is_dynamo_compiling
 from .._native.native_sampler import NativeDrawing, NativeSampler, NativeSigmaSampler
 from .._samplers.drawing import DrawingBase
 from .._samplers.flow_pairs import FlowPairsBase
+from .._samplers.moves import is_slice, read
 from .._samplers.sampler_base import SamplerBase
 from .._samplers.sigma_base import SigmaSamplerBase
+from .._support import arguments
 from ..errors import SpeeDiffValueError
 from . import _operator, _schedulers
 from ._gathering import batch_arrays, gathered, is_distributed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Self, Unpack
 
     from .._native.native_sampler import Levels, Weights
+    from .._samplers.moves import Values
     from .._samplers.recipe import Options
     from ..sampling import Sampling
     from ..weighting import Weighting
@@ -43,6 +46,16 @@ def _device(device: torch.device | str | int | None) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise SpeeDiffValueError(f"device must be one that PyTorch has, got {device!r}: {reason}") from None
     return place
+
+
+def _values(argument: str, values: Values, target: torch.device) -> Values:
+    """A tensor's values as an array; anything else as it is."""
+    if not isinstance(values, torch.Tensor):
+        return values
+    place = values.device
+    if place != _CPU and (place.type != target.type or target.index not in (None, place.index)):
+        raise SpeeDiffValueError(f"{argument} must be on the CPU or on {target} like the batch, got {place}")
+    return values.detach().to(_CPU, torch.float64).numpy()
 
 
 class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Generic[Native]):
@@ -71,8 +84,9 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
         *,
         step: int | None = None,
         micro_batch: int = 0,
-        offset: int | None = None,
+        offset: int | Values = None,
         total: int | None = None,
+        shift: Values = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draws this rank's next batch, or its batch of a given step.
 
@@ -81,16 +95,19 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
             device: The device of the tensors; None: the CPU.
             step: Draw this training step (the first is 0) without advancing the counter.
             micro_batch: Which call of `step`, in [0, accumulation).
-            offset: For uneven batches, with total: draw the entries [offset, offset + batch_size) of
-                a global batch of total. The "official" preset makes its pairs within them.
+            offset: An integer, for uneven batches, with total: draw the entries [offset, offset +
+                batch_size) of a global batch of total. The "official" preset makes its pairs within them. A
+                tensor (batch_size,) or a float: move each entry's noise level instead, λ' = λ - 2·offset.
             total: The size of the global batch.
+            shift: Each entry's shift, a tensor (batch_size,) on the CPU or on `device`, or one for all; as
+                for `speediff.SigmaSampler.sample`. A tensor on the GPU costs a host sync.
 
         Returns:
             The timesteps, int64 (batch_size,), 0-based, or the noise levels, float32 (batch_size,): σ, or for
             rectified flow t in [0, 1]. Then their weights, float32 (batch_size,). The tensors are new; the
             caller may change them.
         """
-        if step is None and offset is None and total is None and micro_batch == 0:
+        if step is None and offset is None and total is None and shift is None and micro_batch == 0:
             if is_dynamo_compiling():
                 return _operator.draw(self, batch_size, device)
             if type(batch_size) is int:
@@ -104,8 +121,42 @@ class _OnTensors(DrawingBase[Native, "tuple[torch.Tensor, torch.Tensor]"], Gener
                         pass
                 return self._take(batch_size, (batch_size, device))
         target = _device(device)
-        levels, weights = self._take_apart(batch_size, step, micro_batch, offset, total, None)
+        place, noise = (offset, None) if is_slice(offset, total) else (None, offset)
+        moves = None
+        if shift is not None or noise is not None:
+            n = arguments.integer("batch_size", batch_size)
+            moves = read(_values("shift", shift, target), _values("offset", noise, target), n)
+        levels, weights = self._take_apart(batch_size, step, micro_batch, place, total, None, moves)
         return self._tensor(levels).to(target), torch.from_numpy(weights).to(target)
+
+    def validation(
+        self,
+        n: int,
+        shape: Sequence[int],
+        seed: int = 0,
+        device: torch.device | str | int | None = None,
+        *,
+        sampling: str | Sampling | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A fixed set of noise levels and noise, so that a validation loss has no luck in it.
+
+        The tensors hold what `speediff.SigmaSampler.validation` and `speediff.TimestepSampler.validation`
+        return.
+
+        Args:
+            n: The number of entries, at least 1. Each rank gets all of them.
+            shape: That of one entry, such as (4, 32, 32).
+            seed: In [0, 2⁶⁴).
+            device: The device of the tensors; None: the CPU.
+            sampling: A name or an object. None: uniform, or for EDM the process's own density.
+
+        Returns:
+            The timesteps or noise levels as from `sample`, (n,), and standard normal noise, float32
+            (n, *shape).
+        """
+        target = _device(device)
+        levels, noise = self._validation(n, shape, seed, sampling)
+        return self._tensor(levels).to(target), torch.from_numpy(noise).to(target)
 
     def _prepare(self, seed: int, options: Options) -> None:
         super()._prepare(seed, options)

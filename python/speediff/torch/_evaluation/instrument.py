@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..._support import arguments, messages
-from ..._support.random_bits import permutation
+from ..._support.random_numbers import permutation
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
 from .clip import CLIP

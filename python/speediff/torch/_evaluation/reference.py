@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._support.random_bits import permutation
+from ..._support.random_numbers import permutation
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from . import metrics
 

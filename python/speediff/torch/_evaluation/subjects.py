@@ -11,7 +11,7 @@ import numpy as np
 from ..._data import datasets
 from ..._data.datasets import Dataset
 from ..._support import arguments
-from ..._support.random_bits import permutation
+from ..._support.random_numbers import permutation
 from ..._trainer import sample_sets
 from ..._trainer.sample_sets import SampleSet
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError

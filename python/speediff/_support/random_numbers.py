@@ -1,7 +1,8 @@
-"""Random numbers that are the same in every version of NumPy."""
+"""Random numbers of the Python side: the same in every version of NumPy."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,3 +24,15 @@ def random_bits(seed: int, index: int, purpose: int, count: int) -> np.ndarray[A
     key = np.array([seed, index], np.uint64)
     words = np.random.Philox(key=key, counter=[0, 0, 0, purpose]).random_raw(count)
     return np.asarray(words, np.uint64)
+
+
+def normal(
+    seed: int, index: int, purpose: int, shape: tuple[int, ...]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Standard normal numbers by the method of Box and Muller, float32 of this shape."""
+    count = math.prod(shape)
+    bits = random_bits(seed, index, purpose, count + count % 2).reshape(2, -1)
+    first, second = (((words >> 11) + 0.5) / 2**53 for words in bits)
+    radius = np.sqrt(-2 * np.log(first))
+    pair = np.concatenate((radius * np.cos(2 * np.pi * second), radius * np.sin(2 * np.pi * second)))
+    return pair[:count].reshape(shape).astype(np.float32)
