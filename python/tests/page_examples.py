@@ -26,7 +26,7 @@ def run(page: str, names: dict[str, Any], index: int = 0, **changes: str) -> dic
     """
     code = example(page, index)
     if "sampler" in changes:
-        code, count = re.subn(r"SigmaSampler\.flow\([^\n]*?\)(?=\))", changes["sampler"], code)
+        code, count = re.subn(r"SigmaSampler\.flow\([^()\n]*\)", changes["sampler"], code)
         assert count == 1, code
     exec(compile(code, f"{page}.md", "exec"), names)
     return names

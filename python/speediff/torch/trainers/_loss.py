@@ -41,7 +41,7 @@ class WeightedLoss:
         self.sampler = check_sampler(sampler)
         """The sampler."""
         self._drawn: tuple[torch.Tensor, torch.Tensor, bool] | None = None
-        self._unlearned: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._losses = StepLosses(self.sampler)
 
     def draw(
         self, n: int, device: torch.device | str | int | None = None, *, training: bool = True
@@ -78,20 +78,10 @@ class WeightedLoss:
             )
         self._drawn = None
         if training:
-            self.learn(levels, losses)
+            self._losses.add(levels, losses)
+            if self._losses.batches == self.sampler.recipe.drawing.accumulation:
+                self._losses.learn()
         return (weights.to(losses.device) * losses).mean()
-
-    def learn(self, levels: torch.Tensor, losses: torch.Tensor) -> None:
-        """Gives the losses of a micro-batch to a sampler that learns; to others it does nothing."""
-        if not self.sampler.learns:
-            return
-        self._unlearned.append((levels, losses.detach()))
-        if len(self._unlearned) == self.sampler.recipe.drawing.accumulation:
-            parts, self._unlearned = self._unlearned, []
-            # Half precision rounds a small loss to 0.
-            self.sampler.update(
-                torch.cat([part[0] for part in parts]), torch.cat([part[1].float() for part in parts])
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """The sampler's state. Save it between training steps."""
@@ -100,7 +90,37 @@ class WeightedLoss:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the sampler's state; on error nothing changes."""
         self.sampler.load_state_dict(state)
-        self._drawn, self._unlearned = None, []
+        self._drawn, self._losses = None, StepLosses(self.sampler)
+
+
+class StepLosses:
+    """The losses of a training step's micro-batches, until its end."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        """For a sampler, which need not learn."""
+        self._sampler = sampler
+        self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.batches = 0
+        """How many micro-batches there are."""
+
+    def add(self, levels: torch.Tensor, losses: torch.Tensor) -> None:
+        """Keeps a micro-batch's levels and unweighted losses, each (n,)."""
+        self.batches += 1
+        if self._sampler.learns:
+            # float, since half precision rounds a small loss to 0.
+            self._parts.append((levels.detach(), losses.detach().float()))
+
+    def learn(self) -> None:
+        """Ends the step: a sampler that learns gets all its losses at once, those of other ranks too.
+
+        Every rank must call it, also one without losses.
+        """
+        parts, self._parts, self.batches = self._parts, [], 0
+        if self._sampler.learns:
+            empty = torch.empty(0)
+            levels = torch.cat([part[0] for part in parts]) if parts else empty
+            losses = torch.cat([part[1] for part in parts]) if parts else empty
+            self._sampler.update(levels, losses)
 
 
 def check_sampler(sampler: object) -> Sampler:
