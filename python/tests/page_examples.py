@@ -28,6 +28,7 @@ def run(page: str, names: dict[str, Any], index: int = 0, **changes: str) -> dic
     if "sampler" in changes:
         code, count = re.subn(r"SigmaSampler\.flow\([^()\n]*\)", changes["sampler"], code)
         assert count == 1, code
+    names.setdefault("__name__", "__main__")
     exec(compile(code, f"{page}.md", "exec"), names)
     return names
 

@@ -1,12 +1,14 @@
 """The seams of trainers of rectified flow: each page's example runs on a stand-in for its trainer.
 
-The stand-ins have the trainers' names, signatures and order of calls. What is expected comes from a sampler of
-the test's own with the same seed.
+The stand-ins have the trainers' names, signatures and order of calls. What is expected comes from a sampler
+of the test's own with the same seed.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +45,30 @@ def test_a_page_asks_for_fewer_than_ten_lines(page: str) -> None:
     assert own_lines(page) < 10
 
 
+def test_the_trainers_are_not_imported() -> None:
+    peers = [
+        "transformers",
+        "accelerate",
+        "lightning",
+        "pytorch_lightning",
+        "musubi_tuner",
+        "ltx_trainer",
+        "toolkit",
+    ]
+    code = f"import sys, speediff.torch.trainers; assert not set(sys.modules) & set({peers})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # LTX-2
 
 
 def ltx_run(folder: Path, batches: list[torch.Tensor], **params: Any) -> list[Any]:
     with patched("ltx-2", folder) as load:
-        run("ltx-2", {})
         flow = SimpleNamespace(timestep_sampling_mode="shifted_logit_normal", timestep_sampling_params=params)
-        trainer = load("ltx_trainer.trainer").LtxvTrainer(
-            SimpleNamespace(flow_matching=flow, batches=batches)
-        )
-        seen: list[Any] = trainer.train()
+        app = load("train").app
+        app.config = SimpleNamespace(flow_matching=flow, batches=batches)
+        run("ltx-2", {})
+        seen: list[Any] = app.seen
     return seen
 
 

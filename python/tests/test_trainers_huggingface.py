@@ -70,7 +70,8 @@ def train(
         },
     }  # fmt: skip
     run("transformers", names)
-    run("transformers", names, 1, sampler="own")
+    # A function makes the sampler where the page does, after TrainingArguments.
+    run("transformers", names, 1, sampler="own() if callable(own) else own")
     trainer = names["trainer"]
     trainer.train(resume_from_checkpoint=resume)
     logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

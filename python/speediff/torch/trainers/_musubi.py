@@ -88,8 +88,8 @@ class MusubiSampler:
                     )
             if getattr(self, "high_low_training", False):
                 raise SpeeDiffValueError(
-                    "the trainer must train one network, not those of high and low noise together; train each "
-                    "on its own, with Truncated"
+                    "the trainer must train one network, not those of high and low noise together; train "
+                    "each on its own, with Truncated"
                 )
             if args.weighting_scheme in ("sigma_sqrt", "cosmap"):
                 raise SpeeDiffValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-import torch
+import torch  # noqa: TC002
 
 
 @runtime_checkable
