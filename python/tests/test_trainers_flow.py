@@ -344,6 +344,23 @@ def test_ai_toolkit_refuses_weights_of_the_trainers_own(tmp_path: Path, options:
         ai_toolkit_run(tmp_path, WEIGHTED, [], **options)
 
 
+@pytest.mark.parametrize(("flow", "stages"), [(False, False), (True, True)])
+def test_ai_toolkit_refuses_other_models(flow: bool, stages: bool) -> None:
+    class Base:
+        sd = SimpleNamespace(is_flow_matching=flow, is_multistage=stages)
+
+        def hook_before_train_loop(self) -> None:
+            pass
+
+    class Trainer(AIToolkitSampler, Base):
+        pass
+
+    with pytest.raises(
+        speediff.SpeeDiffValueError, match=f"flow_matching = {flow}, is_multistage = {stages}"
+    ):
+        Trainer().hook_before_train_loop()
+
+
 def test_a_fresh_run_of_ai_toolkit_does_not_read_an_older_state(tmp_path: Path) -> None:
     ai_toolkit_run(tmp_path / "a", WEIGHTED, ai_toolkit_batches(2, 3, 4, 4))
     (tmp_path / "b").mkdir()

@@ -47,8 +47,12 @@ class AIToolkitSampler:
         """
         trainer = cast("Any", self)
         cast("Any", super()).hook_before_train_loop()
-        if not trainer.sd.is_flow_matching or trainer.sd.is_multistage:
-            raise SpeeDiffValueError("the model must be of rectified flow, in one stage of noise")
+        flow, stages = trainer.sd.is_flow_matching, getattr(trainer.sd, "is_multistage", False)
+        if not flow or stages:
+            raise SpeeDiffValueError(
+                "the model must be of rectified flow, in one stage of noise, got one with is_flow_matching = "
+                f"{flow}, is_multistage = {stages}; train it with type sd_trainer"
+            )
         config = trainer.train_config
         if config.timestep_type == "weighted" or config.linear_timesteps or config.linear_timesteps2:
             raise SpeeDiffValueError(
