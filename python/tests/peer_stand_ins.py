@@ -35,7 +35,10 @@ PARTS = {
 }
 """Which folders of `peers` a stand-in is put together from: MDT and FDM derive from others."""
 
-UNPATCHED = {"denoising-diffusion-pytorch": {"denoising-diffusion-pytorch": "."}}
+UNPATCHED = {
+    name: {name: "."}
+    for name in ("ai-toolkit", "anima", "denoising-diffusion-pytorch", "ltx-2", "musubi-tuner")
+}
 """Those that lines of a user's own script are for."""
 
 IN_MDT_2 = ("from adan import Adan\n", "from torch.distributed.optim import ZeroRedundancyOptimizer\n")

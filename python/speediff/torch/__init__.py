@@ -4,7 +4,8 @@ Without a GPU, `adopt` trains a pipeline's own network with the CPU trainer, and
 checkpoint. See `docs/adopt.md`.
 
 DiT, guided-diffusion and MDT take a `TimestepSampler` as their `schedule_sampler`. For diffusers use
-`TimestepSampler.for_scheduler`, for NVlabs/edm `DenoisingLoss`. `docs/migrate.md` has the patches.
+`TimestepSampler.for_scheduler`, for NVlabs/edm `DenoisingLoss`. `docs/migrate.md` has the patches, and
+`trainers` the classes for trainers that need none.
 """
 
 from ._adoption.adopt import adopt

@@ -1,0 +1,10 @@
+"""The base of an extension."""
+
+
+class Extension:
+    name: str = None
+    uid: str = None
+
+    @classmethod
+    def get_process(cls):
+        raise NotImplementedError

@@ -1,0 +1,5 @@
+"""The sampler that the trainer has."""
+
+
+def build(args, total_steps):
+    raise NotImplementedError
