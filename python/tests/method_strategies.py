@@ -68,13 +68,16 @@ HEIGHT = st.just(0.0) | numbers(0.01, 10)
 @st.composite
 def knots(draw: st.DrawFn, over: str, *, whole: bool = False) -> tuple[tuple[float, float], ...]:
     """Knots with their values, and a good part of the area where every schedule has its steps."""
-    low, high = (0.0, 1.0) if over == "u" else (-8.0, 8.0)
-    inner = [low + (high - low) * share for share in (0.45, 0.55)]
+    # A schedule of three steps, the last of which has no signal, may have all its λ between 0 and 15.
+    low, high, shares = (0.0, 1.0, (0.45, 0.55)) if over == "u" else (-16.0, 16.0, (0.45, 0.98))
+    inner = [low + (high - low) * share for share in shares]
     places = {round(low + (high - low) * draw(numbers(0, 1)), 3) for _ in range(draw(st.integers(0, 5)))}
     ends = {low, high} if whole else set()
     # SciPy's powers of x cancel where a curve comes down to 0, which a large factor would show.
-    height = numbers(0.01, 10) if whole else HEIGHT
-    heights = {place: draw(height) for place in places | ends}
+    positive = numbers(0.01, 10)
+    heights = {
+        place: draw(positive if whole or inner[0] <= place <= inner[1] else HEIGHT) for place in places | ends
+    }
     return tuple(sorted({**heights, **{place: draw(numbers(0.5, 10)) for place in inner}}.items()))
 
 
