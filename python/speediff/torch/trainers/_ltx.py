@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
+from ... import shifts
 from ..._support import arguments
 from ...errors import SpeeDiffValueError
 from .._samplers import SigmaSampler
@@ -77,7 +77,7 @@ class LTXTimesteps:
             device: The device of the tensor; None: the CPU.
         """
         if isinstance(self.shift, str):
-            shift = _ltx2_shift(arguments.integer("seq_length", seq_length, least=1))
+            shift = shifts.tokens(arguments.integer("seq_length", seq_length, least=1), "ltx2")
         else:
             shift = self.shift
         return shifted(draw_unweighted(self.sampler, batch_size, _TRAINER), shift).to(device or "cpu")
@@ -87,8 +87,3 @@ class LTXTimesteps:
         if batch.ndim != 3:
             raise SpeeDiffValueError(f"batch must have three dimensions, got {batch.ndim}")
         return self.sample(batch.shape[0], batch.shape[1], batch.device)
-
-
-def _ltx2_shift(tokens: int) -> float:
-    """e^μ, with μ through (1024, 0.95) and (4096, 2.05), constant above."""
-    return math.exp(0.95 + (2.05 - 0.95) * (min(tokens, 4096) - 1024) / (4096 - 1024))
