@@ -169,6 +169,8 @@ void use_process(void);
 void create_sigma_sampler(void);
 void use_sigma_sampler(void);
 void create_trainer(void);
+/* fuzz_machine.c */
+void use_machine(void);
 void use_trainer(void);
 void use_files(void);
 /* What use_files leaves behind. */

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from test_sigma_sampler import EDM_CDF, MAKERS, ve_u, vp_u
+from oracle_levels import EDM_CDF, MAKERS, ve_u, vp_u
 
 import speediff
 import speediff.torch

@@ -11,6 +11,20 @@ import numpy as np
 import oracle_weightings as oracle
 import pytest
 from oracle_checks import TABLES, differs
+from oracle_levels import (
+    EDM_CDF,
+    MAKERS,
+    curve,
+    curve_of_level,
+    kolmogorov_smirnov,
+    of_flow_level,
+    of_level,
+    suppressed,
+    ve_u,
+    vp_time,
+    vp_u,
+    within,
+)
 from scipy import optimize, stats
 from scipy.interpolate import PchipInterpolator
 from scipy.special import expit, logit
@@ -59,68 +73,9 @@ if TYPE_CHECKING:
     Cdf = Callable[[Table], Table]
 
 NAN, INF = float("nan"), float("inf")
-MAKERS: dict[str, Callable[..., SigmaSampler]] = {
-    name: getattr(SigmaSampler, name) for name in ("edm", "vp", "ve", "flow", "fdm")
-}
 TARGETS = {"edm": "sample", "vp": "sample", "ve": "sample", "flow": "flow", "fdm": "sample"}
-
-# ---- What is drawn -------------------------------------------------------------------------------
-
-
-def vp_time(sigma: Table, beta_d: float = 19.9, beta_min: float = 0.1) -> Table:
-    """t from σ² = exp(½·β_d·t² + β_min·t) - 1."""
-    return (np.sqrt(beta_min**2 + 2 * beta_d * np.log1p(sigma**2)) - beta_min) / beta_d
-
-
-def vp_u(sigma: Table) -> Table:
-    return (vp_time(sigma) - 1e-5) / (1 - 1e-5)
-
-
-def ve_u(sigma: Table) -> Table:
-    return np.log(sigma / 0.02) / math.log(5000)
-
-
-def flow_level(t: Table) -> Table:
-    return 2 * np.log((1 - t) / t)
-
-
-def of_level(density: Any) -> Cdf:
-    """The cdf of σ if λ = -2 ln σ has a density."""
-    return lambda sigma: density.sf(-2 * np.log(sigma))
-
-
-def of_flow_level(density: Any) -> Cdf:
-    return lambda t: density.sf(flow_level(t))
-
-
-def suppressed(cdf: Cdf, edge: float, k: float) -> Cdf:
-    """A density divided by k beyond an edge."""
-    below = float(cdf(np.array(edge)))
-    return lambda x: (
-        (np.minimum(cdf(x), below) + np.maximum(cdf(x) - below, 0) / k) / (below + (1 - below) / k)
-    )
-
-
-def curve(*points: tuple[float, float]) -> Cdf:
-    """The distribution function of SciPy's curve through the points."""
-    x, y = np.array(points).T
-    area = PchipInterpolator(x, y).antiderivative()
-    return lambda u: area(np.clip(u, x[0], x[-1])) / area(x[-1])
-
-
-def curve_of_level(*points: tuple[float, float]) -> Cdf:
-    return lambda sigma: 1 - curve(*points)(-2 * np.log(sigma))
-
-
-def within(cdf: Cdf, low: float, high: float) -> Cdf:
-    """A distribution cut to [low, high] and renormalized."""
-    below, above = (float(cdf(np.array(edge))) for edge in (low, high))
-    return lambda x: (cdf(np.clip(x, low, high)) - below) / (above - below)
-
-
 IN_U = [(0.1, 0.2), (0.3, 1), (0.5, 0), (0.6, 0), (1, 0.5)]
 IN_LEVEL = [(-3, 0), (0, 1), (1, 0.2), (6, 0.4)]
-EDM_CDF = of_level(stats.norm(2.4, 2.4))
 CASES: list[tuple[str, dict[str, Any], Cdf]] = [
     ("edm", {}, lambda sigma: stats.norm(-1.2, 1.2).cdf(np.log(sigma))),
     ("edm", {"p_mean": -0.4, "p_std": 1.0}, lambda sigma: stats.norm(-0.4, 1).cdf(np.log(sigma))),
@@ -181,14 +136,6 @@ CASES: list[tuple[str, dict[str, Any], Cdf]] = [
     ("flow", {"sampling": Asymmetric(5, r=10)}, suppressed(lambda t: t, 0.75, 5)),
     ("flow", {"sampling": Asymmetric()}, suppressed(lambda t: t, 0.92270, 5)),
 ]  # fmt: skip
-
-
-def kolmogorov_smirnov(x: Table, cdf: Cdf) -> float:
-    ordered = np.sort(x).astype(float)
-    below = cdf(ordered)
-    place = np.arange(len(x) + 1) / len(x)
-    distance = max((place[1:] - below).max(), (below - place[:-1]).max())
-    return float(stats.kstwobign.sf(distance * math.sqrt(len(x))))
 
 
 @pytest.mark.parametrize(("name", "options", "cdf"), CASES, ids=lambda part: str(part)[:60])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import reference
 import torch
+from oracle_levels import EDM_CDF, MAKERS, ve_u, vp_u
 from scipy import stats
 from test_shifted_draws import flow_schedule
-from test_sigma_sampler import EDM_CDF, MAKERS, ve_u, vp_u
 
 import speediff
 import speediff.torch
