@@ -50,11 +50,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> Iterator[None]:
-    """What runs in the background of a shell ignores Ctrl-C, and so would the processes that tests start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def stop_signals_are_heard() -> Iterator[None]:
+    """What runs in the background of a shell ignores Ctrl-C, and what nohup starts a hangup.
+
+    So would the processes that tests start.
+    """
+    before = (
+        signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @pytest.fixture(scope="session")
