@@ -43,7 +43,7 @@ features:
 examples:
   speediff evaluate runs/fashion --against fashion-mnist --n 1000
   speediff evaluate samples/ --against fashion-mnist --features efficientnet-lite0 --reference-images 10000
-  speediff evaluate samples.npy --against cifar-10/ --features inception=weights-inception-2015-12-05.pth
+  speediff evaluate samples.npy --against cifar-10/ --features inception=pt_inception-2015-12-05-6726825d.pth
   speediff evaluate samples.npy --against edm/cifar10-32x32.npz --features inception=weights.pth
 """
 

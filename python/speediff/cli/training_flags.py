@@ -50,7 +50,7 @@ def add_to(
     group.add_argument(
         "--precision",
         metavar="NAME",
-        help=f"of the factors of matrix products: {', '.join(PRECISIONS)}, the last of which takes what this "
+        help=f"of the factors of matrix products: {', '.join(PRECISIONS)}; auto is the one that this "
         "processor is faster with (default: float32)",
     )
     group.add_argument(
