@@ -19,7 +19,8 @@ DenoisingLoss for EDMLoss, VPLoss and VELoss. Methods (EDM supports fewer than V
   a weighting          min_snr, edm*p2, ... instead of the process's own (not for EDM: sigmoid)
   sampling+weighting   both
 
-Methods that learn from losses (adaptive, ...) need timesteps, and raise an error that says so.
+adaptive, info_noise and uncertainty learn from the losses. Methods that are about timesteps (clts,
+loss_second_moment, ...) raise an error that says so.
 
 Compare methods and processes by the validation loss: EDM's weighted loss of the EMA weights on test
 images. Its noise levels, spread over EDM's own distribution, and its noise are always the same.

@@ -185,8 +185,8 @@ def test_speeds_weight_multiplies_the_process_own() -> None:
     [
         (EDM, "uniform", "EDM, which has no variable in"),
         (EDM, "sigmoid", "needs a process with a variable in"),
-        (VP, "adaptive", "got one of timesteps alone"),
-        (VE, "uncertainty", "got one of timesteps alone"),
+        (VP, "clts", "got one of timesteps alone"),
+        (VE, "loss_second_moment", "got one of timesteps alone"),
         (VP, "official", "its draws come in pairs"),
     ],
 )
