@@ -10,6 +10,7 @@ private let swiftNames = [
   "min_snr_gamma": "minSNRGamma", "mlp_ratio": "mlpRatio", "model": "name", "n": "count", "num_classes": "classes",
   "num_heads": "heads", "patch_size": "patchSize", "section_counts": "sectionCounts", "sections": "sectionCounts",
   "sigma_data": "sigmaData", "sigma_max": "sigmaMax", "sigma_min": "sigmaMin", "start_step": "startStep",
+  "start_steps": "startStep",
   "t": "timesteps", "uniform_prob": "uniformProb", "warm_up": "steps", "warmup_steps": "warmUpSteps",
   "weight_decay": "weightDecay", "world_size": "worldSize", "x": "images", "y": "labels",
 ]
