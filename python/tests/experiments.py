@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,23 @@ def kill_at_random(data: str, out: Path, *flags: str, times: int, seed: int, lon
             killed += 1
             time.sleep(0.05)
     return killed
+
+
+def kill_after(data: str, out: Path, *flags: str, results: int) -> None:
+    """Starts a comparison and kills it as soon as so many of its runs have results, and before all have."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "speediff", *command(data, out, *flags, "--resume")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(list(out.glob("results/**/seed-*.json"))) < results:
+            assert process.poll() is None, "the comparison ended by itself"
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
 
 
 def files_but_times(out: Path) -> dict[str, bytes]:

@@ -8,7 +8,16 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from experiments import NETWORK, SHORT, command, compare, files_but_times, kill_at_random, write_images
+from experiments import (
+    NETWORK,
+    SHORT,
+    command,
+    compare,
+    files_but_times,
+    kill_after,
+    kill_at_random,
+    write_images,
+)
 from training_runs import fails
 
 from speediff._experiments import processes
@@ -71,7 +80,8 @@ def test_all_is_in_the_result(whole: Path) -> None:
 
 def test_a_comparison_that_is_killed_has_the_same_files(images: str, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert kill_at_random(images, out, *TUNED, "--checkpoint-every", "2", times=2, seed=1, longest=4.0) > 0
+    for results in (1, 4):
+        kill_after(images, out, *TUNED, "--checkpoint-every", "2", results=results)
     compare(images, out, *TUNED, "--checkpoint-every", "2", "--resume")
     assert files_but_times(out) == files_but_times(whole)
 
