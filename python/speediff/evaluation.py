@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | Any
 
-EXTRA = "speediff[evaluate]"
 TITLES = {
     "kid": "KID",
     "is": "Inception Score",
@@ -164,7 +163,7 @@ def evaluate(
         SpeeDiffNonFiniteError: If generated images are not finite: the training has diverged.
         OSError: If a file cannot be read or written.
     """
-    module: Any = extras.load_own("torch._evaluation.evaluating", "evaluate", install=EXTRA)
+    module: Any = extras.load_own("torch._evaluation.evaluating", "evaluate", install=extras.EVALUATE)
     result: Evaluation = module.evaluate(
         what,
         against,

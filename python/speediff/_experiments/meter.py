@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 REFERENCE = "reference"
 """The folder of the reference's features, which are extracted once for all processes."""
 FLOOR = "results/floor.json"
-EXTRA = "speediff[evaluate]"
 PICTURE_CHANNELS = (1, 3)
 
 
@@ -170,18 +169,22 @@ class Meter:
         """An instrument for each extractor, on the features that `prepare` kept."""
         made = []
         for text, names in self._extractors().items():
-            extras.load("torch", "--measure", install=EXTRA).set_num_threads(self._measuring["threads"])
-            features = np.load(self._kept(text))
-            reference = extras.load_own("torch._evaluation.reference", "--measure", install=EXTRA).Reference(
-                len(features), features, None, shape=self.parts[0].values.shape[1:]
+            extras.load("torch", "--measure", install=extras.EVALUATE).set_num_threads(
+                self._measuring["threads"]
             )
+            features = np.load(self._kept(text))
+            reference = extras.load_own(
+                "torch._evaluation.reference", "--measure", install=extras.EVALUATE
+            ).Reference(len(features), features, None, shape=self.parts[0].values.shape[1:])
             made.append(self._instrument(text, names, reference))
         return made
 
     def _instrument(self, text: str, names: list[str], reference: Any) -> Any:
         """An instrument of the package's part for PyTorch, which nothing else imports."""
         purpose = f"--measure {','.join(names)}"
-        module = extras.load_own("torch._evaluation.instrument", purpose, install=EXTRA)
-        extractor = extras.load_own("torch._evaluation.extractors", purpose, install=EXTRA).extractor(text)
+        module = extras.load_own("torch._evaluation.instrument", purpose, install=extras.EVALUATE)
+        extractor = extras.load_own(
+            "torch._evaluation.extractors", purpose, install=extras.EVALUATE
+        ).extractor(text)
         limit = self._measuring["reference_images"]
         return module.Instrument(reference, self.parts[1], extractor, names, reference_images=limit)

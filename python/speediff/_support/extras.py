@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder of `pyproject.toml`, unless the package was installed from a wheel."""
 
+EVALUATE = "speediff[evaluate]"
+"""What evaluations, classifiers and the measures of comparisons need."""
+
 
 def load(module: str, purpose: str, *, install: str = "speediff[train]") -> ModuleType:
     """Imports a module of an optional package.

@@ -15,7 +15,6 @@ from . import subcommand, training_flags
 if TYPE_CHECKING:
     import argparse
 
-EXTRA = "speediff[evaluate]"
 DESCRIPTION = """\
 Trains a small convolutional classifier of labelled images. `speediff evaluate --features classifier=FILE`
 compares images in its features. The package has one of fashion-mnist and one of openclipart.
@@ -59,8 +58,10 @@ def run(options: argparse.Namespace) -> None:
     """Trains a classifier and writes it."""
     launchers.check_alone("speediff classifier")
     progress.check()
-    training = extras.load_own("torch._evaluation.classifier_training", "a classifier", install=EXTRA)
-    files = extras.load_own("torch._evaluation.classifier", "a classifier", install=EXTRA)
+    training = extras.load_own(
+        "torch._evaluation.classifier_training", "a classifier", install=extras.EVALUATE
+    )
+    files = extras.load_own("torch._evaluation.classifier", "a classifier", install=extras.EVALUATE)
     out = Path(options.out)
     steps = training.STEPS if options.steps is None else options.steps
     arguments.integer("--steps", steps, least=training.LEAST_STEPS)

@@ -14,7 +14,7 @@ from .._support import arguments, extras, progress, replacement, text_names
 from .._support.reading import reading
 from .._support.version import __version__
 from ..errors import SpeeDiffNonFiniteError, SpeeDiffValueError
-from ..evaluation import EXTRA, Evaluation, evaluate
+from ..evaluation import Evaluation, evaluate
 from . import subcommand
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates, and prints the table."""
     launchers.check_alone("speediff evaluate")
     progress.check()
-    extras.load_own("torch._evaluation.evaluating", "speediff evaluate", install=EXTRA)
+    extras.load_own("torch._evaluation.evaluating", "speediff evaluate", install=extras.EVALUATE)
     if options.json is not None:
         replacement.check(Path(options.json))
     path = Path(options.what)

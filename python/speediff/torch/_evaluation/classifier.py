@@ -80,7 +80,7 @@ def save(path: Path, facts: Facts, tensors: Tensors) -> None:
 
 
 def _library(module: str = "safetensors") -> Any:
-    return extras.load(module, "a classifier", install="speediff[evaluate]")
+    return extras.load(module, "a classifier", install=extras.EVALUATE)
 
 
 def _facts(path: Path, text: str | None, names: set[str]) -> Facts:

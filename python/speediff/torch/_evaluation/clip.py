@@ -11,7 +11,6 @@ from ..._support import extras
 from ..._support.reading import reading
 from ...errors import SpeeDiffFileError, SpeeDiffValueError
 from .extractor import Extractor, in_batches
-from .metrics import EXTRA
 from .pillow_resize import in_color
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def load(path: str | None) -> CLIP:
         raise SpeeDiffValueError("--features must be clip=FOLDER, with a CLIP of transformers, got clip")
     if not (Path(path) / "config.json").is_file():
         raise SpeeDiffFileError(f"{path} must be {WHAT}, got no config.json in it")
-    library = extras.load("transformers", "clip", install=EXTRA)
+    library = extras.load("transformers", "clip", install=extras.EVALUATE)
     with reading(path, WHAT):
         options: dict[str, Any] = {"local_files_only": True}
         model, told = library.CLIPModel.from_pretrained(path, output_loading_info=True, **options)

