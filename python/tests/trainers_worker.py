@@ -5,6 +5,7 @@ python trainers_worker.py FOLDER transformers|musubi-tuner|anima
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -50,4 +51,7 @@ if __name__ == "__main__":
     os.environ.update(LOCAL_RANK=os.environ["RANK"], LOCAL_WORLD_SIZE="2", ACCELERATE_USE_CPU="true")
     (target / str(number)).mkdir()
     torch.save(drawn(name, target, number), target / f"{number}.pt")
+    # The trainer's cycles hold the group: without this its threads live on, and one that drops a tensor
+    # while the interpreter ends aborts the process.
+    gc.collect()
     torch.distributed.destroy_process_group()
