@@ -158,10 +158,10 @@ def main() -> None:
     console, results = Console(width=120), {}
 
     trainer = PyTorch(CPU_CASE, torch.get_num_threads(), 0, "eager")
-    _, y, _, noise, _ = trainer.batch
+    y, noise = trainer.batch.y, trainer.batch.noise
 
     def on_cpu(t: torch.Tensor, weights: torch.Tensor) -> None:
-        trainer.backward(y, t, noise, weights).item()
+        trainer.backward(t, weights, (noise, y, None)).item()
         trainer.update()
 
     results["cpu"] = measure(rivals(CPU_CASE.batch, torch.device("cpu")), on_cpu, arguments.rounds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,17 @@ def test_the_top_of_the_package_is_what_users_import() -> None:
     files = [path.name for path in PACKAGE.iterdir() if path.suffix == ".py"]
     assert len(files) <= AT_THE_TOP
     assert not [name for name in files if name.startswith("_") and not name.startswith("__")]
+
+
+def test_drawing_timesteps_loads_neither_trainer_nor_networks() -> None:
+    program = (
+        "import sys, speediff\n"
+        "speediff.TimestepSampler.speed(speediff.NoiseSchedule.linear(100)).sample(4)\n"
+        "late = ['distributed', 'evaluation', 'networks', 'training']\n"
+        "assert not [name for name in late if f'speediff.{name}' in sys.modules], sys.modules\n"
+        "assert set(speediff.__all__) | set(late) <= set(dir(speediff))\n"
+        "assert speediff.training.Trainer is speediff.Trainer\n"
+        "try:\n    speediff.trainer\nexcept AttributeError as error:\n    assert 'trainer' in str(error)\n"
+        "else:\n    raise SystemExit('no error')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

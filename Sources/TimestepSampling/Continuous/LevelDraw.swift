@@ -65,7 +65,7 @@ private struct LevelDraw<Source: SigmaSource>: FractionUse {
   let weights: UnsafeMutablePointer<Float>
 
   @inline(__always)
-  func callAsFunction(_ fractions: some FractionSource) {
+  func callAsFunction(_ fractions: some FractionSource, scratch _: UnsafeMutablePointer<UInt64>) {
     withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
       fractions.forEachRun(in: slice.offset..<slice.offset + slice.count) { first, run in
         let sigma = UnsafeMutableBufferPointer(rebasing: buffer[..<run.count])

@@ -34,18 +34,7 @@ struct StepDraw: FractionUse {
   let output: DrawOutput
 
   @inline(__always)
-  func callAsFunction(_ source: some FractionSource) {
-    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: RandomStream.chunk) { buffer in
-      // The allocation is not empty, so it has a base address.
-      draw(source, steps: buffer.baseAddress!)
-    }
-  }
-
-  /// - Parameters:
-  ///   - source: the batch's uniform numbers.
-  ///   - steps: room for one chunk.
-  @inline(__always)
-  private func draw(_ source: some FractionSource, steps: UnsafeMutablePointer<UInt64>) {
+  func callAsFunction(_ source: some FractionSource, scratch steps: UnsafeMutablePointer<UInt64>) {
     inverseCDF.withLookup { lookup in
       // Whole blocks of the generator; what the first and the last one hold beyond the entries is dropped.
       let blocks = (entries.lowerBound &>> 2)..<((entries.upperBound &+ 3) &>> 2)

@@ -22,7 +22,7 @@ struct IndependentFractions: FractionSource {
   private let draw: RandomStream
   private let refinement: RandomStream
 
-  /// - Parameter buffer: room for two chunks.
+  /// - Parameter buffer: room for one chunk.
   init(seed: UInt64, step: UInt64, buffer: UnsafeMutablePointer<UInt64>) {
     least = buffer
     draw = RandomStream(seed: seed, purpose: .draw, step: step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -149,4 +148,6 @@ class FlowPairsBase(ABC, Generic[Array]):
 
 def _derived(seed: int, place: int) -> int:
     """Another seed, so that the samplers' draws are independent."""
+    import hashlib  # Here: it loads OpenSSL, which takes longer than the rest of this file.
+
     return int.from_bytes(hashlib.sha256(f"flow_pairs {seed} {place}".encode()).digest()[:8], "little")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,5 +58,7 @@ def command(packages: str) -> str:
     """The command that installs packages. In a checkout it installs this package from there."""
     if packages.startswith("speediff[") and (CHECKOUT / "pyproject.toml").is_file():
         return f"pip install -e '{packages.replace('speediff', 'python')}'"
+    import shlex  # Here: most programs need no such command.
+
     # Shells read brackets as a glob pattern.
     return f"pip install {shlex.quote(packages)}"
