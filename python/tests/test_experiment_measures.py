@@ -79,6 +79,20 @@ def test_the_numbers_are_those_of_the_instrument(made: Experiment) -> None:
                 assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
+def test_tuning_takes_only_the_measure_that_decides(made: Experiment) -> None:
+    job = replace(made.main_jobs()[0], settings={**made.main_jobs()[0].settings, "seed": 6}, is_tuning=True)
+    meter = Meter(made.folder, made.plan.source, made.plan.settings, MEASURING)
+    training = Training(
+        made.folder, made.plan.source, meter, job, draws=False, tell=lambda _: None, names=["kid"]
+    )
+    training.run(checkpoint_every=100, every=2, threads=1)
+    result = made.result(job)
+    assert result is not None
+    for _, numbers in result.rows:
+        found = dict(zip(result.columns, numbers, strict=True))
+        assert {name for name, number in found.items() if number is not None} == {"kid", "kid_std"}
+
+
 def test_the_reference_is_extracted_once_and_the_floor_is_in_the_report(made: Experiment) -> None:
     floors = json.loads((made.folder / "results" / "floor.json").read_text())
     assert set(floors) == {"classifier", "small"}

@@ -135,6 +135,7 @@ class Experiment:
             "source": plan.source,
             "settings": plan.settings,
             "measuring": plan.measuring,
+            "tuned_by": plan.tuning.by if plan.tuning else None,
             "checkpoint_every": checkpoint_every,
         }
         with StopRequest() as stop, Live(plan, done=self.done_steps(), total=jobs.total_steps(plan)) as live:

@@ -15,7 +15,7 @@ from . import measures
 from .arms import folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from .._data.datasets import Dataset
@@ -114,21 +114,28 @@ class Meter:
             "areas": areas,
         }
 
-    def measure(self, run: Run) -> list[float | None]:
+    def measure(self, run: Run, names: Sequence[str] | None = None) -> list[float | None]:
         """The numbers of a run as it is now, one per column.
+
+        Args:
+            run: The run.
+            names: The measures that are wanted; None: all. The columns of others are None.
 
         Raises:
             SpeeDiffNonFiniteError: If one is not finite: the training has diverged.
         """
-        found: dict[str, float | None] = {}
-        if "loss" in self._names:
+        wanted = self._names if names is None else names
+        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        if "loss" in wanted:
             errors = self._validation(run).measure(run.trainer, run.settings["batch_size"])
             found.update(zip(validation.COLUMNS, errors, strict=True))
-        if self._instruments:
+        instruments = [each for each in self._instruments if set(each.measures) & set(wanted)]
+        if instruments:
             samples = self.samples(run, self._measuring["images"], like=self.parts[0].labels)
-            for instrument in self._instruments:
+            for instrument in instruments:
                 found.update(instrument.measure(samples.images, samples.labels))
-        numbers = [found[column] for column in self.columns]
+        kept = measures.columns(wanted)
+        numbers = [found[column] if column in kept else None for column in self.columns]
         for column, number in zip(self.columns, numbers, strict=True):
             if number is not None and not np.isfinite(number):
                 raise SpeeDiffNonFiniteError(f"{column} must be finite, got {number}")

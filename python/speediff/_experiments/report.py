@@ -3,7 +3,7 @@
 report.md            qualities at equal steps, speed-ups, tuning, notes
 results.csv          every measurement of the comparison
 results.json         settings, tuning and speed-ups in full
-tuning.csv           every measurement of tuning
+tuning.csv           every measurement of tuning, by the measure that decides
 times.csv            seconds of training; it and the last section of report.md differ when repeated
 curves.png           each measure over training
 areas.png            the error in the noise by area

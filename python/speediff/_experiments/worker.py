@@ -29,7 +29,7 @@ from .meter import Meter
 from .results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .._runs.interrupt import StopRequest
     from .._runs.run import Run
@@ -45,8 +45,20 @@ EVENT_SECONDS = 0.2
 class Training:
     """Trains and measures one run, and writes its files."""
 
-    def __init__(self, folder: Path, source: str, meter: Meter, job: Job, *, draws: bool, tell: Tell) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        meter: Meter,
+        job: Job,
+        *,
+        draws: bool,
+        tell: Tell,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Stores what to do; `names` are the measures that are wanted, None for all."""
         self._folder, self._source, self._meter, self._job = folder, source, meter, job
+        self._names = names
         self._draws, self._tell, self._told = draws, tell, 0.0
         self._is_measuring = False
 
@@ -105,7 +117,7 @@ class Training:
             self._is_measuring = False
 
     def _measured(self, run: Run) -> list[float | None]:
-        numbers = self._meter.measure(run)
+        numbers = self._meter.measure(run, self._names)
         if self._draws and sample_rows.is_due(run.step, self._every, run.settings["steps"]):
             sample_rows.write(self._folder, self._job, run.step, self._meter, run)
         return numbers
@@ -173,8 +185,15 @@ def _work(lines: queue.Queue[str], tell: Tell) -> None:
         meter = Meter(folder, shared["source"], shared["settings"], measuring)
         while True:
             given = json.loads(lines.get())
+            job = Job(**given["job"])
             training = Training(
-                folder, shared["source"], meter, Job(**given["job"]), draws=given["draws"], tell=tell
+                folder,
+                shared["source"],
+                meter,
+                job,
+                names=[shared["tuned_by"]] if job.is_tuning else None,
+                draws=given["draws"],
+                tell=tell,
             )
             training.run(
                 checkpoint_every=shared["checkpoint_every"],

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Runs one experiment of the study, or goes on with it, and keeps its small result files in docs/results/study.
+#
+#   scripts/study.sh precision          # docs/results/study/plan.md says what each experiment is
+#   NICE=10 scripts/study.sh main
+#
+# Checkpoints and features of the reference are in runs/study. Without them, finished runs are taken from docs/results/study.
+set -eu
+cd "$(dirname "$0")/.."
+name=${1:?one of the experiments of docs/results/study}
+kept=docs/results/study/$name
+out=runs/study/$name
+data=fashion-mnist
+quality="--measure fd,kid,accuracy,loss --images 1000 --sample-steps 20 --reference-images 10000 \
+  --features classifier --features kid:efficientnet-lite0"
+case $name in
+  precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 --measure fd,loss --images 1000 --sample-steps 20 ;;
+  ema) set -- --seeds 1000,1001 --steps 2000 --measure-every 500 --measure fd,loss --images 1000 --sample-steps 20 ;;
+  main)
+    # shellcheck disable=SC2086
+    set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 250 $quality \
+      --tune lr=5e-4,1e-3,2e-3,4e-3,8e-3 --tune-steps 1000 --tune-seeds 1000
+    ;;
+  *) echo "no experiment $name" >&2 && exit 2 ;;
+esac
+[ "$name" = precision ] || set -- "$@" --precision bfloat16
+mkdir -p "$out"
+if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
+  cp -R "$kept/experiment.json" "$kept/results" "$out"
+fi
+[ ! -e "$out/experiment.json" ] || set -- "$@" --resume
+keep() {
+  [ -e "$out/experiment.json" ] || return 0
+  rm -rf "$kept/results"
+  cp "$out/experiment.json" "$kept"
+  [ ! -d "$out/results" ] || cp -R "$out/results" "$kept"
+}
+trap keep EXIT
+trap 'exit 130' INT TERM
+nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@"
