@@ -11,18 +11,18 @@ name=${1:?one of the experiments of docs/results/study}
 kept=docs/results/study/$name
 out=runs/study/$name
 data=fashion-mnist
-quality="--measure fd,kid,accuracy,loss --images 1000 --sample-steps 20 --reference-images 10000 \
-  --features classifier --features kid:efficientnet-lite0"
+measure=fd,accuracy,loss
 case $name in
-  precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 --measure fd,loss --images 1000 --sample-steps 20 ;;
-  ema) set -- --seeds 1000,1001 --steps 2000 --measure-every 500 --measure fd,loss --images 1000 --sample-steps 20 ;;
+  precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 ;;
+  ema) set -- --seeds 1000,1001 --steps 2000 --measure-every 500 ;;
   main)
-    # shellcheck disable=SC2086
-    set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 250 $quality \
+    measure=fd,kid,accuracy,loss
+    set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 400 --features kid:efficientnet-lite0 \
       --tune lr=5e-4,1e-3,2e-3,4e-3,8e-3 --tune-steps 1000 --tune-seeds 1000
     ;;
   *) echo "no experiment $name" >&2 && exit 2 ;;
 esac
+set -- "$@" --measure "$measure" --images 1000 --sample-steps 20 --reference-images 10000
 [ "$name" = precision ] || set -- "$@" --precision bfloat16
 mkdir -p "$out"
 if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
