@@ -119,7 +119,7 @@ class Analysis:
     def comparisons(self) -> list[Comparison]:
         """Every other arm against the baseline, by each measure by which the two can be compared."""
         return [
-            self._compared(arm.name, measure)
+            self.compared(arm.name, measure)
             for measure in self.measures
             for arm in self.plan.arms
             if arm.name != self.baseline and self.is_comparable(arm, measure)
@@ -131,7 +131,8 @@ class Analysis:
         names = [name for name in OF_PROCESS if name not in ("prediction", "normalize")]
         return MEASURES[measure].needs_samples or all(own.get(name) == its.get(name) for name in names)
 
-    def _compared(self, arm: str, measure: str) -> Comparison:
+    def compared(self, arm: str, measure: str) -> Comparison:
+        """An arm against the baseline, by one measure."""
         found = []
         is_log = MEASURES[measure].is_log
         levels = speedup.levels(self.curves(self.baseline, measure), self.curves(arm, measure), is_log=is_log)

@@ -1,0 +1,111 @@
+"""The evidence of methods: a sentence for each arm of an experiment that is marked as evidence.
+
+A sentence belongs to the arm's sampling and to its weighting, unless they are uniform.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from speediff import parse_method
+from speediff._experiments import analysis as analyses
+from speediff._methods import method_text
+from speediff._methods.method_list import methods, page
+from speediff._support import text_names
+from speediff.sampling import Uniform
+from speediff.weighting import Weighting
+
+from . import figures
+from .tables import HEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from speediff._experiments.arms import Arm
+
+    from .experiments import StudyExperiment
+
+    Evidence = dict[str, dict[str, list[str]]]
+
+PARAGRAPH = re.compile(r"^\*\*Evidence\.\*\* .*?\n\n", re.MULTILINE | re.DOTALL)
+PLACE = re.compile(r"^\*\*When to use", re.MULTILINE)
+WIDTH = 120
+
+
+def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
+    """The sentences by kind and name of the method: "sampling" and "weighting"."""
+    found: Evidence = {"sampling": {}, "weighting": {}}
+    for experiment in experiments:
+        if not experiment.evidence or experiment.against() is None:
+            continue
+        for arm in experiment.results.plan.arms:
+            text = _sentence(experiment, arm.name)
+            if text is not None:
+                for kind, name in _methods(arm):
+                    found[kind].setdefault(name, []).append(text)
+    return {kind: dict(sorted(found[kind].items())) for kind in found}
+
+
+def _methods(arm: Arm) -> list[tuple[str, str]]:
+    text = arm.settings["method"]
+    if method_text.PRESETS.get(text.split("(")[0]) == "official":
+        text = "speed"  # On the same pages.
+    sampling, weighting = parse_method(text)
+    found = []
+    if sampling is not None and not isinstance(sampling, Uniform):
+        found.append(("sampling", sampling.name))
+    if weighting is not None and weighting.name in Weighting.by_name and weighting.name != Uniform.name:
+        found.append(("weighting", weighting.name))
+    return found
+
+
+def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
+    """What was found of an arm, once all runs that are needed have ended; None for a baseline."""
+    baseline = experiment.baseline_names[0]
+    if arm in experiment.baseline_names:
+        return None
+    if not (experiment.of_arm(arm).is_whole and experiment.of_arm(baseline).is_whole):
+        return None
+    analysis = experiment.results
+    measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
+    title = analyses.measure_title(measure, analysis)
+    own, its = (figures.quality(experiment, name, measure) for name in (arm, baseline))
+    faster = figures.speed_up(experiment, arm, measure)
+    speed = "no common quality" if faster is None else f"{faster} as fast as {baseline}"
+    seeds = len(experiment.ended(arm))
+    return (
+        f"{analysis.plan.source}, {arm}: {title} {own} after {experiment.last_step} steps, {baseline} {its}; "
+        f"{speed} ({seeds} seed{'s' * (seeds > 1)})."
+    )
+
+
+def to_json(found: Evidence) -> str:
+    """The content of `evidence.json`."""
+    return text_names.to_json({kind: names for kind, names in found.items() if names})
+
+
+def pages(found: Evidence, folder: Path) -> dict[Path, str]:
+    """The methods' pages with their evidence, before "When to use it". A page without evidence has none."""
+    of_page: dict[str, list[str]] = {}
+    for method in methods():
+        # A pair such as SpeeD's has its sentences on both pages, but not twice on one.
+        known = of_page.setdefault(page(method), [])
+        known += [text for text in found[method.kind].get(method.name, ()) if text not in known]
+    written = {}
+    for name, sentences in of_page.items():
+        path = folder / f"{name}.md"
+        if path.exists():
+            written[path] = _with(path.read_text(encoding="utf-8"), sentences)
+    return written
+
+
+def _with(text: str, sentences: list[str]) -> str:
+    text = PARAGRAPH.sub("", text)
+    if not sentences:
+        return text
+    said = f"**Evidence.** [The study](../study.md): {' '.join(sentences)}"
+    filled = textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return PLACE.sub(lambda found: f"{filled}\n\n{found[0]}", text, count=1)
