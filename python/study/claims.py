@@ -103,7 +103,7 @@ def _claim(plain: dict[str, Any]) -> Claim:
 def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> Finding:
     """The verdict of one comparison, by `RULE`."""
     experiment = experiments[condition.experiment]
-    where = f"`{condition.experiment}`: {condition.arm} and {condition.than}"
+    where = f"`{condition.experiment}`: `{condition.arm}` and `{condition.than}`"
     if experiment.against() is None:
         return Finding(UNTESTED, f"`{condition.experiment}`: not run yet")
     counts = [experiment.of_arm(arm) for arm in (condition.arm, condition.than)]
@@ -136,14 +136,13 @@ def _claimed(condition: Condition) -> float:
 def _text(condition: Condition, experiment: StudyExperiment, figure: Figure) -> str:
     """Such as: speed is 1.28 × [1.10, 1.45] as fast as uniform, by fd."""
     if condition.by == "speed-up":
-        return f"{condition.arm} is {figure} as fast as {condition.than}, by {condition.measure}"
+        return f"`{condition.arm}` is {figure} as fast as `{condition.than}`, by {condition.measure}"
     title = analyses.measure_title(condition.measure, experiment.results)
     kind = MEASURES[condition.measure]
     title = f"1 - {title}" if kind.is_share else title
-    verb = "is" if kind.is_log else "exceeds that of"
     if kind.is_log:
-        return f"{title} of {condition.than} {verb} {figure} that of {condition.arm}"
-    return f"{title} of {condition.than} {verb} {condition.arm} by {figure}"
+        return f"{title} of `{condition.than}` is {figure} that of `{condition.arm}`"
+    return f"{title} of `{condition.than}` exceeds that of `{condition.arm}` by {figure}"
 
 
 def verdict(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
@@ -162,7 +161,7 @@ def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> st
     """All claims with their verdicts, and the rule."""
     rows = [["claim", "in the paper", "here", "verdict"]]
     for claim in claims:
-        found = [judge(condition, experiments).text for condition in claim.conditions]
+        found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
         rows.append(
             [claim.claim, claim.paper, "; ".join(found) or claim.reason, f"**{verdict(claim, experiments)}**"]
         )

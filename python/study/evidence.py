@@ -63,23 +63,25 @@ def _methods(arm: Arm) -> list[tuple[str, str]]:
 
 
 def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
-    """What was found of an arm, once all runs that are needed have ended; None for a baseline."""
-    baseline = experiment.baseline_names[0]
-    if arm in experiment.baseline_names:
+    """What was found of an arm, once all runs that are needed have ended; None for a baseline.
+
+    It names every baseline: one that was tuned for a longer run may be the weaker one after these steps.
+    """
+    needed = (arm, *experiment.baseline_names)
+    if arm in experiment.baseline_names or not all(experiment.of_arm(name).is_whole for name in needed):
         return None
-    if not (experiment.of_arm(arm).is_whole and experiment.of_arm(baseline).is_whole):
-        return None
-    analysis = experiment.results
+    analysis, seeds = experiment.results, len(experiment.ended(arm))
     measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
     title = analyses.measure_title(measure, analysis)
-    own, its = (figures.quality(experiment, name, measure) for name in (arm, baseline))
-    faster = figures.speed_up(experiment, arm, measure)
-    speed = "no common quality" if faster is None else f"{faster} as fast as {baseline}"
-    seeds = len(experiment.ended(arm))
-    return (
-        f"{analysis.plan.source}, {arm}: {title} {own} after {experiment.last_step} steps, {baseline} {its}; "
-        f"{speed} ({seeds} seed{'s' * (seeds > 1)})."
+    text = (
+        f"{analysis.plan.source}, `{arm}`, {experiment.last_step} steps, {seeds} seed{'s' * (seeds > 1)}: "
+        f"{title} {figures.quality(experiment, arm, measure)}."
     )
+    for baseline in experiment.baseline_names:
+        found = figures.speed_up(experiment, arm, measure, baseline)
+        faster = "no common quality" if found is None else f"{found} as fast"
+        text += f" Against `{baseline}`, {figures.quality(experiment, baseline, measure)}: {faster}."
+    return text
 
 
 def to_json(found: Evidence) -> str:

@@ -34,7 +34,7 @@ def block(experiment: StudyExperiment, place: str) -> str:
     if experiment.against() is None:
         return _state(experiment)
     analysis, folder = experiment.results, f"{place}/{experiment.name}"
-    parts = [_state(experiment), settings(experiment), headline(experiment)]
+    parts = [_state(experiment), settings(experiment), table(experiment, experiment.baseline_names)]
     remarks = analyses.notes(analysis)
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
@@ -109,9 +109,15 @@ def _training(analysis: Analysis) -> str:
 
 
 def headline(experiment: StudyExperiment) -> str:
-    """The table of an experiment: a row for each arm."""
+    """The table of an experiment with its first baseline alone."""
     if experiment.against() is None:
         return _state(experiment)
+    shown = table(experiment, experiment.baseline_names[:1])
+    return shown if experiment.is_complete else f"{_state(experiment)}\n\n{shown}"
+
+
+def table(experiment: StudyExperiment, baselines: tuple[str, ...]) -> str:
+    """A row for each arm, and columns of speed-ups for each of these baselines."""
     analysis = experiment.results
     step = analyses.best_step(analysis)
     if step is None:
@@ -119,21 +125,21 @@ def headline(experiment: StudyExperiment) -> str:
     names = [name for name in HEADLINE if name in analysis.measures] or analysis.measures
     titles = [analyses.measure_title(name, analysis) for name in names]
     head = ["arm", "seeds", _tuned_title(analysis), *titles]
-    for baseline in experiment.baseline_names:
+    for baseline in baselines:
         head += [f"speed-up over {baseline}, by {name}" for name in names]
-    table = [head]
+    rows = [head]
     for arm in analysis.runs:
         count = experiment.of_arm(arm)
         row = [arm, str(count.done if count.is_whole else count), figures.tuned(experiment, arm)]
         row += [figures.quality(experiment, arm, name) for name in names]
-        for baseline in experiment.baseline_names:
+        for baseline in baselines:
             row += [_speed_up(experiment, arm, name, baseline) for name in names]
-        table.append(row)
+        rows.append(row)
     floors = [analysis.floor(name) for name in names]
     if any(floor is not None for floor in floors):
         shown = [NOTHING if floor is None else f"{floor:.4g}" for floor in floors]
-        table.append(["real images", "", "", *shown, *([""] * (len(head) - 3 - len(names)))])
-    return f"After {step} steps:\n\n{report_text.pipes(table)}\n\n{BRACKETS}"
+        rows.append(["real images", "", "", *shown, *([""] * (len(head) - 3 - len(names)))])
+    return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
 
 
 def _tuned_title(analysis: Analysis) -> str:
@@ -154,8 +160,8 @@ def tuning(experiment: StudyExperiment) -> str:
     analysis = experiment.against()
     if analysis is None or analysis.plan.tuning is None:
         return _state(experiment)
-    table = report_text.tuning_table(analysis)
-    return f"{report_text.tuning_line(analysis)}\n\n{report_text.pipes(table)}"
+    rows = report_text.tuning_table(analysis)
+    return f"{report_text.tuning_line(analysis)}\n\n{report_text.pipes(rows)}"
 
 
 def pictured(analysis: Analysis, arms: tuple[str, ...]) -> Analysis:

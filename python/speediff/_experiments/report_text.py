@@ -38,7 +38,8 @@ def markdown(analysis: Analysis) -> str:
     parts += [f"## Speed-up over {analysis.baseline}", DEFINITION.format(unit="steps")]
     parts += _speed_ups(analysis, "in_steps")
     if analysis.choices:
-        parts += ["## Tuning", tuning_line(analysis), pipes(tuning_table(analysis))]
+        line = f"{tuning_line(analysis)} Every curve is in tuning.csv."
+        parts += ["## Tuning", line, pipes(tuning_table(analysis))]
     remarks = analyses.notes(analysis)
     if remarks:
         parts += ["## Notes", "\n".join(f"- {remark}" for remark in remarks)]
@@ -236,7 +237,7 @@ def tuning_line(analysis: Analysis) -> str:
     seeds = f"seed{'s' * (len(tuning.seeds) > 1)} {', '.join(map(str, tuning.seeds))}"
     return (
         f"{tuning.setting}, by the {tuning.by} after the last step, the mean over {seeds}, which the "
-        "comparison does not use. Every curve is in tuning.csv."
+        "comparison does not use."
     )
 
 
