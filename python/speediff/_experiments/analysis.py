@@ -78,6 +78,7 @@ class Analysis:
         self.baseline = baseline or names[0]
         self.measures: list[str] = plan.measuring["measure"]
         self.choices = experiment.choices()
+        self._compared: dict[tuple[str, str], Comparison] = {}
         self.runs: dict[str, list[tuple[Job, Result]]] = {name: [] for name in names}
         """The measured runs of the comparison, by arm. Unfinished ones are among them."""
         for job in experiment.main_jobs():
@@ -133,6 +134,12 @@ class Analysis:
 
     def compared(self, arm: str, measure: str) -> Comparison:
         """An arm against the baseline, by one measure."""
+        key = arm, measure
+        if key not in self._compared:
+            self._compared[key] = self._comparison(arm, measure)
+        return self._compared[key]
+
+    def _comparison(self, arm: str, measure: str) -> Comparison:
         found = []
         is_log = MEASURES[measure].is_log
         levels = speedup.levels(self.curves(self.baseline, measure), self.curves(arm, measure), is_log=is_log)
