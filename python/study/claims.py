@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .figures import Figure
 
-HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
+VERDICTS = HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
 LEAST_SEEDS = 3
 RULE = """\
 A claim compares two arms: by the speed-up at the best quality that all runs of both reached, or by the

@@ -8,8 +8,9 @@
 {step:EXPERIMENT} {runs:EXPERIMENT} {images:EXPERIMENT}
 {verdict:CLAIM} {count:VERDICT}             of a claim; how many claims have a verdict
 {paper:TEXT}                                what the paper says: the one place for a typed number with a ×
-{experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {claims}
-                                            a section's body, its table, its tuning; the table of all claims
+{experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
+                                            a section's body, its table, its tuning, its finalists
+{claims} {claims:VERDICT}                   the table of all claims, and the rule; those of a verdict as a list
 
 Prose that needs results stands between the lines `<!-- when: EXPERIMENT … -->`, perhaps `<!-- otherwise -->`,
 and `<!-- end -->`. It is shown when every run of each of these experiments has ended. Comments that begin
@@ -22,7 +23,7 @@ import re
 from typing import TYPE_CHECKING
 
 from . import claims as paper
-from . import figures, tables
+from . import evaluations, figures, tables
 from .experiments import StudyError, StudyExperiment, find
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Page:
             "experiment": self._block,
             "headline": lambda name: tables.headline(find(experiments, name)),
             "tuning": lambda name: tables.tuning(find(experiments, name)),
-            "claims": lambda: paper.table(claims, experiments),
+            "evaluations": lambda name: evaluations.table(find(experiments, name)),
+            "claims": self._list,
         }
 
     def filled(self, template: str) -> str:
@@ -148,10 +150,18 @@ class Page:
                 return paper.verdict(claim, self._experiments)
         raise StudyError(f"no such claim, only {', '.join(claim.name for claim in self._claims)}")
 
+    def _of(self, verdict: str) -> list[paper.Claim]:
+        if verdict not in paper.VERDICTS:
+            raise StudyError(f"no such verdict, only {', '.join(paper.VERDICTS)}")
+        return [claim for claim in self._claims if paper.verdict(claim, self._experiments) == verdict]
+
     def _count(self, verdict: str) -> str:
-        if verdict not in (paper.HELD, paper.FAILED, paper.OPEN, paper.UNTESTED):
-            raise StudyError("no such verdict")
-        return str(sum(paper.verdict(claim, self._experiments) == verdict for claim in self._claims))
+        return str(len(self._of(verdict)))
+
+    def _list(self, verdict: str | None = None) -> str:
+        if verdict is None:
+            return paper.table(self._claims, self._experiments)
+        return "\n".join(f"- {claim.claim} ({claim.paper})." for claim in self._of(verdict)) or "None."
 
     def _block(self, name: str) -> str:
         experiment = find(self._experiments, name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import made_studies
 import pytest
 from made_experiments import write_run
 from made_studies import CLAIMS, TEMPLATE, Study, claim
+
+from speediff.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +147,44 @@ def test_an_error_names_what_is_wrong_with_the_template(study: Study, text: str,
         study.page()
 
 
+def evaluate(study: Study, arm: str, seed: int, fd: float, **other: Any) -> None:
+    """The file of an evaluation, as the command writes it."""
+    content = Evaluation(
+        values={"fd": fd, "kid": fd / 1000, "kid_std": 0.0}, floor={"fd": 0.5}, what="a run", n=10000,
+        against="digits", reference_n=60, floor_what="test images", floor_n=10, extractor="a classifier",
+        distance_name="FD (classifier)", resize="none", dimension=64, seed=0,
+        settings={"images": "ddpm, 250 steps"},
+    )  # fmt: skip
+    folder = study.docs / "results" / "study" / "main" / "evaluations" / arm
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))
+
+
+def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
+    study.write("template.md", f"{{evaluations:main}}\n\n{TEMPLATE}")
+    study.run()
+    assert "*The main one, finalists: not measured yet.*" in study.page()
+    for seed, fd in enumerate((4.0, 3.0, 5.0)):
+        evaluate(study, "fast", seed, fd)
+        evaluate(study, "uniform", seed, 2 * fd)
+    page = study.page()
+    assert "| arm | seeds | FD (classifier) | KID (classifier) |" in page
+    assert "| fast | 3 | 4 [3, 5] | 0.004 [0.003, 0.005] |" in page
+    assert "| uniform | 3 | 8 [6, 10] |" in page
+    assert "| real images |  | 0.5 | – |" in page
+    assert (
+        "- FD (classifier): 10000 images against 60 of digits; a classifier; resize: none; ddpm, 250 steps."
+        in page
+    )
+    evaluate(study, "fast", 3, 4.0, n=1000)
+    with pytest.raises(StudyError, match="n of fast, seed 3, is 1000, not 10000"):
+        study.page()
+    evaluate(study, "fast", 3, 4.0)
+    evaluate(study, "quick", 0, 4.0)
+    with pytest.raises(StudyError, match="'quick', which is no arm"):
+        study.page()
+
+
 def test_what_the_paper_says_may_be_typed(study: Study) -> None:
     study.run()
     study.write(
@@ -173,6 +213,9 @@ def test_the_claims_stand_in_the_page_and_with_their_experiment(study: Study) ->
     assert page.count("- It is faster: **held**") == 1
     assert "| It is faster | Tab. 1 | `fast` is 2.00 × [1." in page
     assert "| It is large | Tab. 2 | it is not | **not tested** |" in page
+    lists = "{claims:did not hold}\n{claims:held}\n{count:not decided}, {verdict:unclear}\n"
+    study.write("template.md", f"{lists}\n{TEMPLATE}")
+    assert study.page().startswith("- It is triple (Tab. 1).\n- It is faster (Tab. 1).\n1, not decided\n")
     study.write("claims.json", json.dumps([*CLAIMS, claim("odd", "quick", "uniform")]))
     with pytest.raises(StudyError, match="no arm 'quick'"):
         study.page()
