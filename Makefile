@@ -6,7 +6,7 @@
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
 # make compare-page  docs/compare.md: the experiment that it shows (where result files are missing), its pictures and tables
-# make study-page    docs/study.md, and the evidence of methods, from the result files in docs/results/study and runs/study
+# make study-page  docs/study.md, its sentence in README.md, and the evidence of methods: packs runs/study into docs/results/study first
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
 # make floors     the numbers that real images get, in docs/evaluate.md (about a quarter of an hour)
 # make format     format Swift and Python

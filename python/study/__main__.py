@@ -6,6 +6,7 @@ python -m study [--check]
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNS, DOCS = ROOT / "runs" / "study", ROOT / "docs"
-TEMPLATE, EXPERIMENTS, CLAIMS = "template.md", "experiments.json", "claims.json"
+TEMPLATE, README, EXPERIMENTS, CLAIMS = "template.md", "readme.md", "experiments.json", "claims.json"
+BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
+"""Where README.md has the prose of `README`, if it has these lines."""
 PAGE, RESULTS = "study.md", "results/study"
 
 
@@ -36,11 +39,11 @@ def pack(runs: Path, results: Path) -> None:
 
 
 def texts(inputs: Path, docs: Path, packaged: Path) -> dict[Path, str]:
-    """Every generated text by its file: the page, the reports, the methods' pages and their evidence.
+    """Every generated text by its file: the pages, the reports, and the evidence of methods.
 
     Args:
-        inputs: The folder of template, list of experiments and claims.
-        docs: The folder of the page. The result files are in its `results/study`.
+        inputs: The folder of the templates, the list of experiments and the claims.
+        docs: The folder of the page. The result files are in its `results/study`, the README beside it.
         packaged: The file of the evidence.
 
     Raises:
@@ -54,6 +57,14 @@ def texts(inputs: Path, docs: Path, packaged: Path) -> dict[Path, str]:
         packaged: evidence.to_json(found),
         **evidence.pages(found, docs / "methods"),
     }
+    readme = docs.parent / "README.md"
+    said = page.part((inputs / README).read_text(encoding="utf-8")).strip()
+    written[readme] = re.sub(
+        f"{BEGIN}.*?{END}",
+        lambda _: "\n".join(filter(None, (BEGIN, said, END))),
+        readme.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
     for experiment in known.values():
         analysis = experiment.against()
         if analysis is not None:

@@ -10,7 +10,7 @@
 {paper:TEXT}                                what the paper says: the one place for a typed number with a ×
 {experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
                                             a section's body, its table, its tuning, its finalists
-{claims} {claims:VERDICT}                   the table of all claims, and the rule; those of a verdict as a list
+{claims} {claims:VERDICT}                   the table of all claims and the rule; those of a verdict as a list
 
 Prose that needs results stands between the lines `<!-- when: EXPERIMENT … -->`, perhaps `<!-- otherwise -->`,
 and `<!-- end -->`. It is shown when every run of each of these experiments has ended. Comments that begin
@@ -82,11 +82,15 @@ class Page:
             StudyError: If a placeholder or a block names what does not exist or has no results, if a number
                 is typed, or if an experiment is not shown.
         """
+        for name in self._experiments:
+            if f"{{experiment:{name}}}" not in template:
+                raise StudyError(f"the template must show {{experiment:{name}}}")
+        return self.part(template)
+
+    def part(self, template: str) -> str:
+        """Some prose for another page, which need not show any experiment."""
         text = REMARK.sub("", template)
         self._check_prose(text)
-        for name in self._experiments:
-            if f"{{experiment:{name}}}" not in text:
-                raise StudyError(f"the template must show {{experiment:{name}}}")
         text = BLOCK.sub(self._chosen, text)
         left = MARK.search(text)
         if left is not None:

@@ -84,6 +84,10 @@ class Study:
         for name in ("laplace", "asymmetric", "p2", "change_aware"):
             text = f"# `{name}`\n\nText.\n\n**When to use it.** Always.\n"
             (self.docs / "methods" / f"{name}.md").write_text(text)
+        (folder / "README.md").write_text(
+            "Before.\n<!-- study: begin -->\nOld.\n<!-- study: end -->\nAfter.\n"
+        )
+        self.write("readme.md", "<!-- when: main -->\nIt is {speedup:main:fast:fd}.\n<!-- end -->\n")
         self.write("template.md", TEMPLATE)
         self.write("claims.json", json.dumps(CLAIMS))
         known = {"main": {"title": "The main one", "evidence": True}, "other": {"title": "Another"}}

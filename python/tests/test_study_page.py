@@ -147,6 +147,16 @@ def test_an_error_names_what_is_wrong_with_the_template(study: Study, text: str,
         study.page()
 
 
+def test_the_readme_has_its_sentence_between_its_lines(study: Study, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    assert study.texts()[readme] == "Before.\n<!-- study: begin -->\n<!-- study: end -->\nAfter.\n"
+    study.run()
+    lines = study.texts()[readme].splitlines()
+    assert lines[:2] == ["Before.", "<!-- study: begin -->"]
+    assert lines[2].startswith("It is 2.00 × [1.")
+    assert lines[3:] == ["<!-- study: end -->", "After."]
+
+
 def evaluate(study: Study, arm: str, seed: int, fd: float, **other: Any) -> None:
     """The file of an evaluation, as the command writes it."""
     content = Evaluation(
