@@ -111,7 +111,7 @@ def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> F
         return Finding(UNTESTED, f"{where}: {counts[0]} and {counts[1]} runs")
     figure = _figure(condition, experiment)
     if figure is None:
-        return Finding(OPEN, f"{where}: no common quality")
+        return Finding(OPEN, f"{where}: no common quality, or none that compares them")
     text = _text(condition, experiment, figure)
     if figure.seeds < LEAST_SEEDS:
         return Finding(OPEN, f"{text}, too few seeds")

@@ -94,9 +94,14 @@ def gain(experiment: StudyExperiment, arm: str, measure: str, than: str) -> Figu
     infinite cost.
 
     Returns:
-        The gain; None without a run of either that was measured there.
+        The gain; None if no run of either was measured there, or the measure does not compare the two.
     """
     experiment.check_measure(measure)
+    experiment.check_arm(arm)
+    analysis = experiment.against(than)
+    assert analysis is not None
+    if not analysis.is_comparable(analysis.plan.arm(arm), measure):
+        return None
     own, its = (_costs(experiment, name, measure) for name in (arm, than))
     if not own or not its:
         return None

@@ -11,6 +11,7 @@ import pytest
 from made_experiments import COLUMNS, DATA, STEPS, make, numbers, wobble
 
 from speediff._experiments import results
+from speediff._experiments.analysis import Analysis
 from speediff._experiments.results import Result
 
 if TYPE_CHECKING:
@@ -65,6 +66,16 @@ def test_a_gain_is_the_ratio_of_costs_and_a_difference_of_kid(tmp_path: Path) ->
     assert min(pairs) < gain.range.low < gain.range.high < max(pairs)
     assert judged(known, "fast", by="quality", measure="kid") == claims.HELD
     assert str(gain) == f"{gain.median.low:.4g} [{gain.range.low:.4g}, {gain.range.high:.4g}]"
+
+
+def test_a_measure_that_does_not_compare_two_arms_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the loss of arms with different schedules."""
+    known = made(tmp_path, {"uniform": 1.0, "fast": 2.0})
+    monkeypatch.setattr(Analysis, "is_comparable", lambda self, arm, _: arm.name == self.baseline)
+    for by in claims.KINDS:
+        assert judged(known, "fast", by=by) == claims.OPEN
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(2, "OPEN"), (3, "HELD"), (4, "HELD"), (5, "HELD")])
