@@ -19,8 +19,9 @@ with `<!-- template:` are left out.
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import claims as paper
 from . import evaluations, figures, tables
@@ -120,11 +121,9 @@ class Page:
     def _value(self, placeholder: re.Match[str]) -> str:
         kind, given = placeholder[1], placeholder[2].split(":")[1:]
         try:
-            return self._texts[kind](*given)
+            return _called(self._texts[kind], *given)
         except StudyError as error:
             raise StudyError(f"{placeholder[0]}: {error}") from None
-        except TypeError:
-            raise StudyError(f"{placeholder[0]} has too many parts or too few") from None
 
     def _measured(self, text: Callable[..., str]) -> Callable[..., str]:
         """A text of an experiment that has results."""
@@ -132,7 +131,7 @@ class Page:
         def found(name: str, *given: str) -> str:
             experiment = find(self._experiments, name)
             assert experiment.results
-            return text(experiment, *given)
+            return _called(text, experiment, *given)
 
         return found
 
@@ -175,3 +174,12 @@ class Page:
             lines = [f"- {claim.claim}: **{paper.verdict(claim, self._experiments)}**" for claim in own]
             parts.append("\n".join(["What the paper says of this:", "", *lines]))
         return "\n\n".join(parts)
+
+
+def _called(text: Callable[..., str], *given: Any) -> str:
+    """The text for the parts of a placeholder, if it takes as many."""
+    try:
+        inspect.signature(text).bind(*given)
+    except TypeError:
+        raise StudyError("it has too many parts or too few") from None
+    return text(*given)

@@ -82,32 +82,33 @@ def test_tuning_alone_is_under_way(study: Study) -> None:
     assert "under way. 0 of 20 runs have ended, and 8 of 8 of tuning." in study.page()
 
 
+def drawn(study: Study) -> dict[str, bytes]:
+    """The pictures of `main`, drawn from the files as they are."""
+    folder = study.docs / "results" / "study"
+    for experiment in main.experiments.read(study.inputs / "experiments.json", folder).values():
+        main.draw(experiment)
+    return {path.name: path.read_bytes() for path in (folder / "main").glob("*.png")}
+
+
 def test_a_run_that_is_at_work_changes_no_byte(study: Study) -> None:
+    folder = study.docs / "results" / "study"
     study.run(skipped=lambda job: job.seed == 4)
-    experiment = main.experiments.read(study.inputs / "experiments.json", study.docs / "results" / "study")[
-        "main"
-    ]
-    before = study.texts()
+    before = study.texts(), drawn(study)
+    experiment = main.experiments.read(study.inputs / "experiments.json", folder)["main"]
     job = next(job for job in experiment._experiment.main_jobs() if job.seed == 4)
-    write_run(study.docs / "results" / "study" / "main", job, 9.0, ended=False)
-    main.pack(study.docs / "results" / "study", study.docs / "results" / "study")
-    assert study.texts() == before
+    write_run(folder / "main", job, 9.0, ended=False)
+    main.pack(folder, folder)
+    assert (study.texts(), drawn(study)) == before
 
 
 def test_pictures_are_drawn_and_are_the_same_again(study: Study) -> None:
     known = {"main": {"title": "A", "shown": ["uniform", "fast"]}, "other": {"title": "B"}}
     study.write("experiments.json", json.dumps(known))
     study.run()
-    drawn = []
-    for _ in range(2):
-        for experiment in main.experiments.read(
-            study.inputs / "experiments.json", study.docs / "results" / "study"
-        ).values():
-            main.draw(experiment)
-        folder = study.docs / "results" / "study" / "main"
-        drawn.append([(folder / name).read_bytes() for name in ("curves.png", "shown.png")])
-    assert drawn[0] == drawn[1]
-    assert drawn[0][0] != drawn[0][1]
+    found = drawn(study)
+    assert set(found) == {"curves.png", "shown.png"}
+    assert found["curves.png"] != found["shown.png"]
+    assert drawn(study) == found
 
 
 def test_other_baselines_have_columns_in_their_section(study: Study) -> None:
@@ -127,6 +128,8 @@ def test_other_baselines_have_columns_in_their_section(study: Study) -> None:
         ("{speedup:main:quick:fd}", "no arm 'quick'"),
         ("{speedup:main:fast:fid}", "did not measure 'fid'"),
         ("{speedup:main:fast}", "too many parts or too few"),
+        ("{quality:main:fast:fd:kid}", "too many parts or too few"),
+        ("{step:main:fast}", "too many parts or too few"),
         ("{speedup:main:uniform:fd}", "no speed-up over itself"),
         ("{speedup:main:fast:fd:none}", "no arm 'none'"),
         ("{quality:other:fast:fd}", "other has no results yet"),
