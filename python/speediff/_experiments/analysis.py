@@ -78,6 +78,7 @@ class Analysis:
         self.baseline = baseline or names[0]
         self.measures: list[str] = plan.measuring["measure"]
         self.choices = experiment.choices()
+        self._compared: dict[tuple[str, str], Comparison] = {}
         self.runs: dict[str, list[tuple[Job, Result]]] = {name: [] for name in names}
         """The measured runs of the comparison, by arm. Unfinished ones are among them."""
         for job in experiment.main_jobs():
@@ -119,7 +120,7 @@ class Analysis:
     def comparisons(self) -> list[Comparison]:
         """Every other arm against the baseline, by each measure by which the two can be compared."""
         return [
-            self._compared(arm.name, measure)
+            self.compared(arm.name, measure)
             for measure in self.measures
             for arm in self.plan.arms
             if arm.name != self.baseline and self.is_comparable(arm, measure)
@@ -131,7 +132,14 @@ class Analysis:
         names = [name for name in OF_PROCESS if name not in ("prediction", "normalize")]
         return MEASURES[measure].needs_samples or all(own.get(name) == its.get(name) for name in names)
 
-    def _compared(self, arm: str, measure: str) -> Comparison:
+    def compared(self, arm: str, measure: str) -> Comparison:
+        """An arm against the baseline, by one measure."""
+        key = arm, measure
+        if key not in self._compared:
+            self._compared[key] = self._comparison(arm, measure)
+        return self._compared[key]
+
+    def _comparison(self, arm: str, measure: str) -> Comparison:
         found = []
         is_log = MEASURES[measure].is_log
         levels = speedup.levels(self.curves(self.baseline, measure), self.curves(arm, measure), is_log=is_log)

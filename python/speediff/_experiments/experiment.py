@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .._runs import run_settings, schedule_flags
 from .._runs.interrupt import Stopped, StopRequest
 from .._support import messages, progress
 from ..errors import SpeeDiffValueError
-from . import jobs, measures, processes, results
+from . import jobs, measures, packed, processes, results
 from . import plan as plans
 from .live import Live
 from .meter import Meter
@@ -69,10 +70,14 @@ class Experiment:
                 meter.prepare()
         plans.write(self.folder, self.plan)
 
+    @cached_property
+    def _packed(self) -> dict[str, packed.Line]:
+        return packed.read(self.folder)
+
     def result(self, job: Job) -> Result | None:
         """What is known of a run; None without result files."""
         if job.key not in self._found:
-            result = results.read(self.folder, job, self.columns)
+            result = results.read(self.folder, job, self.columns, self._packed)
             known = self.plan.fingerprint
             if result is not None and known is not None and result.data.get("data") != known:
                 raise SpeeDiffValueError(

@@ -28,17 +28,18 @@ SECONDS_HEADING = "## Speed-up in seconds of training"
 
 def markdown(analysis: Analysis) -> str:
     """The whole report."""
-    parts = [f"# {analysis.plan.source}: {', '.join(analysis.runs)}", _settings(analysis)]
+    parts = [f"# {analysis.plan.source}: {', '.join(analysis.runs)}", settings(analysis)]
     parts += ["## Quality at equal steps", *_qualities(analysis)]
     if "loss" in analysis.measures and analyses.best_step(analysis) is not None:
         parts += [
             f"## Error in the noise by area, after {analyses.best_step(analysis)} steps",
-            _pipes(area_table(analysis)),
+            pipes(area_table(analysis)),
         ]
     parts += [f"## Speed-up over {analysis.baseline}", DEFINITION.format(unit="steps")]
     parts += _speed_ups(analysis, "in_steps")
     if analysis.choices:
-        parts += ["## Tuning", _tuning_line(analysis), _pipes(tuning_table(analysis))]
+        line = f"{tuning_line(analysis)} Every curve is in tuning.csv."
+        parts += ["## Tuning", line, pipes(tuning_table(analysis))]
     remarks = analyses.notes(analysis)
     if remarks:
         parts += ["## Notes", "\n".join(f"- {remark}" for remark in remarks)]
@@ -178,11 +179,12 @@ def _speed_ups(analysis: Analysis, unit: str) -> list[str]:
     for measure in analysis.measures:
         table = speed_up_table(analysis, measure, unit)
         if len(table) > 1:
-            parts += [f"By {analyses.measure_title(measure, analysis)}:", _pipes(table)]
+            parts += [f"By {analyses.measure_title(measure, analysis)}:", pipes(table)]
     return parts or ["No two arms have reached a common quality."]
 
 
-def _settings(analysis: Analysis) -> str:
+def settings(analysis: Analysis) -> str:
+    """How the runs are measured, as a list."""
     measuring = analysis.plan.measuring
     of_samples = ", ".join(
         analyses.measure_title(name, analysis) for name in measures.of_samples(analysis.measures)
@@ -213,7 +215,7 @@ def _qualities(analysis: Analysis) -> list[str]:
         return ["No run is finished."]
     parts = []
     for measure in analysis.measures:
-        parts += [f"{analyses.measure_title(measure, analysis)}:", _pipes(_quality(analysis, measure))]
+        parts += [f"{analyses.measure_title(measure, analysis)}:", pipes(_quality(analysis, measure))]
     return parts
 
 
@@ -228,13 +230,14 @@ def _quality(analysis: Analysis, measure: str) -> Table:
     return table
 
 
-def _tuning_line(analysis: Analysis) -> str:
+def tuning_line(analysis: Analysis) -> str:
+    """What was tuned, and on which seeds."""
     tuning = analysis.plan.tuning
     assert tuning is not None
     seeds = f"seed{'s' * (len(tuning.seeds) > 1)} {', '.join(map(str, tuning.seeds))}"
     return (
         f"{tuning.setting}, by the {tuning.by} after the last step, the mean over {seeds}, which the "
-        "comparison does not use. Every curve is in tuning.csv."
+        "comparison does not use."
     )
 
 
@@ -247,7 +250,8 @@ def _spans(analysis: Analysis) -> dict[str, str]:
     return {"overall": f"1–{found[0]['timesteps']}", **spans}
 
 
-def _pipes(table: Table) -> str:
+def pipes(table: Table) -> str:
+    """A table in Markdown."""
     head, *rows = table
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(

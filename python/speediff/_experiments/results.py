@@ -4,6 +4,7 @@ seed-0.json          settings and how the run ended
 seed-0.csv           its measurements
 seed-0.times.csv     when they were made: the only numbers that differ when the run is repeated
 seed-0.000500.png    a row of samples after step 500, of the experiment's first seed
+runs.jsonl           all of the above but the pictures, of runs that have no files of their own (`packed`)
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from .._support import text_names
 from .._support.replacement import replace_text
 from .._support.version import __version__
 from ..errors import SpeeDiffValueError
+from . import packed as packed_runs
+from .packed import RESULTS as FOLDER
+from .packed import RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .._runs.run_settings import Settings
     from .._runs.step_log import Row
     from .job import Job
+    from .packed import Line
 
-FOLDER = "results"
 TIMES = ("seconds", "measuring_seconds")
 """Seconds of training so far, and those of the measurement itself."""
 
@@ -77,7 +81,7 @@ def write(folder: Path, job: Job, result: Result) -> None:
         "arm": job.arm,
         "settings": result.settings,
         **result.data,
-        "state": "running"
+        "state": RUNNING
         if not result.is_finished
         else "finished"
         if result.diverged_at is None
@@ -87,8 +91,16 @@ def write(folder: Path, job: Job, result: Result) -> None:
     replace_text(path(folder, job, "json"), text_names.to_json(plain))
 
 
-def read(folder: Path, job: Job, columns: tuple[str, ...]) -> Result | None:
+def read(
+    folder: Path, job: Job, columns: tuple[str, ...], packed: Mapping[str, Line] | None = None
+) -> Result | None:
     """What is known of a run; None without files.
+
+    Args:
+        folder: The experiment's folder.
+        job: The run.
+        columns: The names of the measured numbers.
+        packed: The lines of the packed file by their runs' keys, for a run without files of its own.
 
     Raises:
         SpeeDiffValueError: If the files are damaged or of another run.
@@ -96,26 +108,50 @@ def read(folder: Path, job: Job, columns: tuple[str, ...]) -> Result | None:
     file = path(folder, job, "json")
     try:
         plain = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        line = (packed or {}).get(job.key)
+        if line is None:
+            return None
+        file, plain = folder / packed_runs.NAME, dict(line)
+    except ValueError as error:
+        raise _damaged(file, error) from None
+    try:
         # An earlier version may have had fewer settings.
         settings = {**run_settings.DEFAULTS, **plain.pop("settings")}
         state, diverged = plain.pop("state"), plain.pop("diverged_at")
-    except FileNotFoundError:
-        return None
+        if "run" in plain:
+            rows, times = _packed_rows(plain, columns, settings["steps"])
+        else:
+            rows, times = (
+                _rows(path(folder, job, ending), names, settings["steps"])
+                for ending, names in (("csv", columns), ("times.csv", TIMES))
+            )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpeeDiffValueError(
-            f"{file} is damaged ({error}): remove it, and --resume repeats the run"
-        ) from None
+        raise _damaged(file, error) from None
     for name, value in job.settings.items():
         if settings[name] != value and name != "steps":
             raise SpeeDiffValueError(
                 f"{file} must be of a run with {name} = {value}, got {settings[name]}: choose another --out"
             )
-    rows, times = (
-        _rows(path(folder, job, ending), names, settings["steps"])
-        for ending, names in (("csv", columns), ("times.csv", TIMES))
-    )
     data = {name: value for name, value in plain.items() if name not in ("speediff", "arm")}
-    return Result(settings, columns, rows, times, state != "running", diverged, data)
+    return Result(settings, columns, rows, times, state != RUNNING, diverged, data)
+
+
+def _damaged(file: Path, error: Exception) -> SpeeDiffValueError:
+    return SpeeDiffValueError(f"{file} is damaged ({error}): remove it, and --resume repeats the run")
+
+
+def _packed_rows(line: Line, columns: tuple[str, ...], last_step: int) -> tuple[list[Row], list[Row]]:
+    """The measurements and their times, taken out of a packed line."""
+    del line["run"]
+    measured = tuple(line.pop("columns"))
+    if measured != columns:
+        raise ValueError(f"it has the columns {measured}, not {columns}")
+    rows, times = (
+        [(step, tuple(values)) for step, *values in line.pop(name) if step <= last_step]
+        for name in ("rows", "times")
+    )
+    return rows, times
 
 
 def _rows(file: Path, columns: tuple[str, ...], last_step: int) -> list[Row]:

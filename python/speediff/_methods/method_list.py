@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..sampling import Sampling
 from ..weighting import Weighting
+from . import evidence
 
 if TYPE_CHECKING:
     from .method import Method
@@ -30,6 +31,8 @@ class MethodInfo:
     """The parameters with their default values."""
     note: str = ""
     """Why it is not implemented."""
+    evidence: tuple[str, ...] = ()
+    """What the study found of it, in sentences; docs/study.md has more. None if it was not studied."""
 
     @property
     def implemented(self) -> bool:
@@ -92,7 +95,8 @@ def _describe(kind: str, cls: type[Method]) -> MethodInfo:
         field.name: None if field.default is MISSING else field.default
         for field in fields(cls)  # type: ignore[arg-type]
     }
-    return MethodInfo(kind, cls.name, cls, cls.formula, cls.source, defaults)
+    found = evidence.of(kind, cls.name)
+    return MethodInfo(kind, cls.name, cls, cls.formula, cls.source, defaults, evidence=found)
 
 
 _SHARED_PAGES = {
@@ -114,12 +118,26 @@ def markdown() -> str:
                 cells = [_title(method), method.note or method.formula, method.source]
                 rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         tables.append("\n".join(rows))
-    return "\n\n".join(tables)
+    return "\n\n".join([*tables, *_evidence()])
+
+
+def _evidence() -> list[str]:
+    """What the study found, as a table; none without any."""
+    rows = [
+        f"| [`{each.name}`]({page(each)}.md) | " + " ".join(each.evidence).replace("|", "\\|") + " |"
+        for each in methods()
+        if each.evidence
+    ]
+    return ["\n".join(["| method | [the study](../study.md) |", "|---|---|", *rows])] if rows else []
+
+
+def page(method: MethodInfo) -> str:
+    """The name of the method's page in docs/methods."""
+    return _SHARED_PAGES.get(method.name, method.name)
 
 
 def _title(method: MethodInfo) -> str:
     if not method.implemented:
         return f"`{method.name}`"
-    page = _SHARED_PAGES.get(method.name, method.name)
-    link = f"[`{method.name}`]({page}.md)"
+    link = f"[`{method.name}`]({page(method)}.md)"
     return f"{link} ({method.signature})" if method.signature else link

@@ -54,4 +54,5 @@ def _plain(method: MethodInfo) -> dict[str, Any]:
         "defaults": defaults,
         "implemented": method.implemented,
         "note": method.note,
+        "evidence": list(method.evidence),
     }

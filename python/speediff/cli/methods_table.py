@@ -37,6 +37,16 @@ def print_methods(methods: Sequence[MethodInfo]) -> None:
             console.print()
         else:
             console.print(_table(kind, value, of_kind, source_width=None if console.width == PIPE else 20))
+    _print_evidence(console, [method for method in methods if method.evidence])
+
+
+def _print_evidence(console: Console, methods: Sequence[MethodInfo]) -> None:
+    if methods:
+        console.print("what docs/study.md found\n")
+    for method in methods:
+        console.print(f"{method.kind} {method.name}", overflow="fold")
+        for sentence in method.evidence:
+            console.print(Padding(Text(sentence, overflow="fold"), (0, 0, 0, 4)))
 
 
 def _table(kind: str, value: str, methods: Sequence[MethodInfo], *, source_width: int | None) -> Table:

@@ -1,0 +1,173 @@
+"""The paper's claims: which experiment decides each, and the verdict, computed from its intervals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from speediff._experiments import analysis as analyses
+from speediff._experiments import report_text
+from speediff._experiments.measures import MEASURES
+
+from . import figures
+from .experiments import StudyError, StudyExperiment, find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .figures import Figure
+
+VERDICTS = HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
+LEAST_SEEDS = 3
+RULE = """\
+A claim compares two arms: by the speed-up at the best quality that all runs of both reached, or by the
+quality after the same steps. It is decided when all runs of both arms have ended. It **held** if the whole
+95 % interval over seeds lies above the number that is claimed, and **did not hold** if all of it lies below.
+Otherwise it is **not decided**: the effect may be there or not. Where there is no interval, because there are
+fewer than five seeds or a run has not reached the quality, all pairs of runs must lie on one side. With three
+seeds of each, two equal methods do that in one of ten comparisons; with fewer, nothing is decided. A claim of
+several comparisons held if each of them held, and did not hold if one of them did not. Nothing is corrected
+for the number of claims."""
+KEYS = {"experiment", "arm", "than", "measure", "by", "more_than"}
+KINDS = ("speed-up", "quality")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One comparison: an arm is better than another, or faster by a factor."""
+
+    experiment: str
+    arm: str
+    than: str
+    measure: str = "fd"
+    by: str = "speed-up"
+    """One of `KINDS`: the speed-up, or the gain after the same steps."""
+    more_than: float | None = None
+    """The number to exceed; None: that of no effect."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and what decides it."""
+
+    name: str
+    claim: str
+    paper: str
+    """Its place in the paper, and its numbers."""
+    conditions: tuple[Condition, ...]
+    reason: str = ""
+    """Why it is not tested, where there is no condition."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a comparison."""
+
+    verdict: str
+    text: str
+
+
+def read(file: Path, experiments: Mapping[str, StudyExperiment]) -> list[Claim]:
+    """The claims of a file.
+
+    Raises:
+        StudyError: If a claim is incomplete, or names an experiment that does not exist.
+    """
+    plain: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    found = [_claim(each) for each in plain]
+    names = [claim.name for claim in found]
+    for claim in found:
+        if names.count(claim.name) > 1:
+            raise StudyError(f"{file.name} has two claims of the name {claim.name!r}")
+        if bool(claim.reason) == bool(claim.conditions):
+            raise StudyError(f"the claim {claim.name!r} must have either conditions or a reason for none")
+        for condition in claim.conditions:
+            find(experiments, condition.experiment)
+            if condition.by not in KINDS:
+                raise StudyError(
+                    f"the claim {claim.name!r} must be by {' or '.join(KINDS)}, got {condition.by!r}"
+                )
+    return found
+
+
+def _claim(plain: dict[str, Any]) -> Claim:
+    given = plain.pop("conditions", [])
+    for each in given:
+        if not each.keys() <= KEYS:
+            raise StudyError(f"a condition has {', '.join(sorted(KEYS))}, got {', '.join(each)}")
+    return Claim(**plain, conditions=tuple(Condition(**each) for each in given))
+
+
+def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> Finding:
+    """The verdict of one comparison, by `RULE`."""
+    experiment = experiments[condition.experiment]
+    where = f"`{condition.experiment}`: `{condition.arm}` and `{condition.than}`"
+    if experiment.against() is None:
+        return Finding(UNTESTED, f"`{condition.experiment}`: not run yet")
+    counts = [experiment.of_arm(arm) for arm in (condition.arm, condition.than)]
+    if not all(count.is_whole for count in counts):
+        return Finding(UNTESTED, f"{where}: {counts[0]} and {counts[1]} runs")
+    figure = _figure(condition, experiment)
+    if figure is None:
+        return Finding(OPEN, f"{where}: no common quality, or none that compares them")
+    text = _text(condition, experiment, figure)
+    if figure.seeds < LEAST_SEEDS:
+        return Finding(OPEN, f"{text}, too few seeds")
+    claimed = _claimed(condition)
+    if figure.range.low > claimed:
+        return Finding(HELD, text)
+    return Finding(FAILED if figure.range.high < claimed else OPEN, text)
+
+
+def _figure(condition: Condition, experiment: StudyExperiment) -> Figure | None:
+    if condition.by == "speed-up":
+        return figures.speed_up(experiment, condition.arm, condition.measure, condition.than)
+    return figures.gain(experiment, condition.arm, condition.measure, condition.than)
+
+
+def _claimed(condition: Condition) -> float:
+    if condition.more_than is not None:
+        return condition.more_than
+    return 1.0 if condition.by == "speed-up" or MEASURES[condition.measure].is_log else 0.0
+
+
+def _text(condition: Condition, experiment: StudyExperiment, figure: Figure) -> str:
+    """Such as: speed is 1.28 × [1.10, 1.45] as fast as uniform, by fd."""
+    if condition.by == "speed-up":
+        return f"`{condition.arm}` is {figure} as fast as `{condition.than}`, by {condition.measure}"
+    title = analyses.measure_title(condition.measure, experiment.results)
+    kind = MEASURES[condition.measure]
+    title = f"1 - {title}" if kind.is_share else title
+    if kind.is_log:
+        return f"{title} of `{condition.than}` is {figure} that of `{condition.arm}`"
+    return f"{title} of `{condition.than}` exceeds that of `{condition.arm}` by {figure}"
+
+
+def verdict(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
+    """The verdict of a claim, by `RULE`."""
+    found = [judge(condition, experiments).verdict for condition in claim.conditions]
+    if not found:
+        return UNTESTED
+    if FAILED in found:
+        return FAILED
+    if UNTESTED in found:
+        return UNTESTED
+    return HELD if set(found) == {HELD} else OPEN
+
+
+def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
+    """All claims with their verdicts, and the rule."""
+    rows = [["claim", "in the paper", "here", "verdict"]]
+    for claim in claims:
+        found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
+        rows.append(
+            [claim.claim, claim.paper, "; ".join(found) or claim.reason, f"**{verdict(claim, experiments)}**"]
+        )
+    return f"{report_text.pipes(rows).replace('---:', '---')}\n\n{RULE}"
+
+
+def of_experiment(claims: list[Claim], experiments: Mapping[str, StudyExperiment], name: str) -> list[Claim]:
+    """The claims that an experiment decides, alone or with others."""
+    return [claim for claim in claims if any(each.experiment == name for each in claim.conditions)]

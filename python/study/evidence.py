@@ -1,0 +1,113 @@
+"""The evidence of methods: a sentence for each arm of an experiment that is marked as evidence.
+
+A sentence belongs to the arm's sampling and to its weighting, unless they are uniform.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from speediff import parse_method
+from speediff._experiments import analysis as analyses
+from speediff._methods import method_text
+from speediff._methods.method_list import methods, page
+from speediff._support import text_names
+from speediff.sampling import Uniform
+from speediff.weighting import Weighting
+
+from . import figures
+from .tables import HEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from speediff._experiments.arms import Arm
+
+    from .experiments import StudyExperiment
+
+    Evidence = dict[str, dict[str, list[str]]]
+
+PARAGRAPH = re.compile(r"^\*\*Evidence\.\*\* .*?\n\n", re.MULTILINE | re.DOTALL)
+PLACE = re.compile(r"^\*\*When to use", re.MULTILINE)
+WIDTH = 120
+
+
+def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
+    """The sentences by kind and name of the method: "sampling" and "weighting"."""
+    found: Evidence = {"sampling": {}, "weighting": {}}
+    for experiment in experiments:
+        if not experiment.evidence or experiment.against() is None:
+            continue
+        for arm in experiment.results.plan.arms:
+            text = _sentence(experiment, arm.name)
+            if text is not None:
+                for kind, name in _methods(arm):
+                    found[kind].setdefault(name, []).append(text)
+    return {kind: dict(sorted(found[kind].items())) for kind in found}
+
+
+def _methods(arm: Arm) -> list[tuple[str, str]]:
+    text = arm.settings["method"]
+    if method_text.PRESETS.get(text.split("(")[0]) == "official":
+        text = "speed"  # On the same pages.
+    sampling, weighting = parse_method(text)
+    found = []
+    if sampling is not None and not isinstance(sampling, Uniform):
+        found.append(("sampling", sampling.name))
+    if weighting is not None and weighting.name in Weighting.by_name and weighting.name != Uniform.name:
+        found.append(("weighting", weighting.name))
+    return found
+
+
+def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
+    """What was found of an arm, once all runs that are needed have ended; None for a baseline.
+
+    It names every baseline: one that was tuned for a longer run may be the weaker one after these steps.
+    """
+    needed = (arm, *experiment.baseline_names)
+    if arm in experiment.baseline_names or not all(experiment.of_arm(name).is_whole for name in needed):
+        return None
+    analysis, seeds = experiment.results, len(experiment.ended(arm))
+    measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
+    title = analyses.measure_title(measure, analysis)
+    text = (
+        f"{analysis.plan.source}, `{arm}`, {experiment.last_step} steps, {seeds} seed{'s' * (seeds > 1)}: "
+        f"{title} {figures.quality(experiment, arm, measure)}."
+    )
+    for baseline in experiment.baseline_names:
+        found = figures.speed_up(experiment, arm, measure, baseline)
+        faster = "no common quality" if found is None else f"{found} as fast"
+        text += f" Against `{baseline}`, {figures.quality(experiment, baseline, measure)}: {faster}."
+    return text
+
+
+def to_json(found: Evidence) -> str:
+    """The content of `evidence.json`."""
+    return text_names.to_json({kind: names for kind, names in found.items() if names})
+
+
+def pages(found: Evidence, folder: Path) -> dict[Path, str]:
+    """The methods' pages with their evidence, before "When to use it". A page without evidence has none."""
+    of_page: dict[str, list[str]] = {}
+    for method in methods():
+        # A pair such as SpeeD's has its sentences on both pages, but not twice on one.
+        known = of_page.setdefault(page(method), [])
+        known += [text for text in found[method.kind].get(method.name, ()) if text not in known]
+    written = {}
+    for name, sentences in of_page.items():
+        path = folder / f"{name}.md"
+        if path.exists():
+            written[path] = _with(path.read_text(encoding="utf-8"), sentences)
+    return written
+
+
+def _with(text: str, sentences: list[str]) -> str:
+    text = PARAGRAPH.sub("", text)
+    if not sentences:
+        return text
+    said = f"**Evidence.** [The study](../study.md): {' '.join(sentences)}"
+    filled = textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return PLACE.sub(lambda found: f"{filled}\n\n{found[0]}", text, count=1)

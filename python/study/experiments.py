@@ -1,0 +1,208 @@
+"""The experiments of the study: what experiments.json says of each, and its results so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from speediff._experiments import analysis as analyses
+from speediff._experiments import jobs, plan
+from speediff._experiments.analysis import Analysis
+from speediff._experiments.experiment import Experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from speediff._experiments.results import Result
+
+KEYS = ("title", "baselines", "shown", "evidence", "machine")
+
+
+class StudyError(Exception):
+    """The study's own files contradict each other or its results."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Runs that have ended, of all that are planned."""
+
+    done: int
+    planned: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether none is missing."""
+        return self.done == self.planned
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.planned}"
+
+
+@dataclass(frozen=True)
+class StudyExperiment:
+    """One experiment, whether it has been run or not."""
+
+    name: str
+    """The name of its folder."""
+    folder: Path
+    title: str
+    baselines: tuple[str, ...] = ()
+    """The arms that the others are compared with; none: the first arm."""
+    shown: tuple[str, ...] = ()
+    """The arms of a picture of its own, `shown.png`."""
+    evidence: bool = False
+    """Whether its results are the evidence of methods."""
+    machine: str = ""
+    """The kind of processor, for the page."""
+
+    @cached_property
+    def _experiment(self) -> Experiment | None:
+        if not (self.folder / plan.NAME).exists():
+            return None
+        experiment = Experiment(self.folder, plan.read(self.folder))
+        for name in (*self.baselines, *self.shown):
+            self._check_arm(name, experiment)
+        return experiment
+
+    @cached_property
+    def _analyses(self) -> dict[str, Analysis]:
+        return {}
+
+    def against(self, baseline: str | None = None) -> Analysis | None:
+        """The results against a baseline, by default its own first one; None before the first run has ended.
+
+        Runs that have not ended are left out.
+        """
+        experiment = self._experiment
+        if experiment is None:
+            return None
+        name = baseline or (self.baselines[0] if self.baselines else experiment.plan.arms[0].name)
+        self._check_arm(name, experiment)
+        if name not in self._analyses:
+            found = Analysis(experiment, name)
+            found.runs = {
+                arm: [(job, result) for job, result in runs if result.is_finished]
+                for arm, runs in found.runs.items()
+            }
+            self._analyses[name] = found
+        return self._analyses[name] if any(self._analyses[name].runs.values()) else None
+
+    @property
+    def results(self) -> Analysis:
+        """The results against its own first baseline.
+
+        Raises:
+            StudyError: If no run has ended.
+        """
+        found = self.against()
+        if found is None:
+            raise StudyError(f"{self.name} has no results yet: say it between `when: {self.name}` and `end`")
+        return found
+
+    @cached_property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The arms that the others are compared with."""
+        return self.baselines or (self.results.baseline,)
+
+    @cached_property
+    def runs(self) -> Count | None:
+        """The runs of the comparison; None without a plan."""
+        experiment = self._experiment
+        if experiment is None:
+            return None
+        made = experiment.plan
+        done = [job for job in experiment.main_jobs() if experiment.finished(job) is not None]
+        return Count(len(done), sum(len(made.seeds_of(arm)) for arm in made.arms))
+
+    @cached_property
+    def tuning_runs(self) -> Count | None:
+        """The runs of tuning; None without a plan or without tuning."""
+        experiment = self._experiment
+        if experiment is None or experiment.plan.tuning is None:
+            return None
+        every = list(jobs.tuning_jobs(experiment.plan))
+        return Count(sum(experiment.finished(job) is not None for job in every), len(every))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned run has ended."""
+        return self.runs is not None and self.runs.is_whole
+
+    def of_arm(self, arm: str) -> Count:
+        """An arm's runs."""
+        found = self.results
+        self.check_arm(arm)
+        return Count(len(found.finished(arm)), len(found.plan.seeds_of(found.plan.arm(arm))))
+
+    @property
+    def last_step(self) -> int:
+        """The last step after which all arms were measured.
+
+        Raises:
+            StudyError: If there is none.
+        """
+        step = analyses.best_step(self.results)
+        if step is None:
+            raise StudyError(f"{self.name}: its arms have no measured step in common")
+        return step
+
+    def check_arm(self, arm: str) -> None:
+        """Raises StudyError if it has no such arm."""
+        assert self._experiment is not None
+        self._check_arm(arm, self._experiment)
+
+    def _check_arm(self, arm: str, experiment: Experiment) -> None:
+        names = [each.name for each in experiment.plan.arms]
+        if arm not in names:
+            raise StudyError(f"{self.name} has no arm {arm!r}, only {', '.join(names)}")
+
+    def check_measure(self, measure: str) -> None:
+        """Raises StudyError if it was not measured."""
+        names = self.results.measures
+        if measure not in names:
+            raise StudyError(f"{self.name} did not measure {measure!r}, only {', '.join(names)}")
+
+    def ended(self, arm: str) -> list[Result]:
+        """The results of an arm's runs that have ended."""
+        self.check_arm(arm)
+        return self.results.finished(arm)
+
+
+def read(file: Path, folder: Path) -> dict[str, StudyExperiment]:
+    """The experiments of a file, in its order.
+
+    Args:
+        file: A JSON object of experiments by the names of their folders, with `KEYS`, `title` among them.
+        folder: The folder of these folders.
+
+    Raises:
+        StudyError: If the file has something else, or a folder is not in it.
+    """
+    plain: Mapping[str, Mapping[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    for name, entry in plain.items():
+        unknown = entry.keys() - set(KEYS)
+        if unknown or "title" not in entry:
+            raise StudyError(f"{file.name}: {name} must have a title and may have {', '.join(KEYS[1:])}")
+    stray = [path.parent.name for path in folder.glob(f"*/{plan.NAME}") if path.parent.name not in plain]
+    if stray:
+        raise StudyError(f"{file.name} must name every experiment, but not {', '.join(sorted(stray))}")
+    return {name: _experiment(name, folder / name, entry) for name, entry in plain.items()}
+
+
+def _experiment(name: str, folder: Path, entry: Mapping[str, Any]) -> StudyExperiment:
+    lists = {key: tuple(entry[key]) for key in ("baselines", "shown") if key in entry}
+    return StudyExperiment(name, folder, **{**entry, **lists})
+
+
+def find(experiments: Mapping[str, StudyExperiment], name: str) -> StudyExperiment:
+    """An experiment by its name.
+
+    Raises:
+        StudyError: If there is none.
+    """
+    if name not in experiments:
+        raise StudyError(f"there is no experiment {name!r}, only {', '.join(experiments)}")
+    return experiments[name]

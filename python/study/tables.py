@@ -1,0 +1,171 @@
+"""What the page shows of one experiment: how far it is, settings, table, picture and notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from speediff._experiments import analysis as analyses
+from speediff._experiments import report_text
+from speediff._experiments.analysis import Analysis
+from speediff._runs.run_settings import NETWORK, PATCH, SMALL, SMALL_PATCH
+
+from . import figures
+from .figures import NOTHING
+
+if TYPE_CHECKING:
+    from .experiments import StudyExperiment
+
+CURVES, SHOWN, REPORT = "curves.png", "shown.png", "report.md"
+HEADLINE = ("fd", "kid")
+"""The measures of the table, if they were measured; without them all that were."""
+BRACKETS = """\
+Qualities: median over the seeds [lowest, highest]. Speed-ups: median over all pairs of runs, at the best
+quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there is
+none."""
+
+
+def block(experiment: StudyExperiment, place: str) -> str:
+    """Everything about an experiment, for its own section.
+
+    Args:
+        experiment: The experiment.
+        place: The path of the results' folder, as links of the page have it.
+    """
+    if experiment.against() is None:
+        return _state(experiment)
+    analysis, folder = experiment.results, f"{place}/{experiment.name}"
+    parts = [_state(experiment), settings(experiment), table(experiment, experiment.baseline_names)]
+    remarks = analyses.notes(analysis)
+    if remarks:
+        parts.append("\n".join(f"- {remark}" for remark in remarks))
+    parts.append(f"![{experiment.title}: each measure over training]({folder}/{CURVES})")
+    parts.append(f"[All qualities, speed-ups and tuning]({folder}/{REPORT}) of `{experiment.name}`.")
+    return "\n\n".join(parts)
+
+
+def _state(experiment: StudyExperiment) -> str:
+    """How many of its runs have ended."""
+    runs, tuning = experiment.runs, experiment.tuning_runs
+    if runs is None or (runs.done == 0 and (tuning is None or tuning.done == 0)):
+        return f"*{experiment.title}: not run yet.*"
+    of_tuning = "" if tuning is None else f", and {tuning} of tuning"
+    if runs.is_whole:
+        return f"*{experiment.title}: complete, {runs.done} runs{of_tuning}.*"
+    return f"*{experiment.title}: under way. {runs} runs have ended{of_tuning}. Numbers will change.*"
+
+
+def settings(experiment: StudyExperiment) -> str:
+    """What is common to the runs: data, network, steps, and how they are measured."""
+    analysis = experiment.results
+    lines = [f"- `{analysis.plan.source}`, {_network(analysis)}"]
+    lines.append(f"- {_training(analysis)}")
+    lines += _arms(analysis)
+    if experiment.machine:
+        lines.append(f"- {experiment.machine}.")
+    return "\n".join([*lines, report_text.settings(analysis)])
+
+
+def _network(analysis: Analysis) -> str:
+    shared = analysis.plan.settings
+    if shared["model"] is not None:
+        return f"{shared['model']}."
+    sizes = {name: shared[name] or default for name, default in NETWORK.items()}
+    side = _side(analysis)
+    patch = shared["patch"] or (None if side is None else SMALL_PATCH if side <= SMALL else PATCH)
+    kind = "DiT" if shared["mdt"] is None else f"MDT (version {shared['mdt']})"
+    text = f"{kind}, hidden {sizes['hidden']}, depth {sizes['depth']}, {sizes['heads']} heads"
+    return f"{text}." if patch is None else f"{text}, patch {patch}."
+
+
+def _arms(analysis: Analysis) -> list[str]:
+    """The arms whose settings their names do not say."""
+    texts = []
+    for arm in analysis.plan.arms:
+        own = {name: value for name, value in arm.settings.items() if name not in ("method", "steps")}
+        method = arm.settings["method"]
+        given = [*([] if method == arm.name else [f"`{method}`"]), *(f"{name} {own[name]}" for name in own)]
+        if given:
+            texts.append(f"{arm.name}: {', '.join(given)}")
+    return [f"- {'; '.join(texts)}."] if texts else []
+
+
+def _side(analysis: Analysis) -> int | None:
+    """The images' side, as the fingerprint of the data has it: 60000×1×28×28."""
+    shape = (analysis.plan.fingerprint or "").split(" ")[0].split("×")
+    given = analysis.plan.settings["input_size"]
+    return given or (int(shape[-1]) if len(shape) == 4 and shape[-1].isdecimal() else None)
+
+
+def _training(analysis: Analysis) -> str:
+    shared = analysis.plan.settings
+    steps = {arm.name: arm.settings["steps"] for arm in analysis.plan.arms if "steps" in arm.settings}
+    text = f"{shared['steps']} steps"
+    if steps:
+        text += f" ({', '.join(f'{name}: {count}' for name, count in steps.items())})"
+    return (
+        f"{text} of {shared['batch_size']} images, T = {shared['timesteps'] or 1000}, "
+        f"EMA {shared['ema_decay']:g}, warm-up {shared['warmup']} steps, {shared['precision']}."
+    )
+
+
+def headline(experiment: StudyExperiment) -> str:
+    """The table of an experiment with its first baseline alone."""
+    if experiment.against() is None:
+        return _state(experiment)
+    shown = table(experiment, experiment.baseline_names[:1])
+    return shown if experiment.is_complete else f"{_state(experiment)}\n\n{shown}"
+
+
+def table(experiment: StudyExperiment, baselines: tuple[str, ...]) -> str:
+    """A row for each arm, and columns of speed-ups for each of these baselines."""
+    analysis = experiment.results
+    step = analyses.best_step(analysis)
+    if step is None:
+        return "No step was measured in all arms."
+    names = [name for name in HEADLINE if name in analysis.measures] or analysis.measures
+    titles = [analyses.measure_title(name, analysis) for name in names]
+    head = ["arm", "seeds", _tuned_title(analysis), *titles]
+    for baseline in baselines:
+        head += [f"speed-up over {baseline}, by {name}" for name in names]
+    rows = [head]
+    for arm in analysis.runs:
+        count = experiment.of_arm(arm)
+        row = [arm, str(count.done if count.is_whole else count), figures.tuned(experiment, arm)]
+        row += [figures.quality(experiment, arm, name) for name in names]
+        for baseline in baselines:
+            row += [_speed_up(experiment, arm, name, baseline) for name in names]
+        rows.append(row)
+    floors = [analysis.floor(name) for name in names]
+    if any(floor is not None for floor in floors):
+        shown = [NOTHING if floor is None else f"{floor:.4g}" for floor in floors]
+        rows.append(["real images", "", "", *shown, *([""] * (len(head) - 3 - len(names)))])
+    return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
+
+
+def _tuned_title(analysis: Analysis) -> str:
+    return "lr" if analysis.plan.tuning is None else f"own best {analysis.plan.tuning.setting}"
+
+
+def _speed_up(experiment: StudyExperiment, arm: str, measure: str, baseline: str) -> str:
+    if arm == baseline:
+        return "baseline"
+    if not experiment.ended(arm) or not experiment.ended(baseline):
+        return NOTHING
+    found = figures.speed_up(experiment, arm, measure, baseline)
+    return NOTHING if found is None else str(found)
+
+
+def tuning(experiment: StudyExperiment) -> str:
+    """What tuning chose, with the mean quality at every value."""
+    analysis = experiment.against()
+    if analysis is None or analysis.plan.tuning is None:
+        return _state(experiment)
+    rows = report_text.tuning_table(analysis)
+    return f"{report_text.tuning_line(analysis)}\n\n{report_text.pipes(rows)}"
+
+
+def pictured(analysis: Analysis, arms: tuple[str, ...]) -> Analysis:
+    """The results of some arms alone, for a picture."""
+    found = Analysis(analysis.experiment, analysis.baseline)
+    found.runs = {arm: analysis.runs[arm] for arm in arms}
+    return found

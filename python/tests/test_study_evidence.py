@@ -1,0 +1,103 @@
+"""The evidence of methods: in the package, in `speediff methods`, and on the methods' pages."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import made_studies
+import pytest
+from made_studies import Study
+
+import speediff
+from speediff._methods import evidence
+from speediff._methods.method_list import markdown
+from speediff.cli import main as command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.checkout
+made_studies.modules()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    made = Study(tmp_path)
+    made.run()
+    return made
+
+
+@pytest.fixture
+def packaged(study: Study, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, dict[str, list[str]]]]:
+    """The package with the evidence of the study."""
+    text = study.texts()[study.evidence]
+    study.evidence.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(evidence, "PACKAGED", study.evidence)
+    evidence._packaged.cache_clear()
+    yield json.loads(text)
+    evidence._packaged.cache_clear()
+
+
+def test_each_arm_is_evidence_of_its_sampling_and_weighting(study: Study) -> None:
+    found = json.loads(study.texts()[study.evidence])
+    assert {kind: list(names) for kind, names in found.items()} == {
+        "sampling": ["asymmetric", "laplace"],
+        "weighting": ["change_aware", "p2"],
+    }
+    (sentence,) = found["sampling"]["laplace"]
+    assert sentence.startswith("digits, `fast`, 100 steps, 5 seeds: FD (classifier) 5 [4.63, 5.435].")
+    assert " Against `uniform`, 10 [9.259, 10.87]: 2.00 × [1." in sentence
+
+
+def test_an_arm_with_a_missing_run_is_no_evidence_yet(tmp_path: Path) -> None:
+    made = Study(tmp_path)
+    made.run(skipped=lambda job: job.seed == 4 and job.arm != "fast" and job.arm != "uniform")
+    assert list(json.loads(made.texts()[made.evidence])) == ["sampling"]
+
+
+def test_the_pages_have_it_once_and_lose_it_again(study: Study) -> None:
+    page = study.docs / "methods" / "laplace.md"
+    before, first = page.read_text(), study.texts()[page]
+    assert (
+        first.replace(first[first.index("**Evidence.**") : first.index("**When to use it.**")], "") == before
+    )
+    page.write_text(first)
+    assert study.texts()[page] == first
+    study.write("experiments.json", json.dumps({"main": {"title": "A"}, "other": {"title": "B"}}))
+    assert study.texts()[page] == before
+
+
+def test_the_package_and_the_command_say_it(
+    packaged: dict[str, dict[str, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {(each.kind, each.name): list(each.evidence) for each in speediff.methods() if each.evidence}
+    assert said == {(kind, name): said for kind, names in packaged.items() for name, said in names.items()}
+    assert command(["methods"]) == 0
+    shown = capsys.readouterr().out
+    assert "sampling laplace\n" in shown
+    assert packaged["sampling"]["laplace"][0] in shown
+    assert command(["methods", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["evidence"] for each in listed if each["name"] == "p2"] == [packaged["weighting"]["p2"]]
+    assert f"| [`p2`](p2.md) | {packaged['weighting']['p2'][0]} |" in markdown()
+
+
+def test_a_narrow_terminal_cuts_no_sentence(
+    packaged: dict[str, dict[str, list[str]]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert command(["methods"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "".join(packaged["sampling"]["laplace"][0].split()) in "".join(shown.split())
+
+
+def test_without_evidence_nothing_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = Study(tmp_path)
+    assert made.texts()[made.evidence] == "{}\n"
+    for path, text in made.texts().items():
+        assert "**Evidence.**" not in text, path

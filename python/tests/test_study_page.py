@@ -1,0 +1,234 @@
+"""docs/study.md: made from result files alone, as far as they are there; the committed page is theirs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import made_studies
+import pytest
+from made_experiments import write_run
+from made_studies import CLAIMS, TEMPLATE, Study, claim
+
+from speediff.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.checkout
+main = made_studies.modules()
+StudyError = importlib.import_module("study.experiments").StudyError
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path)
+
+
+def test_the_committed_texts_are_those_of_the_result_files() -> None:
+    """Whatever has been run so far. They are also small, and few."""
+    for path, text in main.texts(main.HERE, main.DOCS, main.PACKAGED).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run make study-page"
+    for folder in (main.DOCS / main.RESULTS).glob("*/"):
+        kept = [
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path.parent.name in ("results", folder.name)
+        ]
+        assert (folder / "curves.png").exists() == (folder / "report.md").exists()
+        assert sum(path.stat().st_size for path in kept) < 4_000_000
+        assert not (folder / "results" / "runs.jsonl").exists() or len(kept) < 20
+
+
+def test_a_study_that_was_not_run_says_so(study: Study) -> None:
+    page = study.page()
+    assert page.count("*The main one: not run yet.*") == 2
+    assert page.count("*Another: not run yet.*") == 1
+    assert "There is no more to say." in page
+    assert "Twice as fast" not in page
+    assert "template:" not in page
+    assert study.texts()[study.evidence] == "{}\n"
+
+
+def test_numbers_are_those_of_the_report(study: Study) -> None:
+    """Runs of pace 2 are as good after half the steps: over all pairs of seeds the median is 2."""
+    study.run()
+    page = study.page()
+    found = re.search(r"Twice as fast: (.*) \[(.*)\], by KID (.*) ×.*\nIt is better by (.*)\.\n", page)
+    assert found is not None
+    faster, interval, kid, better = found.groups()
+    assert faster == "2.00 ×"
+    assert 1.7 < float(kid) < 2.2
+    assert better.startswith("2.00 × [1.")
+    report = study.texts()[study.docs / "results" / "study" / "main" / "report.md"]
+    assert re.search(rf"\| fast \| [\d.]+ \| {faster} \| .* \| \[{interval}\] \| 25 \|", report)
+    assert "| fast | 5 | 0.0015 | 5 [4.63, 5.435] |" in page
+    assert "There is no more to say." not in page
+    assert "![The main one: each measure over training](results/study/main/curves.png)" in page
+
+
+def test_a_part_of_the_runs_is_counted(study: Study) -> None:
+    study.run(skipped=lambda job: job.seed > 1 and job.arm == "fast")
+    page = study.page()
+    assert "*The main one: under way. 17 of 20 runs have ended. Numbers will change.*" in page
+    assert "| fast | 2 of 5 |" in page
+    assert "There is no more to say." in page, "a conclusion waits for every run"
+
+
+def test_tuning_alone_is_under_way(study: Study) -> None:
+    study.run(lr=(0.001, 0.002), skipped=lambda job: not job.is_tuning)
+    assert "under way. 0 of 20 runs have ended, and 8 of 8 of tuning." in study.page()
+
+
+def drawn(study: Study) -> dict[str, bytes]:
+    """The pictures of `main`, drawn from the files as they are."""
+    folder = study.docs / "results" / "study"
+    for experiment in main.experiments.read(study.inputs / "experiments.json", folder).values():
+        main.draw(experiment)
+    return {path.name: path.read_bytes() for path in (folder / "main").glob("*.png")}
+
+
+def test_a_run_that_is_at_work_changes_no_byte(study: Study) -> None:
+    folder = study.docs / "results" / "study"
+    study.run(skipped=lambda job: job.seed == 4)
+    before = study.texts(), drawn(study)
+    experiment = main.experiments.read(study.inputs / "experiments.json", folder)["main"]
+    job = next(job for job in experiment._experiment.main_jobs() if job.seed == 4)
+    write_run(folder / "main", job, 9.0, ended=False)
+    main.pack(folder, folder)
+    assert (study.texts(), drawn(study)) == before
+
+
+def test_pictures_are_drawn_and_are_the_same_again(study: Study) -> None:
+    known = {"main": {"title": "A", "shown": ["uniform", "fast"]}, "other": {"title": "B"}}
+    study.write("experiments.json", json.dumps(known))
+    study.run()
+    found = drawn(study)
+    assert set(found) == {"curves.png", "shown.png"}
+    assert found["curves.png"] != found["shown.png"]
+    assert drawn(study) == found
+
+
+def test_other_baselines_have_columns_in_their_section(study: Study) -> None:
+    known = {"main": {"title": "A", "baselines": ["same", "uniform"]}, "other": {"title": "B"}}
+    study.write("experiments.json", json.dumps(known))
+    study.run()
+    heads = [line for line in study.page().splitlines() if line.startswith("| arm |")]
+    assert [head.count("speed-up over") for head in heads] == [2, 4]
+    assert all(head.index("over same, by fd") for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{spedup:main:fast:fd}", "unknown placeholder {spedup}"),
+        ("{speedup:mian:fast:fd}", "no experiment 'mian'"),
+        ("{speedup:main:quick:fd}", "no arm 'quick'"),
+        ("{speedup:main:fast:fid}", "did not measure 'fid'"),
+        ("{speedup:main:fast}", "too many parts or too few"),
+        ("{quality:main:fast:fd:kid}", "too many parts or too few"),
+        ("{step:main:fast}", "too many parts or too few"),
+        ("{speedup:main:uniform:fd}", "no speed-up over itself"),
+        ("{speedup:main:fast:fd:none}", "no arm 'none'"),
+        ("{quality:other:fast:fd}", "other has no results yet"),
+        ("{verdict:none}", "no such claim"),
+        ("{count:maybe}", "no such verdict"),
+        ("It is 1.4 × as fast.", "must come from a result file"),
+        ("It is 3 × as fast.", "must come from a result file"),
+        ("It gains 20 % by it.", "must come from a result file"),
+        ("<!-- otherwise -->", "a line for its beginning and one for its end"),
+        ("<!-- when: none -->\nText.\n<!-- end -->", "no experiment 'none'"),
+        ("<!-- when: other -->\n{speedup:mian:fast:fd}\n<!-- end -->", "no experiment 'mian'"),
+    ],
+)
+def test_an_error_names_what_is_wrong_with_the_template(study: Study, text: str, message: str) -> None:
+    study.run()
+    study.write("template.md", f"{text}\n{TEMPLATE}")
+    with pytest.raises(StudyError, match=re.escape(message)):
+        study.page()
+
+
+def test_the_readme_has_its_sentence_between_its_lines(study: Study, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    assert study.texts()[readme] == "Before.\n<!-- study: begin -->\n<!-- study: end -->\nAfter.\n"
+    study.run()
+    lines = study.texts()[readme].splitlines()
+    assert lines[:2] == ["Before.", "<!-- study: begin -->"]
+    assert lines[2].startswith("It is 2.00 × [1.")
+    assert lines[3:] == ["<!-- study: end -->", "After."]
+
+
+def evaluate(study: Study, arm: str, seed: int, fd: float, **other: Any) -> None:
+    """The file of an evaluation, as the command writes it."""
+    content = Evaluation(
+        values={"fd": fd, "kid": fd / 1000, "kid_std": 0.0}, floor={"fd": 0.5}, what="a run", n=10000,
+        against="digits", reference_n=60, floor_what="test images", floor_n=10, extractor="a classifier",
+        distance_name="FD (classifier)", resize="none", dimension=64, seed=0,
+        settings={"images": "ddpm, 250 steps"},
+    )  # fmt: skip
+    folder = study.docs / "results" / "study" / "main" / "evaluations" / arm
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))
+
+
+def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
+    study.write("template.md", f"{{evaluations:main}}\n\n{TEMPLATE}")
+    study.run()
+    assert "*The main one, finalists: not measured yet.*" in study.page()
+    for seed, fd in enumerate((4.0, 3.0, 5.0)):
+        evaluate(study, "fast", seed, fd)
+        evaluate(study, "uniform", seed, 2 * fd)
+    page = study.page()
+    assert "| arm | seeds | FD (classifier) | KID (classifier) |" in page
+    assert "| fast | 3 | 4 [3, 5] | 0.004 [0.003, 0.005] |" in page
+    assert "| uniform | 3 | 8 [6, 10] |" in page
+    assert "| real images |  | 0.5 | – |" in page
+    assert (
+        "- FD (classifier): 10000 images against 60 of digits; a classifier; resize: none; ddpm, 250 steps."
+        in page
+    )
+    evaluate(study, "fast", 3, 4.0, n=1000)
+    with pytest.raises(StudyError, match="n of fast, seed 3, is 1000, not 10000"):
+        study.page()
+    evaluate(study, "fast", 3, 4.0)
+    evaluate(study, "quick", 0, 4.0)
+    with pytest.raises(StudyError, match="'quick', which is no arm"):
+        study.page()
+
+
+def test_what_the_paper_says_may_be_typed(study: Study) -> None:
+    study.run()
+    study.write(
+        "template.md", f"{TEMPLATE}\nThe paper says {{paper:3 ×, 9.95}}; images of 32×32; a 95 % interval.\n"
+    )
+    assert "The paper says 3 ×, 9.95; images of 32×32; a 95 % interval." in study.page()
+
+
+def test_files_that_contradict_each_other_are_errors(study: Study) -> None:
+    study.write("template.md", TEMPLATE.replace("{experiment:other}", ""))
+    with pytest.raises(StudyError, match=r"must show \{experiment:other\}"):
+        study.page()
+    study.write("template.md", TEMPLATE)
+    study.write("experiments.json", json.dumps({"main": {"title": "A"}, "other": {"name": "B"}}))
+    with pytest.raises(StudyError, match="other must have a title"):
+        study.page()
+    study.run("third")
+    study.write("experiments.json", json.dumps({"main": {"title": "A"}, "other": {"title": "B"}}))
+    with pytest.raises(StudyError, match="must name every experiment, but not third"):
+        study.page()
+
+
+def test_the_claims_stand_in_the_page_and_with_their_experiment(study: Study) -> None:
+    study.run()
+    page = study.page()
+    assert page.count("- It is faster: **held**") == 1
+    assert "| It is faster | Tab. 1 | `fast` is 2.00 × [1." in page
+    assert "| It is large | Tab. 2 | it is not | **not tested** |" in page
+    lists = "{claims:did not hold}\n{claims:held}\n{count:not decided}, {verdict:unclear}\n"
+    study.write("template.md", f"{lists}\n{TEMPLATE}")
+    assert study.page().startswith("- It is triple (Tab. 1).\n- It is faster (Tab. 1).\n1, not decided\n")
+    study.write("claims.json", json.dumps([*CLAIMS, claim("odd", "quick", "uniform")]))
+    with pytest.raises(StudyError, match="no arm 'quick'"):
+        study.page()
