@@ -5,6 +5,7 @@
 #   NICE=10 scripts/study.sh main
 #
 # Checkpoints and features of the reference are in runs/study. Without them, finished runs are taken from docs/results/study.
+# At the end, and when it is stopped, docs/study.md is made again.
 set -eu
 cd "$(dirname "$0")/.."
 name=${1:?one of the experiments of docs/results/study}
@@ -14,7 +15,7 @@ data=fashion-mnist
 measure=fd,accuracy,loss
 case $name in
   precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 ;;
-  ema) set -- --seeds 1000,1001 --steps 2000 --measure-every 500 ;;
+  averaging | warmup) set -- --seeds 1000,1001 --steps 2000 --measure-every 500 ;;
   main)
     measure=fd,kid,accuracy,loss
     set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 400 --features kid:efficientnet-lite0 \
@@ -29,12 +30,6 @@ if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
   cp -R "$kept/experiment.json" "$kept/results" "$out"
 fi
 [ ! -e "$out/experiment.json" ] || set -- "$@" --resume
-keep() {
-  [ -e "$out/experiment.json" ] || return 0
-  rm -rf "$kept/results"
-  cp "$out/experiment.json" "$kept"
-  [ ! -d "$out/results" ] || cp -R "$out/results" "$kept"
-}
-trap keep EXIT
+trap scripts/study-page.sh EXIT
 trap 'exit 130' INT TERM
 nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@"
