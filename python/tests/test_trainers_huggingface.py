@@ -147,7 +147,7 @@ def test_a_checkpoint_without_a_sampler_warns(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint-2" / "trainer_state.json"
     text = file.read_text()
     file.write_text(text.replace("speediff.sampler", "another"))
-    with pytest.warns(RuntimeWarning, match=r"no sampler.*sampler\.step = 2 times"):
+    with pytest.warns(RuntimeWarning, match=r"no sampler.*sampler\.step to 2 times"):
         train(tmp_path, flow(), 4, resume=str(tmp_path / "checkpoint-2"))
 
 
