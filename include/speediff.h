@@ -548,7 +548,7 @@ typedef struct speediff_sigma_sampler speediff_sigma_sampler;
  * What learns excludes options.normalize; a sampling that learns also excludes to_emphasis.
  *
  * warm_up is FDM's: before that training step, weights are at most 5 * 100^(step / warm_up). 0: none. It excludes
- * options.normalize. */
+ * options.normalize and what learns. */
 speediff_status speediff_sigma_sampler_create(const speediff_process *process, const speediff_sampling *sampling,
                                               const speediff_weighting *weighting,
                                               const speediff_sampler_options *options, int64_t warm_up,

@@ -73,6 +73,11 @@ def unknown_name(argument: str, name: object, known: Iterable[str]) -> SpeeDiffV
         known: The names that exist.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    hint = suggestion(name, names)
     return SpeeDiffValueError(f"{argument} must be one of {', '.join(names)}, got {name!r}{hint}")
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """The end of an error for an unknown name: the nearest known one, or nothing."""
+    nearest = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

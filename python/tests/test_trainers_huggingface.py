@@ -45,9 +45,18 @@ class Network(torch.nn.Module):
 
 
 def train(
-    folder: Path, sampler: Any, steps: int, resume: str | None = None, **options: Any
+    folder: Path,
+    sampler: Any,
+    steps: int,
+    resume: str | None = None,
+    model: Any = None,
+    more: dict[str, Any] | None = None,
+    **options: Any,
 ) -> list[dict[str, Any]]:
-    """Follows docs/migrate/transformers.md; returns what each call of `compute_loss` saw."""
+    """Follows docs/migrate/transformers.md; returns what each call of `compute_loss` saw.
+
+    `more` is what each batch has beside its images.
+    """
     seen: list[dict[str, Any]] = []
 
     def losses_of(model: Any, images: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -56,17 +65,17 @@ def train(
         return losses
 
     names: dict[str, Any] = {
-        "Trainer": transformers.Trainer, "TrainerCallback": transformers.TrainerCallback,
-        "TrainingArguments": transformers.TrainingArguments, "losses_of": losses_of, "model": Network(),
-        "own": sampler,
-        "options": {
-            "output_dir": str(folder), "per_device_train_batch_size": 4, "per_device_eval_batch_size": 4,
-            "max_steps": steps, "save_steps": 2, "report_to": [], "use_cpu": True, "disable_tqdm": True,
-            "logging_steps": 1, **options,
-        },
+        "losses_of": losses_of, "model": Network() if model is None else model, "own": sampler,
+        "arguments": transformers.TrainingArguments(
+            str(folder), per_device_train_batch_size=4, per_device_eval_batch_size=4, max_steps=steps,
+            save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1,
+            **{"remove_unused_columns": False, "label_names": ["images"], **options},
+        ),
         "data": {
             "train_dataset": IMAGES, "eval_dataset": IMAGES,
-            "data_collator": lambda rows: {"images": torch.stack([row["images"] for row in rows])},
+            "data_collator": lambda rows: {
+                "images": torch.stack([row["images"] for row in rows]), **(more or {}),
+            },
         },
     }  # fmt: skip
     run("transformers", names)
@@ -102,6 +111,24 @@ def test_trainer_draws_weighs_and_resumes(tmp_path: Path, accumulation: int) -> 
             assert logged == pytest.approx(
                 sum(call["expected"] for call in parts) / accumulation, rel=1e-3, abs=1e-4
             )
+
+
+def test_trainer_averages_accumulated_batches_whatever_the_model_takes(tmp_path: Path) -> None:
+    """With "labels" and a model that takes anything, the Trainer divides only where it is told to."""
+
+    class TakesAnything(Network):
+        def forward(self, images: torch.Tensor, t: torch.Tensor, **_: Any) -> torch.Tensor:
+            return super().forward(images, t)
+
+    scales = []
+    for place, model in enumerate((Network(), TakesAnything())):
+        train(
+            tmp_path / str(place), lambda: flow(accumulation=3), 4, model=model, optim="sgd",
+            more={"labels": torch.ones(4, dtype=torch.long)}, gradient_accumulation_steps=3,
+            max_grad_norm=0.0, learning_rate=0.05,
+        )  # fmt: skip
+        scales.append(model.scale.item())
+    assert scales[0] == scales[1] != 1
 
 
 @pytest.mark.parametrize("restore", [False, True])
@@ -147,7 +174,7 @@ def test_a_checkpoint_without_a_sampler_warns(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint-2" / "trainer_state.json"
     text = file.read_text()
     file.write_text(text.replace("speediff.sampler", "another"))
-    with pytest.warns(RuntimeWarning, match=r"no sampler.*sampler\.step = 2 times"):
+    with pytest.warns(RuntimeWarning, match=r"no sampler.*sampler\.step to 2 times"):
         train(tmp_path, flow(), 4, resume=str(tmp_path / "checkpoint-2"))
 
 
@@ -157,7 +184,9 @@ def test_another_method_is_refused_on_resuming(tmp_path: Path) -> None:
         train(tmp_path, SigmaSampler.flow(3), 4, resume=str(tmp_path / "checkpoint-2"))
 
 
-def test_accelerate_saves_a_learning_loss_between_steps(tmp_path: Path) -> None:
+def test_accelerate_saves_a_learning_loss_between_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Follows docs/migrate/accelerate.md."""
     drawn: list[torch.Tensor] = []
 
@@ -172,9 +201,8 @@ def test_accelerate_saves_a_learning_loss_between_steps(tmp_path: Path) -> None:
         names.update(own=own, loader=[torch.zeros(8, 2)] * batches)
         return run("accelerate", names, sampler="own")
 
-    names: dict[str, Any] = {
-        "Accelerator": lambda: accelerate.Accelerator(cpu=True), "losses_of": losses_of, "model": Network(),
-    }  # fmt: skip
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    names: dict[str, Any] = {"losses_of": losses_of, "model": Network()}
     follow(5)
     accelerator, loss = names["accelerator"], names["loss"]
     accelerator.load_state(str(tmp_path / "state"))

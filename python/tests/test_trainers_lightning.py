@@ -38,6 +38,9 @@ class StandIn:
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
             pass
 
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            pass
+
         def state_dict(self) -> dict[str, Any]:
             return {}
 
@@ -61,7 +64,9 @@ class StandIn:
                 for callback in self.callbacks:
                     if state := checkpoint["callbacks"].get(callback.state_key):
                         callback.load_state_dict(copy.deepcopy(state))
-            self.validate(model, [next(iter(val))])
+            self._validate(model, [next(iter(val))])
+            for callback in self.callbacks:
+                callback.on_train_start(self, model)
             batches = iter(self.epochs(train))
             while self.global_step < self.max_steps:
                 model.train()
@@ -70,7 +75,13 @@ class StandIn:
                 loss.backward()
                 optimizer.step()
                 self.global_step += 1
-            self.validate(model, val)
+            self._validate(model, val)
+
+        def validate(self, model: Any, batches: Any) -> None:
+            for callback in self.callbacks:
+                callback.setup(self, model, stage="validate")
+            model.setup(stage="validate")
+            self._validate(model, batches)
 
         @staticmethod
         def epochs(loader: Any) -> Iterator[Any]:
@@ -78,7 +89,7 @@ class StandIn:
                 yield from loader
 
         @staticmethod
-        def validate(model: Any, batches: Any) -> None:
+        def _validate(model: Any, batches: Any) -> None:
             model.eval()
             with torch.no_grad():
                 for batch in batches:
@@ -134,6 +145,8 @@ def fit(
     loader = torch.utils.data.DataLoader(torch.zeros(12, 2), batch_size=4)  # type: ignore[arg-type]
     trainer, module = names["trainer"], names["Diffusion"]()
     trainer.fit(module, loader, loader, ckpt_path=checkpoint)
+    # Sets the module up again, which must not make another sampler.
+    trainer.validate(module, loader)
     trainer.model_state = module.state_dict()
     return trainer, seen
 
@@ -167,7 +180,7 @@ def test_lightning_draws_learns_and_resumes(package: Any, tmp_path: Path, sample
 
 def test_the_stand_in_has_the_signatures_of_lightning() -> None:
     lightning = pytest.importorskip("lightning.pytorch")
-    for name in ("setup", "state_dict", "load_state_dict"):
+    for name in ("setup", "on_train_start", "state_dict", "load_state_dict"):
         theirs, ours = (getattr(place.Callback, name) for place in (lightning, StandIn))
         assert list(inspect.signature(theirs).parameters) == list(inspect.signature(ours).parameters)
 

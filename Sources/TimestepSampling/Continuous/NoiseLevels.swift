@@ -48,7 +48,9 @@ extension Sampling {
   func levels(in process: ContinuousProcess, _ argument: String) throws -> any NoiseLevels {
     guard let sampling = self as? any NoiseLevelSampling else {
       throw ArgumentError(
-        argument, "must be a density of the noise level for a continuous process", got: "one of timesteps alone")
+        argument, "must be a density of the noise level for a continuous process",
+        got: self is any LearningLevelSampling
+          ? "one that learns from losses; use it without a shift or a sampling around it" : "one of timesteps alone")
     }
     return try sampling.levels(of: process)
   }

@@ -28,7 +28,7 @@ public final class SigmaSampler: Sendable {
   ///   - sampling: which noise levels to draw; nil: the process's own sampling.
   ///   - weighting: how much each counts; nil: the process's own weight.
   ///   - options: seed, layout, strata, target and normalization.
-  ///   - weightWarmUp: FDM's bound of the weights; excludes `normalize`.
+  ///   - weightWarmUp: FDM's bound of the weights; excludes `normalize` and methods that learn.
   /// - Throws: `ArgumentError` if the sampling, weighting or options do not fit the process or each other.
   public init(
     process: ContinuousProcess, sampling: (any Sampling)? = nil, weighting: (any Weighting)? = nil,
@@ -53,7 +53,8 @@ public final class SigmaSampler: Sendable {
       table: learning == nil && levels.isFixed
         ? NoiseLevelTable(levels: levels, weight: weighting.isTabulatedForLevels ? weight : nil) : nil)
     course = try Self.course(
-      process, prediction, learning, weighting, fixed: fixed, normalize: options.normalize)
+      process, prediction, learning, weighting, fixed: fixed, normalize: options.normalize,
+      warmsUp: weightWarmUp != nil)
     weightFollowsDraws = weighting.dividesByDensity
     guard options.normalize else {
       scale = 1

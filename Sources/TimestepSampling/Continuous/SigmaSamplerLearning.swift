@@ -6,7 +6,7 @@ extension SigmaSampler {
   /// - Throws: `ArgumentError` if what learns does not fit the options.
   static func course(
     _ process: ContinuousProcess, _ prediction: PredictionTarget, _ sampling: (any LearningLevelSampling)?,
-    _ weighting: any Weighting, fixed: LevelCourse.Tables, normalize: Bool
+    _ weighting: any Weighting, fixed: LevelCourse.Tables, normalize: Bool, warmsUp: Bool
   ) throws -> LevelCourse? {
     let factors = weighting.learningFactors
     guard sampling != nil || !factors.isEmpty else { return nil }
@@ -14,6 +14,12 @@ extension SigmaSampler {
       throw ArgumentError(
         "normalize", "must be false for a continuous process with a method that learns, whose mean weight changes",
         got: true)
+    }
+    // The bound would cut what corrects for the draw, and what is learned would be of weights without it.
+    guard !warmsUp else {
+      throw ArgumentError(
+        sampling == nil ? "weighting" : "sampling", "must not learn with a warm-up of the weights",
+        got: "one that learns from losses; leave out warm_up")
     }
     guard sampling == nil || !weighting.dividesByDensity else {
       throw ArgumentError("weighting", "must not depend on p with a sampling that learns", got: "to_emphasis")

@@ -29,6 +29,8 @@ _CONVERTERS: dict[str, Callable[[str, object], Any]] = {
     "float": arguments.real,
     "int": arguments.integer,
 }
+_PAIRS = "speed", "official"
+"""The names that a text may have for a sampling with its weighting."""
 
 
 @dataclass_transform(frozen_default=True)
@@ -158,6 +160,17 @@ def resolve(argument: str, method: str | Kind, by_name: Mapping[str, type[Kind]]
     """The method itself, or the one with this name and default parameters."""
     if isinstance(method, kind):
         return method
+    if isinstance(method, str) and method not in by_name:
+        if method in _PAIRS:
+            raise SpeeDiffValueError(
+                f"{argument} must not be {method!r}, which is a sampling with its weighting; use "
+                "sampling='asymmetric' with weighting='change_aware', or TimestepSampler.speed"
+            )
+        if "(" in method:
+            raise SpeeDiffValueError(
+                f"{argument} must be a name without parameters, got {method!r}; use the method's class, or "
+                "speediff.parse_method, which reads such a text"
+            )
     return by_name[arguments.choice(argument, method, by_name)]()
 
 

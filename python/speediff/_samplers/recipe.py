@@ -9,11 +9,13 @@ from .._methods.method import from_description, resolve
 from .._native import c_api as c
 from .._native.native_sampler import NativeSampler
 from .._support import arguments
-from ..errors import SpeeDiffTypeError
+from ..errors import SpeeDiffTypeError, suggestion
 from ..sampling import Sampling
 from ..weighting import ChangeAware, Weighting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..schedules import NoiseSchedule
 
 PREDICTIONS = {
@@ -41,12 +43,26 @@ class Options(TypedDict, total=False):
     prefetch: int | None
 
 
-def check_names(options: Options) -> None:
-    """Raises SpeeDiffTypeError if an option is unknown."""
-    unknown = set(options) - set(Options.__annotations__)
+_BESIDE = "sampling", "weighting", "seed", "shift"
+"""What samplers take beside their options, for suggestions."""
+
+
+def check_names(options: Mapping[str, Any], also: Sequence[str] = (), name: str = "options") -> None:
+    """Checks the names of options, and suggests the nearest one for an unknown name.
+
+    Args:
+        options: The options.
+        also: Further names that the caller takes.
+        name: What the options are called in errors.
+
+    Raises:
+        SpeeDiffTypeError: If an option is unknown.
+    """
+    known = (*also, *Options.__annotations__)
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        known = ", ".join(Options.__annotations__)
-        raise SpeeDiffTypeError(f"options must be among {known}, got {', '.join(sorted(unknown))}")
+        hint = suggestion(unknown[0], {*known, *_BESIDE} - {*unknown})
+        raise SpeeDiffTypeError(f"{name} must be among {', '.join(known)}, got {', '.join(unknown)}{hint}")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def load(
         raise SpeeDiffValueError(f"state must have the keys {', '.join(_KEYS)}, got none of {missing}")
     if state["method"] != identity["method"]:
         raise SpeeDiffValueError(
-            f"state must belong to this sampler's method {identity['method']}, got {state['method']}"
+            f"state must belong to this sampler's method {identity['method']}, got {state['method']}; resume "
+            "with that method, or start without the state"
         )
     _check_schedule(state["schedule"], identity["schedule"])
     seed = arguments.integer("state['seed']", state["seed"], least=0, end=1 << 64)

@@ -96,7 +96,7 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
                 weight.
             seed: In [0, 2⁶⁴); the same on every rank.
             warm_up: FDM's warm-up: weights are at most 5·100^(step/warm_up) before training step warm_up.
-                Cannot be combined with normalize.
+                Cannot be combined with normalize or with a method that learns.
             **options: `rank`, `world_size`, `accumulation`, `strata`, `normalize`, `prefetch` as for
                 `TimestepSampler`. `prediction` is the target whose loss the weights apply to. None means
                 "sample" for VP, VE and EDM, and "flow" for rectified flow.
@@ -241,7 +241,8 @@ class SigmaSamplerBase(DrawingBase[NativeSigmaSampler, Piece], Generic[Piece]):
         Args:
             seed: In [0, 2⁶⁴).
             process: "edm", "vp", "ve", or one of `speediff.processes`.
-            warm_up: Weights are at most 5·100^(step/warm_up) before that training step. None: no bound.
+            warm_up: Weights are at most 5·100^(step/warm_up) before that training step. None: no bound. Not
+                with a method that learns.
             sampling: Replaces the process's sampling.
             weighting: Replaces the process's weighting.
             **options: As for `SigmaSampler`.

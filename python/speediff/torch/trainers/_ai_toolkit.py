@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from ...errors import SpeeDiffValueError
-from ._flow import flow_sampler
+from ._flow import MAKE_SAMPLER, flow_sampler
 from ._loss import StepLosses
+from ._mixin import FirstBase
+from ._resuming import warn_without_state
 
 if TYPE_CHECKING:
     from .._samplers import SigmaSampler
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _FILE = "speediff_sampler.json"
 
 
-class AIToolkitSampler:
+class AIToolkitSampler(FirstBase):
     """Draws t and weights losses in ai-toolkit's `SDTrainer`, for models of rectified flow.
 
     ```python
@@ -37,6 +39,7 @@ class AIToolkitSampler:
     @abstractmethod
     def make_sampler(self) -> SigmaSampler:
         """Yours: the sampler, a `SigmaSampler.flow` of `speediff.torch`."""
+        raise NotImplementedError(MAKE_SAMPLER)
 
     def hook_before_train_loop(self) -> None:
         """Makes the sampler, and restores it where the run resumes.
@@ -63,8 +66,11 @@ class AIToolkitSampler:
         self.sampler = flow_sampler(self.make_sampler())
         self._losses = StepLosses(self.sampler)
         file = Path(trainer.save_root) / _FILE
-        if trainer.step_num > 0 and file.exists():
-            self.sampler.load_state_dict(json.loads(file.read_text()))
+        if trainer.step_num > 0:
+            if file.exists():
+                self.sampler.load_state_dict(json.loads(file.read_text()))
+            else:
+                warn_without_state(f"the folder {file.parent}", "the batches so far")
 
     def process_general_training_batch(self, batch: Any) -> tuple[Any, ...]:
         """The trainer's own batch, noised again at the sampler's t; 1000·t are its timesteps."""

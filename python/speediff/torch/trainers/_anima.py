@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import SpeeDiffTypeError
-from ._flow import draw_unweighted, shifted, unweighted_flow_sampler
+from ._flow import draw_unweighted, unweighted_flow_sampler
 from ._loss import StepLosses
+from ._resuming import warn_without_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +42,12 @@ class AnimaTimesteps:
         """The sampler."""
         if shift is not None and self.sampler.learns:
             raise SpeeDiffTypeError(
-                "shift must be None for a method that learns; give the shift to SigmaSampler.flow"
+                f"shift must be None for a method that learns, which finds its own levels, got {shift!r}; "
+                "leave it out"
             )
         self._shift = shift
         self._losses = StepLosses(self.sampler)
+        self._fresh = True
 
     @property
     def requires_token_counts(self) -> bool:
@@ -56,15 +59,15 @@ class AnimaTimesteps:
 
     def sample(self, bs: int, device: Any, *, token_counts: Any = None) -> torch.Tensor:
         """The t of the next batch, float32 (bs,), in (0, 1), where 1 is noise."""
-        t = draw_unweighted(self.sampler, bs, _TRAINER)
+        shift = None
         if self._shift is not None:
             counts = torch.as_tensor(token_counts, dtype=torch.float32, device="cpu")
-            if counts.shape != t.shape:
+            if counts.shape != (bs,):
                 raise SpeeDiffTypeError(
                     f"token_counts must have one entry per image, ({bs},), got shape {tuple(counts.shape)}"
                 )
-            t = shifted(t, self._shift(counts))
-        return t.to(device)
+            shift = self._shift(counts)
+        return draw_unweighted(self.sampler, bs, _TRAINER, shift).to(device)
 
     def record(self, t: torch.Tensor, raw_mse: torch.Tensor) -> None:
         """Keeps a micro-batch's unweighted losses, (n,), without those that are not finite."""
@@ -72,7 +75,13 @@ class AnimaTimesteps:
         self._losses.add(t[finite], raw_mse[finite])
 
     def maybe_refresh(self, global_step: int) -> None:
-        """Ends an optimizer step: a method that learns gets its losses. Every rank calls it."""
+        """Ends an optimizer step: a method that learns gets its losses. Every rank calls it.
+
+        In a run that resumes from a state without a sampler, the first call warns.
+        """
+        if self._fresh and global_step > 1:
+            warn_without_state("the training state", "the batches so far")
+        self._fresh = False
         self._losses.learn()
 
     def status(self) -> dict[str, Any]:
@@ -87,3 +96,4 @@ class AnimaTimesteps:
         """Restores the sampler; on error nothing changes, and the loop warns."""
         self.sampler.load_state_dict(state)
         self._losses = StepLosses(self.sampler)
+        self._fresh = False

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from ...processes import Flow
 from .._samplers import SigmaSampler
+from ._loss import check_sampler
 
 if TYPE_CHECKING:
     import torch
+
+    from ..._samplers.moves import Values
+
+MAKE_SAMPLER = "make_sampler must be defined in your class, and return a SigmaSampler.flow of speediff.torch"
 
 
 def flow_sampler(sampler: object) -> SigmaSampler:
@@ -18,12 +23,13 @@ def flow_sampler(sampler: object) -> SigmaSampler:
     Raises:
         SpeeDiffTypeError: If it does not.
     """
-    if not isinstance(sampler, SigmaSampler) or not isinstance(sampler.process, Flow):
+    checked = check_sampler(sampler)
+    if not isinstance(checked, SigmaSampler) or not isinstance(checked.process, Flow):
         raise SpeeDiffTypeError(
             f"sampler must draw the t of rectified flow, got {sampler!r}; use a "
             "SigmaSampler.flow of speediff.torch"
         )
-    return sampler
+    return checked
 
 
 def unweighted_flow_sampler(sampler: object, trainer: str) -> SigmaSampler:
@@ -40,13 +46,13 @@ def unweighted_flow_sampler(sampler: object, trainer: str) -> SigmaSampler:
     return checked
 
 
-def draw_unweighted(sampler: SigmaSampler, n: int, trainer: str) -> torch.Tensor:
-    """The next batch's t, on the CPU.
+def draw_unweighted(sampler: SigmaSampler, n: int, trainer: str, shift: Values = None) -> torch.Tensor:
+    """The next batch's t, on the CPU, with the shift of `sample`.
 
     Raises:
         SpeeDiffValueError: If a weight is no longer 1, as for a weighting that has learned.
     """
-    t, weights = sampler.sample(n)
+    t, weights = sampler.sample(n, shift=shift)
     if bool((weights != 1).any()):
         raise _weighted(sampler, trainer)
     return t
@@ -57,8 +63,3 @@ def _weighted(sampler: SigmaSampler, trainer: str) -> SpeeDiffValueError:
         f"sampler must have weights of 1, since {trainer} has no place for the weight of a sample, got "
         f"{sampler!r}; use weighting='uniform', and a sampling that needs no correction"
     )
-
-
-def shifted(t: torch.Tensor, shift: float | torch.Tensor) -> torch.Tensor:
-    """shift·t/(1+(shift-1)·t): a shift above 1 means more noise."""
-    return shift * t / (1 + (shift - 1) * t)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..._samplers.drawing import DrawingBase
 from ...errors import SpeeDiffTypeError, SpeeDiffValueError
 from .._samplers import SigmaSampler, TimestepSampler
 
@@ -125,11 +126,15 @@ class StepLosses:
 
 def check_sampler(sampler: object) -> Sampler:
     """The sampler, if it is one of `speediff.torch`."""
-    if not isinstance(sampler, TimestepSampler | SigmaSampler):
-        raise SpeeDiffTypeError(
-            f"sampler must be a TimestepSampler or a SigmaSampler of speediff.torch, got {sampler!r}"
-        )
-    return sampler
+    if isinstance(sampler, TimestepSampler | SigmaSampler):
+        return sampler
+    # Its representation looks like the right one's.
+    got, hint = repr(sampler), ""
+    if isinstance(sampler, DrawingBase):
+        got, hint = f"the {type(sampler).__name__} of speediff", "; import it from speediff.torch"
+    raise SpeeDiffTypeError(
+        f"sampler must be a TimestepSampler or a SigmaSampler of speediff.torch, got {got}{hint}"
+    )
 
 
 def describe(value: object) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from ...errors import SpeeDiffValueError
-from ._flow import flow_sampler
+from ._flow import MAKE_SAMPLER, flow_sampler
 from ._loss import StepLosses
+from ._mixin import FirstBase
 
 if TYPE_CHECKING:
     from .._samplers import SigmaSampler
@@ -21,7 +22,7 @@ _UNSET = {
 }
 
 
-class MusubiSampler:
+class MusubiSampler(FirstBase):
     """Draws t and weights losses in a `NetworkTrainer` of musubi-tuner.
 
     ```python
@@ -39,6 +40,7 @@ class MusubiSampler:
     @abstractmethod
     def make_sampler(self, args: Any) -> SigmaSampler:
         """Yours: the sampler, a `SigmaSampler.flow` of `speediff.torch`."""
+        raise NotImplementedError(MAKE_SAMPLER)
 
     def on_transformer_loaded(self, args: Any, accelerator: Any, transformer: Any) -> None:
         """Makes the sampler, after accelerate has connected the processes and before it loads a state."""
