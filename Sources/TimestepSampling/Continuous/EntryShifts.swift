@@ -27,6 +27,15 @@ public struct EntryShifts {
     }
   }
 
+  /// Whether the distances of all entries are within a range around 0, so far as comparisons alone can tell.
+  func areWithin(_ distances: ClosedRange<Double>, _ count: Int) -> Bool {
+    // Half of it for each where both are given.
+    let part = shifts == nil || offsets == nil ? 1 : 0.5
+    let (low, high) = (part * distances.lowerBound, part * distances.upperBound)
+    return shifts.map { Self.firstOutside(Double.exp(low)...Double.exp(high), of: $0, count) == nil } ?? true
+      && offsets.map { Self.firstOutside(low...high, of: $0, count) == nil } ?? true
+  }
+
   /// The first value that is outside of a range, or NaN.
   private static func firstOutside(
     _ range: ClosedRange<Double>, of values: UnsafePointer<Double>, _ count: Int
@@ -43,6 +52,15 @@ public struct EntryShifts {
 
   /// How far an entry's ln σ is moved.
   func distance(_ entry: Int) -> Double { (shifts.map { Double.log($0[entry]) } ?? 0) + (offsets?[entry] ?? 0) }
+
+  /// Stores what the σ of entries from `first` on are multiplied by.
+  @inline(__always)
+  func storeFactors(from first: Int, into factors: UnsafeMutableBufferPointer<Double>) {
+    for i in 0..<factors.count { factors[i] = shifts.map { $0[first &+ i] } ?? 1 }
+    if let offsets {
+      for i in 0..<factors.count { factors[i] *= exponential(offsets[first &+ i]) }
+    }
+  }
 
   /// Multiplies the σ of entries from `first` on, and keeps them in range.
   @inline(__always)

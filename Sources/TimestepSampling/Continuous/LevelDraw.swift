@@ -38,8 +38,9 @@ struct SigmaQuantiles: SigmaSource {
     for i in 0..<fractions.count where _slowPath(sigma[i].isNaN) { sigma[i] = exact(fractions[i]) }
   }
 
+  /// σ of an entry for which the table has no value.
   @inline(never)
-  private func exact(_ fraction: UInt64) -> Double {
+  func exact(_ fraction: UInt64) -> Double {
     NoiseLevel(tables.levels.logSigma(Probability(fraction: fraction), at: step)).sigma
   }
 }

@@ -20,14 +20,18 @@ struct OctaveTable: Sendable {
   private let pieces: Int
 
   /// Tabulates functions over the octaves 2^e of a range of exponents, which lies within those of normal numbers.
-  init(octaves: Range<Int>, of functions: [(Double) -> Double]) {
+  ///
+  /// - Parameter error: how far off a value may be; nil: by `tolerance`, relative.
+  init(octaves: Range<Int>, of functions: [(Double) -> Double], error: ((_ value: Double) -> Double)? = nil) {
+    let error = error ?? { Self.tolerance * abs($0) }
     let pieces = octaves.count * Self.piecesPerOctave
     var coefficients: [Double] = []
     for function in functions {
       for piece in 0..<pieces {
         let octave = Double(sign: .plus, exponent: octaves.lowerBound + piece / Self.piecesPerOctave, significand: 1)
         let middle = 1 + (Double(piece % Self.piecesPerOctave) + 0.5) / Double(Self.piecesPerOctave)
-        coefficients += Self.coefficients { function(octave * (middle + $0 / Double(Self.piecesPerOctave))) }
+        coefficients += Self.coefficients(
+          of: { function(octave * (middle + $0 / Double(Self.piecesPerOctave))) }, error: error)
       }
     }
     self.coefficients = coefficients + [Double](repeating: .nan, count: Self.degree + 1)
@@ -71,7 +75,7 @@ struct OctaveTable: Sendable {
   }
 
   /// The polynomial of a function over [-½, ½]; NaN unless it is close.
-  private static func coefficients(of function: (Double) -> Double) -> [Double] {
+  private static func coefficients(of function: (Double) -> Double, error: (Double) -> Double) -> [Double] {
     let values = nodes.map(function)
     var result = [Double](repeating: 0, count: degree + 1)
     // A constant is kept to the last bit.
@@ -85,7 +89,7 @@ struct OctaveTable: Sendable {
     let isClose = places.allSatisfy { place in
       let expected = function(place)
       let found = result.reversed().reduce(0) { $0 * place + $1 }
-      return abs(found - expected) <= tolerance * abs(expected)
+      return abs(found - expected) <= error(expected)
     }
     return isClose ? result : [Double](repeating: .nan, count: degree + 1)
   }
