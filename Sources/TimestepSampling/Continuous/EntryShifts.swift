@@ -53,12 +53,16 @@ public struct EntryShifts {
   /// How far an entry's ln σ is moved.
   func distance(_ entry: Int) -> Double { (shifts.map { Double.log($0[entry]) } ?? 0) + (offsets?[entry] ?? 0) }
 
-  /// Stores what the σ of entries from `first` on are multiplied by.
+  /// Stores what the σ of `count` entries from `first` on are multiplied by.
   @inline(__always)
-  func storeFactors(from first: Int, into factors: UnsafeMutableBufferPointer<Double>) {
-    for i in 0..<factors.count { factors[i] = shifts.map { $0[first &+ i] } ?? 1 }
+  func storeFactors(from first: Int, _ count: Int, into factors: UnsafeMutablePointer<Double>) {
+    if let shifts {
+      for i in 0..<count { factors[i] = shifts[first &+ i] }
+    } else {
+      for i in 0..<count { factors[i] = 1 }
+    }
     if let offsets {
-      for i in 0..<factors.count { factors[i] *= exponential(offsets[first &+ i]) }
+      for i in 0..<count { factors[i] *= exponential(offsets[first &+ i]) }
     }
   }
 

@@ -97,57 +97,62 @@ final class MoveTable: Sendable {
 
   /// Stores σ of moved entries; NaN where the tables have no value.
   ///
+  /// The loops with tables are apart from those without, which are vectorized and have no branches to be guessed.
+  ///
   /// - Parameters:
   ///   - fractions: their uniform numbers.
   ///   - factors: a of each. At 1 the draw is that of an unmoved entry to the last bit.
+  ///   - sigma: room for as many.
+  ///   - scratch: room for as many.
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, factors: UnsafeMutableBufferPointer<Double>,
-    into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, factors: UnsafeMutablePointer<Double>,
+    into sigma: UnsafeMutablePointer<Double>, scratch: UnsafeMutablePointer<Double>
   ) {
+    let count = fractions.count
     shares.withLookup { shares in
-      self.sigma.withLookup { quantiles in
-        if wasCut {
-          for i in 0..<fractions.count {
-            let a = factors[i]
-            let (begin, end) = (shares.value(at: a, of: 0), shares.value(at: a, of: 1))
-            sigma[i] = quantile(fractions[i], a, begin, end, in: quantiles, ofBase: 2)
-          }
-        } else {
-          for i in 0..<fractions.count {
-            let a = factors[i]
-            let share = shares.value(at: a)
-            sigma[i] = quantile(fractions[i], a, a < 1 ? share : 0, a < 1 ? 0 : share, in: quantiles, ofBase: 0)
-          }
-        }
+      for i in 0..<count { scratch[i] = shares.value(at: factors[i]) }
+      if wasCut {
+        for i in 0..<count { sigma[i] = shares.value(at: factors[i], of: 1) }
       }
     }
-    for i in 0..<fractions.count {
-      let a = factors[i]
-      let moved = a * sigma[i]
-      let atLeast = moved < bounds.low ? bounds.low : moved
-      let within = atLeast > bounds.high ? bounds.high : atLeast
-      sigma[i] = a == 1 ? sigma[i] : within
+    if wasCut {
+      for i in 0..<count { sigma[i] = Self.place(fractions[i], begin: scratch[i], end: sigma[i], factor: factors[i]) }
+    } else {
+      for i in 0..<count {
+        let isLess = factors[i] < 1
+        sigma[i] = Self.place(
+          fractions[i], begin: isLess ? scratch[i] : 0, end: isLess ? 0 : scratch[i], factor: factors[i])
+      }
+    }
+    let base = wasCut ? 2 : 0
+    self.sigma.withLookup { quantiles in
+      for i in 0..<count {
+        let isUpper = Int(truncatingIfNeeded: sigma[i].bitPattern &>> 63)
+        sigma[i] = quantiles.value(at: sigma[i].magnitude, of: (factors[i] == 1 ? 0 : base) &+ isUpper)
+      }
+    }
+    let (low, high) = bounds
+    for i in 0..<count {
+      let moved = factors[i] * sigma[i]
+      let atLeast = moved < low ? low : moved
+      let within = atLeast > high ? high : atLeast
+      sigma[i] = factors[i] == 1 ? sigma[i] : within
     }
   }
 
-  /// The quantile that becomes an entry's σ when it is moved by a.
+  /// 2⁶⁴ times the probability in the density that is moved, from its lower end; or from its upper end, and negative, if
+  /// that is nearer.
   @inline(__always)
-  private func quantile(
-    _ fraction: UInt64, _ a: Double, _ begin: Double, _ end: Double, in quantiles: OctaveTable.Lookup,
-    ofBase first: Int
-  ) -> Double {
-    let isMoved = a != 1
-    let (begin, end) = (isMoved ? begin : 0, isMoved ? end : 0)
-    // 2⁶⁴·p from both ends.
-    let isUpper = fraction &>> 63
-    let nearer = Double(Int64(truncatingIfNeeded: fraction ^ (0 &- isUpper)))
+  private static func place(_ fraction: UInt64, begin: Double, end: Double, factor: Double) -> Double {
+    let (begin, end) = (factor == 1 ? 0 : begin, factor == 1 ? 0 : end)
+    let isLower = fraction &>> 63 == 0
+    let nearer = Double(Int64(truncatingIfNeeded: isLower ? fraction : ~fraction))
     let other = 0x1p64 - nearer
     let width = 1 - begin - end
-    let lower = begin * 0x1p64 + width * (isUpper == 0 ? nearer : other)
-    let upper = end * 0x1p64 + width * (isUpper == 0 ? other : nearer)
-    let isUpperNow = upper < lower
-    return quantiles.value(at: isUpperNow ? upper : lower, of: (isMoved ? first : 0) &+ (isUpperNow ? 1 : 0))
+    let lower = begin * 0x1p64 + width * (isLower ? nearer : other)
+    let upper = end * 0x1p64 + width * (isLower ? other : nearer)
+    return upper < lower ? -upper : lower
   }
 
   /// σ of one entry that is moved, from the density itself.
@@ -169,12 +174,14 @@ struct TabulatedMoves: SigmaSource {
   func store(
     _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
   ) {
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
-      let factors = UnsafeMutableBufferPointer(rebasing: buffer[..<sigma.count])
-      moves.storeFactors(from: first, into: factors)
-      table.store(fractions, factors: factors, into: sigma)
-      for i in 0..<sigma.count where _slowPath(sigma[i].isNaN) {
-        sigma[i] =
+    // 1 KiB is what Swift takes from the stack.
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * RandomStream.chunk) { buffer in
+      // Neither is empty, so both have base addresses.
+      let (factors, values) = (buffer.baseAddress!, sigma.baseAddress!)
+      moves.storeFactors(from: first, sigma.count, into: factors)
+      table.store(fractions, factors: factors, into: values, scratch: factors + RandomStream.chunk)
+      for i in 0..<sigma.count where _slowPath(values[i].isNaN) {
+        values[i] =
           factors[i] == 1 ? own.exact(fractions[i]) : table.exact(fractions[i], movedBy: moves.distance(first &+ i))
       }
     }
