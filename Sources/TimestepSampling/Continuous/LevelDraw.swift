@@ -35,13 +35,25 @@ struct SigmaQuantiles: SigmaSource {
         sigma[i] = lookup.value(at: p, of: Int(truncatingIfNeeded: isUpper))
       }
     }
-    for i in 0..<fractions.count where _slowPath(sigma[i].isNaN) { sigma[i] = exact(fractions[i]) }
+    sigma.replaceNaN { exact(fractions[$0]) }
   }
 
   /// σ of an entry for which the table has no value.
   @inline(never)
   func exact(_ fraction: UInt64) -> Double {
     NoiseLevel(tables.levels.logSigma(Probability(fraction: fraction), at: step)).sigma
+  }
+}
+
+extension UnsafeMutableBufferPointer<Double> {
+  /// Replaces what a table left out.
+  @inline(__always)
+  func replaceNaN(_ value: (_ index: Int) -> Double) {
+    // Nearly always there is none: one count without branches.
+    var missing = 0
+    for i in 0..<count { missing &+= self[i] == self[i] ? 0 : 1 }
+    guard _slowPath(missing > 0) else { return }
+    for i in 0..<count where self[i].isNaN { self[i] = value(i) }
   }
 }
 

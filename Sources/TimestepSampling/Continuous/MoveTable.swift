@@ -180,9 +180,8 @@ struct TabulatedMoves: SigmaSource {
       let (factors, values) = (buffer.baseAddress!, sigma.baseAddress!)
       moves.storeFactors(from: first, sigma.count, into: factors)
       table.store(fractions, factors: factors, into: values, scratch: factors + RandomStream.chunk)
-      for i in 0..<sigma.count where _slowPath(values[i].isNaN) {
-        values[i] =
-          factors[i] == 1 ? own.exact(fractions[i]) : table.exact(fractions[i], movedBy: moves.distance(first &+ i))
+      sigma.replaceNaN { i in
+        factors[i] == 1 ? own.exact(fractions[i]) : table.exact(fractions[i], movedBy: moves.distance(first &+ i))
       }
     }
   }

@@ -12,8 +12,8 @@ struct OctaveTable: Sendable {
   private static let degree = 7
   private static let piecesPerOctave = 8
 
-  /// For each function the coefficients of its pieces, by rising power, and eight NaN after the last.
-  private let coefficients: [Double]
+  /// For each function the coefficients of its pieces, as `row` orders them, and a row of NaN after the last.
+  private let rows: [SIMD8<Double>]
   /// The leading bits of the lowest number.
   private let first: UInt64
   /// The pieces of one function.
@@ -25,16 +25,17 @@ struct OctaveTable: Sendable {
   init(octaves: Range<Int>, of functions: [(Double) -> Double], error: ((_ value: Double) -> Double)? = nil) {
     let error = error ?? { Self.tolerance * abs($0) }
     let pieces = octaves.count * Self.piecesPerOctave
-    var coefficients: [Double] = []
+    var rows: [SIMD8<Double>] = []
     for function in functions {
       for piece in 0..<pieces {
         let octave = Double(sign: .plus, exponent: octaves.lowerBound + piece / Self.piecesPerOctave, significand: 1)
         let middle = 1 + (Double(piece % Self.piecesPerOctave) + 0.5) / Double(Self.piecesPerOctave)
-        coefficients += Self.coefficients(
+        let polynomial = Self.coefficients(
           of: { function(octave * (middle + $0 / Double(Self.piecesPerOctave))) }, error: error)
+        rows.append(Self.row(of: polynomial))
       }
     }
-    self.coefficients = coefficients + [Double](repeating: .nan, count: Self.degree + 1)
+    self.rows = rows + [SIMD8(repeating: .nan)]
     self.pieces = pieces
     first = UInt64(1023 + octaves.lowerBound) << 3
   }
@@ -42,16 +43,16 @@ struct OctaveTable: Sendable {
   /// The table with its coefficients pinned, for a loop over a batch.
   @inline(__always)
   func withLookup<Result>(_ body: (Lookup) throws -> Result) rethrows -> Result {
-    try coefficients.withUnsafeBufferPointer {
-      // The NaN at its end are always there.
+    try rows.withUnsafeBufferPointer {
+      // The row of NaN is always there.
       try body(
-        Lookup(coefficients: $0.baseAddress!, first: first, pieces: UInt64(pieces), last: UInt64($0.count / 8 - 1)))
+        Lookup(rows: $0.baseAddress!, first: first, pieces: UInt64(pieces), last: UInt64($0.count - 1)))
     }
   }
 
   /// The table of an `OctaveTable`, as a pointer that is valid for one call.
   struct Lookup {
-    fileprivate let coefficients: UnsafePointer<Double>
+    fileprivate let rows: UnsafePointer<SIMD8<Double>>
     fileprivate let first: UInt64
     fileprivate let pieces: UInt64
     /// The row of NaN.
@@ -65,14 +66,18 @@ struct OctaveTable: Sendable {
       let row = piece < pieces ? piece &+ UInt64(truncatingIfNeeded: function) &* pieces : last
       // The bits after those that choose the piece are the place in it, in [-½, ½).
       let v = Double(bitPattern: (bits &<< 3) & 0x000F_FFFF_FFFF_FFFF | 0x3FF0_0000_0000_0000) - 1.5
-      let c = coefficients + 8 &* Int(truncatingIfNeeded: row)
-      // Estrin's scheme: shorter chains than Horner's.
+      // Estrin's scheme: shorter chains than Horner's. With whole vectors the compiler cannot read eight rows at once by
+      // gathers, which take longer.
+      let c = rows[Int(truncatingIfNeeded: row)]
       let square = v * v
-      let low = (c[0] + c[1] * v) + (c[2] + c[3] * v) * square
-      let high = (c[4] + c[5] * v) + (c[6] + c[7] * v) * square
-      return low + high * (square * square)
+      let pairs = c.lowHalf + c.highHalf * v
+      let halves = pairs.lowHalf + pairs.highHalf * square
+      return halves[0] + halves[1] * (square * square)
     }
   }
+
+  /// Coefficients by rising power in the order in which Estrin's scheme needs no shuffles.
+  private static func row(of c: [Double]) -> SIMD8<Double> { SIMD8(c[0], c[4], c[2], c[6], c[1], c[5], c[3], c[7]) }
 
   /// The polynomial of a function over [-½, ½]; NaN unless it is close.
   private static func coefficients(of function: (Double) -> Double, error: (Double) -> Double) -> [Double] {
