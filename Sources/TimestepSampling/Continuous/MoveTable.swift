@@ -107,30 +107,40 @@ final class MoveTable: Sendable {
   @inline(__always)
   func store(
     _ fractions: UnsafeBufferPointer<UInt64>, factors: UnsafeMutablePointer<Double>,
-    into sigma: UnsafeMutablePointer<Double>, scratch: UnsafeMutablePointer<Double>
+    into sigma: UnsafeMutablePointer<Double>, scratch: UnsafeMutablePointer<UInt64>
   ) {
     let count = fractions.count
     shares.withLookup { shares in
-      for i in 0..<count { scratch[i] = shares.value(at: factors[i]) }
+      for i in 0..<count { (scratch[i], sigma[i]) = shares.place(of: factors[i]) }
       if wasCut {
-        for i in 0..<count { sigma[i] = shares.value(at: factors[i], of: 1) }
+        for i in 0..<count {
+          let (row, offset) = (scratch[i], sigma[i])
+          scratch[i] = shares.value(row: row, offset: offset).bitPattern
+          sigma[i] = shares.value(row: row &+ 1, offset: offset)
+        }
+      } else {
+        for i in 0..<count { sigma[i] = shares.value(row: scratch[i], offset: sigma[i]) }
       }
     }
-    if wasCut {
-      for i in 0..<count { sigma[i] = Self.place(fractions[i], begin: scratch[i], end: sigma[i], factor: factors[i]) }
-    } else {
-      for i in 0..<count {
-        let isLess = factors[i] < 1
-        sigma[i] = Self.place(
-          fractions[i], begin: isLess ? scratch[i] : 0, end: isLess ? 0 : scratch[i], factor: factors[i])
-      }
-    }
-    let base = wasCut ? 2 : 0
     self.sigma.withLookup { quantiles in
-      for i in 0..<count {
-        let isUpper = Int(truncatingIfNeeded: sigma[i].bitPattern &>> 63)
-        sigma[i] = quantiles.value(at: sigma[i].magnitude, of: (factors[i] == 1 ? 0 : base) &+ isUpper)
+      if wasCut {
+        for i in 0..<count {
+          let isMoved: UInt64 = factors[i] == 1 ? 0 : 2
+          let (p, isUpper) = Self.probability(
+            fractions[i], begin: Double(bitPattern: scratch[i]), end: sigma[i], factor: factors[i])
+          let (row, offset) = quantiles.place(of: p)
+          (scratch[i], sigma[i]) = (row &+ isMoved &+ isUpper, offset)
+        }
+      } else {
+        for i in 0..<count {
+          let isLess = factors[i] < 1
+          let (p, isUpper) = Self.probability(
+            fractions[i], begin: isLess ? sigma[i] : 0, end: isLess ? 0 : sigma[i], factor: factors[i])
+          let (row, offset) = quantiles.place(of: p)
+          (scratch[i], sigma[i]) = (row &+ isUpper, offset)
+        }
       }
+      for i in 0..<count { sigma[i] = quantiles.value(row: scratch[i], offset: sigma[i]) }
     }
     let (low, high) = bounds
     for i in 0..<count {
@@ -141,10 +151,11 @@ final class MoveTable: Sendable {
     }
   }
 
-  /// 2⁶⁴ times the probability in the density that is moved, from its lower end; or from its upper end, and negative, if
-  /// that is nearer.
+  /// 2⁶⁴ times the probability in the density that is moved, from its nearer end, and whether that is the upper one.
   @inline(__always)
-  private static func place(_ fraction: UInt64, begin: Double, end: Double, factor: Double) -> Double {
+  private static func probability(_ fraction: UInt64, begin: Double, end: Double, factor: Double)
+    -> (p: Double, isUpper: UInt64)
+  {
     let (begin, end) = (factor == 1 ? 0 : begin, factor == 1 ? 0 : end)
     let isLower = fraction &>> 63 == 0
     let nearer = Double(Int64(truncatingIfNeeded: isLower ? fraction : ~fraction))
@@ -152,7 +163,7 @@ final class MoveTable: Sendable {
     let width = 1 - begin - end
     let lower = begin * 0x1p64 + width * (isLower ? nearer : other)
     let upper = end * 0x1p64 + width * (isLower ? other : nearer)
-    return upper < lower ? -upper : lower
+    return upper < lower ? (upper, 1) : (lower, 0)
   }
 
   /// σ of one entry that is moved, from the density itself.
@@ -172,14 +183,14 @@ struct TabulatedMoves: SigmaSource {
 
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>
   ) {
-    // 1 KiB is what Swift takes from the stack.
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * RandomStream.chunk) { buffer in
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
       // Neither is empty, so both have base addresses.
       let (factors, values) = (buffer.baseAddress!, sigma.baseAddress!)
       moves.storeFactors(from: first, sigma.count, into: factors)
-      table.store(fractions, factors: factors, into: values, scratch: factors + RandomStream.chunk)
+      table.store(fractions, factors: factors, into: values, scratch: scratch)
       sigma.replaceNaN { i in
         factors[i] == 1 ? own.exact(fractions[i]) : table.exact(fractions[i], movedBy: moves.distance(first &+ i))
       }

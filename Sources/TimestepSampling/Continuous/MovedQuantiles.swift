@@ -28,10 +28,11 @@ struct MovedQuantiles: SigmaSource {
   var tables: LevelCourse.Tables { own.tables }
 
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>
   ) {
     // An entry that is not moved is drawn as ever, to the last bit.
-    own.store(fractions, from: first, into: sigma)
+    own.store(fractions, from: first, into: sigma, scratch: scratch)
     for i in 0..<fractions.count {
       guard let choice = choices[first &+ i] else { continue }
       sigma[i] = NoiseLevel(moved[choice].logSigma(Probability(fraction: fractions[i]), at: own.step)).sigma

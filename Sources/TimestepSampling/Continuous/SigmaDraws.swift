@@ -55,9 +55,10 @@ private struct ScaledQuantiles: SigmaSource {
 
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>
   ) {
-    own.store(fractions, from: first, into: sigma)
+    own.store(fractions, from: first, into: sigma, scratch: scratch)
     moves.apply(to: sigma, from: first)
   }
 }
