@@ -53,17 +53,18 @@ public struct EntryShifts {
   /// How far an entry's ln σ is moved.
   func distance(_ entry: Int) -> Double { (shifts.map { Double.log($0[entry]) } ?? 0) + (offsets?[entry] ?? 0) }
 
-  /// Stores what the σ of `count` entries from `first` on are multiplied by.
+  /// What the σ of `count` entries from `first` on are multiplied by, in `room` unless it is there already.
   @inline(__always)
-  func storeFactors(from first: Int, _ count: Int, into factors: UnsafeMutablePointer<Double>) {
+  func factors(from first: Int, _ count: Int, room: UnsafeMutablePointer<Double>) -> UnsafePointer<Double> {
+    if let shifts, offsets == nil { return shifts + first }
+    for i in 0..<count { room[i] = 1 }
     if let shifts {
-      for i in 0..<count { factors[i] = shifts[first &+ i] }
-    } else {
-      for i in 0..<count { factors[i] = 1 }
+      for i in 0..<count { room[i] = shifts[first &+ i] }
     }
     if let offsets {
-      for i in 0..<count { factors[i] *= exponential(offsets[first &+ i]) }
+      for i in 0..<count { room[i] *= exponential(offsets[first &+ i]) }
     }
+    return UnsafePointer(room)
   }
 
   /// Multiplies the σ of entries from `first` on, and keeps them in range.

@@ -53,11 +53,12 @@ extension UnsafeMutableBufferPointer<Double> {
   /// Replaces what a table left out.
   @inline(__always)
   func replaceNaN(_ value: (_ index: Int) -> Double) {
+    guard let values = baseAddress else { return }
     // Nearly always there is none: one count without branches.
     var missing = 0
-    for i in 0..<count { missing &+= self[i] == self[i] ? 0 : 1 }
+    for i in 0..<count { missing &+= values[i] == values[i] ? 0 : 1 }
     guard _slowPath(missing > 0) else { return }
-    for i in 0..<count where self[i].isNaN { self[i] = value(i) }
+    for i in 0..<count where values[i].isNaN { values[i] = value(i) }
   }
 }
 

@@ -85,9 +85,10 @@ final class MoveTable: Sendable {
     return farthest(-0.125)...farthest(0.125)
   }
 
-  /// Throws unless every entry leaves some probability in the range.
+  /// Throws unless the values are valid, and every entry leaves some probability in the range.
   func check(_ moves: EntryShifts, _ count: Int, in process: ContinuousProcess) throws {
     if moves.areWithin(safe, count) { return }
+    try moves.check(count)
     for entry in 0..<count {
       let distance = moves.distance(entry)
       if safe.contains(distance) { continue }
@@ -106,7 +107,7 @@ final class MoveTable: Sendable {
   ///   - scratch: room for as many.
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, factors: UnsafeMutablePointer<Double>,
+    _ fractions: UnsafeBufferPointer<UInt64>, factors: UnsafePointer<Double>,
     into sigma: UnsafeMutablePointer<Double>, scratch: UnsafeMutablePointer<UInt64>
   ) {
     let count = fractions.count
@@ -188,9 +189,8 @@ struct TabulatedMoves: SigmaSource {
   ) {
     withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
       // Neither is empty, so both have base addresses.
-      let (factors, values) = (buffer.baseAddress!, sigma.baseAddress!)
-      moves.storeFactors(from: first, sigma.count, into: factors)
-      table.store(fractions, factors: factors, into: values, scratch: scratch)
+      let factors = moves.factors(from: first, sigma.count, room: buffer.baseAddress!)
+      table.store(fractions, factors: factors, into: sigma.baseAddress!, scratch: scratch)
       sigma.replaceNaN { i in
         factors[i] == 1 ? own.exact(fractions[i]) : table.exact(fractions[i], movedBy: moves.distance(first &+ i))
       }

@@ -30,19 +30,19 @@ extension SigmaSampler {
         argument, "must not be given with a weighting that depends on the density drawn, such as to_emphasis",
         got: "both")
     }
-    try moves.check(slice.count)
     let own = SigmaQuantiles(tables: tables, step: slice.step)
+    // An error must come before anything is written.
+    if process.logSigmaRange.high < .infinity, let table = moveTable() {
+      try table.check(moves, slice.count, in: process)
+      return fill(
+        slice, from: TabulatedMoves(own: own, moves: moves, table: table), levels: levels, weights: weights)
+    }
+    try moves.check(slice.count)
     guard process.logSigmaRange.high < .infinity else {
       return fill(slice, from: ScaledQuantiles(own: own, moves: moves), levels: levels, weights: weights)
     }
-    // An error must come before anything is written.
-    guard let table = moveTable() else {
-      let source = try MovedQuantiles(own: own, moves: moves, count: slice.count, in: process)
-      return fill(slice, from: source, levels: levels, weights: weights)
-    }
-    try table.check(moves, slice.count, in: process)
-    fill(
-      slice, from: TabulatedMoves(own: own, moves: moves, table: table), levels: levels, weights: weights)
+    let source = try MovedQuantiles(own: own, moves: moves, count: slice.count, in: process)
+    fill(slice, from: source, levels: levels, weights: weights)
   }
 }
 
