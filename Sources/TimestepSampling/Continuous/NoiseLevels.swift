@@ -103,6 +103,7 @@ private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
   private let below: Double
   private let width: Double
   private let above: Double
+  let uncut: (any NoiseLevels)?
 
   init(sampling: Method, range: (low: Double, high: Double), _ argument: String) throws {
     self.init(sampling: sampling, range: range)
@@ -116,6 +117,7 @@ private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
     below = sampling.mass(from: -.infinity, to: least)
     width = sampling.mass(from: least, to: most)
     above = sampling.mass(from: most, to: .infinity)
+    uncut = range.high < .infinity ? LogSNRLevels(sampling: sampling, range: (-.infinity, .infinity)) : nil
   }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
@@ -131,8 +133,6 @@ private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
   }
 
   var isFixed: Bool { true }
-
-  var uncut: (any NoiseLevels)? { LogSNRLevels(sampling: sampling, range: (-.infinity, .infinity)) }
 }
 
 // MARK: Combinations
