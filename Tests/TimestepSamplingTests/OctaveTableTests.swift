@@ -16,7 +16,7 @@ struct OctaveTableTests {
     let table = OctaveTable(octaves: -16..<16, of: functions)
     table.withLookup { lookup in
       for (place, function) in functions.enumerated() {
-        let errors = Self.numbers.map { abs(lookup.value(at: $0, of: place) / function($0) - 1) }
+        let errors = Self.numbers.map { abs(lookup.value(at: $0, of: UInt64(place)) / function($0) - 1) }
         #expect(errors.max()! < 1e-10, "function \(place)")
       }
     }
@@ -38,7 +38,7 @@ struct OctaveTableTests {
       OctaveTable(octaves: -16..<16, of: functions).withLookup { lookup in
         for (place, function) in functions.enumerated() {
           for x in Self.numbers {
-            let value = lookup.value(at: x, of: place)
+            let value = lookup.value(at: x, of: UInt64(place))
             let isNear = abs(x - kink) < 0.13
             #expect(value.isNaN ? isNear || place == 3 : abs(value / function(x) - 1) < 1e-9, "\(place) at \(x)")
           }

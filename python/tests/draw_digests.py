@@ -14,7 +14,16 @@ import numpy as np
 
 import speediff
 from speediff import NoiseSchedule, SigmaSampler, TimestepSampler
-from speediff.sampling import Asymmetric, Beta, Cauchy, Laplace, LogitNormal, Mixture
+from speediff.sampling import (
+    Asymmetric,
+    Beta,
+    Cauchy,
+    Laplace,
+    LogitNormal,
+    LogNormal,
+    Mixture,
+    Truncated,
+)
 from speediff.weighting import ChangeAware, MinSNR
 
 
@@ -65,6 +74,8 @@ def samplers() -> dict[str, Any]:
             made[f"{name}, {strata}, shifted"] = Shifted(made[f"{name}, {strata}"])
     for sampling in (Cauchy(), Laplace(1, 2), Mixture(Laplace(), Cauchy(), 0.3), Asymmetric(5, r=10)):
         made[f"edm, {sampling}"] = SigmaSampler.edm(seed=7, sampling=sampling, weighting=MinSNR())
+    for sampling in (Laplace(1, 2), LogNormal(-1, 2), Truncated(low=0.1, high=2.0)):
+        made[f"vp, {sampling}, shifted"] = Shifted(SigmaSampler.vp(seed=7, sampling=sampling))
     for sampling in (LogitNormal(), Beta(1.5, 2), "mode", "cosmap"):
         made[f"flow, {sampling}"] = SigmaSampler.flow(seed=7, sampling=sampling, weighting=ChangeAware())
     for preset in ("paper", "official"):

@@ -48,6 +48,10 @@ def vp(p: Any) -> Any:
     return mpmath.sqrt(mpmath.expm1(mpmath.mpf(19.9) / 2 * t * t + mpmath.mpf(0.1) * t))
 
 
+def ve(p: Any) -> Any:
+    return mpmath.mpf(0.02) * (100 / mpmath.mpf(0.02)) ** p
+
+
 def laplace(p: Any, mean: float, scale: float) -> Any:
     """σ, which falls as λ rises."""
     q = 1 - p
@@ -118,7 +122,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("edm", {"sampling": Mixture(Laplace(1, 1), LogNormal(0, 1), 0.3)}, mixture),
     ("vp", {}, vp),
     ("vp", {"sampling": Laplace(1, 2)}, lambda p: laplace_within(p, 1, 2, *VP_RANGE)),
-    ("ve", {}, lambda p: mpmath.mpf(0.02) * (100 / mpmath.mpf(0.02)) ** p),
+    ("ve", {}, ve),
     ("flow", {}, of_time),
     ("flow", {"sampling": LogitNormal(-0.5, 0.7)}, lambda p: mpmath.exp(-0.5 + mpmath.mpf(0.7) * normal(p))),
     ("flow", {"sampling": "logit_normal", "shift": 3.0}, lambda p: 3 * mpmath.exp(normal(p))),
@@ -134,6 +138,44 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("flow", {"sampling": Table([(0.25, 1), (0.75, 3)])}, lambda p: of_time(line(p))),
     ("edm", {"sampling": Stages([(0, Laplace(1, 1)), (2, LogNormal(0.5, 3))])},
      lambda p: mpmath.exp(0.5 + 3 * normal(p))),
+]  # fmt: skip
+
+
+def vp_below(sigma: Any) -> Any:
+    """VP's u at σ, in [0, 1]."""
+    first, growth = mpmath.mpf(1e-5), mpmath.log1p(sigma**2)
+    t = (mpmath.sqrt(mpmath.mpf(0.1) ** 2 + 2 * mpmath.mpf(19.9) * growth) - mpmath.mpf(0.1)) / mpmath.mpf(
+        19.9
+    )
+    return min(1, max(0, (t - first) / (1 - first)))
+
+
+def ve_below(sigma: Any) -> Any:
+    """The same of VE, whose ln σ is uniform."""
+    return min(1, max(0, mpmath.log(sigma / mpmath.mpf(0.02)) / mpmath.log(100 / mpmath.mpf(0.02))))
+
+
+def moved(quantile: Any, below: Any, low: Any, high: Any) -> Callable[[Any, Any], Any]:
+    """σ of a density that is moved by a and cut to the process's range again."""
+
+    def level(p: Any, a: Any) -> Any:
+        first, last = below(low / a), below(high / a)
+        return a * quantile(first + (last - first) * p)
+
+    return level
+
+
+VE_RANGE = mpmath.mpf(0.02), mpmath.mpf(100)
+MOVED: list[tuple[str, dict[str, Any], Callable[[Any, Any], Any]]] = [
+    ("vp", {}, moved(vp, vp_below, *VP_RANGE)),
+    ("ve", {}, moved(ve, ve_below, *VE_RANGE)),
+    ("ve", {"sampling": Truncated(low=0.1, high=4.0)},
+     lambda p, a: ve(within(p, *(ve_below(max(edge, 0.02) if i == 0 else min(edge, 100))
+                                 for i, edge in enumerate((a * 0.1, a * 4)))))),
+    ("vp", {"sampling": Laplace(1, 2)},
+     lambda p, a: laplace_within(p, 1 - 2 * mpmath.log(a), 2, *VP_RANGE)),
+    ("ve", {"sampling": Laplace(0, 0.5)},
+     lambda p, a: laplace_within(p, -2 * mpmath.log(a), 0.5, *VE_RANGE)),
 ]  # fmt: skip
 
 
@@ -162,6 +204,39 @@ def test_levels_are_those_of_high_precision(
             exact = [value / (1 + value) for value in exact]
         x, _ = getattr(SigmaSampler, name)(seed=9, **options).sample(COUNT, step=STEP)
         assert units(x, exact) <= 1
+
+
+@pytest.mark.parametrize(("name", "options", "sigma"), MOVED, ids=lambda part: str(part)[:60])
+def test_moved_levels_are_those_of_high_precision(
+    name: str, options: dict[str, Any], sigma: Callable[[Any, Any], Any]
+) -> None:
+    few = [1.0, 1 + 2**-40, 1 - 2**-40, 1.001, 1.5, 3.0, 0.5, 0.3, 6.93, 15.0, 0.07, 16.0, 0.05, 70.0, 1 / 70]
+    shift = np.concatenate([np.resize(few, COUNT // 2), np.random.default_rng(2).uniform(0.3, 4, COUNT // 2)])
+    with mp.workdps(30):
+        numbers = zip(probabilities(11), shift, strict=True)
+        exact = [sigma(p, mpmath.mpf(float(a))) for p, a in numbers]
+        x, w = getattr(SigmaSampler, name)(seed=11, **options).sample(COUNT, step=STEP, shift=shift)
+        assert units(x, exact) <= 1
+        assert units(w, [value**-2 for value in exact]) <= 1
+
+
+@pytest.mark.parametrize("name", ["vp", "ve"])
+def test_moved_tails_are_those_of_high_precision(name: str) -> None:
+    total = 400_000
+    bits = reference.bits(12, STEP, 0, total)
+    # A few draws are below 2⁻¹⁴, and as near to 1.
+    order = np.argsort(bits)
+    ends = np.concatenate([order[:60], order[-60:]])
+    shift = np.ones(total)
+    shift[ends] = np.resize([1.0001, 1.7, 5.0, 0.9999, 0.4, 0.1], len(ends))
+    sigma = next(function for case, options, function in MOVED if case == name and not options)
+    x, _ = getattr(SigmaSampler, name)(seed=12).sample(total, step=STEP, shift=shift)
+    with mp.workdps(30):
+        exact = [
+            sigma((mpmath.mpf(int(bits[i])) + 0.5) / mpmath.mpf(2) ** 64, mpmath.mpf(float(shift[i])))
+            for i in ends
+        ]
+        assert units(x[ends], exact) <= 1
 
 
 def snr(sigma: Any) -> Any:

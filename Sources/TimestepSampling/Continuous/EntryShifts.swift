@@ -27,6 +27,15 @@ public struct EntryShifts {
     }
   }
 
+  /// Whether the distances of all entries are within a range around 0, so far as comparisons alone can tell.
+  func areWithin(_ distances: ClosedRange<Double>, _ count: Int) -> Bool {
+    // Half of it for each where both are given.
+    let part = shifts == nil || offsets == nil ? 1 : 0.5
+    let (low, high) = (part * distances.lowerBound, part * distances.upperBound)
+    return shifts.map { Self.firstOutside(Double.exp(low)...Double.exp(high), of: $0, count) == nil } ?? true
+      && offsets.map { Self.firstOutside(low...high, of: $0, count) == nil } ?? true
+  }
+
   /// The first value that is outside of a range, or NaN.
   private static func firstOutside(
     _ range: ClosedRange<Double>, of values: UnsafePointer<Double>, _ count: Int
@@ -43,6 +52,20 @@ public struct EntryShifts {
 
   /// How far an entry's ln σ is moved.
   func distance(_ entry: Int) -> Double { (shifts.map { Double.log($0[entry]) } ?? 0) + (offsets?[entry] ?? 0) }
+
+  /// What the σ of `count` entries from `first` on are multiplied by, in `room` unless it is there already.
+  @inline(__always)
+  func factors(from first: Int, _ count: Int, room: UnsafeMutablePointer<Double>) -> UnsafePointer<Double> {
+    if let shifts, offsets == nil { return shifts + first }
+    for i in 0..<count { room[i] = 1 }
+    if let shifts {
+      for i in 0..<count { room[i] = shifts[first &+ i] }
+    }
+    if let offsets {
+      for i in 0..<count { room[i] *= exponential(offsets[first &+ i]) }
+    }
+    return UnsafePointer(room)
+  }
 
   /// Multiplies the σ of entries from `first` on, and keeps them in range.
   @inline(__always)

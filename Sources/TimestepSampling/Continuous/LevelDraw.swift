@@ -9,8 +9,10 @@ protocol SigmaSource {
   ///   - fractions: their uniform numbers.
   ///   - first: the first one, counted from the slice's first.
   ///   - sigma: room for as many as there are fractions.
+  ///   - scratch: room for as many.
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>)
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>)
 }
 
 /// σ of the density that is drawn.
@@ -20,7 +22,8 @@ struct SigmaQuantiles: SigmaSource {
 
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>
   ) {
     guard let table = tables.table else {
       for i in 0..<fractions.count { sigma[i] = exact(fractions[i]) }
@@ -31,16 +34,31 @@ struct SigmaQuantiles: SigmaSource {
         // 2⁶⁴·p from the nearer end.
         let isUpper = fractions[i] &>> 63
         let nearer = fractions[i] ^ (0 &- isUpper)
-        let p = Double(Int64(truncatingIfNeeded: nearer))
-        sigma[i] = lookup.value(at: p, of: Int(truncatingIfNeeded: isUpper))
+        let (row, offset) = lookup.place(of: Double(Int64(truncatingIfNeeded: nearer)))
+        (scratch[i], sigma[i]) = (row &+ isUpper, offset)
       }
+      for i in 0..<fractions.count { sigma[i] = lookup.value(row: scratch[i], offset: sigma[i]) }
     }
-    for i in 0..<fractions.count where _slowPath(sigma[i].isNaN) { sigma[i] = exact(fractions[i]) }
+    sigma.replaceNaN { exact(fractions[$0]) }
   }
 
+  /// σ of an entry for which the table has no value.
   @inline(never)
-  private func exact(_ fraction: UInt64) -> Double {
+  func exact(_ fraction: UInt64) -> Double {
     NoiseLevel(tables.levels.logSigma(Probability(fraction: fraction), at: step)).sigma
+  }
+}
+
+extension UnsafeMutableBufferPointer<Double> {
+  /// Replaces what a table left out.
+  @inline(__always)
+  func replaceNaN(_ value: (_ index: Int) -> Double) {
+    guard let values = baseAddress else { return }
+    // Nearly always there is none: one count without branches.
+    var missing = 0
+    for i in 0..<count { missing &+= values[i] == values[i] ? 0 : 1 }
+    guard _slowPath(missing > 0) else { return }
+    for i in 0..<count where values[i].isNaN { values[i] = value(i) }
   }
 }
 
@@ -65,13 +83,15 @@ private struct LevelDraw<Source: SigmaSource>: FractionUse {
   let weights: UnsafeMutablePointer<Float>
 
   @inline(__always)
-  func callAsFunction(_ fractions: some FractionSource, scratch _: UnsafeMutablePointer<UInt64>) {
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: RandomStream.chunk) { buffer in
+  func callAsFunction(_ fractions: some FractionSource, scratch: UnsafeMutablePointer<UInt64>) {
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * RandomStream.chunk) { buffer in
+      // The allocation is not empty, so it has a base address.
+      let offsets = buffer.baseAddress! + RandomStream.chunk
       fractions.forEachRun(in: slice.offset..<slice.offset + slice.count) { first, run in
         let sigma = UnsafeMutableBufferPointer(rebasing: buffer[..<run.count])
-        source.store(run, from: first, into: sigma)
+        source.store(run, from: first, into: sigma, scratch: scratch)
         storeLevels(of: sigma, into: levels + first)
-        storeWeights(of: sigma, into: weights + first)
+        storeWeights(of: sigma, into: weights + first, rows: scratch, offsets: offsets)
       }
     }
   }
@@ -95,7 +115,8 @@ private struct LevelDraw<Source: SigmaSource>: FractionUse {
 
   @inline(__always)
   private func storeWeights(
-    of sigma: UnsafeMutableBufferPointer<Double>, into weights: UnsafeMutablePointer<Float>
+    of sigma: UnsafeMutableBufferPointer<Double>, into weights: UnsafeMutablePointer<Float>,
+    rows: UnsafeMutablePointer<UInt64>, offsets: UnsafeMutablePointer<Double>
   ) {
     let (bound, scale) = (sampler.weightWarmUp?.bound(at: slice.step) ?? .infinity, sampler.scale)
     // A weight too large for a Float becomes the largest finite one.
@@ -108,8 +129,9 @@ private struct LevelDraw<Source: SigmaSource>: FractionUse {
       return
     }
     table.withLookup { lookup in
+      for i in 0..<sigma.count { (rows[i], offsets[i]) = lookup.place(of: sigma[i]) }
       for i in 0..<sigma.count {
-        let value = lookup.value(at: sigma[i])
+        let value = lookup.value(row: rows[i], offset: offsets[i])
         weights[i] = finish(_fastPath(value == value) ? value : exact(sigma[i]))
       }
     }

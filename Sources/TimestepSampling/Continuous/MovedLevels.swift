@@ -33,23 +33,29 @@ extension NoiseLevels {
   public func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
     -> any NoiseLevels
   {
-    let range = process.logSigmaRange
-    let (low, high) = (range.low - distance, range.high - distance)
-    let width = mass(from: low, to: high, at: step)
-    try checkWidth(width, in: range, argument)
-    return MovedLevels(
-      base: self, distance: distance, range: range, below: mass(from: -.infinity, to: low, at: step), width: width,
-      above: mass(from: high, to: .infinity, at: step))
+    let moved = MovedLevels(uncut ?? self, by: distance, into: process.logSigmaRange, at: step)
+    try checkWidth(moved.width, in: process.logSigmaRange, argument)
+    return moved
   }
 }
 
-private struct MovedLevels: NoiseLevels {
-  let base: any NoiseLevels
-  let distance: Double
-  let range: (low: Double, high: Double)
-  let below: Double
+/// The part of a distribution that a distance moves into a range, renormalized.
+struct MovedLevels: NoiseLevels {
+  private let base: any NoiseLevels
+  private let distance: Double
+  private let range: (low: Double, high: Double)
+  private let below: Double
+  /// The share of the base that is moved into the range; nothing may be drawn if it is 0.
   let width: Double
-  let above: Double
+  private let above: Double
+
+  init(_ base: any NoiseLevels, by distance: Double, into range: (low: Double, high: Double), at step: UInt64) {
+    let (low, high) = (range.low - distance, range.high - distance)
+    (self.base, self.distance, self.range) = (base, distance, range)
+    below = base.mass(from: -.infinity, to: low, at: step)
+    width = base.mass(from: low, to: high, at: step)
+    above = base.mass(from: high, to: .infinity, at: step)
+  }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     let x = base.logSigma(p.rescaled(begin: below, width: width, end: above), at: step) + distance

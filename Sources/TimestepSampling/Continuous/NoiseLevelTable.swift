@@ -11,7 +11,7 @@ struct NoiseLevelTable: Sendable {
   let weight: OctaveTable?
 
   /// The octaves of 2⁶⁴·p: 2⁻¹⁴ to ½.
-  private static let probabilities = 50..<63
+  static let probabilities = 50..<63
   /// Those of σ; more than that is rare, even after a shift.
   private static let levels = -24..<24
 
@@ -22,14 +22,19 @@ struct NoiseLevelTable: Sendable {
 
   /// Tabulates levels that never change.
   init(levels: any NoiseLevels, weight: NoiseLevelWeight?) {
-    func sigma(_ p: Probability) -> Double { NoiseLevel(levels.logSigma(p, at: 0)).sigma }
-    self.sigma = OctaveTable(
-      octaves: Self.probabilities,
-      of: [
-        { sigma(Probability(lower: $0 * 0x1p-64, upper: 1 - $0 * 0x1p-64)) },
-        { sigma(Probability(lower: 1 - $0 * 0x1p-64, upper: $0 * 0x1p-64)) },
-      ])
+    sigma = OctaveTable(octaves: Self.probabilities, of: Self.quantiles(of: levels))
     self.weight = weight.map { weight in OctaveTable(octaves: Self.levels, of: [{ weight(Double.log($0), 0) }]) }
+  }
+}
+
+extension NoiseLevelTable {
+  /// σ by 2⁶⁴·p, the distance from the lower end, and by that from the upper one.
+  static func quantiles(of levels: any NoiseLevels) -> [(Double) -> Double] {
+    func sigma(_ p: Probability) -> Double { NoiseLevel(levels.logSigma(p, at: 0)).sigma }
+    return [
+      { sigma(Probability(lower: $0 * 0x1p-64, upper: 1 - $0 * 0x1p-64)) },
+      { sigma(Probability(lower: 1 - $0 * 0x1p-64, upper: $0 * 0x1p-64)) },
+    ]
   }
 }
 

@@ -25,6 +25,10 @@ public protocol NoiseLevels: Sendable {
   /// The training steps at which other noise levels may begin to be drawn, the first one included.
   var turns: [UInt64] { get }
 
+  /// The same distribution before it was cut to the process's range: what lay outside counts too, where `moved` moves it
+  /// into the range. nil unless said: nothing lay outside.
+  var uncut: (any NoiseLevels)? { get }
+
   /// The distribution of ln σ + distance, cut to the process's range and renormalized.
   ///
   /// - Throws: `ArgumentError` with this argument if nothing is left in the range.
@@ -41,6 +45,9 @@ extension NoiseLevels {
 
   /// The same noise levels can always be drawn.
   public var turns: [UInt64] { [0] }
+
+  /// Nothing lay outside.
+  public var uncut: (any NoiseLevels)? { nil }
 }
 
 extension Sampling {
@@ -87,51 +94,47 @@ private struct UnitLevels<Method: UnitSampling>: NoiseLevels {
 extension LogSNRSampling {
   /// λ = -2·ln σ, cut to the process's range.
   public func levels(of process: ContinuousProcess) throws -> any NoiseLevels {
-    try LogSNRLevels(sampling: self, distance: 0, range: process.logSigmaRange, "sampling")
+    try LogSNRLevels(sampling: self, range: process.logSigmaRange, "sampling")
   }
 }
 
-/// ln σ = -λ/2 + distance within a range.
+/// ln σ = -λ/2 within a range.
 private struct LogSNRLevels<Method: LogSNRSampling>: NoiseLevels {
   private let sampling: Method
-  private let distance: Double
   private let range: (low: Double, high: Double)
   private let below: Double
   private let width: Double
   private let above: Double
+  let uncut: (any NoiseLevels)?
 
-  init(sampling: Method, distance: Double, range: (low: Double, high: Double), _ argument: String) throws {
-    // The range of λ that is moved into that of ln σ.
-    let (least, most) = (-2 * (range.high - distance), -2 * (range.low - distance))
+  init(sampling: Method, range: (low: Double, high: Double), _ argument: String) throws {
+    self.init(sampling: sampling, range: range)
+    try checkWidth(width, in: range, argument)
+  }
+
+  private init(sampling: Method, range: (low: Double, high: Double)) {
+    let (least, most) = (-2 * range.high, -2 * range.low)
     self.sampling = sampling
-    self.distance = distance
     self.range = range
     below = sampling.mass(from: -.infinity, to: least)
     width = sampling.mass(from: least, to: most)
     above = sampling.mass(from: most, to: .infinity)
-    try checkWidth(width, in: range, argument)
+    uncut = range.high < .infinity ? LogSNRLevels(sampling: sampling, range: (-.infinity, .infinity)) : nil
   }
 
   func logSigma(_ p: Probability, at step: UInt64) -> Double {
     // λ falls as noise grows.
     let flipped = Probability(lower: p.upper, upper: p.lower)
-    let x = -sampling.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2 + distance
+    let x = -sampling.quantile(flipped.rescaled(begin: below, width: width, end: above)) / 2
     return min(range.high, max(range.low, x))
   }
 
   func mass(from: Double, to: Double, at step: UInt64) -> Double {
-    let (from, to) = (max(from, range.low) - distance, min(to, range.high) - distance)
+    let (from, to) = (max(from, range.low), min(to, range.high))
     return from < to ? sampling.mass(from: -2 * to, to: -2 * from) / width : 0
   }
 
   var isFixed: Bool { true }
-
-  /// What lay outside the range before counts too, where it is moved into it.
-  func moved(by distance: Double, at step: UInt64, in process: ContinuousProcess, _ argument: String) throws
-    -> any NoiseLevels
-  {
-    try LogSNRLevels(sampling: sampling, distance: self.distance + distance, range: range, argument)
-  }
 }
 
 // MARK: Combinations

@@ -30,15 +30,19 @@ extension SigmaSampler {
         argument, "must not be given with a weighting that depends on the density drawn, such as to_emphasis",
         got: "both")
     }
-    try moves.check(slice.count)
     let own = SigmaQuantiles(tables: tables, step: slice.step)
+    // An error must come before anything is written.
+    if process.logSigmaRange.high < .infinity, let table = moveTable() {
+      try table.check(moves, slice.count, in: process)
+      return fill(
+        slice, from: TabulatedMoves(own: own, moves: moves, table: table), levels: levels, weights: weights)
+    }
+    try moves.check(slice.count)
     guard process.logSigmaRange.high < .infinity else {
       return fill(slice, from: ScaledQuantiles(own: own, moves: moves), levels: levels, weights: weights)
     }
-    var moved = MovedQuantiles(own: own, moves: moves)
-    // An error must come before anything is written.
-    for entry in 0..<slice.count { try moved.prepare(entry, in: process) }
-    fill(slice, from: moved, levels: levels, weights: weights)
+    let source = try MovedQuantiles(own: own, moves: moves, count: slice.count, in: process)
+    fill(slice, from: source, levels: levels, weights: weights)
   }
 }
 
@@ -51,39 +55,10 @@ private struct ScaledQuantiles: SigmaSource {
 
   @inline(__always)
   func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
+    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>,
+    scratch: UnsafeMutablePointer<UInt64>
   ) {
-    own.store(fractions, from: first, into: sigma)
+    own.store(fractions, from: first, into: sigma, scratch: scratch)
     moves.apply(to: sigma, from: first)
-  }
-}
-
-/// The quantiles of a density that is moved by a few distances.
-private struct MovedQuantiles: SigmaSource {
-  private let own: SigmaQuantiles
-  private let moves: EntryShifts
-  private var moved: [Double: any NoiseLevels] = [:]
-
-  init(own: SigmaQuantiles, moves: EntryShifts) { (self.own, self.moves) = (own, moves) }
-
-  var tables: LevelCourse.Tables { own.tables }
-
-  /// Makes the density moved by an entry's distance.
-  mutating func prepare(_ entry: Int, in process: ContinuousProcess) throws {
-    let distance = moves.distance(entry)
-    if distance != 0, moved[distance] == nil {
-      moved[distance] = try tables.levels.moved(by: distance, at: own.step, in: process, moves.name(entry))
-    }
-  }
-
-  func store(
-    _ fractions: UnsafeBufferPointer<UInt64>, from first: Int, into sigma: UnsafeMutableBufferPointer<Double>
-  ) {
-    // An entry that is not moved is drawn as ever, to the last bit.
-    own.store(fractions, from: first, into: sigma)
-    for i in 0..<fractions.count {
-      guard let levels = moved[moves.distance(first &+ i)] else { continue }
-      sigma[i] = NoiseLevel(levels.logSigma(Probability(fraction: fractions[i]), at: own.step)).sigma
-    }
   }
 }

@@ -1,4 +1,5 @@
 import NoiseSchedules
+import Synchronization
 
 /// Draws the noise levels of a continuous process, with their weights.
 ///
@@ -20,6 +21,8 @@ public final class SigmaSampler: Sendable {
   let scale: Double
   /// Whether the weight of a noise level depends on how often it is drawn.
   let weightFollowsDraws: Bool
+  /// What moved draws of a process with bounds need; made by the first of them.
+  private let moves = AtomicLazyReference<MoveTable>()
 
   /// Combines a process, a sampling and a weighting.
   ///
@@ -76,6 +79,14 @@ public final class SigmaSampler: Sendable {
 
   /// What is drawn now.
   var tables: LevelCourse.Tables { course?.tables ?? fixed }
+
+  /// The table of moved draws; nil if only the density itself can be asked.
+  func moveTable() -> MoveTable? {
+    if let table = moves.load() { return table }
+    guard let sigma = fixed.table?.sigma, let table = MoveTable(levels: fixed.levels, sigma: sigma, process: process)
+    else { return nil }
+    return moves.storeIfNil(table)
+  }
 
   /// The probability that ln σ lies in [from, to].
   public func mass(logSigmaFrom from: Double, to: Double, at step: UInt64 = 0) -> Double {

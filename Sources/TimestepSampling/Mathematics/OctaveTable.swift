@@ -12,66 +12,89 @@ struct OctaveTable: Sendable {
   private static let degree = 7
   private static let piecesPerOctave = 8
 
-  /// For each function the coefficients of its pieces, by rising power, and eight NaN after the last.
-  private let coefficients: [Double]
+  /// For each piece the coefficients of all functions, as `row` orders them; after the last piece rows of NaN.
+  private let rows: [SIMD8<Double>]
+  /// The rows of a piece are 2^stride.
+  private let stride: UInt64
   /// The leading bits of the lowest number.
   private let first: UInt64
-  /// The pieces of one function.
-  private let pieces: Int
+  private let pieces: UInt64
 
   /// Tabulates functions over the octaves 2^e of a range of exponents, which lies within those of normal numbers.
-  init(octaves: Range<Int>, of functions: [(Double) -> Double]) {
+  ///
+  /// - Parameter error: how far off a value may be; nil: by `tolerance`, relative.
+  init(octaves: Range<Int>, of functions: [(Double) -> Double], error: ((_ value: Double) -> Double)? = nil) {
+    let error = error ?? { Self.tolerance * abs($0) }
     let pieces = octaves.count * Self.piecesPerOctave
-    var coefficients: [Double] = []
-    for function in functions {
-      for piece in 0..<pieces {
-        let octave = Double(sign: .plus, exponent: octaves.lowerBound + piece / Self.piecesPerOctave, significand: 1)
-        let middle = 1 + (Double(piece % Self.piecesPerOctave) + 0.5) / Double(Self.piecesPerOctave)
-        coefficients += Self.coefficients { function(octave * (middle + $0 / Double(Self.piecesPerOctave))) }
+    stride = UInt64(Int.bitWidth - (functions.count - 1).leadingZeroBitCount)
+    self.pieces = UInt64(pieces)
+    first = UInt64(1023 + octaves.lowerBound) << 3
+    var rows = [SIMD8<Double>](repeating: SIMD8(repeating: .nan), count: (pieces + 1) << Int(stride))
+    for piece in 0..<pieces {
+      let octave = Double(sign: .plus, exponent: octaves.lowerBound + piece / Self.piecesPerOctave, significand: 1)
+      let middle = 1 + (Double(piece % Self.piecesPerOctave) + 0.5) / Double(Self.piecesPerOctave)
+      for (place, function) in functions.enumerated() {
+        let polynomial = Self.coefficients(
+          of: { function(octave * (middle + $0 / Double(Self.piecesPerOctave))) }, error: error)
+        rows[piece << Int(stride) + place] = Self.row(of: polynomial)
       }
     }
-    self.coefficients = coefficients + [Double](repeating: .nan, count: Self.degree + 1)
-    self.pieces = pieces
-    first = UInt64(1023 + octaves.lowerBound) << 3
+    self.rows = rows
   }
 
   /// The table with its coefficients pinned, for a loop over a batch.
   @inline(__always)
   func withLookup<Result>(_ body: (Lookup) throws -> Result) rethrows -> Result {
-    try coefficients.withUnsafeBufferPointer {
-      // The NaN at its end are always there.
-      try body(
-        Lookup(coefficients: $0.baseAddress!, first: first, pieces: UInt64(pieces), last: UInt64($0.count / 8 - 1)))
+    try rows.withUnsafeBufferPointer {
+      // The rows of NaN are always there.
+      try body(Lookup(rows: $0.baseAddress!, stride: stride, first: first, pieces: pieces))
     }
   }
 
   /// The table of an `OctaveTable`, as a pointer that is valid for one call.
+  ///
+  /// A batch is quickest in two loops: one over `place`, which is vectorized, and one over `value`, which reads the table.
   struct Lookup {
-    fileprivate let coefficients: UnsafePointer<Double>
+    fileprivate let rows: UnsafePointer<SIMD8<Double>>
+    fileprivate let stride: UInt64
     fileprivate let first: UInt64
     fileprivate let pieces: UInt64
-    /// The row of NaN.
-    fileprivate let last: UInt64
+
+    /// The row of the first function at a number, and the place in its piece, in [-½, ½). The rows of the other functions
+    /// follow.
+    @inline(__always)
+    func place(of x: Double) -> (row: UInt64, offset: Double) {
+      let bits = x.bitPattern
+      let piece = (bits &>> 49) &- first
+      // The bits after those that choose the piece are the place in it.
+      let offset = Double(bitPattern: (bits &<< 3) & 0x000F_FFFF_FFFF_FFFF | 0x3FF0_0000_0000_0000) - 1.5
+      return ((piece < pieces ? piece : pieces) &<< stride, offset)
+    }
+
+    /// The value of a row at a place in its piece; NaN where the table has none.
+    @inline(__always)
+    func value(row: UInt64, offset: Double) -> Double {
+      // Estrin's scheme: shorter chains than Horner's.
+      let c = rows[Int(truncatingIfNeeded: row)]
+      let square = offset * offset
+      let pairs = c.lowHalf + c.highHalf * offset
+      let halves = pairs.lowHalf + pairs.highHalf * square
+      return halves[0] + halves[1] * (square * square)
+    }
 
     /// One of the functions at a positive number; NaN where the table has no value.
     @inline(__always)
-    func value(at x: Double, of function: Int = 0) -> Double {
-      let bits = x.bitPattern
-      let piece = (bits &>> 49) &- first
-      let row = piece < pieces ? piece &+ UInt64(truncatingIfNeeded: function) &* pieces : last
-      // The bits after those that choose the piece are the place in it, in [-½, ½).
-      let v = Double(bitPattern: (bits &<< 3) & 0x000F_FFFF_FFFF_FFFF | 0x3FF0_0000_0000_0000) - 1.5
-      let c = coefficients + 8 &* Int(truncatingIfNeeded: row)
-      // Estrin's scheme: shorter chains than Horner's.
-      let square = v * v
-      let low = (c[0] + c[1] * v) + (c[2] + c[3] * v) * square
-      let high = (c[4] + c[5] * v) + (c[6] + c[7] * v) * square
-      return low + high * (square * square)
+    func value(at x: Double, of function: UInt64 = 0) -> Double {
+      let (row, offset) = place(of: x)
+      return value(row: row &+ function, offset: offset)
     }
   }
 
+  /// Coefficients by rising power in the order in which Estrin's scheme needs no shuffles.
+  private static func row(of c: [Double]) -> SIMD8<Double> { SIMD8(c[0], c[4], c[2], c[6], c[1], c[5], c[3], c[7]) }
+
   /// The polynomial of a function over [-½, ½]; NaN unless it is close.
-  private static func coefficients(of function: (Double) -> Double) -> [Double] {
+  private static func coefficients(of function: (Double) -> Double, error: (Double) -> Double) -> [Double] {
     let values = nodes.map(function)
     var result = [Double](repeating: 0, count: degree + 1)
     // A constant is kept to the last bit.
@@ -85,7 +108,7 @@ struct OctaveTable: Sendable {
     let isClose = places.allSatisfy { place in
       let expected = function(place)
       let found = result.reversed().reduce(0) { $0 * place + $1 }
-      return abs(found - expected) <= tolerance * abs(expected)
+      return abs(found - expected) <= error(expected)
     }
     return isClose ? result : [Double](repeating: .nan, count: degree + 1)
   }
