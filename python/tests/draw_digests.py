@@ -58,7 +58,7 @@ def samplers() -> dict[str, Any]:
     made: dict[str, Any] = {}
     for kind, strata in itertools.product(schedules, ("none", "stratified", "low_discrepancy")):
         for method in speediff.methods():
-            if not method.implemented:
+            if not method.cls:
                 continue
             pair = {"sampling": "uniform", "weighting": "uniform", method.kind: method.name}
             try:

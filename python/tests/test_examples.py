@@ -29,7 +29,7 @@ diffusers = pytest.importorskip("diffusers")
 
 OPTIONAL = "torch", "diffusers", "tqdm", "matplotlib", "PIL", "transformers"
 PRESETS = "speed", "official"
-NAMES = sorted({method.name for method in speediff.methods() if method.implemented})
+NAMES = sorted({method.name for method in speediff.methods() if method.cls})
 FOLLOWS_LOSS = "adaptive(bins=2)+uncertainty(bins=2)"
 """It has learned enough to change its draws after a step or two."""
 CONTINUOUS = {"train_edm"}

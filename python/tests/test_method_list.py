@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import speediff
+import speediff.torch
 from speediff.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +38,7 @@ def test_all_methods_are_listed_and_those_left_out_have_a_reason() -> None:
     listed = speediff.methods()
     assert {m.name for m in listed if m.kind == "sampling" and m.implemented} == set(SAMPLINGS)
     assert {m.name for m in listed if m.kind == "weighting" and m.implemented} == set(WEIGHTINGS)
+    assert {m.name for m in listed if m.kind == "draw"} == {"flow_pairs"}
     assert [m.name for m in listed if not m.implemented] == ["bs", "learned"]
     for method in listed:
         assert method.formula
@@ -42,12 +46,23 @@ def test_all_methods_are_listed_and_those_left_out_have_a_reason() -> None:
         assert method.implemented != method.note.startswith("not implemented: ")
 
 
-@pytest.mark.parametrize("method", [m for m in speediff.methods() if m.implemented], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [m for m in speediff.methods() if m.cls], ids=lambda m: m.name)
 def test_a_method_is_made_with_the_defaults_that_are_listed(method: Any) -> None:
     assert method.cls(**method.defaults) == method.cls()
     assert method.cls.__doc__
     for name in method.defaults:
         assert re.search(rf"^ +{name}: ", method.cls.__doc__, re.MULTILINE), f"{name} is not documented"
+
+
+@pytest.mark.parametrize("method", [m for m in speediff.methods() if m.call], ids=lambda m: m.name)
+def test_a_draw_is_listed_with_the_defaults_of_its_function(method: Any) -> None:
+    call = attrgetter(method.call)
+    for module in (speediff, speediff.torch):
+        parameters = inspect.signature(call(module)).parameters
+        assert {name: parameters[name].default for name in method.defaults} == method.defaults
+        call(module)(seed=0, **method.defaults)
+    with pytest.raises(speediff.SpeeDiffValueError, match=f"neither a sampling nor.*call {method.call}"):
+        speediff.parse_method(method.name)
 
 
 def test_the_tables_of_the_page_are_up_to_date() -> None:

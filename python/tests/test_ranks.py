@@ -17,7 +17,7 @@ import speediff.torch
 if TYPE_CHECKING:
     from pathlib import Path
 
-METHODS = [(method.kind, method.name) for method in speediff.methods() if method.implemented]
+METHODS = [(method.kind, method.name) for method in speediff.methods() if method.cls]
 
 
 def launch(folder: Path, mode: str) -> subprocess.CompletedProcess[str]:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A sampling or a weighting of the literature."""
+    """A sampling, a weighting or another draw of the literature."""
 
     kind: str
-    """"sampling" or "weighting"."""
+    """"sampling", "weighting", or "draw" for what is neither."""
     name: str
     """The string that selects it with its defaults."""
     cls: type[Method] | None
-    """The class; None if it is not implemented."""
+    """The class; None for a draw, and if it is not implemented."""
     formula: str
     """P or w, in one line."""
     source: str
@@ -31,13 +31,15 @@ class MethodInfo:
     """The parameters with their default values."""
     note: str = ""
     """Why it is not implemented."""
+    call: str = ""
+    """The function that makes a draw."""
     evidence: tuple[str, ...] = ()
     """What the study found of it, in sentences; docs/study.md has more. None if it was not studied."""
 
     @property
     def implemented(self) -> bool:
         """Whether the method is implemented."""
-        return self.cls is not None
+        return self.cls is not None or bool(self.call)
 
     @property
     def signature(self) -> str:
@@ -76,8 +78,25 @@ _MISSING = (
 )
 
 
+_DRAWS = (
+    MethodInfo(
+        "draw",
+        "flow_pairs",
+        None,
+        "t = max(a, b); r = min(a, b) in a share q, else t",
+        "MeanFlow, Geng et al. 2025",
+        {"sampling": "logit_normal", "second": None, "q": 0.25, "fixed_count": True, "weighting": None},
+        call="SigmaSampler.flow_pairs",
+    ),
+)
+
+
+KINDS = {"sampling": "P", "weighting": "w", "draw": "t, r"}
+"""What a method of each kind gives."""
+
+
 def methods() -> tuple[MethodInfo, ...]:
-    """All samplings and weightings with formula, source and defaults, or why they are not implemented."""
+    """All methods with formula, source and defaults, or why they are not implemented."""
     kinds: tuple[tuple[str, dict[str, Any]], ...] = (
         ("sampling", Sampling.by_name),
         ("weighting", Weighting.by_name),
@@ -87,7 +106,7 @@ def methods() -> tuple[MethodInfo, ...]:
         for kind, by_name in kinds
         for cls in sorted(by_name.values(), key=lambda cls: bool(cls.combines))
     ]
-    return (*known, *_MISSING)
+    return (*known, *_DRAWS, *_MISSING)
 
 
 def _describe(kind: str, cls: type[Method]) -> MethodInfo:
@@ -111,7 +130,7 @@ _SHARED_PAGES = {
 def markdown() -> str:
     """The methods as the Markdown tables of docs/methods/README.md, with links to the pages beside it."""
     tables = []
-    for kind, value in (("sampling", "P"), ("weighting", "w")):
+    for kind, value in KINDS.items():
         rows = [f"| {kind} | {value} | source |", "|---|---|---|"]
         for method in methods():
             if method.kind == kind:

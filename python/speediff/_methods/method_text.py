@@ -276,4 +276,6 @@ def _unknown(what: str, name: str, known: Mapping[str, Any] | set[str]) -> SpeeD
     for method in methods():
         if method.name == name and not method.implemented:
             return SpeeDiffValueError(f"{name} is {method.note}")
+        if method.name == name and method.call:
+            return SpeeDiffValueError(f"{name} is neither a sampling nor a weighting; call {method.call}")
     return unknown_name(what, name, known)

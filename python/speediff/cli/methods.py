@@ -1,4 +1,4 @@
-"""`speediff methods`: every sampling and weighting, with formula, parameters and source."""
+"""`speediff methods`: every method, with formula, parameters and source."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Adds the sub-command to the command line."""
     parser = subparsers.add_parser(
         "methods",
-        help="list all samplings and weightings, with formula and source",
-        description="Lists every sampling and weighting with its formula, parameters, defaults and source.",
+        help="list all methods, with formula and source",
+        description="Lists every method with its formula, parameters, defaults and source.",
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, prints=True)
@@ -54,5 +54,6 @@ def _plain(method: MethodInfo) -> dict[str, Any]:
         "defaults": defaults,
         "implemented": method.implemented,
         "note": method.note,
+        "call": method.call,
         "evidence": list(method.evidence),
     }

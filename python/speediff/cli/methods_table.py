@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .._methods.method_list import shown
+from .._methods.method_list import KINDS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,9 @@ NARROW, PIPE = 64, 1000
 
 
 def print_methods(methods: Sequence[MethodInfo]) -> None:
-    """Prints the samplings and the weightings: one table each, or lists if the terminal is too narrow."""
+    """Prints the methods, one table for each kind, or lists if the terminal is too narrow."""
     console = Console(width=_width(), highlight=False, markup=False, emoji=False)
-    for kind, value in (("sampling", "P"), ("weighting", "w")):
+    for kind, value in KINDS.items():
         of_kind = [method for method in methods if method.kind == kind]
         if console.width < NARROW:
             console.print(f"{kind}s, {value}, source\n")

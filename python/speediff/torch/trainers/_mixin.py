@@ -23,9 +23,11 @@ class FirstBase:
         order = cls.__mro__
         for mixin in (base for base in order if FirstBase in base.__bases__):
             hooks = {name for name in vars(mixin) if not name.startswith("_")}
-            for base in order[: order.index(mixin)]:
-                if not issubclass(base, mixin) and hooks & set(vars(base)):
-                    raise SpeeDiffTypeError(
-                        f"{mixin.__name__} must be the first base of {cls.__name__}, got {base.__name__} "
-                        f"before it; write class {cls.__name__}({mixin.__name__}, {base.__name__})"
-                    )
+            earlier = [base for base in order[: order.index(mixin)] if not issubclass(base, mixin)]
+            if any(hooks & set(vars(base)) for base in earlier):
+                names = [base.__name__ for base in cls.__bases__]
+                first = [mixin.__name__, *(name for name in names if name != mixin.__name__)]
+                raise SpeeDiffTypeError(
+                    f"{mixin.__name__} must be the first base of {cls.__name__}, got ({', '.join(names)}); "
+                    f"write class {cls.__name__}({', '.join(first)})"
+                )
