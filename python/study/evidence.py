@@ -95,7 +95,7 @@ def pages(found: Evidence, folder: Path) -> dict[Path, str]:
     for method in methods():
         # A pair such as SpeeD's has its sentences on both pages, but not twice on one.
         known = of_page.setdefault(page(method), [])
-        known += [text for text in found[method.kind].get(method.name, ()) if text not in known]
+        known += [text for text in found.get(method.kind, {}).get(method.name, ()) if text not in known]
     written = {}
     for name, sentences in of_page.items():
         path = folder / f"{name}.md"
