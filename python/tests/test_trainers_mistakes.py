@@ -60,6 +60,34 @@ def test_a_sampler_of_the_other_module_is_named(wrap: Any) -> None:
         wrap(speediff.SigmaSampler.flow())
 
 
+def test_musubi_processes_with_seeds_of_their_own_are_refused() -> None:
+    """Without --seed the trainer draws one in each process."""
+
+    class Base:
+        def on_transformer_loaded(self, *_: Any) -> None:
+            pass
+
+    class Trainer(MusubiSampler, Base):
+        def make_sampler(self, args: Any) -> SigmaSampler:
+            return SigmaSampler.flow(args.seed)
+
+    def loaded(seed: int, other: int) -> list[Any]:
+        registered: list[Any] = []
+        accelerator = SimpleNamespace(
+            device="cpu", register_for_checkpointing=registered.append,
+            gather=lambda own: torch.cat([own, torch.tensor([other - (1 << 63)])]),
+        )  # fmt: skip
+        Trainer().on_transformer_loaded(
+            SimpleNamespace(seed=seed, weighting_scheme="none"), accelerator, None
+        )
+        return registered
+
+    for seed in (0, 5, (1 << 64) - 1):
+        assert [sampler.seed for sampler in loaded(seed, seed)] == [seed]
+    with pytest.raises(speediff.SpeeDiffValueError, match="every process, got 5, 9; give --seed"):
+        loaded(9, 5)
+
+
 # Resuming without a sampler
 
 

@@ -43,9 +43,20 @@ class MusubiSampler(FirstBase):
         raise NotImplementedError(MAKE_SAMPLER)
 
     def on_transformer_loaded(self, args: Any, accelerator: Any, transformer: Any) -> None:
-        """Makes the sampler, after accelerate has connected the processes and before it loads a state."""
+        """Makes the sampler, after accelerate has connected the processes and before it loads a state.
+
+        Raises:
+            SpeeDiffValueError: If an option acts twice or not at all, or the processes have different seeds.
+        """
         cast("Any", super()).on_transformer_loaded(args, accelerator, transformer)
-        accelerator.register_for_checkpointing(self._made(args))
+        sampler = self._made(args)
+        # Without --seed each process has drawn its own. An int64 holds a seed less 2⁶³.
+        own = torch.tensor([sampler.seed - (1 << 63)], device=accelerator.device)
+        seeds = {seed + (1 << 63) for seed in accelerator.gather(own).tolist()}
+        if len(seeds) > 1:
+            got = ", ".join(map(str, sorted(seeds)))
+            raise SpeeDiffValueError(f"seed must be the same in every process, got {got}; give --seed")
+        accelerator.register_for_checkpointing(sampler)
 
     def get_noisy_model_input_and_timesteps(
         self, args: Any, noise: torch.Tensor, latents: torch.Tensor, timesteps: Any, noise_scheduler: Any,
