@@ -134,9 +134,10 @@ final class MoveTable: Sendable {
         }
       } else {
         for i in 0..<count {
-          let isLess = factors[i] < 1
+          // One of the two is 0; a product, because a choice may become a branch.
+          let begin = sigma[i] * (factors[i] < 1 ? 1 : 0)
           let (p, isUpper) = Self.probability(
-            fractions[i], begin: isLess ? sigma[i] : 0, end: isLess ? 0 : sigma[i], factor: factors[i])
+            fractions[i], begin: begin, end: sigma[i] - begin, factor: factors[i])
           let (row, offset) = quantiles.place(of: p)
           (scratch[i], sigma[i]) = (row &+ isUpper, offset)
         }
@@ -158,12 +159,14 @@ final class MoveTable: Sendable {
     -> (p: Double, isUpper: UInt64)
   {
     let (begin, end) = (factor == 1 ? 0 : begin, factor == 1 ? 0 : end)
-    let isLower = fraction &>> 63 == 0
-    let nearer = Double(Int64(truncatingIfNeeded: isLower ? fraction : ~fraction))
+    // All bits of the nearer end's distance and of the other one's are exchanged, or none.
+    let exchange = 0 &- (fraction &>> 63)
+    let nearer = Double(Int64(truncatingIfNeeded: fraction ^ exchange))
     let other = 0x1p64 - nearer
+    let difference = (nearer.bitPattern ^ other.bitPattern) & exchange
     let width = 1 - begin - end
-    let lower = begin * 0x1p64 + width * (isLower ? nearer : other)
-    let upper = end * 0x1p64 + width * (isLower ? other : nearer)
+    let lower = begin * 0x1p64 + width * Double(bitPattern: nearer.bitPattern ^ difference)
+    let upper = end * 0x1p64 + width * Double(bitPattern: other.bitPattern ^ difference)
     return upper < lower ? (upper, 1) : (lower, 0)
   }
 
