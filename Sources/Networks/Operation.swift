@@ -20,6 +20,10 @@ protocol Operation {
   var passesGradientTo: Tensor? { get }
   /// The weights of its products with rows of tokens, packed at the start of each scope in both directions.
   var packedWeights: [Parameter] { get }
+  /// The inputs that it can read as bfloat16 if its rows' products have that precision.
+  var readsRounded: [Tensor] { get }
+  /// Whether it can then write its output as bfloat16.
+  var writesRounded: Bool { get }
   /// The floats of scratch memory that each thread needs.
   var scratch: Int { get }
   /// Its name in messages.
@@ -37,6 +41,8 @@ extension Operation {
   var neededByBackward: [Tensor] { inputs }
   var passesGradientTo: Tensor? { nil }
   var packedWeights: [Parameter] { [] }
+  var readsRounded: [Tensor] { [] }
+  var writesRounded: Bool { false }
   var scratch: Int { 0 }
 
   func name(in scope: Int) -> String { "\(Self.self) in part \(scope) of the network" }

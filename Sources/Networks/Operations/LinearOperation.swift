@@ -13,9 +13,18 @@ struct LinearOperation: Operation {
   /// Rows of samples are too few to be worth packing the weight.
   var packedWeights: [Parameter] { x.rows.areTokens ? [layer.weight] : [] }
 
+  var readsRounded: [Tensor] { [x] }
+  var writesRounded: Bool { true }
+  var scratch: Int { linearScratch(outputs: output.columns, output.precision) }
+
   func forward(_ program: inout Program, _ memory: Memory) {
     let (x, y, layer) = (memory[x], memory[output], memory[layer, x.rows])
-    divide(&program, columns: y.columns) { linearForward(x, layer, into: y, rows: $0, outputs: $1) }
+    guard y.precision == .bfloat16 else {
+      return divide(&program, columns: y.columns) { linearForward(x, layer, into: y, rows: $0, outputs: $1) }
+    }
+    program.rows(output.rows) { rows, thread in
+      linearForward(x, layer, into: y, rows: rows, outputs: 0..<y.columns, scratch: memory.scratch(thread))
+    }
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
@@ -44,11 +53,7 @@ struct LinearOperation: Operation {
 
 extension Linear {
   /// Defers the gradients of the parameters. Inputs and gradients of outputs must stay valid until then.
-  ///
-  /// - Parameter isKept: whether x is in the columns that the precision keeps.
-  func deferGradients(
-    _ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows, isKept: Bool = false
-  ) {
+  func deferGradients(_ program: inout Program, _ memory: Memory, x: Matrix, dy: Matrix, rows: Rows) {
     let (dWeight, dBias) = (memory.gradient(of: weight, &program), memory.gradient(of: bias, &program))
     let (inputs, outputs, tasks, precision) = (inputs, outputs, memory.threads, memory.precision(of: rows))
     program.deferTasks(tasks) { task in
@@ -57,7 +62,7 @@ extension Linear {
       let isTall = outputs >= inputs
       linearWeightBackward(
         x, dy: dy, dWeight: dWeight(), rows: rows.count, outputs: isTall ? part(of: outputs) : 0..<outputs,
-        inputs: isTall ? 0..<inputs : part(of: inputs), precision, isKept: isKept)
+        inputs: isTall ? 0..<inputs : part(of: inputs), precision)
       linearBiasBackward(dy: dy, dBias: dBias(), rows: rows.count, outputs: part(of: outputs))
     }
   }
