@@ -14,6 +14,8 @@ public func gatedSumForward(
 }
 
 /// dh (+)= gate·dy and dGate (+)= Σ dy·h over the tokens of some whole samples. The gradient of x is dy itself.
+///
+/// - Parameter dh: of either precision; it accumulates only in float32.
 public func gatedSumBackward(
   gate: Matrix, _ h: Matrix, dy: Matrix, dh: GradientTarget?, dGate: GradientTarget?, length: Int,
   samples: Range<Int>
@@ -26,9 +28,12 @@ public func gatedSumBackward(
       func compute(_ i: Int, _ n: Int) {
         let dy = load(dy + i, n)
         if let dGateRow { store(load(dGateRow + i, n).addingProduct(dy, h.numbers(r, i, n)), dGateRow + i, n) }
-        if let dh { store(load(gate + i, n) * dy, dh.matrix.row(r) + i, n, adding: dh.accumulates) }
+        if let dh, dh.matrix.precision == .float32 {
+          store(load(gate + i, n) * dy, dh.matrix.row(r) + i, n, adding: dh.accumulates)
+        }
       }
       forEachVector(h.columns, compute)
+      if let dh, dh.matrix.precision == .bfloat16 { dh.matrix.set(r) { i, n in load(gate + i, n) * load(dy + i, n) } }
     }
   }
 }

@@ -26,7 +26,7 @@ public struct LinearParameters {
 /// The rows whose sums are in scratch memory at a time, before they are rounded.
 let sumRows = 256
 
-/// The floats of scratch memory that `linearForward` needs for outputs of some precision.
+/// The floats of scratch memory that a product needs for outputs of some precision.
 public func linearScratch(outputs: Int, _ precision: Precision) -> Int {
   precision == .bfloat16 ? sumRows * outputs : 0
 }
@@ -41,18 +41,11 @@ public func linearForward(
   _ x: Matrix, _ layer: LinearParameters, into y: Matrix, rows: Range<Int>, outputs: Range<Int>,
   scratch: UnsafeMutablePointer<Float>? = nil
 ) {
-  func multiply(_ rows: Range<Int>, into sums: Matrix, finish: (Range<Int>, Range<Int>) -> Void = { _, _ in }) {
+  multiply(into: y, rows: rows, columns: outputs, scratch: scratch) { rows, sums, finish in
     MatrixProduct.multiply(
       x.from(rows.lowerBound), .plain, layer.weight.from(outputs.lowerBound), .transposed, into: sums, m: rows.count,
       n: outputs.count, k: x.columns, base: layer.base.from(outputs.lowerBound), precision: layer.precision,
       packed: outputs.count == y.columns ? layer.packed : nil, finish: finish)
-  }
-  guard y.precision == .bfloat16 else { return multiply(rows, into: y.columns(outputs).from(rows.lowerBound)) }
-  guard let scratch, outputs.count == y.columns else { preconditionFailure("rows are rounded as a whole") }
-  let sums = Matrix(scratch, columns: y.columns)
-  forEachBlock(of: rows) { rows in
-    let y = y.from(rows.lowerBound)
-    multiply(rows, into: sums) { y.set(sums, rows: $0, columns: $1) }
   }
 }
 
@@ -67,13 +60,37 @@ func forEachBlock(of rows: Range<Int>, _ body: (_ rows: Range<Int>) -> Void) {
 }
 
 /// Columns `inputs` of dx (+)= dy·W, for some rows.
+///
+/// - Parameters:
+///   - dy: float32, or bfloat16 if the layer's products are.
+///   - dx: likewise; in bfloat16 `inputs` are all columns.
+///   - scratch: room for `linearScratch` floats, with the inputs for outputs; nil only if dx is float32.
 public func linearInputBackward(
-  dy: Matrix, _ layer: LinearParameters, dx: GradientTarget, rows: Range<Int>, inputs: Range<Int>
+  dy: Matrix, _ layer: LinearParameters, dx: GradientTarget, rows: Range<Int>, inputs: Range<Int>,
+  scratch: UnsafeMutablePointer<Float>? = nil
 ) {
-  MatrixProduct.multiply(
-    dy.from(rows.lowerBound), .plain, layer.weight.columns(inputs), .plain,
-    into: dx.matrix.columns(inputs).from(rows.lowerBound), m: rows.count, n: inputs.count, k: dy.columns,
-    base: dx.productBase, precision: layer.precision, packed: inputs.count == dx.matrix.columns ? layer.packed : nil)
+  multiply(into: dx.matrix, rows: rows, columns: inputs, scratch: scratch) { rows, sums, finish in
+    MatrixProduct.multiply(
+      dy.from(rows.lowerBound), .plain, layer.weight.columns(inputs), .plain, into: sums, m: rows.count,
+      n: inputs.count, k: dy.columns, base: dx.productBase, precision: layer.precision,
+      packed: inputs.count == dx.matrix.columns ? layer.packed : nil, finish: finish)
+  }
+}
+
+/// Computes a product for some rows and columns of y, in blocks of rows if its sums are to be rounded.
+private func multiply(
+  into y: Matrix, rows: Range<Int>, columns: Range<Int>, scratch: UnsafeMutablePointer<Float>?,
+  _ product: (_ rows: Range<Int>, _ sums: Matrix, _ finish: (Range<Int>, Range<Int>) -> Void) -> Void
+) {
+  guard y.precision == .bfloat16 else {
+    return product(rows, y.columns(columns).from(rows.lowerBound)) { _, _ in }
+  }
+  guard let scratch, columns.count == y.columns else { preconditionFailure("rows are rounded as a whole") }
+  let sums = Matrix(scratch, columns: y.columns)
+  forEachBlock(of: rows) { rows in
+    let y = y.from(rows.lowerBound)
+    product(rows, sums) { y.set(sums, rows: $0, columns: $1) }
+  }
 }
 
 /// Rows `outputs` and columns `inputs` of dW (+)= dyᵀ·x, over all rows.

@@ -41,13 +41,14 @@ public struct Matrix: @unchecked Sendable {
 
 /// Where a backward pass writes the gradient of an input.
 public struct GradientTarget: @unchecked Sendable {
-  /// The memory.
+  /// The memory; float32, unless a kernel says that it also takes bfloat16.
   public let matrix: Matrix
   /// Whether to add to what other operations have written there.
   public let accumulates: Bool
 
   /// Describes a target.
   public init(_ matrix: Matrix, accumulates: Bool) {
+    precondition(matrix.precision == .float32 || !accumulates, "what is rounded has one part")
     self.matrix = matrix
     self.accumulates = accumulates
   }

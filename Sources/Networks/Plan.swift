@@ -23,7 +23,7 @@ public final class Plan {
   ///   - parameters: where the parameters are.
   /// - Throws: `MemoryError` if no machine has this much memory.
   public init(_ recorder: Recorder, output: Tensor, parameters: ParameterMemory) throws {
-    recorder.roundValues(output: output)
+    recorder.roundTensors(output: output)
     var layout = Lifetimes(recorder, output: output)
     try layout.plan.layOut()
     let scratchSize = (recorder.operations.map(\.operation.scratch).max() ?? 0).roundedUp

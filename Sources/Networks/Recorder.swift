@@ -85,25 +85,6 @@ public final class Recorder {
     return operation.output
   }
 
-  /// Has the values of tokens stored in the products' precision where the operations that write and read them can do it.
-  ///
-  /// - Parameter output: is read as floats.
-  func roundValues(output: Tensor) {
-    guard precision == .bfloat16 else { return }
-    var floats: Set<Tensor> = [output.root]
-    for (operation, _) in operations {
-      let isRounded = precision(of: operation.output.rows) == .bfloat16
-      for input in operation.inputs {
-        // A part begins with a whole pair of numbers.
-        let canRead = isRounded && input.firstColumn % 2 == 0 && operation.readsRounded.contains(input)
-        if !canRead { floats.insert(input.root) }
-      }
-    }
-    for (operation, _) in operations where operation.writesRounded && !floats.contains(operation.output) {
-      operation.output.precision = precision(of: operation.output.rows)
-    }
-  }
-
   /// The operation that computes a tensor; nil for inputs and notes.
   func producer(of tensor: Tensor) -> (any Operation)? { producers[tensor].map { operations[$0].operation } }
 }

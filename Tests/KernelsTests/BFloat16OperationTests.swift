@@ -24,6 +24,10 @@ struct BFloat16OperationTests {
     precision == .float32 ? memory : memory.rounded
   }
 
+  private func stored(_ exact: Approximate, _ precision: Precision) -> Approximate {
+    precision == .float32 ? exact : exact.rounded
+  }
+
   @Test(
     "A layer's output and gradients, of floats and of bfloat16 in memory",
     arguments: [[3, 5, 4], [20, 17, 49], [9, 100, 33], [40, 16, 16], [300, 3, 35]], Precision.allCases)
@@ -36,24 +40,25 @@ struct BFloat16OperationTests {
     let memory = tables.map { StridedMemory($0) }
     let exact = tables.map { Approximate($0) }
     let (x, dy) = (stored(memory[0], storage), stored(memory[3], storage))
-    let scratch = UnsafeMutablePointer<Float>.allocate(capacity: linearScratch(outputs: outputs, storage))
+    let scratch = UnsafeMutablePointer<Float>.allocate(
+      capacity: linearScratch(outputs: max(inputs, outputs), storage))
     defer { withExtendedLifetime((memory, x, dy)) { scratch.deallocate() } }
     let layer = LinearParameters(weight: memory[1].matrix, bias: memory[2].matrix.base, .bfloat16)
     let results =
-      [StridedMemory(rows: rows, columns: outputs, storage)]
-      + [(rows, inputs), (outputs, inputs), (1, outputs)].map { StridedMemory(rows: $0.0, columns: $0.1) }
+      [(rows, outputs), (rows, inputs)].map { StridedMemory(rows: $0.0, columns: $0.1, storage) }
+      + [(outputs, inputs), (1, outputs)].map { StridedMemory(rows: $0.0, columns: $0.1) }
     let targets = results.map { GradientTarget($0.matrix, accumulates: false) }
     for rows in Buffers.parts(rows) {
       linearForward(x.matrix, layer, into: results[0].matrix, rows: rows, outputs: 0..<outputs, scratch: scratch)
-      linearInputBackward(dy: dy.matrix, layer, dx: targets[1], rows: rows, inputs: 0..<inputs)
+      linearInputBackward(dy: dy.matrix, layer, dx: targets[1], rows: rows, inputs: 0..<inputs, scratch: scratch)
     }
     linearWeightBackward(
       x.matrix, dy: dy.matrix, dWeight: targets[2], rows: rows, outputs: 0..<outputs, inputs: 0..<inputs, .bfloat16)
     linearBiasBackward(dy: dy.matrix, dBias: targets[3], rows: rows, outputs: 0..<outputs)
     let y = exact[0].multiplied(by: exact[1].transposed) + exact[2]
-    expect("y", results[0], storage == .float32 ? y : y.rounded)
-    expect("db", results[3], (storage == .float32 ? exact[3] : exact[3].rounded).columnSums)
-    expect("dx", results[1], exact[3].multiplied(by: exact[1]))
+    expect("y", results[0], stored(y, storage))
+    expect("db", results[3], stored(exact[3], storage).columnSums)
+    expect("dx", results[1], stored(exact[3].multiplied(by: exact[1]), storage))
     expect("dW", results[2], exact[3].transposed.multiplied(by: exact[0]))
   }
 
@@ -69,8 +74,8 @@ struct BFloat16OperationTests {
     let tables = shapes.map { Table($0.0, $0.1, within: 1, of: &numbers) }
     let memory = tables.map { StridedMemory($0) }
     let exact = tables.map { Approximate($0) }
-    let (input, dy) = (stored(memory[0], storage), memory[5].matrix)
-    let x = input.matrix
+    let (input, gradients) = (stored(memory[0], storage), stored(memory[5], storage))
+    let (x, dy) = (input.matrix, gradients.matrix)
     let first = LinearParameters(weight: memory[1].matrix, bias: memory[2].matrix.base, .bfloat16)
     let second = LinearParameters(weight: memory[3].matrix, bias: memory[4].matrix.base, .bfloat16)
     let results =
@@ -83,7 +88,7 @@ struct BFloat16OperationTests {
     let du = StridedMemory(rows: rows, columns: hidden, .bfloat16)
     let scratch = UnsafeMutablePointer<Float>.allocate(
       capacity: mlpScratch(hidden: hidden, outputs: columns, .bfloat16))
-    defer { withExtendedLifetime((memory, input, u, du)) { scratch.deallocate() } }
+    defer { withExtendedLifetime((memory, input, gradients, u, du)) { scratch.deallocate() } }
     mlpForward(x, first, second, hidden: u.matrix, into: results[0].matrix, rows: 0..<rows, scratch: scratch)
     mlpInputBackward(
       first, second, hidden: u.matrix, dHidden: du.matrix, dy: dy, dx: targets[1], rows: 0..<rows, scratch: scratch)
@@ -104,7 +109,7 @@ struct BFloat16OperationTests {
     }
     let gradient = exact[5].multiplied(by: exact[3]) * slopes
     let y = activated.multiplied(by: exact[3].transposed) + exact[4]
-    expect("y", results[0], storage == .float32 ? y : y.rounded)
+    expect("y", results[0], stored(y, storage))
     expect("dx", results[1], gradient.multiplied(by: exact[1]))
     expect("dW1", results[2], gradient.transposed.multiplied(by: exact[0]))
     expect("dW2", results[3], exact[5].transposed.multiplied(by: activated))
@@ -121,14 +126,14 @@ struct BFloat16OperationTests {
     let tables = [(queries, size), (keys, size), (keys, size), (queries, size)].map {
       Table($0.0, $0.1, within: 1, of: &numbers)
     }
-    let memory = tables.prefix(3).map { stored(StridedMemory($0), storage) } + [StridedMemory(tables[3])]
+    let memory = tables.map { stored(StridedMemory($0), storage) }
     let (q, k, v, dy) = (
       Approximate(tables[0]), Approximate(tables[1]), Approximate(tables[2]), Approximate(tables[3])
     )
     let (y, logSumExp) = (
       StridedMemory(rows: queries, columns: size, storage), StridedMemory(rows: queries, columns: 1)
     )
-    let results = tables.prefix(3).map { StridedMemory(rows: $0.rows, columns: $0.columns) }
+    let results = tables.prefix(3).map { StridedMemory(rows: $0.rows, columns: $0.columns, storage) }
     let targets = results.map { GradientTarget($0.matrix, accumulates: false) }
     let scratch = UnsafeMutablePointer<Float>.allocate(
       capacity: AttentionHead.scratch(queries: queries, keys: keys, rounded: size))
@@ -161,19 +166,19 @@ struct BFloat16OperationTests {
         let result = abs(numerators.value[r, c]) / sum
         return (numerators.error[r, c] + result * ofSum) / (sum - ofSum) + 1e-6 * result
       })
-    let output = storage == .float32 ? quotients : quotients.rounded
+    let output = stored(quotients, storage)
     expect("y", y, output)
     let logarithms = (0..<queries).map { r in maxima[r] + log(unnormalized.value.row(r).reduce(0, +)) }
     let probabilities = powers { logarithms[$0] }
-    let means = (dy * output).transposed.columnSums.transposed
+    let means = (stored(dy, storage) * output).transposed.columnSums.transposed
     let differences =
       dy.multiplied(by: v.transposed)
       + Approximate(
         Table(queries, keys) { r, _ in -means.value[r, 0] }, error: Table(queries, keys) { r, _ in means.error[r, 0] })
     let gradients = (probabilities * differences).mapped(slope: scale, accuracy: 1e-7) { $0 * scale }
-    expect("dv", results[2], probabilities.transposed.multiplied(by: dy))
-    expect("dk", results[1], gradients.transposed.multiplied(by: q))
-    expect("dq", results[0], gradients.multiplied(by: k))
+    expect("dv", results[2], stored(probabilities.transposed.multiplied(by: dy), storage))
+    expect("dk", results[1], stored(gradients.transposed.multiplied(by: q), storage))
+    expect("dq", results[0], stored(gradients.multiplied(by: k), storage))
   }
 
   @Test("A modulated layer norm's output of bfloat16 is that of floats, rounded", arguments: [1, 15, 16, 17, 33, 100])
@@ -196,7 +201,9 @@ struct BFloat16OperationTests {
     #expect(isSame && !got.isOverrun)
   }
 
-  @Test("A gated sum reads a branch of bfloat16 as floats of the same values", arguments: [1, 15, 16, 17, 33, 100])
+  @Test(
+    "A gated sum reads a branch of bfloat16 as floats of the same values, and rounds its gradient",
+    arguments: [1, 15, 16, 17, 33, 100])
   func gatedSum(columns: Int) {
     var numbers = Numbers(seed: UInt64(columns))
     let shapes = [(6, columns), (2, columns), (6, columns), (6, columns)]
@@ -204,17 +211,20 @@ struct BFloat16OperationTests {
     let rounded = memory[2].rounded
     let floats = StridedMemory(rounded.table)
     defer { withExtendedLifetime((memory, rounded, floats)) {} }
-    func results(_ h: StridedMemory) -> [Table] {
-      let results = [shapes[0], shapes[2], shapes[1]].map { StridedMemory(rows: $0.0, columns: $0.1) }
+    func results(_ h: StridedMemory, _ precision: Precision) -> [Table] {
+      let results = [(shapes[0], .float32), (shapes[2], precision), (shapes[1], .float32)].map {
+        StridedMemory(rows: $0.0.0, columns: $0.0.1, $0.1)
+      }
       let targets = results.map { GradientTarget($0.matrix, accumulates: false) }
       gatedSumForward(
         memory[0].matrix, gate: memory[1].matrix, h.matrix, into: results[0].matrix, length: 3, rows: 0..<6)
       gatedSumBackward(
         gate: memory[1].matrix, h.matrix, dy: memory[3].matrix, dh: targets[1], dGate: targets[2], length: 3,
         samples: 0..<2)
-      return results.map(\.table)
+      #expect(results.allSatisfy { !$0.isOverrun })
+      return (precision == .float32 ? [results[0], results[1].rounded, results[2]] : results).map(\.table)
     }
-    let isSame = results(rounded) == results(floats)
+    let isSame = results(rounded, .bfloat16) == results(floats, .float32)
     #expect(isSame)
   }
 }

@@ -38,10 +38,13 @@ struct AttentionOperation: Operation {
   private var canRound: Bool { q.columns / heads % 2 == 0 }
   var readsRounded: [Tensor] { canRound ? [q, k, v] : [] }
   var writesRounded: Bool { canRound }
+  var writesRoundedGradients: [Tensor] { readsRounded }
+  var readsRoundedGradient: Bool { canRound }
   var scratch: Int {
-    AttentionHead.scratch(
+    let precisions = [output.precision] + inputs.map(\.root.gradientPrecision)
+    return AttentionHead.scratch(
       queries: q.rows.maximumLength, keys: k.rows.maximumLength, grid: bias?.grid ?? 0,
-      rounded: output.precision == .bfloat16 ? output.columns / heads : 0)
+      rounded: precisions.contains(.bfloat16) ? q.columns / heads : 0)
   }
 
   func forward(_ program: inout Program, _ memory: Memory) {

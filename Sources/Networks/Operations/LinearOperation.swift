@@ -15,23 +15,26 @@ struct LinearOperation: Operation {
 
   var readsRounded: [Tensor] { [x] }
   var writesRounded: Bool { true }
-  var scratch: Int { linearScratch(outputs: output.columns, output.precision) }
+  var writesRoundedGradients: [Tensor] { [x] }
+  var readsRoundedGradient: Bool { true }
+  var scratch: Int {
+    max(
+      linearScratch(outputs: output.columns, output.precision),
+      linearScratch(outputs: x.columns, x.root.gradientPrecision))
+  }
 
   func forward(_ program: inout Program, _ memory: Memory) {
     let (x, y, layer) = (memory[x], memory[output], memory[layer, x.rows])
-    guard y.precision == .bfloat16 else {
-      return divide(&program, columns: y.columns) { linearForward(x, layer, into: y, rows: $0, outputs: $1) }
-    }
-    program.rows(output.rows) { rows, thread in
-      linearForward(x, layer, into: y, rows: rows, outputs: 0..<y.columns, scratch: memory.scratch(thread))
+    divide(&program, memory, columns: y.columns) {
+      linearForward(x, layer, into: y, rows: $0, outputs: $1, scratch: $2)
     }
   }
 
   func backward(_ program: inout Program, _ memory: Memory) {
     let (input, dy, parameters) = (memory[x], memory.gradient(ofOutput: output), memory[layer, x.rows])
     if let dx = memory.gradient(of: x) {
-      divide(&program, columns: input.columns) {
-        linearInputBackward(dy: dy, parameters, dx: dx, rows: $0, inputs: $1)
+      divide(&program, memory, columns: input.columns) {
+        linearInputBackward(dy: dy, parameters, dx: dx, rows: $0, inputs: $1, scratch: $2)
       }
     }
     layer.deferGradients(&program, memory, x: input, dy: dy, rows: x.rows)
@@ -40,13 +43,14 @@ struct LinearOperation: Operation {
   /// Divides rows of tokens. Rows of samples are so few that each thread would read all weights; there columns are divided
   /// instead.
   private func divide(
-    _ program: inout Program, columns: Int, _ run: @escaping (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
+    _ program: inout Program, _ memory: Memory, columns: Int,
+    _ run: @escaping (_ rows: Range<Int>, _ columns: Range<Int>, _ scratch: UnsafeMutablePointer<Float>?) -> Void
   ) {
     let (rows, threads) = (x.rows, program.threads)
     if !rows.areTokens {
-      program.tasks(threads) { run(0..<rows.count, part($0, of: threads, count: columns, unit: 16)) }
+      program.tasks(threads) { run(0..<rows.count, part($0, of: threads, count: columns, unit: 16), nil) }
     } else {
-      program.rows(rows) { run($0, 0..<columns) }
+      program.rows(rows) { run($0, 0..<columns, memory.scratch($1)) }
     }
   }
 }

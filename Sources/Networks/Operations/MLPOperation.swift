@@ -17,6 +17,7 @@ struct MLPOperation: Operation {
   var packedWeights: [Parameter] { x.rows.areTokens ? [first.weight, second.weight] : [] }
   var readsRounded: [Tensor] { [x] }
   var writesRounded: Bool { true }
+  var readsRoundedGradient: Bool { true }
   var scratch: Int { mlpScratch(hidden: first.outputs, outputs: second.outputs, hidden.precision) }
 
   func name(in scope: Int) -> String {

@@ -12,6 +12,7 @@ struct GatedSumOperation: Operation {
   var passesGradientTo: Tensor? { x }
   // h is a branch of a block; x, to which it is added, and their sum are float32.
   var readsRounded: [Tensor] { x == h || gate == h ? [] : [h] }
+  var writesRoundedGradients: [Tensor] { [h] }
 
   func forward(_ program: inout Program, _ memory: Memory) {
     let (x, gate, h, y, rows) = (memory[x], memory[gate], memory[h], memory[output], output.rows)
