@@ -4,9 +4,12 @@
 // computed, and in the backward pass its output replaces its input. In bfloat16 both are stored as such, and so is the
 // gradient of the input.
 
+/// The rows for which the hidden layer's output is in scratch memory at a time.
+private func blockRows(_ precision: Precision) -> Int { precision == .float32 ? 256 : sumRows }
+
 /// The floats of scratch memory that either pass needs.
 public func mlpScratch(hidden: Int, outputs: Int, _ precision: Precision = .float32) -> Int {
-  sumRows * (precision.floats(hidden) + (precision == .bfloat16 ? max(hidden, outputs) : 0))
+  blockRows(precision) * (precision.floats(hidden) + (precision == .bfloat16 ? max(hidden, outputs) : 0))
 }
 
 /// y for some rows.
@@ -20,11 +23,11 @@ public func mlpForward(
   _ x: Matrix, _ first: LinearParameters, _ second: LinearParameters, hidden u: Matrix, into y: Matrix,
   rows: Range<Int>, scratch: UnsafeMutablePointer<Float>
 ) {
-  let activated = Matrix(scratch, columns: u.columns, u.precision)
+  let (block, activated) = (blockRows(u.precision), Matrix(scratch, columns: u.columns, u.precision))
   func sums(of matrix: Matrix) -> Matrix {
-    matrix.precision == .float32 ? matrix : Matrix(scratch + sumRows &* activated.width, columns: matrix.columns)
+    matrix.precision == .float32 ? matrix : Matrix(scratch + block &* activated.width, columns: matrix.columns)
   }
-  forEachBlock(of: rows) { rows in
+  forEachBlock(of: rows, size: block) { rows in
     let (u, y) = (u.from(rows.lowerBound), y.from(rows.lowerBound))
     let (inner, outer) = (sums(of: u), sums(of: y))
     MatrixProduct.multiply(
