@@ -1,7 +1,7 @@
 // Scaled dot-product attention of one head over one sample: y = softmax(q·kᵀ/√d)·v. Vaswani et al. 2017, Eq. 1.
 //
 // The numbers of queries and keys may differ, as in cross-attention. The probabilities are not kept: the backward pass
-// recomputes them from q, k and each row's log-sum-exp.
+// recomputes them from q, k and each row's log-sum-exp. q, k, v and y are float32, or bfloat16 if the products' factors are.
 
 /// One head of the tensors of one sample.
 public struct AttentionHead {
@@ -36,19 +36,22 @@ public struct AttentionHead {
 
   /// Prefetches what the next head reads of a query or key: rows are pages apart, and no longer in the cache.
   @inline(__always)
-  fileprivate func prefetchNext(query: Int) { prefetch(q.row(query) + q.columns, q.columns / lanes) }
+  fileprivate func prefetchNext(query: Int) { prefetch(q.row(query) + q.width, q.width / lanes) }
   @inline(__always)
   fileprivate func prefetchNext(key: Int) {
-    prefetch(k.row(key) + k.columns, k.columns / lanes)
-    prefetch(v.row(key) + v.columns, v.columns / lanes)
+    prefetch(k.row(key) + k.width, k.width / lanes)
+    prefetch(v.row(key) + v.width, v.width / lanes)
   }
 
   /// The floats of scratch memory that either pass needs.
   ///
-  /// - Parameter grid: the side of the grid of a relative position bias; 0: no bias.
-  public static func scratch(queries: Int, keys: Int, grid: Int = 0) -> Int {
+  /// - Parameters:
+  ///   - grid: the side of the grid of a relative position bias; 0: no bias.
+  ///   - rounded: the columns of a head, if outputs or gradients are bfloat16; 0: they are float32.
+  public static func scratch(queries: Int, keys: Int, grid: Int = 0, rounded: Int = 0) -> Int {
     biasOffset(queries: queries, keys: keys)
       + (grid > 0 ? RelativePositionBias.Tables.count(tokens: keys, grid: grid) : 0)
+      + (min(queries, mostQueries) + 2 * keys) * rounded
   }
 
   /// Where the bias's tables are in scratch memory: after two blocks of scores and two numbers per query.
@@ -59,6 +62,16 @@ public struct AttentionHead {
   }
 
   fileprivate var biasOffset: Int { Self.biasOffset(queries: queries, keys: keys) }
+
+  /// The sums of what is rounded, after all else in scratch memory: of a block of queries, and twice of all keys.
+  fileprivate func sums(
+    at scratch: UnsafeMutablePointer<Float>
+  ) -> (ofQueries: Matrix, ofKeys: Matrix, ofValues: Matrix) {
+    let start = scratch + Self.scratch(queries: queries, keys: keys, grid: bias?.grid ?? 0)
+    func sums(_ row: Int) -> Matrix { Matrix(start + row &* q.columns, columns: q.columns) }
+    let block = min(queries, mostQueries)
+    return (sums(0), sums(block), sums(block &+ keys))
+  }
 }
 
 /// Queries are processed in blocks whose probabilities stay in the cache: 256 KB of them, unless there are very many
@@ -98,13 +111,15 @@ public func attentionForward(
     }
     for r in 0..<count { logSumExp.row(first &+ r)[0] = maxima[r] }
     let y = y.from(first)
+    let sums = y.precision == .float32 ? y : head.sums(at: scratch).ofQueries
     MatrixProduct.multiply(
-      weights, .plain, head.v, .plain, into: y, m: count, n: head.v.columns, k: head.keys, base: .zero,
+      weights, .plain, head.v, .plain, into: sums, m: count, n: head.v.columns, k: head.keys, base: .zero,
       precision: head.precision
     ) { rows, columns in
+      let (sums, y) = (sums.columns(columns), y.columns(columns))
       for r in rows {
-        let (row, reciprocal) = (y.row(r) + columns.lowerBound, splat(reciprocals[r]))
-        forEachVector(columns.count) { i, n in store(load(row + i, n) * reciprocal, row + i, n) }
+        let (row, reciprocal) = (sums.row(r), splat(reciprocals[r]))
+        y.set(r) { i, n in load(row + i, n) * reciprocal }
       }
     }
     first &+= count
@@ -115,7 +130,7 @@ public func attentionForward(
 ///
 /// - Parameters:
 ///   - y: what `attentionForward` gave, with its `logSumExp`.
-///   - dq, dk, dv: the head's columns, from the sample's first row on.
+///   - dy, dq, dk, dv: the head's columns, from the sample's first row on; as q, k, v and y in their precisions.
 ///   - dBias: receives the gradients of the head's bias, if it has one.
 ///   - scratch: room for `AttentionHead.scratch` floats.
 public func attentionBackward(
@@ -130,6 +145,9 @@ public func attentionBackward(
   if let bias = head.bias, let dBias {
     dBias.update(repeating: 0, count: RelativePositionBias.entries(grid: bias.grid))
   }
+  let sums = head.sums(at: scratch)
+  let dkSums = dk.matrix.precision == .float32 ? dk.matrix : sums.ofKeys
+  let dvSums = dv.matrix.precision == .float32 ? dv.matrix : sums.ofValues
   var first = 0
   while first < head.queries {
     let count = min(block, head.queries &- first)
@@ -145,9 +163,9 @@ public func attentionBackward(
       precision: head.precision)
     for r in 0..<count {
       ofQueries.logSumExp[r] = logSumExp.row(first &+ r)[0]
-      ofQueries.mean[r] = dot(dyBlock.row(r), yBlock.row(r), head.v.columns)
+      ofQueries.mean[r] = dot(dyBlock, yBlock, row: r)
       head.prefetchNext(query: first &+ r)
-      prefetch(yBlock.row(r) + size, size / lanes)
+      prefetch(yBlock.row(r) + y.width, y.width / lanes)
     }
     for key in 0..<head.keys {
       softmaxBackward(
@@ -160,15 +178,21 @@ public func attentionBackward(
         of: gradients, keys: 0..<head.keys, queries: first..<first &+ count, factor: 1 / head.scale, to: dBias)
     }
     MatrixProduct.multiply(
-      probabilities, .plain, dyBlock, .plain, into: dv.matrix, m: head.keys, n: head.v.columns, k: count,
+      probabilities, .plain, dyBlock, .plain, into: dvSums, m: head.keys, n: head.v.columns, k: count,
       base: first > 0 ? .present : dv.productBase, precision: head.precision)
     MatrixProduct.multiply(
-      gradients, .plain, q, .plain, into: dk.matrix, m: head.keys, n: size, k: count,
+      gradients, .plain, q, .plain, into: dkSums, m: head.keys, n: size, k: count,
       base: first > 0 ? .present : dk.productBase, precision: head.precision)
+    let dqBlock = dq.matrix.from(first)
+    let dqSums = dqBlock.precision == .float32 ? dqBlock : sums.ofQueries
     MatrixProduct.multiply(
-      gradients, .transposed, head.k, .plain, into: dq.matrix.from(first), m: count, n: size, k: head.keys,
-      base: dq.productBase, precision: head.precision)
+      gradients, .transposed, head.k, .plain, into: dqSums, m: count, n: size, k: head.keys, base: dq.productBase,
+      precision: head.precision)
+    if dqBlock.precision == .bfloat16 { dqBlock.set(dqSums, rows: 0..<count, columns: 0..<size) }
     first &+= count
+  }
+  for (target, sums) in [(dk.matrix, dkSums), (dv.matrix, dvSums)] where target.precision == .bfloat16 {
+    target.set(sums, rows: 0..<head.keys, columns: 0..<size)
   }
 }
 
@@ -213,8 +237,8 @@ private func softmaxBackward(
 }
 
 @inline(__always)
-private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
+private func dot(_ a: Matrix, _ b: Matrix, row: Int) -> Float {
   var total = Vector.zero
-  forEachVector(count) { i, n in total = total.addingProduct(load(a + i, n), load(b + i, n)) }
+  forEachVector(b.columns) { i, n in total = total.addingProduct(a.numbers(row, i, n), b.numbers(row, i, n)) }
   return total.horizontalSum
 }

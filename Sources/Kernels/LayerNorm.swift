@@ -10,14 +10,16 @@ public let layerNormEpsilon: Float = 1e-6
 
 /// y for some samples of `length` rows each.
 ///
-/// - Parameter statistics: receives each row's mean and 1/√(var + ε), which `modulatedLayerNormBackward` needs.
+/// - Parameters:
+///   - y: of either precision.
+///   - statistics: receives each row's mean and 1/√(var + ε), which `modulatedLayerNormBackward` needs.
 public func modulatedLayerNormForward(
   _ x: Matrix, shift: Matrix, scale: Matrix, into y: Matrix, statistics: Matrix, length: Int, rows: Range<Int>
 ) {
   let columns = x.columns
   let reciprocal = 1 / Float(columns)
   for r in rows {
-    let (x, y, sample) = (x.row(r), y.row(r), r / length)
+    let (x, sample) = (x.row(r), r / length)
     let (shift, scale) = (shift.row(sample), scale.row(sample))
     var total = Vector.zero
     forEachVector(columns) { i, n in total += load(x + i, n) }
@@ -28,10 +30,12 @@ public func modulatedLayerNormForward(
       squares = squares.addingProduct(centered, centered)
     }
     let scaling = 1 / (squares.horizontalSum * reciprocal + layerNormEpsilon).squareRoot()
-    forEachVector(columns) { i, n in
+    @inline(__always)
+    func modulated(_ i: Int, _ n: Int) -> Vector {
       let normal = (load(x + i, n) - splat(mean)) * splat(scaling)
-      store(load(shift + i, n).addingProduct(normal, splat(1) + load(scale + i, n)), y + i, n)
+      return load(shift + i, n).addingProduct(normal, splat(1) + load(scale + i, n))
     }
+    y.set(r, modulated)
     statistics.row(r)[0] = mean
     statistics.row(r)[1] = scaling
   }

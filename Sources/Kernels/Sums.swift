@@ -41,7 +41,7 @@ public func concatenateForward(_ a: Matrix, _ b: Matrix, into y: Matrix, rows: R
   }
 }
 
-/// sums (+)= Σ over rows of x, for the columns of x.
+/// sums (+)= Σ over rows of x, which is of either precision, for the columns of x.
 public func columnSums(_ x: Matrix, into sums: UnsafeMutablePointer<Float>, accumulates: Bool, rows: Range<Int>) {
   if !accumulates { sums.update(repeating: 0, count: x.columns) }
   // Sixteen rows at a time: the sums stay in registers while memory is read by cache lines.
@@ -52,7 +52,7 @@ public func columnSums(_ x: Matrix, into sums: UnsafeMutablePointer<Float>, accu
       var total = load(sums + i, n)
       var r = first
       while r < end {
-        total += load(x.row(r) + i, n)
+        total += x.numbers(r, i, n)
         r &+= 1
       }
       store(total, sums + i, n)

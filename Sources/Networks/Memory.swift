@@ -101,11 +101,11 @@ final class Memory {
   }
 
   func place(_ tensor: Tensor, at base: UnsafeMutablePointer<Float>) {
-    values[tensor] = Matrix(base, columns: tensor.columns)
+    values[tensor] = Matrix(base, columns: tensor.columns, tensor.precision)
   }
 
   func placeGradient(of tensor: Tensor, at base: UnsafeMutablePointer<Float>) {
-    gradients[tensor] = Matrix(base, columns: tensor.columns)
+    gradients[tensor] = Matrix(base, columns: tensor.columns, tensor.gradientPrecision)
   }
 
   /// Records that a gradient was written without `gradient(of:)`.

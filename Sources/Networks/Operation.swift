@@ -20,6 +20,14 @@ protocol Operation {
   var passesGradientTo: Tensor? { get }
   /// The weights of its products with rows of tokens, packed at the start of each scope in both directions.
   var packedWeights: [Parameter] { get }
+  /// The inputs that it can read as bfloat16 if its rows' products have that precision.
+  var readsRounded: [Tensor] { get }
+  /// Whether it can then write its output as bfloat16.
+  var writesRounded: Bool { get }
+  /// The inputs whose gradients it can then write as bfloat16, if it is alone in that.
+  var writesRoundedGradients: [Tensor] { get }
+  /// Whether it can then read its output's gradient as bfloat16.
+  var readsRoundedGradient: Bool { get }
   /// The floats of scratch memory that each thread needs.
   var scratch: Int { get }
   /// Its name in messages.
@@ -37,6 +45,10 @@ extension Operation {
   var neededByBackward: [Tensor] { inputs }
   var passesGradientTo: Tensor? { nil }
   var packedWeights: [Parameter] { [] }
+  var readsRounded: [Tensor] { [] }
+  var writesRounded: Bool { false }
+  var writesRoundedGradients: [Tensor] { [] }
+  var readsRoundedGradient: Bool { false }
   var scratch: Int { 0 }
 
   func name(in scope: Int) -> String { "\(Self.self) in part \(scope) of the network" }

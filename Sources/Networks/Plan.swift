@@ -23,6 +23,7 @@ public final class Plan {
   ///   - parameters: where the parameters are.
   /// - Throws: `MemoryError` if no machine has this much memory.
   public init(_ recorder: Recorder, output: Tensor, parameters: ParameterMemory) throws {
+    recorder.roundTensors(output: output)
     var layout = Lifetimes(recorder, output: output)
     try layout.plan.layOut()
     let scratchSize = (recorder.operations.map(\.operation.scratch).max() ?? 0).roundedUp
@@ -98,10 +99,7 @@ public final class Plan {
       operation.forward(&program, memory)
       pool.run(program)
       let (output, rows) = (memory[operation.output], operation.output.rows.count)
-      let isFinite = (0..<rows).allSatisfy { row in
-        (0..<output.columns).allSatisfy { output.row(row)[$0].isFinite }
-      }
-      if !isFinite { return operation.name(in: scope) }
+      if !(0..<rows).allSatisfy(output.isFinite) { return operation.name(in: scope) }
     }
     return nil
   }
@@ -203,7 +201,7 @@ private struct Lifetimes {
         }
       }
       for (tensor, lifetime) in gradient.ordered {
-        gradients[tensor] = plan.add(size: tensor.size, lifetime: lifetime)
+        gradients[tensor] = plan.add(size: tensor.size(tensor.gradientPrecision), lifetime: lifetime)
       }
       for tensor in shared.keys { gradients[tensor] = gradients[shared.resolve(tensor)] }
     }
@@ -221,8 +219,8 @@ private struct Lifetimes {
       let again = back[tensor]
       let stays = again.map { $0.lowerBound <= lifetime.upperBound + 1 } ?? false
       let whole = stays ? lifetime.lowerBound...max(lifetime.upperBound, again?.upperBound ?? 0) : lifetime
-      let buffer = plan.add(size: tensor.size, lifetime: whole)
-      let second = stays ? nil : again.map { plan.add(size: tensor.size, lifetime: $0) }
+      let buffer = plan.add(size: tensor.size(tensor.precision), lifetime: whole)
+      let second = stays ? nil : again.map { plan.add(size: tensor.size(tensor.precision), lifetime: $0) }
       values[tensor] = (buffer, second ?? buffer)
     }
   }
@@ -249,9 +247,9 @@ private struct Lifetimes {
 }
 
 extension Tensor {
-  /// Its maximum number of floats; the largest integer if that is beyond any machine.
-  fileprivate var size: Int {
-    let (size, overflow) = rows.maximum.multipliedReportingOverflow(by: columns)
+  /// The maximum number of floats of memory in some precision; the largest integer if that is beyond any machine.
+  fileprivate func size(_ precision: Precision) -> Int {
+    let (size, overflow) = rows.maximum.multipliedReportingOverflow(by: precision.floats(columns))
     return overflow ? Int.max / 16 : size.roundedUp
   }
 }
@@ -270,7 +268,8 @@ extension [Tensor: ClosedRange<Int>] {
   /// In an order that does not depend on the addresses of objects.
   fileprivate var ordered: [(key: Tensor, value: ClosedRange<Int>)] {
     sorted {
-      ($0.value.lowerBound, $0.value.upperBound, $0.key.size) < ($1.value.lowerBound, $1.value.upperBound, $1.key.size)
+      ($0.value.lowerBound, $0.value.upperBound, $0.key.size(.float32))
+        < ($1.value.lowerBound, $1.value.upperBound, $1.key.size(.float32))
     }
   }
 }

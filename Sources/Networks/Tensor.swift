@@ -4,7 +4,7 @@ import Kernels
 public final class Tensor {
   /// Its rows.
   public let rows: Rows
-  /// The floats of a row.
+  /// The numbers of a row.
   public let columns: Int
 
   /// Whether the loss depends on a parameter through it.
@@ -19,6 +19,12 @@ public final class Tensor {
   /// Whether it was divided or read as a whole; its gradient has only one layout.
   var isDivided = false
   var isReadWhole = false
+  /// The gated sums since the last one of its residual connection that is kept.
+  var recomputedSums = 0
+  /// The precision in which its value is stored. The plan sets it, of the tensor that has memory.
+  var precision = Precision.float32
+  /// The same for its gradient.
+  var gradientPrecision = Precision.float32
 
   init(_ rows: Rows, columns: Int, needsGradient: Bool, isRecomputed: Bool, scope: Int) {
     self.rows = rows

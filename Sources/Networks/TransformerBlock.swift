@@ -52,6 +52,8 @@ struct TransformerBlock: Sendable {
     let parts = tape.linear(tape.modulatedLayerNorm(x, shift: m[0], scale: m[1]), qkv).chunked(3)
     let attention = tape.linear(tape.attention(parts[0], parts[1], parts[2], heads: heads, bias: bias), projection)
     let y = tape.gatedSum(x, gate: m[2], attention)
+    // In bfloat16 the gradients of one half would take as much memory as the values of two blocks.
+    if tape.precision == .bfloat16 { tape.beginScope() }
     let h = tape.mlp(tape.modulatedLayerNorm(y, shift: m[3], scale: m[4]), fc1, fc2)
     return tape.gatedSum(y, gate: m[5], h)
   }

@@ -214,9 +214,9 @@ struct BFloat16ProductTests {
   }
 
   @Test(
-    "A factor that is kept as pairs gives the same bits, in every order",
+    "Factors that are stored in bfloat16 give the same bits, in every order",
     arguments: MatrixProductTests.sizes + [[16, 50, 768], [20, 49, 1541]])
-  func kept(size: [Int]) {
+  func stored(size: [Int]) {
     let (m, n, k) = (size[0], size[1], size[2])
     var numbers = Numbers(seed: UInt64(m + n + k))
     let (a, b) = (Table(m, k, of: &numbers), Table(k, n, of: &numbers))
@@ -227,18 +227,20 @@ struct BFloat16ProductTests {
     for orderA in orders {
       for orderB in orders {
         let factors = [stored(a, orderA), stored(b, orderB)]
-        let pairs = factors.map { $0.pairs }
-        defer { withExtendedLifetime((factors, pairs)) {} }
-        func product(_ kept: MatrixProduct.Side?) -> Table {
+        let rounded = factors.map { $0.rounded }
+        defer { withExtendedLifetime((factors, rounded)) {} }
+        func product(_ left: StridedMemory, _ right: StridedMemory) -> Table {
           let c = StridedMemory(rows: m, columns: n)
           MatrixProduct.multiply(
-            (kept == .left ? pairs : factors)[0].matrix, orderA, (kept == .right ? pairs : factors)[1].matrix, orderB,
-            into: c.matrix, m: m, n: n, k: k, base: .zero, precision: .bfloat16, kept: kept)
+            left.matrix, orderA, right.matrix, orderB, into: c.matrix, m: m, n: n, k: k, base: .zero,
+            precision: .bfloat16)
           return c.table
         }
-        let expected = product(nil)
-        let (left, right) = (product(.left) == expected, product(.right) == expected)
-        #expect(left && right, "\(orderA)·\(orderB), left: \(left), right: \(right)")
+        let expected = product(factors[0], factors[1])
+        for (left, right) in [(rounded[0], factors[1]), (factors[0], rounded[1]), (rounded[0], rounded[1])] {
+          let isSame = product(left, right) == expected
+          #expect(isSame, "\(orderA)·\(orderB), \(left.matrix.precision) and \(right.matrix.precision)")
+        }
       }
     }
   }
@@ -258,12 +260,12 @@ struct BFloat16ProductTests {
 }
 
 extension StridedMemory {
-  /// The same rows as pairs of bfloat16.
-  fileprivate var pairs: StridedMemory {
-    let (table, columns) = (table, (matrix.columns + 1) / 2)
-    let result = StridedMemory(rows: table.rows, columns: columns)
+  /// The same rows in bfloat16.
+  var rounded: StridedMemory {
+    let table = table
+    let result = StridedMemory(rows: table.rows, columns: matrix.columns, .bfloat16)
     for r in 0..<table.rows {
-      for c in 0..<columns {
+      for c in 0..<(matrix.columns + 1) / 2 {
         func bits(_ column: Int) -> UInt32 { column < table.columns ? nearest(Float(table[r, column])).bitPattern : 0 }
         result.matrix.row(r)[c] = Float(bitPattern: bits(2 * c) >> 16 | bits(2 * c + 1) & 0xFFFF_0000)
       }

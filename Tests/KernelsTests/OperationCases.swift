@@ -167,6 +167,7 @@ extension OperationCase {
     @Sendable func layers(_ b: Buffers) -> (first: LinearParameters, second: LinearParameters) {
       (LinearParameters(weight: b.x[1], bias: b.x[2].base), LinearParameters(weight: b.x[3], bias: b.x[4].base))
     }
+    @Sendable func scratch(_ b: Buffers) -> Int { mlpScratch(hidden: hidden, outputs: b.sizes.columns) }
     return OperationCase(
       name: "MLP with \(hidden) hidden columns",
       inputs: {
@@ -174,7 +175,7 @@ extension OperationCase {
       },
       notes: { [$0.rows, hidden] }, sizes: [sizes], bound: 1,
       forward: { b in
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: mlpScratch(hidden: hidden)) { scratch in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: scratch(b)) { scratch in
           for rows in b.rowParts {
             mlpForward(
               b.x[0], layers(b).first, layers(b).second, hidden: b.notes, into: b.y, rows: rows,
@@ -185,10 +186,12 @@ extension OperationCase {
       backward: { b in
         let dHidden = StridedMemory(rows: b.sizes.rows, columns: hidden)
         defer { withExtendedLifetime(dHidden) {} }
-        for rows in b.rowParts {
-          mlpInputBackward(
-            layers(b).first, layers(b).second, hidden: b.notes, dHidden: dHidden.matrix, dy: b.dy, dx: b.dx[0],
-            rows: rows)
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: scratch(b)) { scratch in
+          for rows in b.rowParts {
+            mlpInputBackward(
+              layers(b).first, layers(b).second, hidden: b.notes, dHidden: dHidden.matrix, dy: b.dy, dx: b.dx[0],
+              rows: rows, scratch: scratch.baseAddress!)
+          }
         }
         for (x, dy, i) in [(b.notes, b.dy, 3), (b.x[0], dHidden.matrix, 1)] {
           let (weight, bias, outputs) = (b.dx[i], b.dx[i + 1], i == 1 ? hidden : b.sizes.columns)

@@ -1,7 +1,7 @@
 import Kernels
 import Oracles
 
-/// Rows of floats with other floats between them, as the columns of a larger matrix have.
+/// Rows of numbers with other floats between them, as the columns of a larger matrix have.
 ///
 /// A `matrix` does not keep its memory alive: see that this is.
 final class StridedMemory {
@@ -14,12 +14,12 @@ final class StridedMemory {
   private static let untouched = Float(bitPattern: 0x7FC1_2345)
 
   /// Memory in which all is untouched.
-  init(rows: Int, columns: Int) {
+  init(rows: Int, columns: Int, _ precision: Precision = .float32) {
     self.rows = rows
-    let stride = columns + Self.gap
+    let stride = precision.floats(columns) + Self.gap
     all = .allocate(capacity: rows * stride + Self.gap)
     all.initialize(repeating: Self.untouched)
-    matrix = Matrix(all.baseAddress! + Self.gap, columns: columns, stride: stride)
+    matrix = Matrix(all.baseAddress! + Self.gap, columns: columns, stride: stride, precision)
   }
 
   convenience init(_ table: Table) {
@@ -29,12 +29,18 @@ final class StridedMemory {
 
   deinit { all.deallocate() }
 
-  var table: Table { Table(rows, matrix.columns) { Double(matrix.row($0)[$1]) } }
+  var table: Table { Table(rows, matrix.columns) { Double(number($0, $1)) } }
+
+  private func number(_ row: Int, _ column: Int) -> Float {
+    guard matrix.precision == .bfloat16 else { return matrix.row(row)[column] }
+    let pair = matrix.row(row)[column / 2].bitPattern
+    return Float(bitPattern: column % 2 == 0 ? pair << 16 : pair & 0xFFFF_0000)
+  }
 
   /// Whether something was written between the rows.
   var isOverrun: Bool {
     all.indices.contains { i in
-      let isInside = i >= Self.gap && (i - Self.gap) % matrix.stride < matrix.columns
+      let isInside = i >= Self.gap && (i - Self.gap) % matrix.stride < matrix.precision.floats(matrix.columns)
       return !isInside && all[i].bitPattern != Self.untouched.bitPattern
     }
   }

@@ -9,6 +9,23 @@ struct DiTTests {
     inputSize: 8, patchSize: 2, channels: 3, hiddenSize: 12, depth: 2, heads: 3, mlpRatio: 2.5, classes: 10,
     classDropout: 0.1, learnsSigma: true)
 
+  @Test("In bfloat16 a step needs at most half of float32's memory for activations")
+  func bfloat16Memory() throws {
+    let shape = TransformerShape(
+      inputSize: 28, patchSize: 4, channels: 1, hiddenSize: 128, depth: 6, heads: 4, classes: 10, learnsSigma: false)
+    let network = try shape.network()
+    // Nothing is run, so one float stands for all memory.
+    let memory = UnsafeMutablePointer<Float>.allocate(capacity: 1)
+    defer { memory.deallocate() }
+    let counts = try Precision.allCases.map { precision in
+      let tape = Recorder(samples: Samples(maximum: 64), threads: 2, isTraining: true, precision: precision)
+      let pass = network.record(tape, fixed: [Matrix(memory, columns: shape.hiddenSize)], order: nil)
+      let parameters = ParameterMemory(parameters: memory, gradients: memory, accumulation: Accumulation())
+      return try Plan(tape, output: pass.output, parameters: parameters).activationCount
+    }
+    #expect(2 * counts[1] <= counts[0], "\(counts[1]) floats of memory instead of \(counts[0])")
+  }
+
   @Test("Parameters have the names and shapes of the official state dict")
   func parameters() throws {
     // From facebookresearch/DiT, models.py, of which pos_embed is a buffer that is not trained.

@@ -15,10 +15,10 @@ struct GradientTests {
     let context: Rows
     let output: TwinNetwork.Value
 
-    init(threads: Int, keepsAll: Bool = false) {
+    init(threads: Int, keepsAll: Bool = false, _ precision: Precision = .float32) {
       var numbers = Numbers(seed: 1)
       (tokens, context) = (Rows(samples, length: 6), Rows(samples, length: 5))
-      let net = TwinNetwork(samples: samples, threads: threads, keepsAll: keepsAll)
+      let net = TwinNetwork(samples: samples, threads: threads, keepsAll: keepsAll, precision)
       network = net
       let vectors = Rows(samples, length: 1)
       let grid = PatchGrid(channels: 2, size: 4, patch: 2)
@@ -114,10 +114,12 @@ struct GradientTests {
     }
   }
 
-  @Test("Values that are made again are what they were: gradients are the same as if all were kept", arguments: 1...3)
-  func recomputation(threads: Int) throws {
+  @Test(
+    "Values that are made again are what they were: gradients are the same as if all were kept", arguments: 1...3,
+    Precision.allCases)
+  func recomputation(threads: Int, precision: Precision) throws {
     let gradients = try [false, true].map { keepsAll in
-      let every = EveryMethod(threads: threads, keepsAll: keepsAll)
+      let every = EveryMethod(threads: threads, keepsAll: keepsAll, precision)
       let recorded = try RecordedNetwork(every.network, output: every.output)
       var numbers = Numbers(seed: 4)
       every.network.setInputs(&numbers)

@@ -25,8 +25,8 @@ final class TwinNetwork {
   /// What is made of the parameters when the network is there.
   private(set) var parameterValues: [Double] = []
 
-  init(samples: Samples, threads: Int, keepsAll: Bool = false) {
-    tape = Recorder(samples: samples, threads: threads, isTraining: true)
+  init(samples: Samples, threads: Int, keepsAll: Bool = false, _ precision: Precision = .float32) {
+    tape = Recorder(samples: samples, threads: threads, isTraining: true, precision: precision)
     self.keepsAll = keepsAll
   }
 
@@ -84,7 +84,15 @@ final class TwinNetwork {
   }
 
   func gatedSum(_ x: Value, gate: Value, _ h: Value) -> Value {
-    add(tape.gatedSum(x.tensor, gate: gate.tensor, h.tensor)) { values, _ in
+    let inputs = [x.tensor, gate.tensor, h.tensor]
+    let tensor =
+      keepsAll
+      ? tape.record(
+        GatedSumOperation(
+          x: inputs[0], gate: inputs[1], h: inputs[2],
+          output: tape.output(x.tensor.rows, columns: x.tensor.columns, of: inputs)))
+      : tape.gatedSum(inputs[0], gate: inputs[1], inputs[2])
+    return add(tensor) { values, _ in
       Twin.gatedSum(values[x.number], gate: values[gate.number], values[h.number], length: x.tensor.rows.length)
     }
   }

@@ -48,12 +48,13 @@ enum KeptPairs<Pairs: BFloat16Pairs>: ProductElement {
     return unsafeBitCast(result, to: Vector.self)
   }
 
-  /// Up to sixteen numbers of a row.
-  @inline(__always)
-  private static func halves(_ pointer: UnsafePointer<Float>, _ count: Int) -> SIMD8<UInt32> {
-    if count == lanes { return UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<UInt32>.self) }
-    return unsafeBitCast(load(pointer, Self.count(count)).lowHalf, to: SIMD8<UInt32>.self)
-  }
+}
+
+/// Up to sixteen numbers of a row of pairs.
+@inline(__always)
+func halves(_ pointer: UnsafePointer<Float>, _ count: Int) -> SIMD8<UInt32> {
+  if count == lanes { return UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<UInt32>.self) }
+  return unsafeBitCast(load(pointer, Precision.bfloat16.floats(count)).lowHalf, to: SIMD8<UInt32>.self)
 }
 
 extension BFloat16Pairs {

@@ -19,12 +19,6 @@ package enum MatrixProduct {
     case transposed = 112
   }
 
-  /// A factor.
-  enum Side {
-    case left
-    case right
-  }
-
   /// What computes the product.
   package enum Backend: String, CaseIterable {
     /// OpenBLAS, for any processor.
@@ -66,18 +60,20 @@ package enum MatrixProduct {
 
   /// C (m×n) = base + α·A·B. A is m×k and B k×n; with `.transposed` they are stored as k×m and n×k.
   ///
+  /// C is float32. A factor of bfloat16 may be stored as such.
+  ///
   /// - Parameters:
   ///   - precision: of the factors. bfloat16 is computed by `NativeProduct` with any backend.
-  ///   - kept: the factor that is kept as pairs of bfloat16; nil: none.
   ///   - packed: all of B, already packed for that precision.
   ///   - finish: called with each part of C when it is complete, usually before it leaves the cache.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
-    k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32, kept: Side? = nil,
+    k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32,
     packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void = { _, _ in }
   ) {
     guard m > 0, n > 0 else { return }
+    precondition(c.precision == .float32, "sums are float32")
     if precision == .bfloat16 {
       func multiply<Pairs: BFloat16Pairs>(_: Pairs.Type) {
         func multiply<Left: ProductElement, Right: ProductElement>(_: Left.Type, _: Right.Type) {
@@ -85,10 +81,11 @@ package enum MatrixProduct {
             Left.self, Right.self, a, orderA, b, orderB, into: c, m: m, n: n, k: k, alpha: alpha, base: base,
             packed: packed, finish: finish)
         }
-        switch kept {
-        case nil: multiply(Pairs.self, Pairs.self)
-        case .left: multiply(KeptPairs<Pairs>.self, Pairs.self)
-        case .right: multiply(Pairs.self, KeptPairs<Pairs>.self)
+        switch (a.precision, b.precision) {
+        case (.float32, .float32): multiply(Pairs.self, Pairs.self)
+        case (.bfloat16, .float32): multiply(KeptPairs<Pairs>.self, Pairs.self)
+        case (.float32, .bfloat16): multiply(Pairs.self, KeptPairs<Pairs>.self)
+        case (.bfloat16, .bfloat16): multiply(KeptPairs<Pairs>.self, KeptPairs<Pairs>.self)
         }
       }
       switch BFloat16Path.current {
@@ -96,6 +93,7 @@ package enum MatrixProduct {
       case .emulated: return multiply(BFloat16Emulation.self)
       }
     }
+    precondition(a.precision == .float32 && b.precision == .float32, "factors are float32")
     switch backend {
     case .native:
       NativeProduct.multiply(

@@ -13,7 +13,7 @@ public struct PackedFactor {
   public static func count(outputs: Int, inputs: Int, _ precision: Precision) -> Int {
     guard precision == .bfloat16 || MatrixProduct.backend == .native else { return 0 }
     return max(
-      precision.elements(inputs) * roundedToVector(outputs), precision.elements(outputs) * roundedToVector(inputs))
+      precision.floats(inputs) * roundedToVector(outputs), precision.floats(outputs) * roundedToVector(inputs))
   }
 
   /// Wᵀ for y = x·Wᵀ, with W of shape (outputs, inputs).
@@ -55,15 +55,8 @@ public struct PackedFactor {
   /// The panels of a block of rows, from a column on.
   @inline(__always)
   func panel(row: Int, column: Int) -> UnsafePointer<Float> {
-    let first = precision.elements(row)
-    let depth = min(NativeProduct.blockRows, precision.elements(rows) &- first)
+    let first = precision.floats(row)
+    let depth = min(NativeProduct.blockRows, precision.floats(rows) &- first)
     return UnsafePointer(panels + first &* roundedToVector(columns) + column &* depth)
-  }
-}
-
-extension Precision {
-  /// The elements of a packed factor that hold as many floats.
-  fileprivate func elements(_ floats: Int) -> Int {
-    self == .float32 ? FloatElement.count(floats) : BFloat16Emulation.count(floats)
   }
 }

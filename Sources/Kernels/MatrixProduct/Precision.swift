@@ -1,7 +1,7 @@
 import ArgumentErrors
 import COpenBLAS
 
-/// The precision of matrix products, whose sums are float32 in either case.
+/// The precision of matrix products, whose sums are float32 in either case, and of numbers in memory.
 public enum Precision: String, Sendable, CaseIterable {
   /// Factors are float32.
   case float32
@@ -11,8 +11,8 @@ public enum Precision: String, Sendable, CaseIterable {
   /// The faster one on this processor, by its features.
   public static var fastest: Precision { speediff_has_fast_bfloat16_products() != 0 ? .bfloat16 : .float32 }
 
-  /// The floats of memory for a row of numbers that only products and GELU read: in bfloat16 two numbers share one.
-  public func keptColumns(_ columns: Int) -> Int { self == .float32 ? columns : BFloat16Emulation.count(columns) }
+  /// The floats of memory for a row of numbers: in bfloat16 two of them share one.
+  public func floats(_ numbers: Int) -> Int { self == .float32 ? numbers : BFloat16Emulation.count(numbers) }
 
   /// Throws `ArgumentError` unless this processor has instructions for it, or SPEEDIFF_BFLOAT16 is "emulated".
   public func check() throws { try check(self == .bfloat16 ? BFloat16Path.choice.get() : nil) }

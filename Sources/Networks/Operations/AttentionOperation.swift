@@ -34,8 +34,17 @@ struct AttentionOperation: Operation {
   var inputs: [Tensor] { [q, k, v] }
   var notes: [Tensor] { [logSumExp] + (biasParts.map { [$0] } ?? []) }
   var neededByBackward: [Tensor] { [q, k, v, output] }
+  // A head's columns begin with a whole pair of numbers, and the keys' rows may be float32 where the queries' are not.
+  private var canRound: Bool { q.columns / heads % 2 == 0 }
+  var readsRounded: [Tensor] { canRound ? [q, k, v] : [] }
+  var writesRounded: Bool { canRound }
+  var writesRoundedGradients: [Tensor] { readsRounded }
+  var readsRoundedGradient: Bool { canRound }
   var scratch: Int {
-    AttentionHead.scratch(queries: q.rows.maximumLength, keys: k.rows.maximumLength, grid: bias?.grid ?? 0)
+    let precisions = [output.precision] + inputs.map(\.root.gradientPrecision)
+    return AttentionHead.scratch(
+      queries: q.rows.maximumLength, keys: k.rows.maximumLength, grid: bias?.grid ?? 0,
+      rounded: precisions.contains(.bfloat16) ? q.columns / heads : 0)
   }
 
   func forward(_ program: inout Program, _ memory: Memory) {

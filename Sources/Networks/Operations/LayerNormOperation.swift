@@ -11,6 +11,7 @@ struct LayerNormOperation: Operation {
   var inputs: [Tensor] { [x, shift, scale] }
   var notes: [Tensor] { [statistics] }
   var neededByBackward: [Tensor] { [x, scale] }
+  var writesRounded: Bool { true }
 
   func forward(_ program: inout Program, _ memory: Memory) {
     let (x, shift, scale, y) = (memory[x], memory[shift], memory[scale], memory[output])

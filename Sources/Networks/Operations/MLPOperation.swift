@@ -5,18 +5,20 @@ struct MLPOperation: Operation {
   let x: Tensor
   let first: Linear
   let second: Linear
-  /// The input of GELU, and then its output, as the products' precision keeps it.
+  /// The input of GELU, and then its output, in the products' precision.
   let hidden: Tensor
   /// Has no value, but a gradient: that of GELU's input.
   let hiddenGradient: Tensor
-  let precision: Precision
   let output: Tensor
 
   var inputs: [Tensor] { [x] }
   var notes: [Tensor] { [hidden] }
   var noteGradients: [Tensor] { [hiddenGradient] }
   var packedWeights: [Parameter] { x.rows.areTokens ? [first.weight, second.weight] : [] }
-  var scratch: Int { mlpScratch(hidden: first.outputs, precision) }
+  var readsRounded: [Tensor] { [x] }
+  var writesRounded: Bool { true }
+  var readsRoundedGradient: Bool { true }
+  var scratch: Int { mlpScratch(hidden: first.outputs, outputs: second.outputs, hidden.precision) }
 
   func name(in scope: Int) -> String {
     String(first.weight.name.split(separator: ".").dropLast(2).joined(separator: "."))
@@ -35,8 +37,11 @@ struct MLPOperation: Operation {
       memory[x], memory[hidden], memory.gradient(ofOutput: hiddenGradient), memory.gradient(ofOutput: output)
     )
     let (dx, layers) = (memory.gradient(of: x), (memory[first, x.rows], memory[second, x.rows]))
-    program.rows(x.rows) { mlpInputBackward(layers.0, layers.1, hidden: u, dHidden: du, dy: dy, dx: dx, rows: $0) }
-    second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows, isKept: true)
+    program.rows(x.rows) { rows, thread in
+      mlpInputBackward(
+        layers.0, layers.1, hidden: u, dHidden: du, dy: dy, dx: dx, rows: rows, scratch: memory.scratch(thread))
+    }
+    second.deferGradients(&program, memory, x: u, dy: dy, rows: x.rows)
     first.deferGradients(&program, memory, x: input, dy: du, rows: x.rows)
   }
 }
@@ -44,11 +49,11 @@ struct MLPOperation: Operation {
 extension Recorder {
   /// The MLP of a transformer block: `first`, GELU with tanh, `second`.
   public func mlp(_ x: Tensor, _ first: Linear, _ second: Linear) -> Tensor {
-    let precision = precision(of: x.rows)
+    let (hidden, gradient) = (note(x.rows, columns: first.outputs), note(x.rows, columns: first.outputs))
+    (hidden.precision, gradient.gradientPrecision) = (precision(of: x.rows), precision(of: x.rows))
     return record(
       MLPOperation(
-        x: x, first: first, second: second, hidden: note(x.rows, columns: precision.keptColumns(first.outputs)),
-        hiddenGradient: note(x.rows, columns: first.outputs), precision: precision,
+        x: x, first: first, second: second, hidden: hidden, hiddenGradient: gradient,
         output: output(x.rows, columns: second.outputs, of: [x], hasParameters: true)))
   }
 }

@@ -10,6 +10,9 @@ struct GatedSumOperation: Operation {
   var inputs: [Tensor] { [x, gate, h] }
   var neededByBackward: [Tensor] { [gate, h] }
   var passesGradientTo: Tensor? { x }
+  // h is a branch of a block; x, to which it is added, and their sum are float32.
+  var readsRounded: [Tensor] { x == h || gate == h ? [] : [h] }
+  var writesRoundedGradients: [Tensor] { [h] }
 
   func forward(_ program: inout Program, _ memory: Memory) {
     let (x, gate, h, y, rows) = (memory[x], memory[gate], memory[h], memory[output], output.rows)
@@ -134,8 +137,11 @@ extension Operation {
 extension Recorder {
   /// x + gate·h; gate has one row per sample.
   public func gatedSum(_ x: Tensor, gate: Tensor, _ h: Tensor) -> Tensor {
-    record(
-      GatedSumOperation(x: x, gate: gate, h: h, output: output(x.rows, columns: x.columns, of: [x, gate, h])))
+    // In bfloat16 the sums would take a third of what is kept. Branches are kept for the gates, so every fourth sum will do.
+    let recomputed = precision(of: x.rows) == .bfloat16 ? (x.recomputedSums + 1) % 4 : 0
+    let output = output(x.rows, columns: x.columns, of: [x, gate, h], isCheap: recomputed > 0)
+    output.recomputedSums = recomputed
+    return record(GatedSumOperation(x: x, gate: gate, h: h, output: output))
   }
 
   /// a + b.
