@@ -179,7 +179,7 @@ def measure_swift() -> dict[int, dict[str, float]]:
 def measure_methods(repeats: int) -> dict[str, dict[str, float]]:
     """Every method at batch 256 on NumPy arrays, and what changing a table costs."""
     schedule = speediff.NoiseSchedule.linear(STEPS)
-    names = [(method.kind, method.name) for method in speediff.methods() if method.implemented]
+    names = [(method.kind, method.name) for method in speediff.methods() if method.cls]
     # Blends whose tables stay as they are for long: what a new table costs is counted apart.
     slow = {
         "clts": speediff.sampling.CLTS(end_step=10**9),
@@ -213,7 +213,7 @@ def measure_building() -> dict[str, dict[str, float]]:
     for steps, tries in ((1000, 20), (1_000_000, 2)):
         schedule = speediff.NoiseSchedule.linear(steps)
         for method in speediff.methods():
-            if method.implemented:
+            if method.cls:
                 least = float("inf")
                 for _ in range(tries):
                     start = time.perf_counter()
