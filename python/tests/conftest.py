@@ -28,7 +28,13 @@ for _variable in ("TMPDIR", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
     os.mkdir(os.environ[_variable])
 tempfile.tempdir = None
 CPUINFO = Path("/proc/cpuinfo")
-HAS_BFLOAT16 = CPUINFO.is_file() and "avx512_bf16" in CPUINFO.read_text()
+WITHOUT_BFLOAT16 = ("x86-64-v2", "x86-64-v3")
+"""The builds of a wheel that have no instructions for it."""
+HAS_BFLOAT16 = (
+    CPUINFO.is_file()
+    and "avx512_bf16" in CPUINFO.read_text()
+    and os.environ.get("SPEEDIFF_ISA") not in WITHOUT_BFLOAT16
+)
 if not HAS_BFLOAT16:
     # Read when the library is first used, here and in the processes that tests start.
     os.environ["SPEEDIFF_BFLOAT16"] = "emulated"
@@ -107,4 +113,4 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> str:
 def bfloat16() -> None:
     """Skips what would take minutes where bfloat16 is emulated."""
     if not HAS_BFLOAT16:
-        pytest.skip("needs a processor with AVX-512-BF16")
+        pytest.skip("needs a processor with AVX-512-BF16, and a build that uses it")

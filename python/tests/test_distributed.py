@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import speediff
 from speediff import SpeeDiffError, SpeeDiffGroupError, SpeeDiffTypeError, SpeeDiffValueError, distributed
 from speediff._distributed import agreement, launchers
 from speediff._distributed import processors as processor_shares
+from speediff._support import extras
 
 LAUNCHER_VARIABLES = (*launchers.TORCHRUN, *launchers.MPI_SIZES, "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
 
@@ -285,7 +287,8 @@ def test_an_unknown_engine() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
-    with pytest.raises(SpeeDiffError, match=r"mpirun needs mpi4py.MPI .*: pip install -e 'python\[mpi\]'"):
+    install = re.escape(extras.command("speediff[mpi]"))
+    with pytest.raises(SpeeDiffError, match=f"mpirun needs mpi4py.MPI .*: {install}"):
         distributed.mpi()
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SpeeDiffError, match=r"gloo needs torch .*: pip install torch"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -220,16 +221,17 @@ def test_the_first_program_of_the_header_is_built_and_run_as_it_says(tmp_path: P
     library = tmp_path / ".build" / "release" / "libspeediff.so"
     library.parent.mkdir(parents=True)
     library.symlink_to(speediff.library_path())
-    subprocess.run(line.strip() + " -Wall -Wextra -Werror -pedantic", shell=True, cwd=tmp_path, check=True)
-    # A wheel's library has its own OpenBLAS, where it lies itself.
+    # A wheel's library has its own OpenBLAS, which the linker and the program look for here.
     environment = {"LD_LIBRARY_PATH": str(Path(speediff.__file__).parent.parent / "speediff.libs")}
+    linking: dict[str, Any] = {"shell": True, "cwd": tmp_path, "env": {**os.environ, **environment}}
+    subprocess.run(line.strip() + " -Wall -Wextra -Werror -pedantic", check=True, **linking)
     done = subprocess.run(
         [str(tmp_path / "main")], cwd="/", env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     # What fails is told.
     (tmp_path / "main.c").write_text(program.replace("draw(sampler, step,", "draw(sampler, -1,"))
-    subprocess.run(line.strip(), shell=True, cwd=tmp_path, check=True)
+    subprocess.run(line.strip(), check=True, **linking)
     done = subprocess.run(
         [str(tmp_path / "main")], env=environment, capture_output=True, text=True, check=False
     )
