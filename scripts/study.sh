@@ -24,7 +24,6 @@ case $name in
   *) echo "no experiment $name" >&2 && exit 2 ;;
 esac
 set -- "$@" --measure "$measure" --images 1000 --sample-steps 20 --reference-images 10000
-[ "$name" = precision ] || set -- "$@" --precision bfloat16
 mkdir -p "$out"
 if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
   cp -R "$kept/experiment.json" "$kept/results" "$out"

@@ -103,8 +103,10 @@ struct PackedFactorTests {
 /// The product itself, in every order of its factors.
 @Suite("Matrix products")
 struct MatrixProductTests {
-  /// Rows, columns and terms: around the edges of tiles (8×48), of vectors and of blocks (384 terms, 672 columns).
+  /// Rows, columns and terms: around the edges of tiles (8×48, or 6×16), of vectors and of blocks (384 terms, 672 or 240
+  /// columns).
   static let sizes = [
+    [6, 16, 16], [7, 17, 5], [5, 15, 3], [12, 240, 20], [13, 241, 385], [11, 31, 6], [23, 239, 384], [18, 32, 2],
     [1, 1, 1], [8, 48, 16], [9, 49, 17], [7, 47, 15], [16, 96, 384], [3, 50, 385], [17, 673, 5], [12, 1345, 3],
     [25, 33, 770], [9, 16, 400], [260, 30, 20], [8, 2, 33], [1, 671, 20], [5, 7, 0],
   ]

@@ -207,10 +207,12 @@ def make(request: dict[str, Any]) -> Any:
         return SpeeDiff(case, threads, request["seed"])
     if kind == "speediff_bf16":
         return SpeeDiff(case, threads, request["seed"], "bfloat16")
-    if kind in NAMES:
-        return PyTorch(case, threads, request["seed"], kind)
     import trainer_floor
 
+    if kind == "bf16":
+        trainer_floor.check_bfloat16()
+    if kind in NAMES:
+        return PyTorch(case, threads, request["seed"], kind)
     return trainer_floor.LIBRARIES[kind](case, threads)
 
 

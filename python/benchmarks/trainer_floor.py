@@ -111,6 +111,10 @@ class BFloat16Library(PyTorchLibrary):
 
     tolerance = 3e-2
 
+    def __init__(self, case: cases.Case, threads: int) -> None:
+        check_bfloat16()
+        super().__init__(case, threads)
+
     def call(self, gemm: cases.Gemm, a: Any, b: Any, c: Any) -> Callable[[], Any]:
         """A function that multiplies, after once into `c`."""
         torch = self.torch
@@ -119,6 +123,14 @@ class BFloat16Library(PyTorchLibrary):
         out = torch.mm(left, right)
         torch.from_numpy(c).copy_(out)
         return lambda: torch.mm(left, right, out=out)
+
+
+def check_bfloat16() -> None:
+    """Raises where PyTorch only emulates bf16: a product takes minutes, which nobody would wait for."""
+    import torch
+
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise RuntimeError("this processor has no instructions that PyTorch's bf16 needs")
 
 
 def choose_kernels() -> None:

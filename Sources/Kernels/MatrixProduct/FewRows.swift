@@ -26,7 +26,7 @@ private struct EightSums {
 }
 
 extension NativeProduct {
-  /// A·Bᵀ for at most eight rows of A, by dot products. Each row of B is read once, and nothing is packed.
+  /// A·Bᵀ for at most `tileRows` rows of A, eight of which are computed, by dot products. Each row of B is read once, and nothing is packed.
   static func fewRows(
     _ a: Matrix, _ b: Matrix, into c: Matrix, m: Int, n: Int, k: Int, alpha: Float, base: ProductBase
   ) {

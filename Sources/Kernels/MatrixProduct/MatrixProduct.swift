@@ -23,12 +23,12 @@ package enum MatrixProduct {
   package enum Backend: String, CaseIterable {
     /// OpenBLAS, for any processor.
     case openBLAS = "openblas"
-    /// `NativeProduct`, where the library is built for AVX-512.
+    /// `NativeProduct`, where the library is built for fused products.
     case native
   }
 
   /// SPEEDIFF_MATRIX_PRODUCT ("openblas" or "native") when the library is first used, else the faster one.
-  package static let backend = (try? choice.get()) ?? (speediff_has_wide_vectors() != 0 ? .native : .openBLAS)
+  package static let backend = (try? choice.get()) ?? (speediff_has_fused_products() != 0 ? .native : .openBLAS)
 
   /// What the environment names; nil where it names nothing.
   private static let choice = Result<Backend?, any Error> { try choice(environment("SPEEDIFF_MATRIX_PRODUCT")) }

@@ -1,3 +1,5 @@
+import COpenBLAS
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -6,17 +8,20 @@
   import Darwin
 #endif
 
-/// The matrix product in Swift, for processors with 32 vector registers of 16 floats.
+/// The matrix product in Swift, for processors with fused products of vectors.
 ///
 /// As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008: a block of B is packed into
 /// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place if elements
-/// are floats.
+/// are floats; otherwise strips of A, as high as a tile, are packed once for all columns.
 enum NativeProduct {
   /// The columns of a panel.
-  static let width = 3 * lanes
-  /// The rows of elements and the columns of a block of B: 1 MB.
+  @inline(__always)
+  static var width: Int { speediff_has_wide_vectors() != 0 ? 3 * lanes : lanes }
+  /// The rows of elements of a block of B. Sums are split there, so it is the same for all processors.
   static let blockRows = 384
-  private static let blockColumns = 14 * width
+  /// The columns of a block: 1 MB, or 368 KB for processors with an L2 cache of 512.
+  @inline(__always)
+  private static var blockColumns: Int { (speediff_has_wide_vectors() != 0 ? 14 : 15) * width }
 
   /// C (m×n) = base + α·A·B; see `MatrixProduct.multiply`.
   ///
@@ -24,8 +29,7 @@ enum NativeProduct {
   ///   - Left, Right: what the factors are kept as; packed, both are the same.
   static func multiply<Left: ProductElement, Right: ProductElement>(
     _: Left.Type, _: Right.Type, _ a: Matrix, _ orderA: MatrixProduct.Order, _ b: Matrix, _ orderB: MatrixProduct.Order,
-    into c: Matrix, m: Int,
-    n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
+    into c: Matrix, m: Int, n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
     if Left.depth == 1, m <= tileRows, orderA == .plain, orderB == .transposed {
@@ -33,52 +37,57 @@ enum NativeProduct {
       return finish(0..<m, 0..<n)
     }
     let scratch = ProductScratch.current
+    let isInPlace = orderA == .plain && Left.areRows
+    let chunkRows = isInPlace ? m : stripRows
     var firstK = 0
     repeat {
       let depth = min(blockRows &* Left.depth, k &- firstK)
       let elements = Left.count(depth)
       let depthBase = firstK > 0 ? .present : base
-      var firstN = 0
-      while firstN < n {
-        let columns = min(blockColumns, n &- firstN)
-        if packed == nil {
-          packBlock(
-            Right.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
-            into: scratch.panels)
-        }
-        let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
-        var firstM = 0
-        while firstM < m {
-          let rows = min(tileRows, m &- firstM)
-          let strip: TileA
-          if orderA == .plain, Left.areRows {
-            strip = TileA(base: a.row(firstM) + Left.place(firstK), rowStride: a.stride, columnStride: 1)
-          } else if orderA == .plain {
-            packRows(
-              Left.self, Matrix(a.row(firstM) + Left.place(firstK), columns: depth, stride: a.stride), rows: rows,
-              into: Matrix(scratch.strips, columns: elements))
-            strip = TileA(base: scratch.strips, rowStride: elements, columnStride: 1)
-          } else {
-            let isSecond = firstM / tileRows % 2 == 1
-            if !isSecond {
-              packStrips(
-                Left.self,
-                Matrix(a.row(firstK) + Left.place(firstM), columns: min(lanes, m &- firstM), stride: a.stride),
-                rows: depth,
-                columns: min(lanes, m &- firstM), into: scratch.strips, scratch.strips + stripSize)
-            }
-            strip = TileA(
-              base: scratch.strips + (isSecond ? stripSize : 0), rowStride: 1, columnStride: tileRows)
+      for chunk in stride(from: 0, to: m, by: chunkRows) {
+        var firstN = 0
+        while firstN < n {
+          let columns = min(blockColumns, n &- firstN)
+          if packed == nil {
+            packBlock(
+              Right.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
+              into: scratch.panels)
           }
-          let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
-          rowOfTiles(
-            Left.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
-            base: depthBase.from(firstN),
-            scratch.edge)
-          if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
-          firstM &+= tileRows
+          let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
+          for firstM in stride(from: chunk, to: min(chunk &+ chunkRows, m), by: tileRows) {
+            let rows = min(tileRows, m &- firstM)
+            let strip: TileA
+            if isInPlace {
+              strip = TileA(base: a.row(firstM) + Left.place(firstK), rowStride: a.stride, columnStride: 1)
+            } else {
+              let number = (firstM &- chunk) / tileRows
+              let place = scratch.strips + number &* stripSize
+              // Packed for the first block of columns, and kept for the others.
+              if orderA == .plain {
+                if firstN == 0 {
+                  packRows(
+                    Left.self, Matrix(a.row(firstM) + Left.place(firstK), columns: depth, stride: a.stride),
+                    rows: rows, into: Matrix(place, columns: elements))
+                }
+                strip = TileA(base: place, rowStride: elements, columnStride: 1)
+              } else {
+                if firstN == 0, number % 2 == 0 {
+                  let count = min(lanes, m &- firstM)
+                  packStrips(
+                    Left.self, Matrix(a.row(firstK) + Left.place(firstM), columns: count, stride: a.stride),
+                    rows: depth, columns: count, into: place, place + stripSize)
+                }
+                strip = TileA(base: place, rowStride: 1, columnStride: tileRows)
+              }
+            }
+            let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
+            rowOfTiles(
+              Left.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
+              base: depthBase.from(firstN), scratch.edge)
+            if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
+          }
+          firstN &+= columns
         }
-        firstN &+= columns
       }
       firstK &+= depth
     } while firstK < k
@@ -102,11 +111,10 @@ enum NativeProduct {
     }
   }
 
-  /// Eight rows of C, for the columns of the packed block.
+  /// The rows of a tile of C, for the columns of the packed block.
   private static func rowOfTiles<Element: ProductElement>(
     _: Element.Type, _ a: TileA, _ panels: UnsafePointer<Float>, into c: Matrix, rows: Int, k: Int, alpha: Float,
-    base: ProductBase,
-    _ edge: UnsafeMutablePointer<Float>
+    base: ProductBase, _ edge: UnsafeMutablePointer<Float>
   ) {
     var (first, panel) = (0, panels)
     while first < c.columns {
@@ -140,33 +148,30 @@ enum NativeProduct {
   @inline(__always)
   private static func oneTile<Element: ProductElement>(
     _: Element.Type, _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int,
-    _ padded: Int,
-    rows: Int, k: Int, alpha: Float, base: ProductBase
+    _ padded: Int, rows: Int, k: Int, alpha: Float, base: ProductBase
   ) {
-    switch padded {
-    case width:
-      wideTile(Element.self, a, panel, c, strideC: strideC, k: k, rows: rows, alpha: alpha, base: base)
-    case 2 * lanes:
-      tile(
-        TwoVectors.self, Element.self, a, panel, strideB: 2 * lanes, c, strideC: strideC, k: k, rows: rows,
-        alpha: alpha,
-        base: base)
-    default:
-      tile(
-        OneVector.self, Element.self, a, panel, strideB: lanes, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
-        base: base)
+    @inline(__always)
+    func run<Row: TileRow>(_: Row.Type) {
+      ofRows(
+        Row.self, Element.self, a, panel, c, strideC: strideC, k: k, rows: rows, alpha: alpha, base: base)
+    }
+    if padded == lanes {
+      run(OneVector.self)
+    } else if padded == 2 * lanes {
+      run(TwoVectors.self)
+    } else {
+      run(ThreeVectors.self)
     }
   }
 
   @inline(never)
-  private static func wideTile<Element: ProductElement>(
-    _: Element.Type, _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, strideC: Int, k: Int,
-    rows: Int,
-    alpha: Float, base: ProductBase
+  private static func ofRows<Row: TileRow, Element: ProductElement>(
+    _: Row.Type, _: Element.Type, _ a: TileA, _ panel: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>,
+    strideC: Int, k: Int, rows: Int, alpha: Float, base: ProductBase
   ) {
     tile(
-      ThreeVectors.self, Element.self, a, panel, strideB: width, c, strideC: strideC, k: k, rows: rows, alpha: alpha,
-      base: base)
+      Row.self, Element.self, a, panel, strideB: Row.vectors &* lanes, c, strideC: strideC, k: k, rows: rows,
+      alpha: alpha, base: base)
   }
 
   /// Allocates the calling thread's memory for packing.
@@ -176,9 +181,15 @@ enum NativeProduct {
     }
   }
 
-  private static let stripSize = blockRows * tileRows
-  /// The elements of a block's panels, of two strips of A and of a tile.
-  fileprivate static let sizes = (panels: blockRows * blockColumns, strips: 2 * stripSize, edge: tileRows * width)
+  /// The rows of A of which strips are kept, an even number of tiles.
+  private static let stripRows = 768
+  /// The last line of a strip is stored as eight elements.
+  @inline(__always)
+  private static var stripSize: Int { blockRows &* tileRows &+ 8 &- tileRows }
+  /// The elements of a block's panels, of the strips of A and of a tile.
+  fileprivate static let sizes = (
+    panels: blockRows * blockColumns, strips: stripRows / tileRows * stripSize, edge: tileRows * width
+  )
 }
 
 /// A thread's memory for packing.

@@ -61,8 +61,10 @@ func packRows<Element: ProductElement>(_: Element.Type, _ source: Matrix, rows: 
   }
 }
 
-/// Copies up to sixteen columns of A over k rows, from a matrix stored transposed, into two strips of eight: element (i, k)
-/// of a strip is at k·8 + i. Missing columns are 0.
+/// Copies up to sixteen columns of A over k rows, from a matrix stored transposed, into two strips: element (i, k) of a strip
+/// is at k·`tileRows` + i. Missing columns are 0.
+///
+/// Strips of six are stored as eight, of which the next line overwrites two.
 func packStrips<Element: ProductElement>(
   _: Element.Type, _ source: Matrix, rows: Int, columns: Int, into first: UnsafeMutablePointer<Float>,
   _ second: UnsafeMutablePointer<Float>
@@ -71,7 +73,19 @@ func packStrips<Element: ProductElement>(
     let values = Element.lines(of: source, k, rows: rows).elements(0, columns)
     for row in 0..<Element.depth { prefetch(source.row(k &* Element.depth &+ row &+ rowsAhead), 1) }
     UnsafeMutableRawPointer(first + k &* tileRows).storeBytes(of: values.lowHalf, as: SIMD8<Float>.self)
-    UnsafeMutableRawPointer(second + k &* tileRows).storeBytes(of: values.highHalf, as: SIMD8<Float>.self)
+    UnsafeMutableRawPointer(second + k &* tileRows).storeBytes(
+      of: tileRows == 8 ? values.highHalf : values.sixToThirteen, as: SIMD8<Float>.self)
+  }
+}
+
+extension SIMD16<Float> {
+  /// Elements 6 to 13.
+  @inline(__always)
+  fileprivate var sixToThirteen: SIMD8<Float> {
+    let (second, third, fourth) = (lowHalf.highHalf, highHalf.lowHalf, highHalf.highHalf)
+    return SIMD8(
+      lowHalf: SIMD4(lowHalf: second.highHalf, highHalf: third.lowHalf),
+      highHalf: SIMD4(lowHalf: third.highHalf, highHalf: fourth.lowHalf))
   }
 }
 

@@ -1,3 +1,5 @@
+import COpenBLAS
+
 /// A row of a tile of C: one, two or three vectors, which stay in registers while the tile is accumulated.
 protocol TileRow {
   static var vectors: Int { get }
@@ -101,10 +103,12 @@ struct ThreeVectors: TileRow {
   }
 }
 
-/// The rows of a tile.
-let tileRows = 8
+/// The rows of a tile. With its columns they fill the processor's registers: eight by three vectors of 32 registers, or six
+/// by one, which is two registers of 8 floats, of 16.
+@inline(__always)
+var tileRows: Int { speediff_has_wide_vectors() != 0 ? 8 : 6 }
 
-/// A factor of a tile: eight rows of A over k elements, of which element (i, k) is at base + i·rowStride + k·columnStride.
+/// A factor of a tile: its rows of A over k elements, of which element (i, k) is at base + i·rowStride + k·columnStride.
 struct TileA {
   let base: UnsafePointer<Float>
   let rowStride: Int
@@ -130,9 +134,9 @@ enum ProductBase {
   }
 }
 
-/// A tile of eight rows: C = base + α·A·B over k rows of elements of B that are `strideB` apart.
+/// A tile of `tileRows` rows: C = base + α·A·B over k rows of elements of B that are `strideB` apart.
 ///
-/// - Parameter rows: the rows of C; A must have as many, or be padded to eight.
+/// - Parameter rows: the rows of C; A must have as many, or be padded to `tileRows`.
 @inline(__always)
 func tile<Row: TileRow, Element: ProductElement>(
   _: Row.Type, _: Element.Type, _ a: TileA, _ b: UnsafePointer<Float>, strideB: Int, _ c: UnsafeMutablePointer<Float>,
@@ -158,8 +162,10 @@ func tile<Row: TileRow, Element: ProductElement>(
     c3.add(Element.self, a3.pointee, times: row)
     c4.add(Element.self, a4.pointee, times: row)
     c5.add(Element.self, a5.pointee, times: row)
-    c6.add(Element.self, a6.pointee, times: row)
-    c7.add(Element.self, a7.pointee, times: row)
+    if tileRows > 6 {
+      c6.add(Element.self, a6.pointee, times: row)
+      c7.add(Element.self, a7.pointee, times: row)
+    }
     b += strideB
     a0 += step
     a1 += step
@@ -167,8 +173,10 @@ func tile<Row: TileRow, Element: ProductElement>(
     a3 += step
     a4 += step
     a5 += step
-    a6 += step
-    a7 += step
+    if tileRows > 6 {
+      a6 += step
+      a7 += step
+    }
   }
   @inline(__always)
   func finish(_ sum: Row, _ index: Int) {
@@ -188,6 +196,8 @@ func tile<Row: TileRow, Element: ProductElement>(
   finish(c3, 3)
   finish(c4, 4)
   finish(c5, 5)
-  finish(c6, 6)
-  finish(c7, 7)
+  if tileRows > 6 {
+    finish(c6, 6)
+    finish(c7, 7)
+  }
 }

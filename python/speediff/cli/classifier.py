@@ -10,7 +10,7 @@ from .._data.pictures import WHITE, color
 from .._distributed import launchers
 from .._runs import schedule_flags, validation
 from .._support import arguments, extras, progress, replacement
-from . import subcommand, training_flags
+from . import allocation, subcommand, training_flags
 
 if TYPE_CHECKING:
     import argparse
@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
     background = WHITE if options.background is None else color(options.background)
     settings = {"input_size": options.input_size, "background": background, "unconditional": False}
     data, test = validation.split(options.data, settings, out)
+    allocation.reuse_memory()
     trained = training.train(
         data,
         test,
