@@ -23,6 +23,10 @@ case $name in
     ;;
   *) echo "no experiment $name" >&2 && exit 2 ;;
 esac
+case $name in
+  precision | averaging | warmup) ;; # float32: see the plan
+  *) set -- "$@" --precision bfloat16 ;;
+esac
 set -- "$@" --measure "$measure" --images 1000 --sample-steps 20 --reference-images 10000
 mkdir -p "$out"
 if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then

@@ -32,7 +32,7 @@ class MethodInfo:
     note: str = ""
     """Why it is not implemented."""
     call: str = ""
-    """The function that makes a draw."""
+    """The function that draws, or makes what draws."""
     evidence: tuple[str, ...] = ()
     """What the study found of it, in sentences; docs/study.md has more. None if it was not studied."""
 
@@ -88,10 +88,19 @@ _DRAWS = (
         {"sampling": "logit_normal", "second": None, "q": 0.25, "fixed_count": True, "weighting": None},
         call="SigmaSampler.flow_pairs",
     ),
+    MethodInfo(
+        "draw",
+        "shift_per_entry",
+        None,
+        "λ' = λ - 2·ln shift - 2·offset, with one shift and one offset for each entry",
+        "Esser et al. 2024, Eq. 23; per image in SimpleTuner, musubi-tuner, LTX-2",
+        {"shift": None, "offset": None},
+        call="SigmaSampler.sample",
+    ),
 )
 
 
-KINDS = {"sampling": "P", "weighting": "w", "draw": "t, r"}
+KINDS = {"sampling": "P", "weighting": "w", "draw": "levels"}
 """What a method of each kind gives."""
 
 
@@ -123,8 +132,9 @@ _SHARED_PAGES = {
     "max_snr": "snr",
     "truncated_snr": "snr",
     "importance": "to_emphasis",
+    "shift_per_entry": "../shifts",
 }
-"""Methods documented on another method's page."""
+"""Methods documented on another page, relative to docs/methods."""
 
 
 def markdown() -> str:
@@ -151,7 +161,7 @@ def _evidence() -> list[str]:
 
 
 def page(method: MethodInfo) -> str:
-    """The name of the method's page in docs/methods."""
+    """The method's page, relative to docs/methods, without its ending."""
     return _SHARED_PAGES.get(method.name, method.name)
 
 
