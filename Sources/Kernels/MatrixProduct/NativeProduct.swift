@@ -45,6 +45,12 @@ enum NativeProduct {
       let elements = Left.count(depth)
       let depthBase = firstK > 0 ? .present : base
       for chunk in stride(from: 0, to: m, by: chunkRows) {
+        let rowsOfChunk = min(chunkRows, m &- chunk)
+        if orderA == .transposed {
+          packStrips(
+            Left.self, Matrix(a.row(firstK) + Left.place(chunk), columns: rowsOfChunk, stride: a.stride),
+            rows: depth, columns: rowsOfChunk, into: scratch.strips, stripSize: stripSize)
+        }
         var firstN = 0
         while firstN < n {
           let columns = min(blockColumns, n &- firstN)
@@ -54,16 +60,15 @@ enum NativeProduct {
               into: scratch.panels)
           }
           let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
-          for firstM in stride(from: chunk, to: min(chunk &+ chunkRows, m), by: tileRows) {
+          for firstM in stride(from: chunk, to: chunk &+ rowsOfChunk, by: tileRows) {
             let rows = min(tileRows, m &- firstM)
             let strip: TileA
             if isInPlace {
               strip = TileA(base: a.row(firstM) + Left.place(firstK), rowStride: a.stride, columnStride: 1)
             } else {
-              let number = (firstM &- chunk) / tileRows
-              let place = scratch.strips + number &* stripSize
-              // Packed for the first block of columns, and kept for the others.
+              let place = scratch.strips + (firstM &- chunk) / tileRows &* stripSize
               if orderA == .plain {
+                // Rounded for the first block of columns, and kept for the others.
                 if firstN == 0 {
                   packRows(
                     Left.self, Matrix(a.row(firstM) + Left.place(firstK), columns: depth, stride: a.stride),
@@ -71,12 +76,6 @@ enum NativeProduct {
                 }
                 strip = TileA(base: place, rowStride: elements, columnStride: 1)
               } else {
-                if firstN == 0, number % 2 == 0 {
-                  let count = min(lanes, m &- firstM)
-                  packStrips(
-                    Left.self, Matrix(a.row(firstK) + Left.place(firstM), columns: count, stride: a.stride),
-                    rows: depth, columns: count, into: place, place + stripSize)
-                }
                 strip = TileA(base: place, rowStride: 1, columnStride: tileRows)
               }
             }
@@ -183,9 +182,9 @@ enum NativeProduct {
 
   /// The rows of A of which strips are kept, an even number of tiles.
   private static let stripRows = 768
-  /// The last line of a strip is stored as eight elements.
+  /// From strip to strip: an odd number of cache lines, and room for a last line that is stored as eight elements.
   @inline(__always)
-  private static var stripSize: Int { blockRows &* tileRows &+ 8 &- tileRows }
+  private static var stripSize: Int { blockRows &* tileRows &+ lanes }
   /// The elements of a block's panels, of the strips of A and of a tile.
   fileprivate static let sizes = (
     panels: blockRows * blockColumns, strips: stripRows / tileRows * stripSize, edge: tileRows * width

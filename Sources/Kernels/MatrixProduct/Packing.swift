@@ -61,20 +61,29 @@ func packRows<Element: ProductElement>(_: Element.Type, _ source: Matrix, rows: 
   }
 }
 
-/// Copies up to sixteen columns of A over k rows, from a matrix stored transposed, into two strips: element (i, k) of a strip
-/// is at k·`tileRows` + i. Missing columns are 0.
+/// Copies columns of A over k rows, from a matrix stored transposed, into strips: element (i, k) of a strip is at
+/// k·`tileRows` + i. What a last strip holds beyond the columns is undefined.
 ///
-/// Strips of six are stored as eight, of which the next line overwrites two.
+/// Strips of six are stored as eight, of which the next line overwrites two; hence `stripSize` is larger than a strip.
 func packStrips<Element: ProductElement>(
-  _: Element.Type, _ source: Matrix, rows: Int, columns: Int, into first: UnsafeMutablePointer<Float>,
-  _ second: UnsafeMutablePointer<Float>
+  _: Element.Type, _ source: Matrix, rows: Int, columns: Int, into strips: UnsafeMutablePointer<Float>, stripSize: Int
 ) {
-  for k in 0..<Element.count(rows) {
-    let values = Element.lines(of: source, k, rows: rows).elements(0, columns)
-    for row in 0..<Element.depth { prefetch(source.row(k &* Element.depth &+ row &+ rowsAhead), 1) }
-    UnsafeMutableRawPointer(first + k &* tileRows).storeBytes(of: values.lowHalf, as: SIMD8<Float>.self)
-    UnsafeMutableRawPointer(second + k &* tileRows).storeBytes(
-      of: tileRows == 8 ? values.highHalf : values.sixToThirteen, as: SIMD8<Float>.self)
+  let elements = Element.count(rows)
+  // Whole rows at a time: the processor prefetches along rows, not across them.
+  for k in 0..<elements {
+    let lines = Element.lines(of: source, k, rows: rows)
+    // A row that another follows may be read beyond its columns.
+    let isFollowed = k &+ 1 < elements && columns >= lanes
+    var (column, to) = (0, strips + k &* tileRows)
+    while column < columns {
+      let count = isFollowed ? lanes : min(lanes, columns &- column)
+      let values = lines.elements(column, count)
+      UnsafeMutableRawPointer(to).storeBytes(of: values.lowHalf, as: SIMD8<Float>.self)
+      UnsafeMutableRawPointer(to + stripSize).storeBytes(
+        of: tileRows == 8 ? values.highHalf : values.sixToThirteen, as: SIMD8<Float>.self)
+      column &+= 2 &* tileRows
+      to += 2 &* stripSize
+    }
   }
 }
 
@@ -88,9 +97,6 @@ extension SIMD16<Float> {
       highHalf: SIMD4(lowHalf: third.highHalf, highHalf: fourth.lowHalf))
   }
 }
-
-/// Rows are pages apart, where the processor does not prefetch by itself.
-private let rowsAhead = 16
 
 @inline(__always)
 func roundedToVector(_ count: Int) -> Int { (count &+ lanes &- 1) / lanes &* lanes }
