@@ -19,7 +19,7 @@ public struct CauchySampling: LogSNRSampling {
     self.scale = scale
   }
 
-  /// The probability of an interval of λ.
+  /// The probability of an interval of λ. `LogSNRSampling` cuts it into steps.
   public func mass(from: Double, to: Double) -> Double {
     let (a, b) = ((from - mean) / scale, (to - mean) / scale)
     guard a.isFinite, b.isFinite else { return (Double.atan(b) - Double.atan(a)) / .pi }

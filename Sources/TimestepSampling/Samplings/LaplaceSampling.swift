@@ -19,7 +19,7 @@ public struct LaplaceSampling: LogSNRSampling {
     self.scale = scale
   }
 
-  /// The probability of an interval of λ.
+  /// The probability of an interval of λ. `LogSNRSampling` cuts it into steps.
   public func mass(from: Double, to: Double) -> Double {
     let (a, b) = ((from - mean) / scale, (to - mean) / scale)
     // Two infinite ends would have no difference.

@@ -20,7 +20,7 @@ public struct LogNormalSampling: LogSNRSampling {
     self.std = std
   }
 
-  /// The probability of an interval of λ.
+  /// The probability of an interval of λ. `LogSNRSampling` cuts it into steps.
   public func mass(from: Double, to: Double) -> Double {
     NormalDistribution.mass(from: (from / 2 + mean) / std, to: (to / 2 + mean) / std)
   }

@@ -1,7 +1,7 @@
 """Training data in memory: images as bytes, latents as floats.
 
-from speediff import _datasets
-data = _datasets.load("fashion-mnist")
+from speediff._data import datasets
+data = datasets.load("fashion-mnist")
 x, y = data.batch(np.arange(64))            # float32 (64, 1, 28, 28) in [-1, 1], int64 (64,)
 """
 

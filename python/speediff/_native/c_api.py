@@ -1,6 +1,6 @@
 """The C interface: `include/speediff.h`, declaration by declaration, in the header's order.
 
-`c_training.py` continues it.
+`c_processes.py` and `c_training.py` continue it.
 
 Each declaration attaches argument types, result type and error check, so that no call can forget
 them. A test compares this file with the header and the library's symbols.
