@@ -188,7 +188,7 @@ def test_a_sampler_goes_on_at_the_step_of_the_optimizer(linear: NoiseSchedule, t
 def test_what_was_adopted_can_be_saved_by_the_trainer(linear: NoiseSchedule, tmp_path: Path) -> None:
     with adopt(network()) as adoption:
         adoption.trainer.save(tmp_path / "run.safetensors")
-        # Without AVX-512 OpenBLAS multiplies each thread's rows, and their number can change the last bit.
+        # Each thread multiplies its own rows, and their number can change the last bit.
         threads = adoption.trainer.threads
         with speediff.Trainer.load(tmp_path / "run.safetensors", threads=threads) as trainer:
             np.testing.assert_array_equal(output(trainer), output(adoption.trainer))

@@ -26,7 +26,10 @@ private struct EightSums {
 }
 
 extension NativeProduct {
-  /// A·Bᵀ for at most `tileRows` rows of A, eight of which are computed, by dot products. Each row of B is read once, and nothing is packed.
+  /// The most rows of A for `fewRows`.
+  static let fewRowsLimit = 8
+
+  /// A·Bᵀ for at most eight rows of A, by dot products. Each row of B is read once, and nothing is packed.
   static func fewRows(
     _ a: Matrix, _ b: Matrix, into c: Matrix, m: Int, n: Int, k: Int, alpha: Float, base: ProductBase
   ) {

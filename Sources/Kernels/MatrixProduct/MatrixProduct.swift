@@ -65,7 +65,8 @@ package enum MatrixProduct {
   /// - Parameters:
   ///   - precision: of the factors. bfloat16 is computed by `NativeProduct` with any backend.
   ///   - packed: all of B, already packed for that precision.
-  ///   - finish: called with each part of C when it is complete, usually before it leaves the cache.
+  ///   - finish: called with each part of C when it is complete, usually before it leaves the cache. It must not multiply:
+  ///     the thread's memory for packing is in use.
   static func multiply(
     _ a: Matrix, _ orderA: Order, _ b: Matrix, _ orderB: Order, into c: Matrix, m: Int, n: Int,
     k: Int, alpha: Float = 1, base: ProductBase, precision: Precision = .float32,

@@ -11,8 +11,8 @@ import COpenBLAS
 /// The matrix product in Swift, for processors with fused products of vectors.
 ///
 /// As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008: a block of B is packed into
-/// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place if elements
-/// are floats; otherwise strips of A, as high as a tile, are packed once for all columns.
+/// panels that stay in the L2 cache, and tiles of C are accumulated in registers. Rows of A are read in place if they are
+/// elements already; otherwise strips of A, as high as a tile, are packed once for all columns of a block of rows.
 enum NativeProduct {
   /// The columns of a panel.
   @inline(__always)
@@ -32,7 +32,7 @@ enum NativeProduct {
     into c: Matrix, m: Int, n: Int, k: Int, alpha: Float, base: ProductBase, packed: PackedFactor? = nil,
     finish: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
   ) {
-    if Left.depth == 1, m <= tileRows, orderA == .plain, orderB == .transposed {
+    if Left.depth == 1, m <= fewRowsLimit, orderA == .plain, orderB == .transposed {
       fewRows(a, b, into: c, m: m, n: n, k: k, alpha: alpha, base: base)
       return finish(0..<m, 0..<n)
     }

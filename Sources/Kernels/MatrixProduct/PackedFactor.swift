@@ -1,6 +1,6 @@
 /// The right factor of several products, copied once into the order in which they read it.
 ///
-/// If each product packed the factor itself, that would take an eighth of its time with 256 rows on the left.
+/// If each product packed the factor itself, that would take an eighth of its time with 256 rows on the left (AVX-512).
 public struct PackedFactor {
   let panels: UnsafeMutablePointer<Float>
   /// The precision of the products that read it.

@@ -55,7 +55,7 @@ func packRows<Element: ProductElement>(_: Element.Type, _ source: Matrix, rows: 
   for r in 0..<rows {
     let (from, to) = (source.row(r), out.row(r))
     forEachVector(out.columns) { i, n in
-      let floats = n == lanes ? lanes &* Element.depth : source.columns &- i &* Element.depth
+      let floats = min(lanes &* Element.depth, source.columns &- i &* Element.depth)
       store(Element.along(from + i &* Element.depth, floats), to + i, n)
     }
   }

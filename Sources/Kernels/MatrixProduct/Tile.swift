@@ -104,7 +104,7 @@ struct ThreeVectors: TileRow {
 }
 
 /// The rows of a tile. With its columns they fill the processor's registers: eight by three vectors of 32 registers, or six
-/// by one, which is two registers of 8 floats, of 16.
+/// by one: two registers of 8 floats for each row, of AVX2's 16.
 @inline(__always)
 var tileRows: Int { speediff_has_wide_vectors() != 0 ? 8 : 6 }
 
