@@ -230,7 +230,10 @@ private func softmaxBackward(
 ) {
   let scale = splat(scale)
   forEachVector(count) { i, n in
-    let p = exp(load(scores + i, n) - load(logSumExp + i, n))
+    // At most 0, but for rounding: OpenBLAS sums a transposed product in another order, and large scores then differ by more
+    // than their log-sum-exp. The probability would be e to that power.
+    let exponent = load(scores + i, n) - load(logSumExp + i, n)
+    let p = exp(exponent.replacing(with: splat(0), where: exponent .> splat(0)))
     store(p, scores + i, n)
     store(p * (load(gradients + i, n) - load(mean + i, n)) * scale, gradients + i, n)
   }
