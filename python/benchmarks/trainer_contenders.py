@@ -209,7 +209,7 @@ def make(request: dict[str, Any]) -> Any:
         return SpeeDiff(case, threads, request["seed"], "bfloat16")
     import trainer_floor
 
-    if kind == "bf16":
+    if kind in ("bf16", trainer_floor.BFLOAT16):
         trainer_floor.check_bfloat16()
     if kind in NAMES:
         return PyTorch(case, threads, request["seed"], kind)

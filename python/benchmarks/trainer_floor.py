@@ -111,10 +111,6 @@ class BFloat16Library(PyTorchLibrary):
 
     tolerance = 3e-2
 
-    def __init__(self, case: cases.Case, threads: int) -> None:
-        check_bfloat16()
-        super().__init__(case, threads)
-
     def call(self, gemm: cases.Gemm, a: Any, b: Any, c: Any) -> Callable[[], Any]:
         """A function that multiplies, after once into `c`."""
         torch = self.torch

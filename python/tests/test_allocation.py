@@ -19,9 +19,10 @@ def faults():
         numpy.ones(3 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-numpy.ones(3 << 20)
-first = faults()
-print(first, allocation.reuse_memory(), faults() and faults())
+before = faults()
+can = allocation.reuse_memory()
+numpy.ones(3 << 20)  # The first block comes from the system.
+print(before, can, faults())
 """
 
 

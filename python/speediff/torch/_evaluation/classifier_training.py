@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..._data.datasets import Dataset
 
 STEPS, LEAST_STEPS = 2340, 10
-"""Five epochs of Fashion-MNIST, one and a half to two minutes on two cores."""
+"""Five epochs of Fashion-MNIST, about two minutes on two cores."""
 SEEDS = 1 << 63
 """The number of seeds."""
 BATCH = 128
