@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from speediff._experiments import analysis as analyses
-from speediff._experiments import jobs, plan
+from speediff._experiments import plan
 from speediff._experiments.analysis import Analysis
 from speediff._experiments.experiment import Experiment
 
@@ -123,7 +123,7 @@ class StudyExperiment:
         experiment = self._experiment
         if experiment is None or experiment.plan.tuning is None:
             return None
-        every = list(jobs.tuning_jobs(experiment.plan))
+        every = experiment.tuning_jobs()
         return Count(sum(experiment.finished(job) is not None for job in every), len(every))
 
     @property

@@ -84,7 +84,7 @@ def make(
     plan.write(folder, made)
     (folder / results.FOLDER).mkdir()
     (folder / meter.FLOOR).write_text(json.dumps({"classifier": INSTRUMENT}))
-    for job in jobs.tuning_jobs(made):
+    for job in jobs.tuning_jobs(made, jobs.grids(made, lambda _: None)):
         if not skipped(job):
             write_run(folder, job, pace(job))
     for job in Experiment(folder, made).main_jobs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +15,15 @@ from training_runs import fails
 from speediff import SpeeDiffError
 from speediff._experiments import arms, jobs, measures, plan, sample_rows, tuning
 from speediff._experiments.plan import MEASURING, Plan
+from speediff._experiments.results import Result
 from speediff._experiments.tuning import Choice, Tuning
 from speediff._runs.run_settings import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from speediff._experiments.job import Job
 
 
 def made(content: Mapping[str, Any], tmp_path: Path, **changes: Any) -> Plan:
@@ -34,6 +38,7 @@ def made(content: Mapping[str, Any], tmp_path: Path, **changes: Any) -> Plan:
 
 
 LR = Tuning("lr", (1e-3, 2e-3), (1000, 1001), 50, "loss")
+GROWING = Tuning("lr", (1e-3, 2e-3), (1000,), 50, "loss", grows=True)
 
 
 # ---- Order ---------------------------------------------------------------------------------------
@@ -44,7 +49,7 @@ def test_an_early_stop_leaves_a_fair_comparison(tmp_path: Path) -> None:
     found = made({"uniform": {}, "p2": {}, "one": {"method": "speed", "seeds": [1, 7]}}, tmp_path)
     order = [(job.seed, job.arm) for job in jobs.main_jobs(found, {})]
     assert order == [(0, "uniform"), (0, "p2"), (1, "uniform"), (1, "p2"), (1, "one"), (7, "one")]
-    assert jobs.total_steps(found) == 6 * DEFAULTS["steps"]
+    assert jobs.total_steps(found, {}) == 6 * DEFAULTS["steps"]
 
 
 def test_tuning_has_all_arms_of_a_value_before_the_next(tmp_path: Path) -> None:
@@ -55,10 +60,11 @@ def test_tuning_has_all_arms_of_a_value_before_the_next(tmp_path: Path) -> None:
         "snr": {"tune": False},
     }
     found = made(content, tmp_path, tuning=LR)
-    order = [(job.seed, job.variant, job.arm) for job in jobs.tuning_jobs(found)]
+    grids = jobs.grids(found, lambda _: None)
+    order = [(job.seed, job.variant, job.arm) for job in jobs.tuning_jobs(found, grids)]
     one = [("lr=0.001", "uniform"), ("lr=0.002", "uniform"), ("lr=0.002", "p2"), ("lr=0.004", "p2")]
     assert order == [(seed, *each) for seed in (1000, 1001) for each in one]
-    assert {job.steps for job in jobs.tuning_jobs(found)} == {50}
+    assert {job.steps for job in jobs.tuning_jobs(found, grids)} == {50}
     choices: dict[str, Choice | None] = {"uniform": None, "p2": Choice(2e-3, {}, None)}
     ready = [
         (job.arm, job.variant, job.settings["lr"]) for job in jobs.main_jobs(found, choices) if job.seed == 0
@@ -80,14 +86,74 @@ def test_the_lowest_mean_cost_is_chosen_and_edges_are_named() -> None:
     assert tuning.choose("fd", {2e-3: [1.0], 1e-3: [1.0], 4e-3: [1.0]}).value == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("best", "grid"),
+    [
+        (2e-3, [1e-3, 2e-3, 4e-3]),
+        (1.6e-2, [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]),
+        (2.5e-4, [1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3]),
+    ],
+)
+def test_a_grid_grows_until_its_best_is_at_no_edge(tmp_path: Path, best: float, grid: list[float]) -> None:
+    """The cost is the distance from the best rate in powers of two, so that each edge is worse until then."""
+    found = made({"uniform": {}, "p2": {"tune": {"values": [1.0, 3.0]}}}, tmp_path, tuning=GROWING)
+    done = {job.key: job for job in jobs.tuning_jobs(found, {"uniform": grid})}
+
+    def find(job: Job) -> Result | None:
+        cost = abs(math.log2(job.settings["lr"] / best))
+        return (
+            Result(job.settings, ["overall"], [(50, [cost])], [], True, None, {}) if job.key in done else None
+        )
+
+    grids = jobs.grids(found, find)
+    assert list(grids["uniform"]) == pytest.approx(grid, rel=1e-15)
+    assert grids["p2"] == (1.0, 3.0), "not finished, so it does not grow"
+    choice = jobs.choices(found, grids, find)["uniform"]
+    assert choice is not None
+    assert (choice.value, choice.edge) == (best, None)
+    fixed = replace(found, tuning=replace(GROWING, grows=False))
+    assert jobs.grids(fixed, find)["uniform"] == GROWING.values
+
+
+def test_a_grid_grows_no_further_than_its_limit(tmp_path: Path) -> None:
+    found = made({"uniform": {}}, tmp_path, tuning=GROWING)
+
+    def find(job: Job) -> Result | None:
+        return Result(job.settings, ["overall"], [(50, [job.settings["lr"]])], [], True, None, {})
+
+    grids = jobs.grids(found, find)
+    assert len(grids["uniform"]) == 2 + tuning.MOST_GROWTH
+    choice = jobs.choices(found, grids, find)["uniform"]
+    assert choice is not None
+    assert choice.edge == "lower"
+
+
 def test_a_grid_is_read() -> None:
-    assert tuning.parse("lr=2e-3,1e-3") == ("lr", (1e-3, 2e-3))
-    assert tuning.parse("ema-decay=0.99,0.999") == ("ema_decay", (0.99, 0.999))
+    assert tuning.parse("lr=2e-3,1e-3") == ("lr", (1e-3, 2e-3), False)
+    assert tuning.parse("lr=2e-3,1e-3,...") == ("lr", (1e-3, 2e-3), True)
+    assert tuning.parse("lr=2e-3, 1e-3, …") == ("lr", (1e-3, 2e-3), True)
+    assert tuning.parse("ema-decay=0.99,0.999") == ("ema_decay", (0.99, 0.999), False)
     assert tuning.variant("ema_decay", 0.99) == "ema-decay=0.99"
     assert tuning.parse("warmup=10,100")[1] == (10, 100)
 
 
-@pytest.mark.parametrize("text", ["lr=1e-3", "lr=1e-3,1e-3", "lr", "lr=", "lr=a,b", "lr=1,nan", "model=1,2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr=1e-3",
+        "lr=1e-3,1e-3",
+        "lr",
+        "lr=",
+        "lr=a,b",
+        "lr=1,nan",
+        "model=1,2",
+        "lr=...",
+        "lr=1e-3,...",
+        "lr=0,1,...",
+        "ema-decay=0.99,0.999,...",
+        "warmup=10,100,...",
+    ],
+)
 def test_what_is_no_grid_is_refused(text: str) -> None:
     with pytest.raises(SpeeDiffError, match="--tune must"):
         tuning.parse(text)

@@ -140,6 +140,22 @@ def test_a_grid_grows_and_the_choice_with_it(images: str, tmp_path: Path) -> Non
     assert found["arms"][0]["runs"][0]["settings"]["lr"] == 4e-3
 
 
+def test_a_grid_grows_by_itself_and_a_report_knows(images: str, tmp_path: Path) -> None:
+    """From rates that teach nothing in six steps: the edge is better until the training is too fast."""
+    short = ("--measure-every", "6", "--steps", "6", "--samples", "0", "--methods", "uniform")
+    out = tmp_path / "out"
+    compare(images, out, *short, "--tune", "lr=1e-3,1e-2,...")
+    found = json.loads((out / "results.json").read_text())
+    tuned = found["tuning"]["choices"]["uniform"]
+    assert tuned["edge"] is None
+    assert len(tuned["mean_cost"]) > 2
+    assert found["arms"][0]["runs"][0]["settings"]["lr"] == tuned["value"]
+    before = files_but_times(out)
+    compare(images, out, "--resume")
+    assert main(["compare", "--report", str(out)]) == 0
+    assert files_but_times(out) == before
+
+
 @pytest.mark.usefixtures("no_training")
 def test_another_experiment_is_refused(
     images: str, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

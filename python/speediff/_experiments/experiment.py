@@ -98,11 +98,15 @@ class Experiment:
 
     def choices(self) -> dict[str, Choice | None]:
         """What tuning chose, by arm; None while it is under way. Arms that are not tuned are left out."""
-        return jobs.choices(self.plan, self.finished)
+        return jobs.choices(self.plan, self.grids(), self.finished)
+
+    def grids(self) -> dict[str, tuple[float, ...]]:
+        """The values that each arm is tuned over, as far as its grid has grown."""
+        return jobs.grids(self.plan, self.finished)
 
     def tuning_jobs(self) -> list[Job]:
         """All runs of tuning."""
-        return list(jobs.tuning_jobs(self.plan))
+        return list(jobs.tuning_jobs(self.plan, self.grids()))
 
     def main_jobs(self) -> list[Job]:
         """The runs of the comparison, as far as tuning has chosen their settings."""
@@ -114,6 +118,10 @@ class Experiment:
             if job.key not in taken and self.finished(job) is None:
                 return job
         return None
+
+    def total_steps(self) -> int:
+        """The steps of all runs, unless a grid grows further."""
+        return jobs.total_steps(self.plan, self.grids())
 
     def done_steps(self) -> int:
         """The steps of all finished runs."""
@@ -143,11 +151,12 @@ class Experiment:
             "tuned_by": plan.tuning.by if plan.tuning else None,
             "checkpoint_every": checkpoint_every,
         }
-        with StopRequest() as stop, Live(plan, done=self.done_steps(), total=jobs.total_steps(plan)) as live:
+        with StopRequest() as stop, Live(plan, done=self.done_steps(), total=self.total_steps()) as live:
 
             def heard(job: Job, event: dict[str, Any]) -> None:
                 if event["event"] == "ended":
                     self.forget(job)
+                    live.expect(self.total_steps())
                 live.show(job, event)
 
             is_done = processes.work(

@@ -9,7 +9,7 @@ from .job import Job
 from .measures import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .arms import Arm
     from .plan import Plan
@@ -19,16 +19,52 @@ if TYPE_CHECKING:
     Find = Callable[[Job], Result | None]
 
 
-def tuning_jobs(plan: Plan) -> Iterator[Job]:
+def grids(plan: Plan, find: Find) -> dict[str, tuple[float, ...]]:
+    """The values that each arm is tuned over, as far as its grid has grown. Arms without any are left out.
+
+    Args:
+        plan: The plan.
+        find: Finds the result of a finished run; None if it is not finished.
+    """
+    found = {arm.name: _grown(plan, arm, find) for arm in plan.arms}
+    return {name: grid for name, grid in found.items() if grid}
+
+
+def _grown(plan: Plan, arm: Arm, find: Find) -> tuple[float, ...]:
+    # Results alone decide, so that an experiment that goes on, and a report, have the same grid.
+    grid = plan.grid_of(arm)
+    if plan.tuning is None or not plan.tuning.grows or not grid:
+        return grid
+    for _ in range(tuning.MOST_GROWTH):
+        choice = _choice(plan, arm, grid, find)
+        if choice is None or choice.edge is None:
+            break
+        grid = tuning.grown(grid, choice.edge)
+    return grid
+
+
+def _choice(plan: Plan, arm: Arm, grid: Sequence[float], find: Find) -> Choice | None:
+    """What an arm's tuning chose; None while a run is missing."""
+    assert plan.tuning is not None
+    column = MEASURES[plan.tuning.by].column
+    last: dict[float, list[float | None]] = {}
+    for value in grid:
+        results = [find(tuning_job(plan, arm, value, seed)) for seed in plan.tuning.seeds]
+        if any(result is None for result in results):
+            return None
+        last[value] = [result.last(column) for result in results if result is not None]
+    return tuning.choose(plan.tuning.by, last)
+
+
+def tuning_jobs(plan: Plan, grids: Mapping[str, Sequence[float]]) -> Iterator[Job]:
     """The runs of tuning: for each seed and each value those of all arms."""
     if plan.tuning is None:
         return
-    grids = {arm.name: plan.grid_of(arm) for arm in plan.arms}
     values = sorted({value for grid in grids.values() for value in grid})
     for seed in plan.tuning.seeds:
         for value in values:
             for arm in plan.arms:
-                if value in grids[arm.name]:
+                if value in grids.get(arm.name, ()):
                     yield tuning_job(plan, arm, value, seed)
 
 
@@ -68,32 +104,20 @@ def main_job(plan: Plan, arm: Arm, seed: int, choices: dict[str, Choice | None])
     return Job(arm.name, tuning.variant(plan.tuning.setting, choice.value), settings)
 
 
-def choices(plan: Plan, find: Find) -> dict[str, Choice | None]:
+def choices(plan: Plan, grids: Mapping[str, Sequence[float]], find: Find) -> dict[str, Choice | None]:
     """What tuning chose, by arm; None while a run is missing. Arms that are not tuned are left out.
 
     Args:
         plan: The plan.
+        grids: The result of `grids`.
         find: Finds the result of a finished run; None if it is not finished.
     """
-    found: dict[str, Choice | None] = {}
-    for arm in plan.arms:
-        grid = plan.grid_of(arm)
-        if plan.tuning is None or not grid:
-            continue
-        column = MEASURES[plan.tuning.by].column
-        last: dict[float, list[float | None]] = {}
-        for value in grid:
-            results = [find(tuning_job(plan, arm, value, seed)) for seed in plan.tuning.seeds]
-            if any(result is None for result in results):
-                break
-            last[value] = [result.last(column) for result in results if result is not None]
-        found[arm.name] = tuning.choose(plan.tuning.by, last) if len(last) == len(grid) else None
-    return found
+    return {name: _choice(plan, plan.arm(name), grid, find) for name, grid in grids.items()}
 
 
-def total_steps(plan: Plan) -> int:
-    """The steps of all runs, whatever tuning chooses."""
-    steps = sum(job.steps for job in tuning_jobs(plan))
+def total_steps(plan: Plan, grids: Mapping[str, Sequence[float]]) -> int:
+    """The steps of all runs, whatever tuning chooses, unless a grid grows further."""
+    steps = sum(job.steps for job in tuning_jobs(plan, grids))
     for arm in plan.arms:
         steps += plan.settings_of(arm, 0)["steps"] * len(plan.seeds_of(arm))
     return steps

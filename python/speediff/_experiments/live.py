@@ -34,6 +34,10 @@ class Live:
         self._bar = progress.bar(label="experiment", total=total, initial=done, is_main=True)
         self._table = progress.Table(arms)
 
+    def expect(self, total: int) -> None:
+        """Takes a new number of steps of all runs: grids of tuning grow."""
+        self._bar.total = total
+
     def show(self, job: Job, event: dict[str, Any]) -> None:
         """Shows an event of a run."""
         what = event["event"]

@@ -63,7 +63,7 @@ class Plan:
         return self.seeds if arm.seeds is None else arm.seeds
 
     def grid_of(self, arm: Arm) -> tuple[float, ...]:
-        """The values that an arm is tuned over; none if it is not tuned, or has a value of its own."""
+        """The values that an arm's tuning begins with; none if it is not tuned, or has a value of its own."""
         if self.tuning is None or self.tuning.setting in arm.settings:
             return ()
         return (
@@ -225,13 +225,14 @@ def _grown_tuning(saved: Tuning | None, given: Tuning | None) -> Tuning | None:
         raise _another("--tune none" if saved is None else f"--tune {saved.setting}", _shown(given))
     for name, value in saved.to_json().items():
         own = given.to_json()[name]
-        if own != value and name not in ("values", "seeds"):
+        if own != value and name not in ("values", "seeds", "grows"):
             flag = "--tune" if name == "setting" else f"--tune-{name}"
             raise _another(f"{flag} {_shown(value)}", _shown(own))
     return replace(
         saved,
         values=tuple(sorted({*saved.values, *given.values})),
         seeds=_union(saved.seeds, given.seeds),
+        grows=saved.grows or given.grows,
     )
 
 

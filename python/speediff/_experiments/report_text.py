@@ -97,7 +97,7 @@ def tuning_table(analysis: Analysis) -> Table:
     """The mean last cost of each arm by value, and what was chosen."""
     plan = analysis.plan
     assert plan.tuning is not None
-    values = sorted({value for arm in plan.arms for value in plan.grid_of(arm)})
+    values = sorted({value for grid in analysis.experiment.grids().values() for value in grid})
     table = [["arm", *(f"{value:g}" for value in values), "chosen"]]
     kind = MEASURES[plan.tuning.by]
     for name, choice in analysis.choices.items():

@@ -21,6 +21,12 @@ SETTINGS = tuple(name for name in (*REALS, *INTEGERS) if name != "steps")
 SEED = 1000
 """The default seed of tuning."""
 LEAST_VALUES = 2
+GROWING = ("lr", "weight_decay", "clip")
+"""Settings whose grid can grow: positive, and without an upper bound."""
+AND_ON = ("...", "…")
+"""Last values of a grid that grows."""
+MOST_GROWTH = 8
+"""The most values by which a grid grows."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Tuning:
     """Steps of each run; None: those of the arm."""
     by: str
     """The measure that decides, at the last step."""
+    grows: bool = False
+    """Whether an arm's grid grows until its best value is not at an edge."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -57,21 +65,34 @@ class Choice:
     """Which end of the grid the value is at, if it is at one: the best may lie beyond."""
 
 
-def parse(text: str) -> tuple[str, tuple[float, ...]]:
-    """Parses SETTING=VALUE,VALUE,… .
+def parse(text: str) -> tuple[str, tuple[float, ...], bool]:
+    """Parses SETTING=VALUE,VALUE,… , with `...` as the last value for a grid that grows.
+
+    Returns:
+        The setting, its values in rising order, and whether the grid grows.
 
     Raises:
-        SpeeDiffValueError: If the setting is no number, or the values are not at least two different ones.
+        SpeeDiffValueError: If the setting is no number, the values are not at least two different ones, or
+            a grid cannot grow.
     """
     name, _, listed = text.partition("=")
     name = name.strip().replace("-", "_")
     if name not in SETTINGS:
         raise SpeeDiffValueError(f"--tune must be SETTING=VALUE,VALUE,… such as lr=1e-3,2e-3, got {text!r}")
+    items = [each.strip() for each in listed.split(",")]
+    grows = items[-1] in AND_ON
+    if grows:
+        items.pop()
     try:
-        values = [int(each) if name in INTEGERS else float(each) for each in listed.split(",")]
+        values = [int(each) if name in INTEGERS else float(each) for each in items]
     except ValueError:
         raise SpeeDiffValueError(f"--tune must list numbers, got {text!r}") from None
-    return name, check_grid("--tune", values)
+    grid = check_grid("--tune", values)
+    if grows and (name not in GROWING or grid[0] <= 0):
+        raise SpeeDiffValueError(
+            f"--tune must end in a value, unless it has positive values of {', '.join(GROWING)}; got {text!r}"
+        )
+    return name, grid, grows
 
 
 def check_grid(argument: str, values: Sequence[float]) -> tuple[float, ...]:
@@ -81,6 +102,13 @@ def check_grid(argument: str, values: Sequence[float]) -> tuple[float, ...]:
     if len(set(values)) < len(values):
         raise SpeeDiffValueError(f"{argument} must have different values, got {list(values)}")
     return tuple(sorted(values))
+
+
+def grown(grid: Sequence[float], edge: str) -> tuple[float, ...]:
+    """A grid with one more value beyond an edge, in the ratio of the two that are there."""
+    last, inner = (grid[0], grid[1]) if edge == "lower" else (grid[-1], grid[-2])
+    # Twelve digits: 2e-3, 4e-3, 8e-3 go on with 0.016, as a user would write it.
+    return tuple(sorted((*grid, float(f"{last * last / inner:.12g}"))))
 
 
 def variant(setting: str, value: float) -> str:

@@ -44,7 +44,8 @@ class LogLines:
         self.n = self._initial = initial
         self._items = items
         self._label = label
-        self._total = len(items) if total is None and items is not None else total
+        self.total = len(items) if total is None and items is not None else total
+        """As in tqdm, it may change."""
         self._unit = unit
         self._delay = delay
         self._note = ""
@@ -85,15 +86,15 @@ class LogLines:
     def _text(self) -> str:
         """As `training: 1200/8000 steps (15%), loss 0.0412, 512 images/s, 0:02:30, 0:14:10 left`."""
         elapsed = time.monotonic() - self._begun
-        if self._total is None:
+        if self.total is None:
             return f"{self._label}: {_duration(elapsed)}"
-        parts = [f"{self._label}: {self.n}/{self._total} {self._unit}s ({self.n / max(self._total, 1):.0%})"]
+        parts = [f"{self._label}: {self.n}/{self.total} {self._unit}s ({self.n / max(self.total, 1):.0%})"]
         if self._note:
             parts.append(self._note)
         parts.append(_duration(elapsed))
         done = self.n - self._initial
-        if done and self.n < self._total:
-            parts.append(f"{_duration(elapsed / done * (self._total - self.n))} left")
+        if done and self.n < self.total:
+            parts.append(f"{_duration(elapsed / done * (self.total - self.n))} left")
         return ", ".join(parts)
 
 

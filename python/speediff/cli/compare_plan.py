@@ -44,7 +44,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tune",
         metavar="NAME=X,X,…",
-        help="find each arm's best value of a setting first, such as lr=1e-3,2e-3",
+        help="find each arm's best value of a setting first, such as lr=1e-3,2e-3; "
+        "lr=1e-3,2e-3,... goes on until the best is at no edge",
     )
     group.add_argument(
         "--tune-seeds",
@@ -180,7 +181,7 @@ def _tuning(options: argparse.Namespace, measuring: dict[str, Any], saved: Plan 
             if getattr(options, name) is not None:
                 raise SpeeDiffValueError(f"{schedule_flags.flag(name)} must be given together with --tune")
         return before
-    setting, values = tuning.parse(options.tune)
+    setting, values, grows = tuning.parse(options.tune)
     if options.tune_steps is not None:
         arguments.integer("--tune-steps", options.tune_steps, least=1)
     by = options.tune_by
@@ -196,6 +197,7 @@ def _tuning(options: argparse.Namespace, measuring: dict[str, Any], saved: Plan 
         seeds if options.tune_seeds is None else _listed("--tune-seeds", options.tune_seeds),
         steps if options.tune_steps is None else options.tune_steps,
         by or default,
+        grows,
     )
 
 
