@@ -76,6 +76,20 @@ def speed_up(
     return _figure(found[-1], _seeds(experiment, arm, analysis.baseline)) if found else None
 
 
+def more_of_speed_up(experiment: StudyExperiment, arm: str, measure: str, baseline: str) -> str:
+    """What a speed-up is at the quality where it is highest, as the paper reports it, and for equal seeds."""
+    analysis = experiment.against(baseline)
+    assert analysis is not None
+    found = analysis.compared(arm, measure).in_steps
+    if not found:
+        return ""
+    highest = max((each.median for each in found), key=lambda median: (median.low, median.high))
+    same = report_text.same_seed_text(found[-1])
+    return f"; {highest} at the quality where it is highest" + (
+        "" if found[-1].same_seed is None else f"; {same} for the same seed"
+    )
+
+
 def _figure(found: SpeedUp, seeds: int) -> Figure:
     if found.interval is not None:
         return Figure(found.median, found.interval, True, seeds)

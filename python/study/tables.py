@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from speediff._experiments import analysis as analyses
 from speediff._experiments import report_text
 from speediff._experiments.analysis import Analysis
+from speediff._experiments.measures import MEASURES
 from speediff._runs.run_settings import NETWORK, PATCH, SMALL, SMALL_PATCH
 
 from . import figures
@@ -20,8 +22,9 @@ HEADLINE = ("fd", "kid")
 """The measures of the table, if they were measured; without them all that were."""
 BRACKETS = """\
 Qualities: median over the seeds [lowest, highest]. Speed-ups: median over all pairs of runs, at the best
-quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there is
-none."""
+quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there
+is none. That quality is another one for each pair of arms, so speed-ups in a column do not rank them:
+qualities do."""
 
 
 def block(experiment: StudyExperiment, place: str) -> str:
@@ -109,15 +112,21 @@ def _training(analysis: Analysis) -> str:
 
 
 def headline(experiment: StudyExperiment) -> str:
-    """The table of an experiment with its first baseline alone."""
+    """The table of an experiment with its speed-ups by the first measure alone."""
     if experiment.against() is None:
         return _state(experiment)
-    shown = table(experiment, experiment.baseline_names[:1])
+    shown = table(experiment, experiment.baseline_names, 1)
     return shown if experiment.is_complete else f"{_state(experiment)}\n\n{shown}"
 
 
-def table(experiment: StudyExperiment, baselines: tuple[str, ...]) -> str:
-    """A row for each arm, and columns of speed-ups for each of these baselines."""
+def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: int = len(HEADLINE)) -> str:
+    """A row for each arm, the best first.
+
+    Args:
+        experiment: The experiment, which has results.
+        baselines: The arms that each has a speed-up over.
+        speed_ups: The number of measures that it has one by.
+    """
     analysis = experiment.results
     step = analyses.best_step(analysis)
     if step is None:
@@ -126,20 +135,26 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...]) -> str:
     titles = [analyses.measure_title(name, analysis) for name in names]
     head = ["arm", "seeds", _tuned_title(analysis), *titles]
     for baseline in baselines:
-        head += [f"speed-up over {baseline}, by {name}" for name in names]
+        head += [f"speed-up over {baseline}, by {name}" for name in names[:speed_ups]]
     rows = [head]
-    for arm in analysis.runs:
+    for arm in sorted(analysis.runs, key=lambda arm: _cost(analysis, arm, names[0], step)):
         count = experiment.of_arm(arm)
         row = [arm, str(count.done if count.is_whole else count), figures.tuned(experiment, arm)]
         row += [figures.quality(experiment, arm, name) for name in names]
         for baseline in baselines:
-            row += [_speed_up(experiment, arm, name, baseline) for name in names]
+            row += [_speed_up(experiment, arm, name, baseline) for name in names[:speed_ups]]
         rows.append(row)
     floors = [analysis.floor(name) for name in names]
     if any(floor is not None for floor in floors):
         shown = [NOTHING if floor is None else f"{floor:.4g}" for floor in floors]
         rows.append(["real images", "", "", *shown, *([""] * (len(head) - 3 - len(names)))])
     return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
+
+
+def _cost(analysis: Analysis, arm: str, measure: str, step: int) -> float:
+    """What arms are ordered by; those without a run that has ended are last."""
+    spread = analysis.quality(arm, measure, step)
+    return math.inf if spread is None else MEASURES[measure].cost(spread.median)
 
 
 def _tuned_title(analysis: Analysis) -> str:

@@ -118,10 +118,20 @@ def test_levels_of_kid_are_spread_evenly() -> None:
     assert levels([slow], [fast], is_log=False) == pytest.approx([0.2, 0.1, 0.0, -0.1])
 
 
+def test_a_run_that_began_better_than_another_ended_has_a_bound() -> None:
+    worse = Curve((1.0, 2.0, 8.0), (10.0, 9.0, 8.0))
+    better = Curve((1.0, 2.0, 8.0), (3.0, 2.0, 1.0))
+    for is_log in (True, False):
+        assert levels([worse], [better], is_log=is_log) == [8.0]
+        assert levels([better], [worse], is_log=is_log) == [8.0]
+        assert str(ratio(worse, better, 8.0, is_log=is_log)) == "more than 8.00 ×"
+        assert str(ratio(better, worse, 8.0, is_log=is_log)) == "less than 0.12 ×"
+
+
 def test_runs_that_share_no_quality_have_no_levels() -> None:
-    worse = Curve((1.0, 2.0), (9.0, 8.0))
-    better = Curve((1.0, 2.0), (3.0, 2.0))
-    assert levels([worse], [better], is_log=True) == []
+    """Without a measurement, or with one each: nothing was reached by training."""
+    worse, better = Curve((1.0,), (9.0,)), Curve((1.0, 2.0), (3.0, 2.0))
+    assert levels([worse], [Curve((1.0,), (3.0,))], is_log=True) == []
     assert levels([], [better], is_log=True) == []
     assert levels([Curve((), ())], [better], is_log=True) == []
 
@@ -144,6 +154,31 @@ def test_the_median_and_the_range_are_over_all_pairs() -> None:
     assert found.median.low == pytest.approx(1.75)
     assert (found.lowest.low, found.highest.high) == (pytest.approx(1), pytest.approx(3))
     assert found.interval is None
+
+
+def test_runs_of_the_same_seed_are_paired() -> None:
+    """Seeds differ by a factor of 8, a method from the baseline by 1.4 to 1.6: only the pairs show that."""
+    scales, gains = np.geomspace(1, 8, 5), np.array([1.4, 1.6, 1.5, 1.55, 1.45])
+    steps = tuple(range(1, 2001, 7))
+    slow = [power(scale=float(1 / each), steps=steps) for each in scales]
+    fast = [power(scale=float(gain / each), steps=steps) for gain, each in zip(gains, scales, strict=True)]
+    order = [(place, 4 - place) for place in range(5)]
+    found = speed_up(
+        slow, fast[::-1], 1 / 100, is_log=True, interval=intervals.of_median_ratio, same_seed=order
+    )
+    assert found.interval is not None
+    assert found.interval.low < 1
+    same = found.same_seed
+    assert same is not None
+    logs = np.log(gains)
+    assert same.mean == pytest.approx(np.exp(logs.mean()), rel=1e-9)
+    assert (same.interval.low, same.interval.high) == pytest.approx(
+        np.exp(stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))), rel=1e-9
+    )
+    assert same.seeds == 5
+    assert speed_up(slow, fast, 1 / 100, is_log=True, same_seed=order[:2]).same_seed is None, "two seeds"
+    beyond = speed_up(slow, fast, 1e-9, is_log=True, same_seed=order)
+    assert beyond.same_seed is None, "no ratio is known"
 
 
 def test_a_median_with_bounds_is_a_bound() -> None:

@@ -69,6 +69,26 @@ def test_numbers_are_those_of_the_report(study: Study) -> None:
     assert "![The main one: each measure over training](results/study/main/curves.png)" in page
 
 
+def test_arms_are_ordered_by_quality(study: Study) -> None:
+    study.run()
+    heading, section = (part.split("| real images")[0] for part in study.page().split("| arm |")[1:3])
+    for part in (heading, section):
+        arms = [line.split(" | ")[0].strip("| ") for line in part.splitlines()[2:]]
+        assert arms[0] == "fast"
+        assert set(arms[1:3]) == {"uniform", "same"}
+        assert arms[3] == "slow"
+
+
+def test_a_claim_shows_the_highest_speed_up_and_that_of_the_same_seeds(study: Study) -> None:
+    """Paces do not depend on the quality, and the seeds' own cancel: 2 for each, without a spread."""
+    study.run()
+    first = r"`fast` is 2\.00 × \[.*\] as fast as `uniform`, by fd; "
+    assert re.search(
+        first + r"2\.\d\d × at the quality where it is highest; 2\.00 × \[2\.00, 2\.00\] for the same seed",
+        study.page(),
+    )
+
+
 def test_a_part_of_the_runs_is_counted(study: Study) -> None:
     study.run(skipped=lambda job: job.seed > 1 and job.arm == "fast")
     page = study.page()

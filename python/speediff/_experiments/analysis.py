@@ -143,15 +143,31 @@ class Analysis:
         found = []
         is_log = MEASURES[measure].is_log
         levels = speedup.levels(self.curves(self.baseline, measure), self.curves(arm, measure), is_log=is_log)
+        same_seed = self._same_seed(arm)
         for of_seconds in (False, True):
             slow, fast = (self.curves(name, measure, of_seconds=of_seconds) for name in (self.baseline, arm))
             found.append(
                 [
-                    speedup.speed_up(slow, fast, level, is_log=is_log, interval=intervals.of_median_ratio)
+                    speedup.speed_up(
+                        slow,
+                        fast,
+                        level,
+                        is_log=is_log,
+                        interval=intervals.of_median_ratio,
+                        same_seed=same_seed,
+                    )
                     for level in levels
                 ]
             )
         return Comparison(arm, measure, *found)
+
+    def _same_seed(self, arm: str) -> list[tuple[int, int]]:
+        """The places of finished runs of the baseline and of an arm that have the same seed."""
+        slow, fast = (
+            [job.seed for job, result in self.runs[name] if result.is_finished]
+            for name in (self.baseline, arm)
+        )
+        return [(place, fast.index(seed)) for place, seed in enumerate(slow) if seed in fast]
 
     @cached_property
     def equal_steps(self) -> list[int]:

@@ -1,4 +1,6 @@
-"""A confidence interval for the median over all pairs of two arms' runs, by bootstrap over seeds.
+"""Confidence intervals over seeds: for the median over all pairs of two arms' runs, and for a mean.
+
+That of the median is by bootstrap over seeds.
 
 The percentile bootstrap is too narrow for few seeds: with five of each, 95 % intervals hold the truth in 90 %
 of cases. So the percentiles are those of Hesterberg's expanded interval (The American Statistician 69, 2015):
@@ -16,10 +18,14 @@ import numpy as np
 from .._support.random_numbers import random_bits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     Table = np.ndarray[Any, np.dtype[np.float64]]
 
 LEAST = 5
 """Seeds that each arm needs."""
+LEAST_FOR_MEAN = 3
+"""Numbers that the mean's interval needs."""
 RESAMPLES, LEVEL = 4000, 0.95
 RESAMPLING = 20
 """A purpose of random bits."""
@@ -49,6 +55,16 @@ def of_median(table: Table) -> tuple[float, float] | None:
     tail = expanded_tail(min(rows, columns))
     low, high = np.quantile(medians, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's interval for the mean of normal numbers; None for fewer than three."""
+    count = len(values)
+    if count < LEAST_FOR_MEAN:
+        return None
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(count)
+    reach = student_quantile((1 + LEVEL) / 2, count - 1) * error
+    return mean - reach, mean + reach
 
 
 def expanded_tail(count: int) -> float:

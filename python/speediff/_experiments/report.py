@@ -164,7 +164,12 @@ def _level(measure: str, found: SpeedUp) -> dict[str, Any]:
             ("interval", found.interval),
         )
     }
-    return {"quality": MEASURES[measure].from_cost(found.quality), **plain, "pairs": found.pairs}
+    return {
+        "quality": MEASURES[measure].from_cost(found.quality),
+        **plain,
+        "pairs": found.pairs,
+        "same_seed": None if found.same_seed is None else asdict(found.same_seed),
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -21,7 +21,8 @@ DEFINITION = """\
 Speed-up: at a quality, the baseline's {unit} over the arm's. Each is counted to the first crossing by the
 running best, interpolated between measurements over log {unit}; nothing is extrapolated. The qualities are
 spread over what all runs of both arms reached. Median over all pairs of a baseline's and an arm's run,
-[lowest, highest] pair, and from five seeds of each a 95 % bootstrap interval over seeds."""
+[lowest, highest] pair, and from five seeds of each a 95 % bootstrap interval over seeds. Same seed: the
+geometric mean over the seeds that both have, of one run over the other, with Student's 95 % interval."""
 SECONDS_HEADING = "## Speed-up in seconds of training"
 """What follows depends on the machine and its load. All before it is the same when it is repeated."""
 
@@ -123,7 +124,7 @@ def tuning_table(analysis: Analysis) -> Table:
 def speed_up_table(analysis: Analysis, measure: str, unit: str) -> Table:
     """The speed-ups by one measure: a row per arm and quality."""
     kind = MEASURES[measure]
-    table = [["arm", kind.name, "median", "lowest", "highest", "95 % interval", "pairs"]]
+    table = [["arm", kind.name, "median", "lowest", "highest", "95 % interval", "pairs", "same seed"]]
     for comparison in analysis.comparisons:
         if comparison.measure != measure:
             continue
@@ -138,6 +139,7 @@ def speed_up_table(analysis: Analysis, measure: str, unit: str) -> Table:
                     str(found.highest),
                     _interval(found),
                     str(found.pairs),
+                    same_seed_text(found),
                 ]
             )
     return table
@@ -157,6 +159,14 @@ def error_text(spread: Spread | None, *, has_range: bool = True) -> str:
         return "–"
     text = f"{spread.median:.5f}"
     return text if spread.count == 1 or not has_range else f"{text} [{spread.low:.5f}, {spread.high:.5f}]"
+
+
+def same_seed_text(found: SpeedUp) -> str:
+    """The speed-up between runs of the same seed."""
+    same = found.same_seed
+    if same is None:
+        return "–"
+    return f"{same.mean:.2f} × [{same.interval.low:.2f}, {same.interval.high:.2f}]"
 
 
 def _interval(found: SpeedUp) -> str:
@@ -235,9 +245,13 @@ def tuning_line(analysis: Analysis) -> str:
     tuning = analysis.plan.tuning
     assert tuning is not None
     seeds = f"seed{'s' * (len(tuning.seeds) > 1)} {', '.join(map(str, tuning.seeds))}"
+    steps = {arm: analysis.plan.tuning_steps(analysis.plan.arm(arm)) for arm in analysis.choices}
+    usual = tuning.steps or analysis.plan.settings["steps"]
+    others = [f"{arm}: {count}" for arm, count in steps.items() if count != usual]
+    length = f"{usual} steps" + (f" ({', '.join(others)})" if others else "")
     return (
-        f"{tuning.setting}, by the {tuning.by} after the last step, the mean over {seeds}, which the "
-        "comparison does not use."
+        f"{tuning.setting}, by the {tuning.by} after {length}, the mean over {seeds}, which the comparison "
+        "does not use."
     )
 
 

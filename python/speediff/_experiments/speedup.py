@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import intervals
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -127,7 +129,8 @@ def levels(
     They are spread evenly, over the logarithm if `is_log`. Runs that diverged do not limit them.
 
     Returns:
-        `count` costs; none if the runs have no quality in common that training led to.
+        `count` costs. Only the last one, if some run began better than another one ended: the speed-up is
+        a bound there. None if the runs have no quality in common that training led to.
     """
     curves = [curve for curve in (*baseline, *method) if curve.costs and not curve.diverged]
     has_both = all(any(not curve.diverged and curve.costs for curve in arm) for arm in (baseline, method))
@@ -135,13 +138,24 @@ def levels(
         return []
     start, end = min(curve.costs[0] for curve in curves), max(curve.best for curve in curves)
     if not start > end:
-        return []
+        return [end] if any(curve.costs[0] > end for curve in curves) else []
     shares = [(index + 1) / count for index in range(count)]
     if is_log and end > 0:
         found = [math.exp(math.log(start) + share * math.log(end / start)) for share in shares]
     else:
         found = [start + share * (end - start) for share in shares]
     return [*found[:-1], end]
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """The speed-up between runs of the same seed, which share what the seed decides."""
+
+    mean: float
+    """The geometric mean over the seeds."""
+    interval: Bounds
+    """Student's 95 % interval, of the logarithm."""
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,8 @@ class SpeedUp:
     interval: Bounds | None
     """The 95 % bootstrap interval; None with too few seeds, or if a pair is not known."""
     pairs: int
+    same_seed: SeedMean | None
+    """None with fewer than three seeds, or if a ratio is not known."""
 
 
 def speed_up(
@@ -165,6 +181,7 @@ def speed_up(
     *,
     is_log: bool,
     interval: Callable[[np.ndarray], tuple[float, float] | None] = lambda _: None,
+    same_seed: Sequence[tuple[int, int]] = (),
 ) -> SpeedUp:
     """The speed-up at one quality.
 
@@ -174,6 +191,7 @@ def speed_up(
         quality: The cost to reach.
         is_log: As for `crossing`.
         interval: Makes an interval for the median of a table of ratios, (baseline's runs, method's runs).
+        same_seed: The places of a baseline's and a method's run that have the same seed.
     """
     pairs = [[ratio(slow, fast, quality, is_log=is_log) for fast in method] for slow in baseline]
     every = [each for row in pairs for each in row]
@@ -187,7 +205,18 @@ def speed_up(
         max(every, key=lambda each: (each.high, each.low)),
         None if ends is None else Bounds(*ends),
         len(every),
+        _seed_mean([pairs[slow][fast] for slow, fast in same_seed]),
     )
+
+
+def _seed_mean(ratios: Sequence[Bounds]) -> SeedMean | None:
+    if not all(each.is_known and 0 < each.low < math.inf for each in ratios):
+        return None
+    logs = [math.log(each.low) for each in ratios]
+    ends = intervals.of_mean(logs)
+    if ends is None:
+        return None
+    return SeedMean(math.exp(float(np.mean(logs))), Bounds(*map(math.exp, ends)), len(logs))
 
 
 def _median(values: Sequence[float]) -> float:
