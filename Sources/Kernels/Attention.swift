@@ -200,10 +200,7 @@ public func attentionBackward(
 @inline(__always)
 private func exponentiate(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> (maximum: Float, sum: Float) {
   var largest = splat(-.infinity)
-  forEachVector(count) { i, n in
-    let scores = n == lanes ? load(row + i, n) : padded(row + i, n)
-    largest = largest.replacing(with: scores, where: scores .> largest)
-  }
+  forEachVector(count) { i, n in largest = greater(loadPadded(row + i, n), largest) }
   let maximum = largest.horizontalMaximum
   var total = Vector.zero
   forEachVector(count) { i, n in
@@ -212,14 +209,6 @@ private func exponentiate(_ row: UnsafeMutablePointer<Float>, _ count: Int) -> (
     store(e, row + i, n)
   }
   return (maximum, total.horizontalSum)
-}
-
-/// A partial vector, padded with -∞.
-@inline(__always)
-private func padded(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
-  var vector = splat(-.infinity)
-  for i in 0..<count { vector[i] = pointer[i] }
-  return vector
 }
 
 /// Turns a key's scores and gradients of probabilities, by query, into probabilities and gradients of unscaled scores.
@@ -233,7 +222,7 @@ private func softmaxBackward(
     // At most 0, but for rounding: OpenBLAS sums a transposed product in another order, and large scores then differ by more
     // than their log-sum-exp. The probability would be e to that power.
     let exponent = load(scores + i, n) - load(logSumExp + i, n)
-    let p = exp(exponent.replacing(with: splat(0), where: exponent .> splat(0)))
+    let p = exp(lesser(splat(0), exponent))
     store(p, scores + i, n)
     store(p * (load(gradients + i, n) - load(mean + i, n)) * scale, gradients + i, n)
   }

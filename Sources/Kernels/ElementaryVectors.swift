@@ -5,12 +5,10 @@ import COpenBLAS
 func exp(_ x: Vector) -> Vector {
   // x = n ln 2 + r; adding 1.5·2²³ rounds to an integer, which is then in the low bits.
   let magic = splat(12_582_912)
-  var x = x.replacing(with: splat(88.3), where: x .> splat(88.3))
-  let underflows = x .< splat(-87.3)
-  x = x.replacing(with: splat(-87.3), where: underflows)
-  let shifted = magic.addingProduct(x, splat(1.442_695_04))
+  let bounded = greater(splat(-87.3), lesser(splat(88.3), x))
+  let shifted = magic.addingProduct(bounded, splat(1.442_695_04))
   let n = shifted - magic
-  var r = x.addingProduct(n, splat(-0.693_359_375))
+  var r = bounded.addingProduct(n, splat(-0.693_359_375))
   r = r.addingProduct(n, splat(2.121_944_4e-4))
   var p = splat(1.987_569_15e-4)
   p = splat(1.398_199_95e-3).addingProduct(p, r)
@@ -19,10 +17,10 @@ func exp(_ x: Vector) -> Vector {
   p = splat(1.666_666_55e-1).addingProduct(p, r)
   p = splat(0.5).addingProduct(p, r)
   p = (splat(1) + r).addingProduct(p, r * r)
+  // n is in [-126, 127], so 2^n is normal. Where x is NaN, p is NaN, and so is its product with whatever this is then.
   let exponent = unsafeBitCast(shifted, to: SIMD16<Int32>.self) &<< SIMD16(repeating: 23)
-  let scaled = unsafeBitCast(unsafeBitCast(p, to: SIMD16<Int32>.self) &+ exponent, to: Vector.self)
-  // The integer arithmetic on the exponent would turn NaN into a number.
-  return scaled.replacing(with: splat(0), where: underflows).replacing(with: x, where: x .!= x)
+  let power = unsafeBitCast(exponent &+ SIMD16(repeating: 0x3F80_0000), to: Vector.self)
+  return speediff_zero_where_less(x, splat(-87.3), p * power)
 }
 
 /// 1/(1 + e^-x) to 2e-7.
@@ -31,6 +29,7 @@ func logistic(_ x: Vector) -> Vector {
   // Finite and at least 1, so its reciprocal needs no special case.
   let y = splat(1) + exp(splat(0) - x)
   let near = speediff_near_reciprocal(y)
+  if speediff_has_wide_vectors() == 0 { return near }
   return near.addingProduct(near, splat(1).addingProduct(splat(0) - y, near))
 }
 

@@ -48,15 +48,32 @@ func store(_ vector: Vector, _ pointer: UnsafeMutablePointer<Float>, _ count: In
 /// The vector with zeros from place `count` on.
 @inline(__always)
 func masked(_ vector: Vector, _ count: Int) -> Vector {
-  if count == lanes { return vector }
-  var result = vector
-  for i in count..<lanes { result[i] = 0 }
-  return result
+  count == lanes ? vector : speediff_zero_where_less(splat(Float(count) - 0.5), places, vector)
 }
+
+/// A vector of `count` floats, padded with -∞.
+@inline(__always)
+func loadPadded(_ pointer: UnsafePointer<Float>, _ count: Int) -> Vector {
+  let vector = load(pointer, count)
+  return count == lanes
+    ? vector : vector + speediff_zero_where_less(places, splat(Float(count) - 0.5), splat(-.infinity))
+}
+
+/// 0, 1, 2 and so on.
+@inline(__always)
+private var places: Vector { Vector(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) }
 
 /// The same float everywhere.
 @inline(__always)
 func splat(_ value: Float) -> Vector { Vector(repeating: value) }
+
+/// a where it is less than b, else b; b where either is NaN.
+@inline(__always)
+func lesser(_ a: Vector, _ b: Vector) -> Vector { speediff_lesser(a, b) }
+
+/// a where it is greater than b, else b; b where either is NaN.
+@inline(__always)
+func greater(_ a: Vector, _ b: Vector) -> Vector { speediff_greater(a, b) }
 
 extension SIMD16<Float> {
   /// x + a·b, rounded once if the processor has an instruction for it; otherwise that would be a call for each float.
@@ -76,12 +93,7 @@ extension SIMD16<Float> {
 
   /// The maximum, by halves.
   @inline(__always)
-  var horizontalMaximum: Float {
-    let eight = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
-    let four = eight.lowHalf.replacing(with: eight.highHalf, where: eight.highHalf .> eight.lowHalf)
-    let two = four.lowHalf.replacing(with: four.highHalf, where: four.highHalf .> four.lowHalf)
-    return Swift.max(two.x, two.y)
-  }
+  var horizontalMaximum: Float { speediff_greatest(self) }
 }
 
 /// The standard library's x + a·b, which `Vector` shadows with its own.

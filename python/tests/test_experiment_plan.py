@@ -128,6 +128,21 @@ def test_a_grid_grows_no_further_than_its_limit(tmp_path: Path) -> None:
     assert choice.edge == "lower"
 
 
+def test_within_a_tolerance_the_lowest_value_is_chosen() -> None:
+    last: dict[float, list[float | None]] = {1e-3: [12.0], 2e-3: [10.4], 4e-3: [10.0], 8e-3: [10.5]}
+    assert tuning.choose("fd", last).value == 4e-3
+    found = tuning.choose("fd", last, 0.05)
+    assert (found.value, found.edge) == (2e-3, None)
+    assert tuning.choose("fd", last, 0.039).value == 4e-3
+    assert tuning.choose("fd", {1e-3: [1.01], 2e-3: [1.0], 4e-3: [2.0]}, 0.05).edge == "lower"
+    beyond = tuning.choose("fd", {1e-3: [2.0], 2e-3: [1.01], 4e-3: [1.0]}, 0.05)
+    assert (beyond.value, beyond.edge) == (2e-3, "upper"), "the best may still be beyond"
+    assert tuning.choose("kid", {1e-3: [-0.1], 2e-3: [-0.2]}, 0.6).value == 1e-3, (
+        "a share of what it is worth"
+    )
+    assert tuning.choose("fd", {1e-3: [None], 2e-3: [None]}, 0.05).value == 1e-3
+
+
 def test_a_grid_is_read() -> None:
     assert tuning.parse("lr=2e-3,1e-3") == ("lr", (1e-3, 2e-3), False)
     assert tuning.parse("lr=2e-3,1e-3,...") == ("lr", (1e-3, 2e-3), True)
@@ -225,6 +240,9 @@ def test_the_grid_of_an_arm_has_two_values(tmp_path: Path) -> None:
         ("--seeds 1 --seed 2", "--seed must not be given together with --seeds"),
         ("--tune lr=1e-3", "--tune must have at least two values, got [0.001]"),
         ("--tune-steps 5", "--tune-steps must be given together with --tune"),
+        ("--tune-tolerance 0.1", "--tune-tolerance must be given together with --tune"),
+        ("--tune lr=1,2 --tune-tolerance 1", "--tune-tolerance must be in [0, 1), got 1.0"),
+        ("--tune lr=1,2 --tune-tolerance nan", "--tune-tolerance must be in [0, 1), got nan"),
         ("--tune lr=1,2 --tune-seeds 0", "--tune-seeds must differ from --seeds, got 0 in both"),
         ("--tune lr=1,2 --tune-by fd", "--tune-by must be one of loss, got 'fd'"),
         ("--measure lss", "--measure must be one of"),

@@ -53,7 +53,7 @@ def _choice(plan: Plan, arm: Arm, grid: Sequence[float], find: Find) -> Choice |
         if any(result is None for result in results):
             return None
         last[value] = [result.last(column) for result in results if result is not None]
-    return tuning.choose(plan.tuning.by, last)
+    return tuning.choose(plan.tuning.by, last, plan.tuning.tolerance)
 
 
 def tuning_jobs(plan: Plan, grids: Mapping[str, Sequence[float]]) -> Iterator[Job]:

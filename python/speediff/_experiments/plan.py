@@ -225,7 +225,7 @@ def _grown_tuning(saved: Tuning | None, given: Tuning | None) -> Tuning | None:
         raise _another("--tune none" if saved is None else f"--tune {saved.setting}", _shown(given))
     for name, value in saved.to_json().items():
         own = given.to_json()[name]
-        if own != value and name not in ("values", "seeds", "grows"):
+        if own != value and name not in ("values", "seeds", "grows", "tolerance"):
             flag = "--tune" if name == "setting" else f"--tune-{name}"
             raise _another(f"{flag} {_shown(value)}", _shown(own))
     return replace(
@@ -233,6 +233,7 @@ def _grown_tuning(saved: Tuning | None, given: Tuning | None) -> Tuning | None:
         values=tuple(sorted({*saved.values, *given.values})),
         seeds=_union(saved.seeds, given.seeds),
         grows=saved.grows or given.grows,
+        tolerance=given.tolerance,
     )
 
 

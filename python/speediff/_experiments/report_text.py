@@ -251,7 +251,15 @@ def tuning_line(analysis: Analysis) -> str:
     length = f"{usual} steps" + (f" ({', '.join(others)})" if others else "")
     return (
         f"{tuning.setting}, by the {tuning.by} after {length}, the mean over {seeds}, which the comparison "
-        "does not use."
+        f"does not use.{_tolerance_text(tuning.tolerance)}"
+    )
+
+
+def _tolerance_text(share: float) -> str:
+    return (
+        f" The lowest value is chosen that is worse than the best by at most {share:.4g} of it."
+        if share
+        else ""
     )
 
 

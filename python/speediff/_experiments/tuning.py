@@ -43,6 +43,8 @@ class Tuning:
     """The measure that decides, at the last step."""
     grows: bool = False
     """Whether an arm's grid grows until its best value is not at an edge."""
+    tolerance: float = 0.0
+    """The lowest value is chosen whose mean cost exceeds the least by at most this share."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -62,7 +64,7 @@ class Choice:
     costs: dict[float, float]
     """The mean over the seeds of the last cost, by value; infinite if a run diverged."""
     edge: str | None
-    """Which end of the grid the value is at, if it is at one: the best may lie beyond."""
+    """Which end of the grid the value is at, or the one with the least cost: a better one may lie beyond."""
 
 
 def parse(text: str) -> tuple[str, tuple[float, ...], bool]:
@@ -116,18 +118,32 @@ def variant(setting: str, value: float) -> str:
     return f"{schedule_flags.flag(setting)[2:]}={value!r}"
 
 
-def choose(measure: str, last: Mapping[float, Sequence[float | None]]) -> Choice:
-    """Chooses the value with the lowest mean cost.
+def choose(measure: str, last: Mapping[float, Sequence[float | None]], tolerance: float = 0.0) -> Choice:
+    """Chooses the value with the lowest mean cost, or the lowest value that is about as good.
 
     Args:
         measure: The name of the measure.
         last: The last value of the measure of each run, by tuned value; None if the run diverged.
+        tolerance: By what share a mean cost may exceed the lowest one.
     """
     costs = {value: _mean_cost(measure, found) for value, found in sorted(last.items())}
-    best = min(costs, key=lambda value: (costs[value], value))
     grid = list(costs)
-    edge = {grid[0]: "lower", grid[-1]: "upper"}.get(best)
-    return Choice(best, costs, edge)
+    best = min(grid, key=lambda value: (costs[value], value))
+    most = costs[best] + tolerance * abs(costs[best]) if math.isfinite(costs[best]) else math.inf
+    chosen = next(value for value in grid if costs[value] <= most)
+    ends = {grid[0]: "lower", grid[-1]: "upper"}
+    return Choice(chosen, costs, ends.get(chosen) or ends.get(best))
+
+
+def check_tolerance(value: float) -> float:
+    """The value, if it is a share.
+
+    Raises:
+        SpeeDiffValueError: If it is not in [0, 1).
+    """
+    if not 0 <= value < 1:
+        raise SpeeDiffValueError(f"--tune-tolerance must be in [0, 1), got {value}")
+    return value
 
 
 def _mean_cost(measure: str, values: Sequence[float | None]) -> float:

@@ -56,6 +56,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tune-by", metavar="NAME", help="the measure that decides (default: the first of --measure)"
     )
+    group.add_argument(
+        "--tune-tolerance",
+        metavar="X",
+        type=float,
+        help="take the lowest value that is worse than the best by at most this share, such as 0.05 "
+        "(default: 0)",
+    )
     _add_measuring(parser)
 
 
@@ -177,7 +184,7 @@ def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
 def _tuning(options: argparse.Namespace, measuring: dict[str, Any], saved: Plan | None) -> Tuning | None:
     before = None if saved is None else saved.tuning
     if options.tune is None:
-        for name in ("tune_seeds", "tune_steps", "tune_by"):
+        for name in ("tune_seeds", "tune_steps", "tune_by", "tune_tolerance"):
             if getattr(options, name) is not None:
                 raise SpeeDiffValueError(f"{schedule_flags.flag(name)} must be given together with --tune")
         return before
@@ -188,9 +195,9 @@ def _tuning(options: argparse.Namespace, measuring: dict[str, Any], saved: Plan 
     if by is not None:
         arguments.choice("--tune-by", by, measuring["measure"])
     if before is not None:
-        seeds, steps, default = before.seeds, before.steps, before.by
+        seeds, steps, default, tolerance = before.seeds, before.steps, before.by, before.tolerance
     else:
-        seeds, steps, default = (tuning.SEED,), None, measuring["measure"][0]
+        seeds, steps, default, tolerance = (tuning.SEED,), None, measuring["measure"][0], 0.0
     return tuning.Tuning(
         setting,
         values,
@@ -198,6 +205,7 @@ def _tuning(options: argparse.Namespace, measuring: dict[str, Any], saved: Plan 
         steps if options.tune_steps is None else options.tune_steps,
         by or default,
         grows,
+        tolerance if options.tune_tolerance is None else tuning.check_tolerance(options.tune_tolerance),
     )
 
 
