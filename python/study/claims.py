@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 VERDICTS = HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
 LEAST_SEEDS = 3
 RULE = """\
-A claim compares two arms: by the speed-up at the best quality that all runs of both reached, or by the
-quality after the same steps. The paper reports the highest speed-up over all qualities (Section 3.3), which
-stands beside it, with that of the same seeds; neither decides. It is decided when all runs of both arms
-have ended. It **held** if the whole 95 % interval over seeds lies above the number that is claimed, and
-**did not hold** if all of it lies below. Otherwise it is **not decided**: the effect may be there or not.
-Where there is no interval, because there are fewer than five seeds or a run has not reached the quality,
-all pairs of runs must lie on one side. With three seeds of each, two equal methods do that in one of ten
-comparisons; with fewer, nothing is decided. A claim of several comparisons held if each of them held, and
-did not hold if one of them did not. Nothing is corrected for the number of claims.
+A claim compares two arms by FD: by the speed-up at the best quality that all runs of both reached, or by
+the quality after the same steps. Beside that speed-up stand two others, and neither decides: the highest
+over all qualities, which the paper reports (Section 3.3), and the one between runs of the same seed. A
+claim is judged once all runs of both arms have ended; until then it is **not tested**. It **held** if the
+whole 95 % interval over seeds lies above the number that is claimed, or above "no effect" where the paper
+gives no number. It **did not hold** if all of it lies below. Otherwise it is **not decided**: the effect
+may be there or not. Where there is no interval, because there are fewer than five seeds or a run has not
+reached the quality, all pairs of runs must lie on one side. With three seeds of each, two equal methods do
+that in one of ten comparisons; with fewer, nothing is decided. A claim of several comparisons held if each
+of them held, and did not hold if one of them did not. Nothing is corrected for the number of claims.
 
 The paper's runs all have the learning rate 1e-4, larger networks and at least 10,000 steps; here each arm
 has its own best rate. The columns of [the tuning table](#1-learning-rates-ema-and-warm-up) compare the arms
 at one common rate, after fewer steps and with one seed. The paper's baselines came from the authors' code,
-whose Min-SNR is P2 under Adam and whose log-normal and CLTS are others than their papers' ([what
-differs](paper-slips.md)); here each is that of its own paper, and `p2` stands for the authors' Min-SNR."""
+whose Min-SNR amounts to P2 under Adam, and whose log-normal and CLTS differ from their papers ([what
+differs](paper-slips.md)). Here each follows its own paper, and `p2` stands for the authors' Min-SNR."""
 KEYS = {"experiment", "arm", "than", "measure", "by", "more_than"}
 KINDS = ("speed-up", "quality")
 

@@ -23,8 +23,8 @@ HEADLINE = ("fd", "kid")
 BRACKETS = """\
 Qualities: median over the seeds [lowest, highest]. Speed-ups: median over all pairs of runs, at the best
 quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there
-is none. That quality is another one for each pair of arms, so speed-ups in a column do not rank them:
-qualities do."""
+is none. That quality differs from one pair of arms to the next. So rank arms by their qualities, not by the
+speed-ups in a column."""
 
 
 def block(experiment: StudyExperiment, place: str) -> str:
