@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,6 +80,22 @@ def test_a_method_twice_as_fast_is_found_to_be(tmp_path: Path) -> None:
     assert "2.00 ×" in before
     assert "2.00 ×" not in after
     assert "1.00 ×" in after
+
+
+def test_kinds_of_processors_are_counted(tmp_path: Path) -> None:
+    """Not those of runs whose files do not say it."""
+    made = experiment(tmp_path, {"uniform": lambda _, step: step})
+    for job in made.main_jobs()[1:]:
+        found = made.result(job)
+        assert found is not None
+        kind = "AMD EPYC" if job.seed < 4 else "Intel"
+        results.write(tmp_path, job, replace(found, data={**DATA, "processor": kind}))
+    analysis = Analysis(Experiment(tmp_path, made.plan))
+    assert analysis.processors() == {"AMD EPYC": 3, "Intel": 1}
+    assert "- Made on AMD EPYC (3 runs); Intel (1 run).\n" in report_text.markdown(analysis)
+    assert "Made on" not in report_text.markdown(
+        Analysis(experiment(tmp_path / "old", {"p2": lambda _, step: step}))
+    )
 
 
 def test_the_baseline_can_be_another_arm(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,17 @@ class Analysis:
         """The loss after a step, over all timesteps and in each area."""
         names = MEASURES["loss"].columns
         return {name: Spread.of(self._values(arm, name, step)) for name in names}
+
+    def processors(self) -> dict[str, int]:
+        """How many finished runs were made on each kind of processor; those of tuning are among them.
+
+        Runs whose files do not say it, those of version 0.1.0, are left out.
+        """
+        found = [result.data.get("processor") for arm in self.runs for result in self.finished(arm)]
+        for job in self.experiment.tuning_jobs():
+            result = self.experiment.finished(job)
+            found.append(None if result is None else result.data.get("processor"))
+        return dict(Counter(name for name in found if name is not None).most_common())
 
     def _values(self, arm: str, column: str, step: int) -> list[float]:
         found = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._runs import validation
-from .._support import extras, replacement, text_names
+from .._support import extras, processor, replacement, text_names
 from .._trainer import sample_sets
 from ..errors import SpeeDiffNonFiniteError
 from . import measures
@@ -112,6 +112,7 @@ class Meter:
             "validation_images": len(questions),
             "timesteps": questions.process.steps,
             "areas": areas,
+            "processor": processor.name(),
         }
 
     def measure(self, run: Run, names: Sequence[str] | None = None) -> list[float | None]:

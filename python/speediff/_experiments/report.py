@@ -110,7 +110,8 @@ def _plain(analysis: Analysis) -> dict[str, Any]:
         "speediff": __version__,
         "baseline": analysis.baseline,
         "speed_up": report_text.DEFINITION.format(unit="steps").replace("\n", " "),
-        **data,
+        **{name: value for name, value in data.items() if name != "processor"},
+        "processors": analysis.processors(),
         "measuring": plan.measuring,
         "tuning": {
             "plan": None if plan.tuning is None else plan.tuning.to_json(),

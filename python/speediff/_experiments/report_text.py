@@ -213,6 +213,9 @@ def settings(analysis: Analysis) -> str:
         )
     if "loss" in analysis.measures:
         lines.append("Error in the noise: mean squared, unweighted, on held-out images.")
+    processors = [f"{name} ({count} run{'s' * (count > 1)})" for name, count in analysis.processors().items()]
+    if processors:
+        lines.append(f"Made on {'; '.join(processors)}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

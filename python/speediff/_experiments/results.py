@@ -51,7 +51,8 @@ class Result:
     diverged_at: int | None
     """The step at which training diverged; None if it did not."""
     data: dict[str, Any]
-    """The fingerprint of the training data, the number of validation images, and the schedule's areas."""
+    """The fingerprint of the training data, the number of validation images, the schedule's areas, and the
+    processor that made the last steps."""
 
     def last(self, column: str) -> float | None:
         """The last value of a column; None if the run diverged or was never measured."""
