@@ -22,6 +22,10 @@ case $name in
     set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 500 --features kid:efficientnet-lite0 \
       --tune lr=2e-3,4e-3,8e-3,... --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
     ;;
+  targets)
+    set -- --seeds 0,1 --steps 2000 --measure-every 500 \
+      --tune lr=2e-3,4e-3,... --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
+    ;;
   *) echo "no experiment $name" >&2 && exit 2 ;;
 esac
 set -- "$@" --measure "$measure" --images 1000 --sample-steps 20 --reference-images 10000
