@@ -25,6 +25,7 @@ from trainer_report import table
 import speediff
 from speediff._data import datasets
 from speediff._runs import run_settings
+from speediff._support import processor
 from speediff._trainer import sample_sets
 from speediff.torch._evaluation.extractors import extractor
 from speediff.torch._evaluation.instrument import Instrument
@@ -91,13 +92,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
-    cpu = next(
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
     return {
-        "cpu": cpu,
+        "cpu": processor.name(),
         "speediff": speediff.__version__,
         "library": speediff.library_path(),
         "torch": torch.__version__,

@@ -31,6 +31,7 @@ from rich.table import Table
 import speediff
 import speediff.torch
 from speediff._native import c_api
+from speediff._support import processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,15 +226,8 @@ def measure_building() -> dict[str, dict[str, float]]:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        model = next(
-            (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line),
-            model,
-        )
     return {
-        "cpu": model,
+        "cpu": processor.name(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -199,7 +199,7 @@ class Analysis:
     def processors(self) -> dict[str, int]:
         """How many finished runs were made on each kind of processor; those of tuning are among them.
 
-        Runs whose files do not say it, those of version 0.1.0, are left out.
+        Runs whose files do not say it, since they are older than the entry, are left out.
         """
         found = [result.data.get("processor") for arm in self.runs for result in self.finished(arm)]
         for job in self.experiment.tuning_jobs():
