@@ -24,6 +24,7 @@ public final class Plan {
   /// - Throws: `MemoryError` if no machine has this much memory.
   public init(_ recorder: Recorder, output: Tensor, parameters: ParameterMemory) throws {
     recorder.roundTensors(output: output)
+    recorder.recomputeSums()
     var layout = Lifetimes(recorder, output: output)
     try layout.plan.layOut()
     let scratchSize = (recorder.operations.map(\.operation.scratch).max() ?? 0).roundedUp

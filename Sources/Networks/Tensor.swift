@@ -9,8 +9,6 @@ public final class Tensor {
 
   /// Whether the loss depends on a parameter through it.
   let needsGradient: Bool
-  /// Whether its value is recomputed in the backward pass instead of kept.
-  let isRecomputed: Bool
   /// The tensor of which this is a range of columns; nil: none.
   let whole: Tensor?
   let firstColumn: Int
@@ -19,8 +17,8 @@ public final class Tensor {
   /// Whether it was divided or read as a whole; its gradient has only one layout.
   var isDivided = false
   var isReadWhole = false
-  /// The gated sums since the last one of its residual connection that is kept.
-  var recomputedSums = 0
+  /// Whether its value is recomputed in the backward pass instead of kept; of the tensor that has memory.
+  var isRecomputed: Bool
   /// The precision in which its value is stored. The plan sets it, of the tensor that has memory.
   var precision = Precision.float32
   /// The same for its gradient.

@@ -206,7 +206,7 @@ def main() -> None:
     # SpeeDiff's bf16 is left out where the processor has none.
     kinds = ["speediff", "speediff_bf16", "eager", "bf16"]
     if chosen.compile and compiler():
-        kinds.insert(3, "compile")
+        kinds += ["compile", "compile_bf16"]
     elif chosen.compile:
         print("torch.compile is left out: there is no C++ compiler", file=sys.stderr)
     result: dict[str, Any] = {"machine": machine(chosen.threads), "seed": chosen.seed, "rounds": rounds}

@@ -23,6 +23,7 @@ NAMES = {
     "eager": "PyTorch eager",
     "compile": "torch.compile",
     "bf16": "PyTorch bf16",
+    "compile_bf16": "torch.compile bf16",
 }
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 
@@ -103,7 +104,7 @@ class PyTorch:
         self.versions = {"torch": torch.__version__}
         self.torch, self.case, self.kind, self.objective = torch, case, kind, reference_training
         self.process = reference_training.Process(reference.linear_betas(cases.STEPS))
-        self.network = torch.compile(model, dynamic=False) if kind == "compile" else model
+        self.network = torch.compile(model, dynamic=False) if kind.startswith("compile") else model
         arrays = cases.batch(case, seed)
         self.batch = cases.Batch(*(None if a is None else torch.from_numpy(a) for a in arrays))
         self.parameters = cases.fill({name: p.detach().numpy() for name, p in trained.items()}, seed)
@@ -114,7 +115,7 @@ class PyTorch:
         x, loss = self.batch.x, 0
         for noise, y, kept in passes:
             x_t = self.process.noised("epsilon", x, t, noise)
-            with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.kind == "bf16"):
+            with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.kind.endswith("bf16")):
                 output = self.network(x_t, t, y, *(() if kept is None else (kept,)))
             losses = self.objective.losses(self.process, "epsilon", output.float(), x, t, noise)
             loss = loss + losses.objective(weights)
@@ -209,7 +210,7 @@ def make(request: dict[str, Any]) -> Any:
         return SpeeDiff(case, threads, request["seed"], "bfloat16")
     import trainer_floor
 
-    if kind in ("bf16", trainer_floor.BFLOAT16):
+    if kind in ("bf16", "compile_bf16", trainer_floor.BFLOAT16):
         trainer_floor.check_bfloat16()
     if kind in NAMES:
         return PyTorch(case, threads, request["seed"], kind)

@@ -137,11 +137,8 @@ extension Operation {
 extension Recorder {
   /// x + gate·h; gate has one row per sample.
   public func gatedSum(_ x: Tensor, gate: Tensor, _ h: Tensor) -> Tensor {
-    // In bfloat16 the sums would take a third of what is kept. Branches are kept for the gates, so every fourth sum will do.
-    let recomputed = precision(of: x.rows) == .bfloat16 ? (x.recomputedSums + 1) % 4 : 0
-    let output = output(x.rows, columns: x.columns, of: [x, gate, h], isCheap: recomputed > 0)
-    output.recomputedSums = recomputed
-    return record(GatedSumOperation(x: x, gate: gate, h: h, output: output))
+    record(
+      GatedSumOperation(x: x, gate: gate, h: h, output: output(x.rows, columns: x.columns, of: [x, gate, h])))
   }
 
   /// a + b.
