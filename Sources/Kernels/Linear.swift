@@ -51,16 +51,6 @@ public func linearForward(
   }
 }
 
-/// Divides rows into blocks.
-func forEachBlock(of rows: Range<Int>, size: Int = sumRows, _ body: (_ rows: Range<Int>) -> Void) {
-  var first = rows.lowerBound
-  while first < rows.upperBound {
-    let end = min(first &+ size, rows.upperBound)
-    body(first..<end)
-    first = end
-  }
-}
-
 /// Columns `inputs` of dx (+)= dy·W, for some rows.
 ///
 /// - Parameters:
@@ -89,7 +79,7 @@ private func multiply(
   }
   guard let scratch, columns.count == y.columns else { preconditionFailure("rows are rounded as a whole") }
   let sums = Matrix(scratch, columns: y.columns)
-  forEachBlock(of: rows) { rows in
+  forEachBlock(of: rows, size: sumRows) { rows in
     let y = y.from(rows.lowerBound)
     product(rows, sums) { y.set(sums, rows: $0, columns: $1) }
   }

@@ -69,7 +69,7 @@ public func mlpInputBackward(
     multiply(rows, into: du) { geluBackward(u.columns($1), gradient: du.columns($1), rows: $0) }
   } else {
     let sums = Matrix(scratch, columns: du.columns)
-    forEachBlock(of: rows) { rows in
+    forEachBlock(of: rows, size: sumRows) { rows in
       let (u, du) = (u.from(rows.lowerBound), du.from(rows.lowerBound))
       multiply(rows, into: sums) {
         roundedGELUBackward(rounded: u, gradient: sums, into: du, rows: $0, columns: $1)

@@ -146,3 +146,14 @@ public func part(_ index: Int, of parts: Int, count: Int, unit: Int = 1) -> Rang
   let upper = min(units &* (index &+ 1) / parts &* unit, count)
   return lower..<upper
 }
+
+/// Divides a range into blocks of `size`, in order; the last one may be smaller.
+@inline(__always)
+func forEachBlock(of range: Range<Int>, size: Int, _ body: (_ block: Range<Int>) -> Void) {
+  var first = range.lowerBound
+  while first < range.upperBound {
+    let end = min(first &+ size, range.upperBound)
+    body(first..<end)
+    first = end
+  }
+}

@@ -37,58 +37,28 @@ enum NativeProduct {
       return finish(0..<m, 0..<n)
     }
     let scratch = ProductScratch.current
-    let isInPlace = orderA == .plain && Left.areRows
-    let chunkRows = isInPlace ? m : stripRows
+    let left = LeftFactor<Left>(matrix: a, order: orderA, strips: scratch.strips)
     var firstK = 0
     repeat {
-      let depth = min(blockRows &* Left.depth, k &- firstK)
-      let elements = Left.count(depth)
+      let depth = firstK..<min(firstK &+ blockRows &* Left.depth, k)
       let depthBase = firstK > 0 ? .present : base
-      for chunk in stride(from: 0, to: m, by: chunkRows) {
-        let rowsOfChunk = min(chunkRows, m &- chunk)
-        if orderA == .transposed {
-          packStrips(
-            Left.self, Matrix(a.row(firstK) + Left.place(chunk), columns: rowsOfChunk, stride: a.stride),
-            rows: depth, columns: rowsOfChunk, into: scratch.strips, stripSize: stripSize)
-        }
-        var firstN = 0
-        while firstN < n {
-          let columns = min(blockColumns, n &- firstN)
-          if packed == nil {
-            packBlock(
-              Right.self, b, orderB, rows: firstK..<firstK &+ depth, columns: firstN..<firstN &+ columns,
-              into: scratch.panels)
-          }
-          let panels = packed?.panel(row: firstK, column: firstN) ?? UnsafePointer(scratch.panels)
-          for firstM in stride(from: chunk, to: chunk &+ rowsOfChunk, by: tileRows) {
-            let rows = min(tileRows, m &- firstM)
-            let strip: TileA
-            if isInPlace {
-              strip = TileA(base: a.row(firstM) + Left.place(firstK), rowStride: a.stride, columnStride: 1)
-            } else {
-              let place = scratch.strips + (firstM &- chunk) / tileRows &* stripSize
-              if orderA == .plain {
-                // Rounded for the first block of columns, and kept for the others.
-                if firstN == 0 {
-                  packRows(
-                    Left.self, Matrix(a.row(firstM) + Left.place(firstK), columns: depth, stride: a.stride),
-                    rows: rows, into: Matrix(place, columns: elements))
-                }
-                strip = TileA(base: place, rowStride: elements, columnStride: 1)
-              } else {
-                strip = TileA(base: place, rowStride: 1, columnStride: tileRows)
-              }
-            }
-            let target = Matrix(c.row(firstM) + firstN, columns: columns, stride: c.stride)
+      forEachBlock(of: 0..<m, size: left.isInPlace ? m : LeftFactor<Left>.stripRows) { chunk in
+        left.packColumns(chunk, depth: depth)
+        forEachBlock(of: 0..<n, size: blockColumns) { columns in
+          if packed == nil { packBlock(Right.self, b, orderB, rows: depth, columns: columns, into: scratch.panels) }
+          let panels = packed?.panel(row: firstK, column: columns.lowerBound) ?? UnsafePointer(scratch.panels)
+          forEachBlock(of: chunk, size: tileRows) { rows in
+            let strip = left.strip(of: rows, inChunk: chunk, depth: depth, isFirst: columns.lowerBound == 0)
             rowOfTiles(
-              Left.self, strip, panels, into: target, rows: rows, k: elements, alpha: alpha,
-              base: depthBase.from(firstN), scratch.edge)
-            if firstK &+ depth >= k { finish(firstM..<firstM &+ rows, firstN..<firstN &+ columns) }
+              Left.self, strip, panels,
+              into: Matrix(c.row(rows.lowerBound) + columns.lowerBound, columns: columns.count, stride: c.stride),
+              rows: rows.count, k: Left.count(depth.count), alpha: alpha, base: depthBase.from(columns.lowerBound),
+              scratch.edge)
+            if depth.upperBound == k { finish(rows, columns) }
           }
-          firstN &+= columns
         }
       }
-      firstK &+= depth
+      firstK = depth.upperBound
     } while firstK < k
   }
 
@@ -180,14 +150,9 @@ enum NativeProduct {
     }
   }
 
-  /// The rows of A of which strips are kept, an even number of tiles.
-  private static let stripRows = 768
-  /// From strip to strip: an odd number of cache lines, and room for a last line that is stored as eight elements.
-  @inline(__always)
-  private static var stripSize: Int { blockRows &* tileRows &+ lanes }
   /// The elements of a block's panels, of the strips of A and of a tile.
   fileprivate static let sizes = (
-    panels: blockRows * blockColumns, strips: stripRows / tileRows * stripSize, edge: tileRows * width
+    panels: blockRows * blockColumns, strips: LeftFactor<FloatElement>.stripFloats, edge: tileRows * width
   )
 }
 
