@@ -27,6 +27,8 @@ import trainer_report as report
 from trainer_floor import BFLOAT16, LIBRARIES, floor
 from trainer_turns import check, start, summary, take_turns, take_turns_updating
 
+from speediff._support import processor
+
 if TYPE_CHECKING:
     from trainer_contenders import Contender
 
@@ -153,11 +155,8 @@ def growth_sizes(quick: bool) -> list[cases.Case]:
 
 def machine(threads: int) -> dict[str, Any]:
     """What the figures depend on, apart from the versions that the contenders tell."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     return {
-        "cpu": model,
+        "cpu": processor.name(),
         "cores": os.cpu_count(),
         "threads": threads,
         "load_before": os.getloadavg()[0],
