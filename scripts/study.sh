@@ -14,6 +14,7 @@ out=runs/study/$name
 data=fashion-mnist
 measure=fd,accuracy,loss
 # In float32, but for what the plan says.
+rounds=1
 case $name in
   precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 ;;
   averaging) set -- --seeds 1000,1001 --steps 2000 --measure-every 1000 ;;
@@ -21,6 +22,15 @@ case $name in
     measure=fd,kid,accuracy,loss
     set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 500 --features kid:efficientnet-lite0 \
       --tune lr=2e-3,4e-3,8e-3,... --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
+    ;;
+  search)
+    # Before each round, those that go on are chosen.
+    rounds=4
+    set -- --seeds 2000 --steps 500 --measure-every 500 --lr 4e-3 --precision bfloat16
+    ;;
+  variance)
+    set -- --seeds 0,1,2 --steps 2000 --measure-every 1000 --precision bfloat16 \
+      --tune lr=2e-3,4e-3 --tune-steps 1000 --tune-seeds 1000
     ;;
   targets)
     set -- --seeds 0,1 --steps 2000 --measure-every 500 \
@@ -33,7 +43,12 @@ mkdir -p "$out"
 if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
   cp -R "$kept/experiment.json" "$kept/results" "$out"
 fi
-[ ! -e "$out/experiment.json" ] || set -- "$@" --resume
 trap scripts/study-page.sh EXIT
 trap 'exit 130' INT TERM
-nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@"
+while [ "$rounds" -gt 0 ]; do
+  [ "$name" != search ] || (cd python && ../.venv/bin/python -m study.halving)
+  resume=
+  [ ! -e "$out/experiment.json" ] || resume=--resume
+  nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@" $resume
+  rounds=$((rounds - 1))
+done

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from speediff._experiments.results import Result
 
-KEYS = ("title", "baselines", "shown", "evidence", "machine")
+KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "machine")
 
 
 class StudyError(Exception):
@@ -55,6 +55,8 @@ class StudyExperiment:
     """The arms of a picture of its own, `shown.png`."""
     evidence: bool = False
     """Whether its results are the evidence of methods."""
+    in_rounds: bool = False
+    """Whether arms drop out, so that those that are left train on."""
     machine: str = ""
     """The kind of processor, for the page."""
 
@@ -164,6 +166,14 @@ class StudyExperiment:
         names = self.results.measures
         if measure not in names:
             raise StudyError(f"{self.name} did not measure {measure!r}, only {', '.join(names)}")
+
+    def every_ended(self) -> list[Result]:
+        """The results of all runs that have ended, those of tuning among them."""
+        experiment = self._experiment
+        if experiment is None:
+            return []
+        jobs = (*experiment.tuning_jobs(), *experiment.main_jobs())
+        return [result for job in jobs if (result := experiment.finished(job)) is not None]
 
     def ended(self, arm: str) -> list[Result]:
         """The results of an arm's runs that have ended."""

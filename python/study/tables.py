@@ -15,9 +15,13 @@ from . import figures
 from .figures import NOTHING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .experiments import StudyExperiment
 
 CURVES, SHOWN, REPORT = "curves.png", "shown.png", "report.md"
+SIDE_BY_SIDE = 2
+"""Runs at a time, a core each."""
 HEADLINE = ("fd", "kid")
 """The measures of the table, if they were measured; without them all that were."""
 BRACKETS = """\
@@ -37,7 +41,8 @@ def block(experiment: StudyExperiment, place: str) -> str:
     if experiment.against() is None:
         return _state(experiment)
     analysis, folder = experiment.results, f"{place}/{experiment.name}"
-    parts = [_state(experiment), settings(experiment), table(experiment, experiment.baseline_names)]
+    shown = rounds(experiment) if experiment.in_rounds else table(experiment, experiment.baseline_names)
+    parts = [_state(experiment), settings(experiment), shown]
     remarks = analyses.notes(analysis)
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
@@ -61,8 +66,8 @@ def settings(experiment: StudyExperiment) -> str:
     """What is common to the runs: data, network, steps, and how they are measured."""
     analysis = experiment.results
     lines = [f"- `{analysis.plan.source}`, {_network(analysis)}"]
-    lines.append(f"- {_training(analysis)}")
-    lines += _arms(analysis)
+    lines.append(f"- {_training(analysis, in_rounds=experiment.in_rounds)}")
+    lines += [] if experiment.in_rounds else _arms(analysis)
     if experiment.machine:
         lines.append(f"- {experiment.machine}.")
     return "\n".join([*lines, report_text.settings(analysis)])
@@ -99,11 +104,14 @@ def _side(analysis: Analysis) -> int | None:
     return given or (int(shape[-1]) if len(shape) == 4 and shape[-1].isdecimal() else None)
 
 
-def _training(analysis: Analysis) -> str:
+def _training(analysis: Analysis, *, in_rounds: bool) -> str:
     shared = analysis.plan.settings
     steps = {arm.name: arm.settings["steps"] for arm in analysis.plan.arms if "steps" in arm.settings}
     text = f"{shared['steps']} steps"
-    if steps:
+    if in_rounds:
+        *first, last = map(str, _lengths(analysis))
+        text = f"{', '.join(first)} or {last} steps" if first else f"{last} steps"
+    elif steps:
         text += f" ({', '.join(f'{name}: {count}' for name, count in steps.items())})"
     return (
         f"{text} of {shared['batch_size']} images, T = {shared['timesteps'] or 1000}, "
@@ -151,6 +159,40 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: in
     return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
 
 
+def rounds(experiment: StudyExperiment) -> str:
+    """The arms that went on after the first round, those that went furthest first: a column for each round.
+
+    Args:
+        experiment: The experiment, which has results.
+    """
+    analysis = experiment.results
+    measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
+    lengths = {arm.name: analysis.plan.settings_of(arm, 0)["steps"] for arm in analysis.plan.arms}
+    ends = _lengths(analysis)
+    title = analyses.measure_title(measure, analysis)
+    rows = [["arm", "seeds", *(f"{title}, {steps} steps" for steps in ends)]]
+    members = [arm for arm in analysis.runs if lengths[arm] > ends[0]] or list(analysis.runs)
+    for arm in sorted(members, key=lambda arm: _place(experiment, arm, measure, lengths[arm])):
+        spreads = [analysis.quality(arm, measure, steps) for steps in ends]
+        count = experiment.of_arm(arm)
+        done = str(count.done if count.is_whole else count)
+        rows.append([arm, done, *(report_text.spread_text(measure, spread) for spread in spreads)])
+    return (
+        f"Of {len(lengths)} candidates these went on after {ends[0]} steps:\n\n{report_text.pipes(rows)}\n\n"
+        "Median over the seeds [lowest, highest]."
+    )
+
+
+def _lengths(analysis: Analysis) -> list[int]:
+    """The steps after which arms end."""
+    return sorted({analysis.plan.settings_of(arm, 0)["steps"] for arm in analysis.plan.arms})
+
+
+def _place(experiment: StudyExperiment, arm: str, measure: str, steps: int) -> tuple[int, int, float]:
+    """What arms of a search are ordered by: the steps, the seeds, the quality at the end."""
+    return -steps, -len(experiment.ended(arm)), _cost(experiment.results, arm, measure, steps)
+
+
 def _cost(analysis: Analysis, arm: str, measure: str, step: int) -> float:
     """What arms are ordered by; those without a run that has ended are last."""
     spread = analysis.quality(arm, measure, step)
@@ -177,6 +219,24 @@ def tuning(experiment: StudyExperiment) -> str:
         return _state(experiment)
     rows = report_text.tuning_table(analysis)
     return f"{report_text.tuning_line(analysis)}\n\n{report_text.pipes(rows)}"
+
+
+def hours(experiments: Iterable[StudyExperiment]) -> str:
+    """What the runs so far took, those of tuning among them: hours of two cores, a run on each."""
+    rows, total = [["experiment", "runs", "steps", "hours"]], 0.0
+    for experiment in experiments:
+        found = experiment.every_ended()
+        if not found:
+            continue
+        seconds = sum(result.seconds for result in found)
+        steps = sum(result.rows[-1][0] for result in found if result.rows)
+        total += seconds
+        rows.append([f"`{experiment.name}`", str(len(found)), f"{steps:,}", _hours(seconds)])
+    return f"{report_text.pipes([*rows, ['all', '', '', _hours(total)]])}" if total else "No run has ended."
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / SIDE_BY_SIDE / 3600:.1f}"
 
 
 def pictured(analysis: Analysis, arms: tuple[str, ...]) -> Analysis:

@@ -10,6 +10,7 @@
 {paper:TEXT}                                what the paper says: the one place for a typed number with a ×
 {experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
                                             a section's body, its table, its tuning, its finalists
+{hours}                                     what all experiments took
 {claims} {claims:VERDICT}                   the table of all claims and the rule; those of a verdict as a list
 
 Prose that needs results stands between the lines `<!-- when: EXPERIMENT … -->`, perhaps `<!-- otherwise -->`,
@@ -40,7 +41,7 @@ REMARK = re.compile(r"^<!-- template:.*?-->\n+", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"\d ×(?! ?\d)|\d\.\d|\d ?%")
 """Numbers that look like results."""
 ALLOWED = ("95 %",)
-OF_CLAIMS = ("verdict", "count", "paper", "claims")
+OF_ALL = ("verdict", "count", "paper", "claims", "hours")
 """The placeholders that name no experiment."""
 
 
@@ -73,6 +74,7 @@ class Page:
             "headline": lambda name: tables.headline(find(experiments, name)),
             "tuning": lambda name: tables.tuning(find(experiments, name)),
             "evaluations": lambda name: evaluations.table(find(experiments, name)),
+            "hours": lambda: tables.hours(self._experiments.values()),
             "claims": self._list,
         }
 
@@ -109,7 +111,7 @@ class Page:
         for kind, given in PLACEHOLDER.findall(text):
             if kind not in self._texts:
                 raise StudyError(f"unknown placeholder {{{kind}}}: the kinds are {', '.join(self._texts)}")
-            if kind not in OF_CLAIMS:
+            if kind not in OF_ALL:
                 find(self._experiments, given.split(":")[1] if given else "")
 
     def _chosen(self, block: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import made_studies
 import pytest
-from made_experiments import write_run
+from made_experiments import make, write_run
 from made_studies import CLAIMS, TEMPLATE, Study, claim
 
 from speediff.evaluation import Evaluation
@@ -129,6 +129,35 @@ def test_pictures_are_drawn_and_are_the_same_again(study: Study) -> None:
     assert set(found) == {"curves.png", "shown.png"}
     assert found["curves.png"] != found["shown.png"]
     assert drawn(study) == found
+
+
+def test_what_runs_took_is_summed(study: Study) -> None:
+    """20 runs of 100 steps, each of 2 seconds, and of four measurements of half a second, two at a time."""
+    study.write("template.md", "{experiment:main}\n\n{experiment:other}\n\n{hours}\n")
+    assert "No run has ended." in study.page()
+    study.run()
+    assert "| `main` | 20 | 2,000 | 0.6 |\n| all |  |  | 0.6 |" in study.page()
+
+
+def test_a_search_shows_who_went_on(study: Study) -> None:
+    """Arms that ended after 10 steps are in the report alone; the others have a column for each round."""
+    known = {"main": {"title": "The main one", "in_rounds": True}, "other": {"title": "Another"}}
+    study.write("experiments.json", json.dumps(known))
+    study.write("template.md", "{experiment:main}\n\n{experiment:other}\n")
+    study.write("readme.md", "")
+    study.write("claims.json", json.dumps(CLAIMS[-1:]))
+    steps = {"first": 10, "second": 50, "last": 100, "better": 100}
+    paces = {"first": 9.0, "second": 9.0, "last": 1.0, "better": 2.0}
+    arms = {name: {"method": "uniform", "steps": count} for name, count in steps.items()}
+    make(study.runs / "main", arms, lambda job: paces[job.arm], seeds=(3,))
+    main.pack(study.runs, study.docs / "results" / "study")
+    page = study.page()
+    assert "- 10, 50 or 100 steps of 64 images" in page
+    table = page[page.index("Of 4 candidates these went on after 10 steps:") :]
+    rows = [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("|")]
+    assert rows == ["arm", "---", "better", "last", "second"]
+    assert "| better | 1 | 48.08 | 9.615 | 4.808 |" in table
+    assert "| second | 1 | 10.68 | 2.137 | – |" in table
 
 
 def test_other_baselines_have_columns_in_their_section(study: Study) -> None:

@@ -54,6 +54,12 @@ class Result:
     """The fingerprint of the training data, the number of validation images, the schedule's areas, and the
     processor that made the last steps."""
 
+    @property
+    def seconds(self) -> float:
+        """What training and all measurements took."""
+        training = [row[0] or 0.0 for _, row in self.times[-1:]]
+        return sum(training + [row[1] or 0.0 for _, row in self.times])
+
     def last(self, column: str) -> float | None:
         """The last value of a column; None if the run diverged or was never measured."""
         if self.diverged_at is not None or not self.rows:
