@@ -52,3 +52,4 @@ while [ "$rounds" -gt 0 ]; do
   nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@" $resume
   rounds=$((rounds - 1))
 done
+[ "$name" != search ] || (cd python && ../.venv/bin/python -m study.halving)

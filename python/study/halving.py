@@ -59,11 +59,15 @@ def arms(candidates: Mapping[str, Mapping[str, Any]], found: Qualities) -> dict[
     """The candidates with the steps and seeds of the last round that they are in.
 
     Args:
-        candidates: Their settings by their names.
+        candidates: Their settings by their names. One with steps of its own changes its draw over them: it
+            makes them all, and joins the round of that length.
         found: The results so far. A round begins when all runs of the one before have ended.
     """
-    made: dict[str, dict[str, Any]] = {name: dict(settings) for name, settings in candidates.items()}
-    members = list(candidates)
+    made: dict[str, dict[str, Any]] = {
+        name: {"steps": ROUNDS[0].steps, **settings, "seeds": [SEED]} for name, settings in candidates.items()
+    }
+    waiting = {name: arm["steps"] for name, arm in made.items()}
+    members: list[str] = []
     for last, this in zip((None, *ROUNDS), ROUNDS, strict=False):
         if last is not None:
             scores = {name: score(name, last, found) for name in members}
@@ -72,6 +76,8 @@ def arms(candidates: Mapping[str, Mapping[str, Any]], found: Qualities) -> dict[
             members = _best(members, scores, candidates, this)
         for name in members:
             made[name] |= {"steps": this.steps, "seeds": list(this.seeds)}
+        members += [name for name, steps in waiting.items() if steps == this.steps]
+        waiting = {name: steps for name, steps in waiting.items() if steps != this.steps}
     return made
 
 
@@ -155,8 +161,9 @@ def main() -> int:
     kept = DOCS / RESULTS / SEARCH
     try:
         candidates = read(kept)
-        # What has ended since may not have been packed.
-        found = {**qualities(kept), **qualities(RUNS / SEARCH)}
+        # What has ended since may not have been packed. What has been is settled: a run that another machine
+        # made again comes out a little differently.
+        found = {**qualities(RUNS / SEARCH), **qualities(kept)}
     except (StudyError, SpeeDiffError) as error:
         print(f"study: {error}", file=sys.stderr)
         return 1

@@ -70,6 +70,23 @@ def test_each_round_keeps_the_best_of_both_kinds() -> None:
     assert halving.choices(CANDIDATES, found) == ("epsilon 7", "v 14")
 
 
+def test_a_candidate_with_steps_of_its_own_joins_the_round_of_that_length() -> None:
+    """It makes them all at once, and takes nobody's place before."""
+    candidates = {"v 15": {"method": "clts(end_step=2000)", "prediction": "v", "steps": 2000}, **CANDIDATES}
+    found: Any = {}
+    for noise, others in ((8, 15), (6, 12), (3, 5)):
+        made = halving.arms(candidates, found)
+        going = members(made, {8: 500, 6: 1000, 3: 2000}[noise])
+        assert going == ["v 15", *best("epsilon", noise), *best("v", others)]
+        assert made["v 15"] == {**candidates["v 15"], "seeds": [SEEDS[0]]}
+        found = after(made)
+    made = halving.arms(candidates, found)
+    assert members(made, 2000, 3) == ["v 15", *best("epsilon", 2), *best("v", 2)]
+    assert halving.choices(candidates, after(made)) == ("epsilon 7", "v 15")
+    del found["v 15", SEEDS[0], 2000]
+    assert members(halving.arms(candidates, found), 2000, 3) == []
+
+
 def test_a_round_waits_for_all_runs_of_the_one_before() -> None:
     first = halving.arms(CANDIDATES, {})
     found = after(first)
