@@ -29,8 +29,15 @@ case $name in
     set -- --seeds 2000 --steps 500 --measure-every 500 --lr 4e-3 --precision bfloat16
     ;;
   variance)
-    set -- --seeds 0,1,2 --steps 2000 --measure-every 1000 --precision bfloat16 \
-      --tune lr=2e-3,4e-3 --tune-steps 1000 --tune-seeds 1000
+    set -- --seeds 0,1,2 --steps 2000 --measure-every 500 --precision bfloat16 \
+      --tune lr=2e-3,4e-3 --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
+    ;;
+  confirm)
+    data=openclipart
+    measure=fd,kid,accuracy,loss
+    set -- --seeds 0,1,2,3,4 --steps 2000 --measure-every 500 --precision bfloat16 \
+      --features classifier=openclipart --features kid:efficientnet-lite0 \
+      --tune lr=2e-3,4e-3,8e-3,... --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
     ;;
   targets)
     set -- --seeds 0,1 --steps 2000 --measure-every 500 \
