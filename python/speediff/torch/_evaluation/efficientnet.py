@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .extractor import Bytes, Floats
 
 SIZE = 224
-AT_ONCE = 4
+AT_ONCE = 2
 """Images that go through the network at once: their activations fit the cache. Fixed, as `BATCH` is."""
 MEAN, SCALE = 127, 128
 """The Lite networks see pixels as (x - 127)/128 (tensorflow/tpu, efficientnet/lite)."""
@@ -56,10 +56,28 @@ NORMALIZED = {
 """The batch normalization after each convolution, in the network and in its blocks."""
 
 
-def for_inference(network: Any) -> Any:
-    """The same function in another order of operations, ten times as fast on a CPU.
+class Pointwise(torch.nn.Module):
+    """A convolution of 1×1 pixels as a matrix product over channels, which are stored last.
 
-    Batch normalization is folded into the convolutions, and channels are stored last.
+    One thread's convolutions of few images take a path in PyTorch that does the same at half the speed.
+    """
+
+    def __init__(self, convolution: torch.nn.Conv2d) -> None:
+        """Takes the convolution's weights."""
+        super().__init__()
+        self.weight = torch.nn.Parameter(convolution.weight.flatten(1), requires_grad=False)
+        self.bias = convolution.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From (n, c, h, w) to (n, d, h, w)."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+def for_inference(network: Any) -> Any:
+    """The same function in another order of operations, two to five times as fast on one core (AMD Zen 4).
+
+    Batch normalization is folded into the convolutions, channels are stored last, and nothing is copied for
+    activations or for padding that is the same on all sides. The gain is over batches of 4 and of 50.
     """
     for module in list(network.modules()):
         parts = dict(module.named_children())
@@ -68,7 +86,23 @@ def for_inference(network: Any) -> Any:
                 fused = fuse_conv_bn_eval(parts[convolution], parts[normalization])
                 setattr(module, convolution, fused)
                 setattr(module, normalization, torch.nn.Identity())
+    for module in list(network.modules()):
+        if isinstance(module, torch.nn.ReLU6):
+            module.inplace = True
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.Conv2d):
+                setattr(module, name, _faster(child))
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _faster(convolution: Any) -> Any:
+    """The same convolution: as a matrix product, or with its own padding where the package pads by a copy."""
+    if convolution.kernel_size == (1, 1):
+        return Pointwise(convolution)
+    width, *others = getattr(convolution.static_padding, "padding", (0,))
+    if all(other == width for other in others):
+        convolution.padding, convolution.static_padding = (width, width), torch.nn.Identity()
+    return convolution
 
 
 def load(path: str | None) -> EfficientNetLite0:
