@@ -14,7 +14,6 @@ out=runs/study/$name
 data=fashion-mnist
 measure=fd,accuracy,loss
 # In float32, but for what the plan says.
-rounds=1
 case $name in
   precision) set -- --seeds 0,1,2 --steps 2000 --measure-every 250 ;;
   averaging) set -- --seeds 1000,1001 --steps 2000 --measure-every 1000 ;;
@@ -24,8 +23,6 @@ case $name in
       --tune lr=2e-3,4e-3,8e-3,... --tune-tolerance 0.05 --tune-steps 1000 --tune-seeds 1000
     ;;
   search)
-    # Before each round, those that go on are chosen.
-    rounds=4
     set -- --seeds 2000 --steps 500 --measure-every 500 --lr 4e-3 --precision bfloat16
     ;;
   variance)
@@ -52,11 +49,21 @@ if [ -e "$kept/experiment.json" ] && [ ! -e "$out/experiment.json" ]; then
 fi
 trap scripts/study-page.sh EXIT
 trap 'exit 130' INT TERM
-while [ "$rounds" -gt 0 ]; do
-  [ "$name" != search ] || (cd python && ../.venv/bin/python -m study.halving)
+compare() {
   resume=
   [ ! -e "$out/experiment.json" ] || resume=--resume
   nice -n "${NICE:-0}" .venv/bin/speediff compare "$data" --arms "$kept/arms.json" --samples 0 --out "$out" "$@" $resume
-  rounds=$((rounds - 1))
-done
-[ "$name" != search ] || (cd python && ../.venv/bin/python -m study.halving)
+}
+choose() {
+  (cd python && ../.venv/bin/python -m study.halving)
+}
+if [ "$name" = search ]; then
+  # Before each round, those that go on are chosen; after the last, the best.
+  for _ in 1 2 3 4; do
+    choose
+    compare "$@"
+  done
+  choose
+else
+  compare "$@"
+fi

@@ -18,7 +18,7 @@ from speediff.sampling import Uniform
 from speediff.weighting import Weighting
 
 from . import figures
-from .tables import HEADLINE
+from .tables import headline_measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
     if arm in experiment.baseline_names or not all(experiment.of_arm(name).is_whole for name in needed):
         return None
     analysis, seeds = experiment.results, len(experiment.ended(arm))
-    measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
+    measure = headline_measures(analysis)[0]
     title = analyses.measure_title(measure, analysis)
     text = (
         f"{analysis.plan.source}, `{arm}`, {experiment.last_step} steps, {seeds} seed{'s' * (seeds > 1)}: "

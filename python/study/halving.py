@@ -66,18 +66,18 @@ def arms(candidates: Mapping[str, Mapping[str, Any]], found: Qualities) -> dict[
     made: dict[str, dict[str, Any]] = {
         name: {"steps": ROUNDS[0].steps, **settings, "seeds": [SEED]} for name, settings in candidates.items()
     }
-    waiting = {name: arm["steps"] for name, arm in made.items()}
+    starts = [this.steps for this in ROUNDS]
+    entries = {name: starts.index(arm["steps"]) for name, arm in made.items()}
     members: list[str] = []
-    for last, this in zip((None, *ROUNDS), ROUNDS, strict=False):
-        if last is not None:
-            scores = {name: score(name, last, found) for name in members}
+    for place, this in enumerate(ROUNDS):
+        if place > 0:
+            scores = {name: score(name, ROUNDS[place - 1], found) for name in members}
             if any(value is None for value in scores.values()):
                 break
             members = _best(members, scores, candidates, this)
         for name in members:
             made[name] |= {"steps": this.steps, "seeds": list(this.seeds)}
-        members += [name for name, steps in waiting.items() if steps == this.steps]
-        waiting = {name: steps for name, steps in waiting.items() if steps != this.steps}
+        members += [name for name, entry in entries.items() if entry == place]
     return made
 
 
@@ -101,7 +101,7 @@ def choices(candidates: Mapping[str, Mapping[str, Any]], found: Qualities) -> tu
     scores = {name: score(name, last, found) for name in finalists}
     if not scores or any(value is None for value in scores.values()):
         return None
-    ranked = sorted(finalists, key=lambda name: (scores[name], finalists.index(name)))
+    ranked = sorted(finalists, key=lambda name: scores[name])  # type: ignore[arg-type, return-value]
     return next(name for name in ranked if _predicts_noise(candidates[name])), ranked[0]
 
 

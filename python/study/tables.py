@@ -109,7 +109,7 @@ def _training(analysis: Analysis, *, in_rounds: bool) -> str:
     steps = {arm.name: arm.settings["steps"] for arm in analysis.plan.arms if "steps" in arm.settings}
     text = f"{shared['steps']} steps"
     if in_rounds:
-        *first, last = map(str, _lengths(analysis))
+        *first, last = map(str, sorted(set(_lengths(analysis).values())))
         text = f"{', '.join(first)} or {last} steps" if first else f"{last} steps"
     elif steps:
         text += f" ({', '.join(f'{name}: {count}' for name, count in steps.items())})"
@@ -127,6 +127,11 @@ def headline(experiment: StudyExperiment) -> str:
     return shown if experiment.is_complete else f"{_state(experiment)}\n\n{shown}"
 
 
+def headline_measures(analysis: Analysis) -> list[str]:
+    """The measures of a table, the one that ranks arms first."""
+    return [name for name in HEADLINE if name in analysis.measures] or analysis.measures
+
+
 def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: int = len(HEADLINE)) -> str:
     """A row for each arm, the best first.
 
@@ -139,15 +144,14 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: in
     step = analyses.best_step(analysis)
     if step is None:
         return "No step was measured in all arms."
-    names = [name for name in HEADLINE if name in analysis.measures] or analysis.measures
+    names = headline_measures(analysis)
     titles = [analyses.measure_title(name, analysis) for name in names]
     head = ["arm", "seeds", _tuned_title(analysis), *titles]
     for baseline in baselines:
         head += [f"speed-up over {baseline}, by {name}" for name in names[:speed_ups]]
     rows = [head]
     for arm in sorted(analysis.runs, key=lambda arm: _cost(analysis, arm, names[0], step)):
-        count = experiment.of_arm(arm)
-        row = [arm, str(count.done if count.is_whole else count), figures.tuned(experiment, arm)]
+        row = [arm, _seeds(experiment, arm), figures.tuned(experiment, arm)]
         row += [figures.quality(experiment, arm, name) for name in names]
         for baseline in baselines:
             row += [_speed_up(experiment, arm, name, baseline) for name in names[:speed_ups]]
@@ -166,26 +170,30 @@ def rounds(experiment: StudyExperiment) -> str:
         experiment: The experiment, which has results.
     """
     analysis = experiment.results
-    measure = next((name for name in HEADLINE if name in analysis.measures), analysis.measures[0])
-    lengths = {arm.name: analysis.plan.settings_of(arm, 0)["steps"] for arm in analysis.plan.arms}
-    ends = _lengths(analysis)
+    measure, lengths = headline_measures(analysis)[0], _lengths(analysis)
+    ends = sorted(set(lengths.values()))
     title = analyses.measure_title(measure, analysis)
     rows = [["arm", "seeds", *(f"{title}, {steps} steps" for steps in ends)]]
     members = [arm for arm in analysis.runs if lengths[arm] > ends[0]] or list(analysis.runs)
     for arm in sorted(members, key=lambda arm: _place(experiment, arm, measure, lengths[arm])):
         spreads = [analysis.quality(arm, measure, steps) for steps in ends]
-        count = experiment.of_arm(arm)
-        done = str(count.done if count.is_whole else count)
-        rows.append([arm, done, *(report_text.spread_text(measure, spread) for spread in spreads)])
+        texts = [report_text.spread_text(measure, spread) for spread in spreads]
+        rows.append([arm, _seeds(experiment, arm), *texts])
     return (
         f"Of {len(lengths)} candidates these went on after {ends[0]} steps:\n\n{report_text.pipes(rows)}\n\n"
         "Median over the seeds [lowest, highest]."
     )
 
 
-def _lengths(analysis: Analysis) -> list[int]:
-    """The steps after which arms end."""
-    return sorted({analysis.plan.settings_of(arm, 0)["steps"] for arm in analysis.plan.arms})
+def _seeds(experiment: StudyExperiment, arm: str) -> str:
+    """How many of an arm's runs have ended, and of how many if some are missing."""
+    count = experiment.of_arm(arm)
+    return str(count.done if count.is_whole else count)
+
+
+def _lengths(analysis: Analysis) -> dict[str, int]:
+    """The steps after which each arm ends."""
+    return {arm.name: analysis.plan.settings_of(arm, 0)["steps"] for arm in analysis.plan.arms}
 
 
 def _place(experiment: StudyExperiment, arm: str, measure: str, steps: int) -> tuple[int, int, float]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.checkout
-for module in ("tqdm", "PIL", "matplotlib"):
-    pytest.importorskip(module)
 made_studies.modules()
 halving = importlib.import_module("study.halving")
 SEARCH = made_studies.ROOT / "docs" / "results" / "study" / "search"

@@ -84,14 +84,10 @@ def for_inference(network: Any) -> Any:
         for convolution, normalization in NORMALIZED.items():
             if convolution in parts:
                 fused = fuse_conv_bn_eval(parts[convolution], parts[normalization])
-                setattr(module, convolution, fused)
+                setattr(module, convolution, _faster(fused))
                 setattr(module, normalization, torch.nn.Identity())
-    for module in list(network.modules()):
         if isinstance(module, torch.nn.ReLU6):
             module.inplace = True
-        for name, child in list(module.named_children()):
-            if isinstance(child, torch.nn.Conv2d):
-                setattr(module, name, _faster(child))
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
