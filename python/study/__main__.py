@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNS, DOCS = ROOT / "runs" / "study", ROOT / "docs"
-TEMPLATE, README, EXPERIMENTS, CLAIMS = "template.md", "readme.md", "experiments.json", "claims.json"
+TEMPLATE, README, EXPERIMENTS = "template.md", "readme.md", "experiments.json"
+CLAIMS, REGISTERED = "claims.json", "registered.json"
+"""The paper's claims, and our own."""
 BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
 """Where README.md has the prose of `README`, if it has these lines."""
 PAGE, RESULTS = "study.md", "results/study"
@@ -50,7 +52,8 @@ def texts(inputs: Path, docs: Path, packaged: Path) -> dict[Path, str]:
         StudyError: If they contradict each other.
     """
     known = experiments.read(inputs / EXPERIMENTS, docs / RESULTS)
-    page = Page(known, claims.read(inputs / CLAIMS, known), RESULTS)
+    listed, registered = (claims.read(inputs / name, known) for name in (CLAIMS, REGISTERED))
+    page = Page(known, listed, registered, RESULTS)
     found = evidence.collect(known.values())
     written = {
         docs / PAGE: page.filled((inputs / TEMPLATE).read_text(encoding="utf-8")),

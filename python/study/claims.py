@@ -1,4 +1,4 @@
-"""The paper's claims: which experiment decides each, and the verdict, computed from its intervals."""
+"""Claims, the paper's and our own: which experiment decides each, and the verdict by its intervals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ has its own best rate. The columns of [the tuning table](#1-learning-rates-ema-a
 at one common rate, after fewer steps and with one seed. The paper's baselines came from the authors' code,
 whose Min-SNR amounts to P2 under Adam, and whose log-normal and CLTS differ from their papers ([what
 differs](paper-slips.md)). Here each follows its own paper, and `p2` stands for the authors' Min-SNR."""
-KEYS = {"experiment", "arm", "than", "measure", "by", "more_than"}
+KEYS = {"experiment", "arm", "than", "measure", "by", "more_than", "suffices"}
 KINDS = ("speed-up", "quality")
 
 
@@ -54,17 +54,19 @@ class Condition:
     """One of `KINDS`: the speed-up, or the gain after the same steps."""
     more_than: float | None = None
     """The number to exceed; None: that of no effect."""
+    suffices: str = HELD
+    """The verdict that its claim needs; with "not decided" the comparison must only not be lost."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and what decides it."""
+    """What somebody says, and what decides it."""
 
     name: str
     claim: str
-    paper: str
-    """Its place in the paper, and its numbers."""
     conditions: tuple[Condition, ...]
+    paper: str = ""
+    """Its place in the paper, and its numbers; nothing if it is our own."""
     reason: str = ""
     """Why it is not tested, where there is no condition."""
 
@@ -96,6 +98,11 @@ def read(file: Path, experiments: Mapping[str, StudyExperiment]) -> list[Claim]:
             if condition.by not in KINDS:
                 raise StudyError(
                     f"the claim {claim.name!r} must be by {' or '.join(KINDS)}, got {condition.by!r}"
+                )
+            if condition.suffices not in (HELD, OPEN):
+                raise StudyError(
+                    f"what suffices for the claim {claim.name!r} must be {HELD!r} or {OPEN!r}, "
+                    f"got {condition.suffices!r}"
                 )
     return found
 
@@ -156,7 +163,7 @@ def _text(condition: Condition, experiment: StudyExperiment, figure: Figure) -> 
 
 def verdict(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
     """The verdict of a claim, by `RULE`."""
-    found = [judge(condition, experiments).verdict for condition in claim.conditions]
+    found = [_towards(condition, judge(condition, experiments).verdict) for condition in claim.conditions]
     if not found:
         return UNTESTED
     if FAILED in found:
@@ -166,15 +173,22 @@ def verdict(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
     return HELD if set(found) == {HELD} else OPEN
 
 
+def _towards(condition: Condition, verdict: str) -> str:
+    """What a comparison says of its claim."""
+    return HELD if verdict == condition.suffices else verdict
+
+
 def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
-    """All claims with their verdicts, and the rule."""
+    """Claims with their verdicts, and their places in the paper if they have any."""
     rows = [["claim", "in the paper", "here", "verdict"]]
     for claim in claims:
         found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
         rows.append(
             [claim.claim, claim.paper, "; ".join(found) or claim.reason, f"**{verdict(claim, experiments)}**"]
         )
-    return f"{report_text.pipes(rows).replace('---:', '---')}\n\n{RULE}"
+    if not any(claim.paper for claim in claims):
+        rows = [[claim, *rest] for claim, _, *rest in rows]
+    return report_text.pipes(rows).replace("---:", "---")
 
 
 def of_experiment(claims: list[Claim], experiments: Mapping[str, StudyExperiment], name: str) -> list[Claim]:

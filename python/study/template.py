@@ -6,12 +6,13 @@
 {quality:EXPERIMENT:ARM:MEASURE}            after the last step that all arms were measured at
 {tuned:EXPERIMENT:ARM}                      the chosen learning rate
 {step:EXPERIMENT} {runs:EXPERIMENT} {images:EXPERIMENT}
-{verdict:CLAIM} {count:VERDICT}             of a claim; how many claims have a verdict
+{verdict:CLAIM} {count:VERDICT}             of a claim; how many of the paper's have a verdict
 {paper:TEXT}                                what the paper says: the one place for a typed number with a ×
 {experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
                                             a section's body, its table, its tuning, its finalists
 {hours}                                     what all experiments took
-{claims} {claims:VERDICT}                   the table of all claims and the rule; those of a verdict as a list
+{claims} {claims:VERDICT}                   the table of the paper's claims and the rule; those of a verdict
+{registered}                                the table of our own claims
 
 Prose that needs results stands between the lines `<!-- when: EXPERIMENT … -->`, perhaps `<!-- otherwise -->`,
 and `<!-- end -->`. It is shown when every run of each of these experiments has ended. Comments that begin
@@ -41,7 +42,7 @@ REMARK = re.compile(r"^<!-- template:.*?-->\n+", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"\d ×(?! ?\d)|\d\.\d|\d ?%")
 """Numbers that look like results."""
 ALLOWED = ("95 %",)
-OF_ALL = ("verdict", "count", "paper", "claims", "hours")
+OF_ALL = ("verdict", "count", "paper", "claims", "registered", "hours")
 """The placeholders that name no experiment."""
 
 
@@ -49,16 +50,22 @@ class Page:
     """Fills a template from experiments and claims."""
 
     def __init__(
-        self, experiments: Mapping[str, StudyExperiment], claims: list[paper.Claim], results: str
+        self,
+        experiments: Mapping[str, StudyExperiment],
+        claims: list[paper.Claim],
+        registered: list[paper.Claim],
+        results: str,
     ) -> None:
         """Takes what the placeholders name.
 
         Args:
             experiments: The experiments by their names.
             claims: The claims of the paper.
+            registered: Our own, which were written down before the runs that decide them.
             results: The path of the results' folder, as links of the page have it.
         """
-        self._experiments, self._claims, self._results = experiments, claims, results
+        self._experiments, self._claims, self._registered = experiments, claims, registered
+        self._results = results
         self._texts: dict[str, Callable[..., str]] = {
             "speedup": self._speed_up,
             "gain": self._gain,
@@ -76,6 +83,7 @@ class Page:
             "evaluations": lambda name: evaluations.table(find(experiments, name)),
             "hours": lambda: tables.hours(self._experiments.values()),
             "claims": self._list,
+            "registered": lambda: paper.table(self._registered, self._experiments),
         }
 
     def filled(self, template: str) -> str:
@@ -150,10 +158,11 @@ class Page:
         return str(found)
 
     def _verdict(self, name: str) -> str:
-        for claim in self._claims:
+        every = (*self._claims, *self._registered)
+        for claim in every:
             if claim.name == name:
                 return paper.verdict(claim, self._experiments)
-        raise StudyError(f"no such claim, only {', '.join(claim.name for claim in self._claims)}")
+        raise StudyError(f"no such claim, only {', '.join(claim.name for claim in every)}")
 
     def _of(self, verdict: str) -> list[paper.Claim]:
         if verdict not in paper.VERDICTS:
@@ -165,7 +174,7 @@ class Page:
 
     def _list(self, verdict: str | None = None) -> str:
         if verdict is None:
-            return paper.table(self._claims, self._experiments)
+            return f"{paper.table(self._claims, self._experiments)}\n\n{paper.RULE}"
         return "\n".join(f"- {claim.claim} ({claim.paper})." for claim in self._of(verdict)) or "None."
 
     def _block(self, name: str) -> str:

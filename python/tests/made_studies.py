@@ -90,6 +90,7 @@ class Study:
         self.write("readme.md", "<!-- when: main -->\nIt is {speedup:main:fast:fd}.\n<!-- end -->\n")
         self.write("template.md", TEMPLATE)
         self.write("claims.json", json.dumps(CLAIMS))
+        self.write("registered.json", "[]")
         known = {"main": {"title": "The main one", "evidence": True}, "other": {"title": "Another"}}
         self.write("experiments.json", json.dumps(known))
 

@@ -105,7 +105,7 @@ def test_a_claim_of_several_comparisons_needs_all_and_fails_by_one(tmp_path: Pat
 
     def verdict(*arms: str) -> str:
         conditions = [Condition("none" if arm == "none" else "main", arm, "uniform") for arm in arms]
-        found: str = claims.verdict(claims.Claim("x", "X", "1", tuple(conditions)), known)
+        found: str = claims.verdict(claims.Claim("x", "X", tuple(conditions)), known)
         return found
 
     assert verdict("fast") == verdict("fast", "fast") == claims.HELD
@@ -113,6 +113,21 @@ def test_a_claim_of_several_comparisons_needs_all_and_fails_by_one(tmp_path: Pat
     assert verdict("fast", "same", "none") == claims.UNTESTED
     assert verdict("fast", "same", "none", "slow") == claims.FAILED
     assert verdict() == claims.UNTESTED
+
+
+def test_a_comparison_may_only_have_to_be_not_lost(tmp_path: Path) -> None:
+    known = made(tmp_path, {"uniform": 1.0, "fast": 2.0, "same": 1.0, "slow": 0.5})
+
+    def verdict(arm: str) -> str:
+        conditions = (
+            Condition("main", "fast", "uniform"),
+            Condition("main", arm, "uniform", "kid", suffices=claims.OPEN),
+        )
+        found: str = claims.verdict(claims.Claim("x", "X", conditions), known)
+        return found
+
+    assert verdict("fast") == verdict("same") == claims.HELD
+    assert verdict("slow") == claims.FAILED
 
 
 def test_a_run_that_diverged_is_never_as_good(tmp_path: Path) -> None:
@@ -143,6 +158,7 @@ def test_a_run_that_diverged_is_never_as_good(tmp_path: Path) -> None:
         ({"reason": "none", "conditions": [{"experiment": "main", "arm": "a", "than": "b"}]}, "either"),
         ({"conditions": [{"experiment": "other", "arm": "a", "than": "b"}]}, "no experiment 'other'"),
         ({"conditions": [{"experiment": "main", "arm": "a", "than": "b", "by": "luck"}]}, "got 'luck'"),
+        ({"conditions": [{"experiment": "main", "arm": "a", "than": "b", "suffices": "luck"}]}, "got 'luck'"),
         ({"conditions": [{"experiment": "main", "arm": "a", "over": "b"}]}, "got experiment, arm, over"),
     ],
 )

@@ -278,6 +278,12 @@ def test_the_claims_stand_in_the_page_and_with_their_experiment(study: Study) ->
     lists = "{claims:did not hold}\n{claims:held}\n{count:not decided}, {verdict:unclear}\n"
     study.write("template.md", f"{lists}\n{TEMPLATE}")
     assert study.page().startswith("- It is triple (Tab. 1).\n- It is faster (Tab. 1).\n1, not decided\n")
+    own = {key: value for key, value in claim("ours", "fast", "same").items() if key != "paper"}
+    study.write("registered.json", json.dumps([own]))
+    study.write("template.md", f"{{verdict:ours}}, {{count:held}}\n\n{{registered}}\n\n{TEMPLATE}")
+    page = study.page()
+    assert page.startswith("held, 1\n\n| claim | here | verdict |\n")
+    assert "| It is ours | `fast` is 2.00 × [" in page
     study.write("claims.json", json.dumps([*CLAIMS, claim("odd", "quick", "uniform")]))
     with pytest.raises(StudyError, match="no arm 'quick'"):
         study.page()
