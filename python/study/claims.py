@@ -120,7 +120,7 @@ def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> F
     experiment = experiments[condition.experiment]
     where = f"`{condition.experiment}`: `{condition.arm}` and `{condition.than}`"
     if experiment.against() is None:
-        return Finding(UNTESTED, f"`{condition.experiment}`: not run yet")
+        return Finding(UNTESTED, f"`{condition.experiment}`: {experiment.no_results}")
     counts = [experiment.of_arm(arm) for arm in (condition.arm, condition.than)]
     if not all(count.is_whole for count in counts):
         return Finding(UNTESTED, f"{where}: {counts[0]} and {counts[1]} runs")

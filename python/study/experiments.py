@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from speediff._experiments.results import Result
 
-KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "machine")
+KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "cut", "machine")
 
 
 class StudyError(Exception):
@@ -57,6 +57,8 @@ class StudyExperiment:
     """Whether its results are the evidence of methods."""
     in_rounds: bool = False
     """Whether arms drop out, so that those that are left train on."""
+    cut: bool = False
+    """Whether the plan's rule for short hours has left it out; runs that are there are shown."""
     machine: str = ""
     """The kind of processor, for the page."""
 
@@ -108,6 +110,11 @@ class StudyExperiment:
     def baseline_names(self) -> tuple[str, ...]:
         """The arms that the others are compared with."""
         return self.baselines or (self.results.baseline,)
+
+    @property
+    def no_results(self) -> str:
+        """Why there are none."""
+        return "cut to save hours, by the plan's rule" if self.cut else "not run yet"
 
     @cached_property
     def runs(self) -> Count | None:

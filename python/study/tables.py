@@ -55,7 +55,7 @@ def _state(experiment: StudyExperiment) -> str:
     """How many of its runs have ended."""
     runs, tuning = experiment.runs, experiment.tuning_runs
     if runs is None or (runs.done == 0 and (tuning is None or tuning.done == 0)):
-        return f"*{experiment.title}: not run yet.*"
+        return f"*{experiment.title}: {experiment.no_results}.*"
     of_tuning = "" if tuning is None else f", and {tuning} of tuning"
     if runs.is_whole:
         return f"*{experiment.title}: complete, {runs.done} runs{of_tuning}.*"
@@ -113,10 +113,15 @@ def _training(analysis: Analysis, *, in_rounds: bool) -> str:
         text = f"{', '.join(first)} or {last} steps" if first else f"{last} steps"
     elif steps:
         text += f" ({', '.join(f'{name}: {count}' for name, count in steps.items())})"
-    return (
-        f"{text} of {shared['batch_size']} images, T = {shared['timesteps'] or 1000}, "
-        f"EMA {shared['ema_decay']:g}, warm-up {shared['warmup']} steps, {shared['precision']}."
-    )
+    parts = [
+        f"{text} of {shared['batch_size']} images",
+        f"T = {shared['timesteps'] or 1000}",
+        f"EMA {shared['ema_decay']:g}",
+        f"warm-up {shared['warmup']} steps",
+    ]
+    if not all("precision" in arm.settings for arm in analysis.plan.arms):
+        parts.append(shared["precision"])
+    return f"{', '.join(parts)}."
 
 
 def headline(experiment: StudyExperiment) -> str:

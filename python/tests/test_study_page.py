@@ -50,6 +50,9 @@ def test_a_study_that_was_not_run_says_so(study: Study) -> None:
     assert "Twice as fast" not in page
     assert "template:" not in page
     assert study.texts()[study.evidence] == "{}\n"
+    known = {"main": {"title": "The main one"}, "other": {"title": "Another", "cut": True}}
+    study.write("experiments.json", json.dumps(known))
+    assert "*Another: cut to save hours, by the plan's rule.*" in study.page()
 
 
 def test_numbers_are_those_of_the_report(study: Study) -> None:
