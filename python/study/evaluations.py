@@ -1,18 +1,22 @@
-"""Finalists, measured again with more images: the JSON files of `speediff evaluate`, as a table.
+"""Runs that were measured again, with other samples: the JSON files of `speediff evaluate`, as tables.
 
-EXPERIMENT/evaluations/ARM/seed-N.json, or seed-N.NAME.json for several extractors; ARM is the arm's folder in
-`runs`. All files of one extractor must be measured in the same way.
+EXPERIMENT/FOLDER/ARM/seed-N.json, or seed-N.NAME.json for several extractors; ARM is the arm's folder in
+`runs`. All files of one extractor and folder must be measured in the same way. The folders are `FINALISTS`
+and `UNCLIPPED`.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from speediff._experiments import report_text
 from speediff._experiments.analysis import Spread
 from speediff._experiments.arms import folder_name
-from speediff._experiments.measures import shown
+from speediff._experiments.measures import MEASURES, shown
 
 from .experiments import StudyError
 from .figures import NOTHING
@@ -23,13 +27,33 @@ if TYPE_CHECKING:
 
     from .experiments import StudyExperiment
 
-FOLDER = "evaluations"
-VALUES = ("fd", "kid")
+FINALISTS, UNCLIPPED = "evaluations", "unclipped"
+MEASURE, VALUES = "fd", ("fd", "kid")
 SAME = ("n", "against", "reference_n", "extractor", "resize", "settings", "seed", "floor")
 """What must be equal in all files of one extractor."""
 
 File = tuple[str, str, dict[str, Any]]
 """The arm's folder, the seed, and the content."""
+Column = tuple[str, str]
+"""One of `VALUES`, and the name of the distance."""
+
+
+@dataclass
+class Measured:
+    """What was measured again of an experiment."""
+
+    columns: dict[Column, dict[str, dict[int, float]]]
+    """The values by arm and seed."""
+    firsts: dict[str, dict[str, Any]]
+    """A file of each extractor, which says how all of them were measured."""
+
+    def seeds(self, arm: str) -> set[int]:
+        """The seeds of an arm that were measured."""
+        return {seed for cells in self.columns.values() for seed in cells.get(arm, ())}
+
+    def spread(self, column: Column, arm: str) -> Spread | None:
+        """The values of an arm."""
+        return Spread.of(list(self.columns[column].get(arm, {}).values()))
 
 
 def table(experiment: StudyExperiment) -> str:
@@ -38,39 +62,68 @@ def table(experiment: StudyExperiment) -> str:
     Raises:
         StudyError: If a file is of no arm, or was measured in another way than the others of its extractor.
     """
-    files = list(_files(experiment.folder / FOLDER))
-    if not files:
+    measured = _measured(experiment, FINALISTS)
+    if measured is None:
         return f"*{experiment.title}, finalists: not measured yet.*"
-    if experiment.against() is None:
-        raise StudyError(f"{experiment.name} has evaluations, but no results")
-    arms = {folder_name(arm): arm for arm in experiment.results.runs}
-    firsts: dict[str, dict[str, Any]] = {}
-    found: dict[str, dict[tuple[str, str], list[float]]] = {}
-    seeds: dict[str, set[str]] = {}
-    for folder, seed, content in files:
-        if folder not in arms:
-            raise StudyError(f"{experiment.name} has evaluations of {folder!r}, which is no arm")
-        seeds.setdefault(folder, set()).add(seed)
-        first = firsts.setdefault(content["distance_name"], content)
-        _check_same(experiment.name, folder, seed, first, content)
-        for name in VALUES:
-            if name in content["values"]:
-                cells = found.setdefault(folder, {})
-                cells.setdefault((name, content["distance_name"]), []).append(content["values"][name])
-    columns = list(dict.fromkeys(column for cells in found.values() for column in cells))
-    rows = [["arm", "seeds", *(_title(*column) for column in columns)]]
-    for folder, arm in arms.items():
-        if folder in found:
-            texts = [
-                report_text.spread_text(name, Spread.of(found[folder].get((name, distance), [])))
-                for name, distance in columns
-            ]
-            rows.append([arm, str(len(seeds[folder])), *texts])
-    floors = [firsts[distance]["floor"].get(name) for name, distance in columns]
+    rows = [["arm", "seeds", *(_title(*column) for column in measured.columns)]]
+    for arm in experiment.results.runs:
+        seeds = measured.seeds(arm)
+        if seeds:
+            spreads = [(column[0], measured.spread(column, arm)) for column in measured.columns]
+            texts = [report_text.spread_text(name, spread) for name, spread in spreads]
+            rows.append([arm, str(len(seeds)), *texts])
+    floors = [measured.firsts[distance]["floor"].get(name) for name, distance in measured.columns]
     if any(floor is not None for floor in floors):
         texts = [NOTHING if floor is None else shown("fd", floor) for floor in floors]
         rows.append(["real images", "", *texts])
-    return f"{report_text.pipes(rows)}\n\n{_how(firsts)}"
+    return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
+
+
+def unclipped(experiment: StudyExperiment) -> str:
+    """The last FD of runs with and without clipped predictions of x₀, the best with clipping first.
+
+    Raises:
+        StudyError: As for `table`, or if a run has no FD of its own.
+    """
+    measured = _measured(experiment, UNCLIPPED)
+    if measured is None:
+        return f"*{experiment.title}, without clipping: not measured yet.*"
+    column = next(column for column in measured.columns if column[0] == MEASURE)
+    title, without = _title(*column), measured.columns[column]
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for arm, runs in experiment.results.runs.items():
+        for job, result in runs:
+            clipped = result.last(MEASURES[MEASURE].column)
+            if job.seed in without.get(arm, {}) and clipped is not None:
+                first, second = pairs.setdefault(arm, ([], []))
+                first.append(clipped)
+                second.append(without[arm][job.seed])
+    rows = [["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]]
+    for arm, both in sorted(pairs.items(), key=lambda pair: np.median(pair[1][0])):
+        spreads = [report_text.spread_text(MEASURE, Spread.of(values)) for values in both]
+        rows.append([arm, str(len(both[0])), *spreads])
+    return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
+
+
+def _measured(experiment: StudyExperiment, name: str) -> Measured | None:
+    """All files of a folder; None if there are none."""
+    files = list(_files(experiment.folder / name))
+    if not files:
+        return None
+    if experiment.against() is None:
+        raise StudyError(f"{experiment.name} has {name}, but no results")
+    arms = {folder_name(arm): arm for arm in experiment.results.runs}
+    measured = Measured({}, {})
+    for folder, seed, content in files:
+        if folder not in arms:
+            raise StudyError(f"{experiment.name} has {name} of {folder!r}, which is no arm")
+        first = measured.firsts.setdefault(content["distance_name"], content)
+        _check_same(experiment.name, folder, seed, first, content)
+        for value in VALUES:
+            if value in content["values"]:
+                cells = measured.columns.setdefault((value, content["distance_name"]), {})
+                cells.setdefault(arms[folder], {})[int(seed)] = content["values"][value]
+    return measured
 
 
 def _files(folder: Path) -> Iterator[File]:

@@ -10,6 +10,7 @@
 {paper:TEXT}                                what the paper says: the one place for a typed number with a ×
 {experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
                                             a section's body, its table, its tuning, its finalists
+{unclipped:EXPERIMENT}                      its last FD with and without clipped predictions of x₀
 {hours}                                     what all experiments took
 {claims} {claims:VERDICT}                   the table of the paper's claims and the rule; those of a verdict
 {registered}                                the table of our own claims
@@ -81,6 +82,7 @@ class Page:
             "headline": lambda name: tables.headline(find(experiments, name)),
             "tuning": lambda name: tables.tuning(find(experiments, name)),
             "evaluations": lambda name: evaluations.table(find(experiments, name)),
+            "unclipped": lambda name: evaluations.unclipped(find(experiments, name)),
             "hours": lambda: tables.hours(self._experiments.values()),
             "claims": self._list,
             "registered": lambda: paper.table(self._registered, self._experiments),

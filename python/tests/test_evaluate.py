@@ -103,7 +103,7 @@ def test_a_trainer_generates_the_images_and_their_classes(trainer: speediff.Trai
     assert result.values == expected.values
     assert result.n == 12
     assert result.what == "a trainer at step 0"
-    assert result.settings["images"] == "ddim, 3 steps, guidance 1.5, EMA weights, seeds 7 to 18"
+    assert result.settings["images"] == "ddim, 3 steps, guidance 1.5, x₀ clipped, EMA weights, seeds 7 to 18"
 
 
 def test_a_checkpoint_is_evaluated_as_its_trainer(

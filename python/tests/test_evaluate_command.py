@@ -98,8 +98,24 @@ def test_a_run_is_evaluated_by_its_checkpoint(
     out = capsys.readouterr().out
     checkpoint = data / "run" / "run.safetensors"
     assert out.startswith(f"{checkpoint} at step 2: 9 images\n")
-    assert "images: ddpm, 3 steps, no guidance, EMA weights, seeds 0 to 8" in out
+    assert "images: ddpm, 3 steps, no guidance, x₀ clipped, EMA weights, seeds 0 to 8" in out
     assert "class accuracy" in out
+
+
+def test_x0_is_not_clipped_if_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("run", "--n", "9", "--steps", "3", "--measure", "fd")
+    assert evaluate(data, *command) == 0
+    clipped = capsys.readouterr().out
+    assert evaluate(data, *command, "--no-clip") == 0
+    out = capsys.readouterr().out
+    assert "no guidance, x₀ not clipped, EMA weights" in out
+    expected = speediff.evaluate(
+        data / "run" / "run.safetensors", str(data / "real.npz"), measures=["fd"], n=9, steps=3, clip=False
+    )
+    assert str(expected).splitlines()[3:] == out.splitlines()[3:]
+    assert out.replace("not clipped", "clipped") != clipped
+    assert evaluate(data, "made.npy", "--no-clip") == 2
+    assert "--no-clip applies only to a checkpoint" in capsys.readouterr().err
 
 
 def test_some_measures_are_chosen(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -212,7 +212,7 @@ def test_the_readme_has_its_sentence_between_its_lines(study: Study, tmp_path: P
     assert lines[3:] == ["<!-- study: end -->", "After."]
 
 
-def evaluate(study: Study, arm: str, seed: int, fd: float, **other: Any) -> None:
+def evaluate(study: Study, arm: str, seed: int, fd: float, folder: str = "evaluations", **other: Any) -> None:
     """The file of an evaluation, as the command writes it."""
     content = Evaluation(
         values={"fd": fd, "kid": fd / 1000, "kid_std": 0.0}, floor={"fd": 0.5}, what="a run", n=10000,
@@ -220,9 +220,9 @@ def evaluate(study: Study, arm: str, seed: int, fd: float, **other: Any) -> None
         distance_name="FD (classifier)", resize="none", dimension=64, seed=0,
         settings={"images": "ddpm, 250 steps"},
     )  # fmt: skip
-    folder = study.docs / "results" / "study" / "main" / "evaluations" / arm
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))
+    place = study.docs / "results" / "study" / "main" / folder / arm
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))
 
 
 def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
@@ -248,6 +248,27 @@ def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
     evaluate(study, "quick", 0, 4.0)
     with pytest.raises(StudyError, match="'quick', which is no arm"):
         study.page()
+
+
+def test_runs_without_clipping_stand_beside_the_same_runs_with_it(study: Study) -> None:
+    """Over the seeds that both have: three of five."""
+    study.write("template.md", f"{{unclipped:main}}\n\n{TEMPLATE}")
+    study.run()
+    assert "*The main one, without clipping: not measured yet.*" in study.page()
+    folder = study.docs / "results" / "study"
+    runs = main.experiments.read(study.inputs / "experiments.json", folder)["main"].results.runs
+    last = {(arm, job.seed): result.last("fd") for arm in runs for job, result in runs[arm]}
+    for seed, fd in enumerate((4.0, 3.0, 6.0)):
+        evaluate(study, "uniform", seed, fd, "unclipped")
+        evaluate(study, "fast", seed, 2 * fd, "unclipped")
+    page = study.page()
+    assert "| arm | seeds | FD (classifier), x₀ clipped | FD (classifier), x₀ not clipped |" in page
+    starts = ("| fast | 3", "| uniform | 3")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith(starts)]
+    assert [row[0] for row in rows] == ["| fast", "| uniform"]
+    assert [row[3] for row in rows] == ["8 [6, 12] |", "4 [3, 6] |"]
+    for row, arm in zip(rows, ("fast", "uniform"), strict=True):
+        assert row[2].startswith(f"{sorted(last[arm, seed] for seed in range(3))[1]:.4g} [")
 
 
 def test_what_the_paper_says_may_be_typed(study: Study) -> None:

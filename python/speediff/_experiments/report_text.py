@@ -204,7 +204,7 @@ def settings(analysis: Analysis) -> str:
     if of_samples:
         lines.append(
             f"On {measuring['images']} images of {measuring['sample_steps']} DDIM steps, guidance "
-            f"{measuring['cfg_scale']:g}, one seed per image, the same for all: {of_samples}."
+            f"{measuring['cfg_scale']:g}, x₀ clipped, one seed per image, the same for all: {of_samples}."
         )
     for text, found in analysis.instruments.items():
         lines.append(

@@ -85,6 +85,9 @@ def add_to(subparsers: argparse._SubParsersAction[Any]) -> None:
     made.add_argument("--method", metavar="NAME", help="ddim or ddpm (default: ddim)")
     made.add_argument("--eta", metavar="X", type=float, help="noise of ddim (default: 0)")
     made.add_argument("--cfg-scale", metavar="X", type=float, help="guidance scale; 1 is none (default: 1)")
+    made.add_argument(
+        "--no-clip", action="store_true", help="do not clip each step's prediction of x₀ to [-1, 1]"
+    )
     made.add_argument("--no-ema", action="store_true", help="use the raw weights instead of the EMA weights")
     made.add_argument(
         "--threads", metavar="N", type=int, help="threads (default: the processors available to this process)"
@@ -148,11 +151,11 @@ def _trainer(path: Path, options: argparse.Namespace) -> Trainer:
 
 def _evaluated(options: argparse.Namespace, what: str | Trainer) -> Evaluation:
     generation = {name: getattr(options, name) for name in GENERATION if getattr(options, name) is not None}
-    if options.no_ema:
-        generation["ema"] = False
+    switched_off = [name for name in ("clip", "ema") if getattr(options, f"no_{name}")]
+    generation.update(dict.fromkeys(switched_off, False))
     if isinstance(what, str):
         for name in (*generation, *(["threads"] if options.threads is not None else [])):
-            flag = "no-ema" if name == "ema" else name.replace("_", "-")
+            flag = f"no-{name}" if name in switched_off else name.replace("_", "-")
             raise SpeeDiffValueError(f"--{flag} applies only to a checkpoint, got {what}")
     if options.n is not None:
         arguments.integer("--n", options.n, least=2)

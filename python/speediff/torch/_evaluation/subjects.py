@@ -81,7 +81,8 @@ class Subject(NamedTuple):
         guidance = f"guidance {told['cfg_scale']:g}" if told["cfg_scale"] != 1 else "no guidance"
         seeds = f"seeds {self.seed} to {self.seed + self.n - 1}"
         eta = f" with eta {told['eta']:g}" if told["eta"] else ""
-        return {"images": f"{told['method']}{eta}, {steps} steps, {guidance}, {weights}, {seeds}"}
+        clip = "x₀ clipped" if told["clip"] else "x₀ not clipped"
+        return {"images": f"{told['method']}{eta}, {steps} steps, {guidance}, {clip}, {weights}, {seeds}"}
 
 
 def subject(
