@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from speediff._experiments import curves, packed, plan, report_text
 from speediff._methods.evidence import PACKAGED
 from speediff._support.replacement import replace_bytes, replace_text
-from speediff.errors import SpeeDiffError
 
 from . import claims, evidence, experiments, tables
-from .experiments import StudyError
+from .experiments import says_errors
 from .template import Page
 
 if TYPE_CHECKING:
@@ -88,28 +87,25 @@ def draw(experiment: StudyExperiment) -> None:
         replace_bytes(experiment.folder / name, curves.encoded(figure))
 
 
+@says_errors
 def main() -> int:
     """Writes everything, or with --check says which text is not what the results say."""
     parser = argparse.ArgumentParser(prog="python -m study", description="Writes docs/study.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a text is out of date")
     options = parser.parse_args()
-    try:
-        if not options.check:
-            pack(RUNS, DOCS / RESULTS)
-            pack(DOCS / RESULTS, DOCS / RESULTS)
-        written = texts(HERE, DOCS, PACKAGED)
-        if options.check:
-            stale = [path for path, text in written.items() if path.read_text(encoding="utf-8") != text]
-            for path in stale:
-                print(f"{path.relative_to(ROOT)} is out of date: make study-page", file=sys.stderr)
-            return int(bool(stale))
-        for path, text in written.items():
-            replace_text(path, text)
-        for experiment in experiments.read(HERE / EXPERIMENTS, DOCS / RESULTS).values():
-            draw(experiment)
-    except (StudyError, SpeeDiffError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 1
+    if not options.check:
+        pack(RUNS, DOCS / RESULTS)
+        pack(DOCS / RESULTS, DOCS / RESULTS)
+    written = texts(HERE, DOCS, PACKAGED)
+    if options.check:
+        stale = [path for path, text in written.items() if path.read_text(encoding="utf-8") != text]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date: make study-page", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in written.items():
+        replace_text(path, text)
+    for experiment in experiments.read(HERE / EXPERIMENTS, DOCS / RESULTS).values():
+        draw(experiment)
     return 0
 
 

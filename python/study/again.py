@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from speediff._experiments import plan as plans
 from speediff._experiments.experiment import Experiment
-from speediff.errors import SpeeDiffError
 
 from .__main__ import DOCS, RESULTS, ROOT, RUNS
-from .experiments import StudyError
+from .experiments import StudyError, says_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,21 +132,18 @@ def told(before: Result, after: Result) -> str:
     return "\n".join(lines)
 
 
+@says_errors
 def main() -> int:
     """Makes one run again. Fails if a measurement differs."""
     parser = argparse.ArgumentParser(prog="python -m study.again", description=__doc__)
     parser.add_argument("experiment", help="a folder of docs/results/study")
     parser.add_argument("run", help="as in its results/runs.jsonl")
     options = parser.parse_args()
-    try:
-        plan, job, before = kept(DOCS / RESULTS / options.experiment, options.run)
-        folder = AGAIN / options.experiment / job.key
-        after = make(alone(plan, job), job, folder, RUNS / options.experiment / REFERENCE)
-        print(told(before, after))
-        return int(bool(differences(before, after)))
-    except (StudyError, SpeeDiffError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 1
+    plan, job, before = kept(DOCS / RESULTS / options.experiment, options.run)
+    folder = AGAIN / options.experiment / job.key
+    after = make(alone(plan, job), job, folder, RUNS / options.experiment / REFERENCE)
+    print(told(before, after))
+    return int(bool(differences(before, after)))
 
 
 if __name__ == "__main__":

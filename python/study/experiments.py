@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
 from speediff._experiments import analysis as analyses
 from speediff._experiments import plan
 from speediff._experiments.analysis import Analysis
 from speediff._experiments.experiment import Experiment
+from speediff.errors import SpeeDiffError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from speediff._experiments.results import Result
@@ -23,6 +25,20 @@ KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "cut", "machine"
 
 class StudyError(Exception):
     """The study's own files contradict each other or its results."""
+
+
+def says_errors(command: Callable[[], int]) -> Callable[[], int]:
+    """A command that prints its error in a line, and fails with 1."""
+
+    @wraps(command)
+    def run() -> int:
+        try:
+            return command()
+        except (StudyError, SpeeDiffError) as error:
+            print(f"study: {error}", file=sys.stderr)
+            return 1
+
+    return run
 
 
 @dataclass(frozen=True)

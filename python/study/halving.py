@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,9 @@ from speediff._experiments import plan as plans
 from speediff._experiments.experiment import Experiment
 from speediff._experiments.measures import MEASURES
 from speediff._support.replacement import replace_text
-from speediff.errors import SpeeDiffError
 
 from .__main__ import DOCS, RESULTS, RUNS
-from .experiments import StudyError
+from .experiments import says_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -155,18 +153,15 @@ def to_json(made: Mapping[str, Mapping[str, Any]]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+@says_errors
 def main() -> int:
     """Writes the arms, and says what is chosen once all has ended."""
     argparse.ArgumentParser(prog="python -m study.halving", description=__doc__).parse_args()
     kept = DOCS / RESULTS / SEARCH
-    try:
-        candidates = read(kept)
-        # What has ended since may not have been packed. What has been is settled: a run that another machine
-        # made again comes out a little differently.
-        found = {**qualities(RUNS / SEARCH), **qualities(kept)}
-    except (StudyError, SpeeDiffError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 1
+    candidates = read(kept)
+    # What has ended since may not have been packed. What has been is settled: a run that another machine
+    # made again comes out a little differently.
+    found = {**qualities(RUNS / SEARCH), **qualities(kept)}
     made, chosen = arms(candidates, found), choices(candidates, found)
     replace_text(kept / ARMS, to_json(made))
     for count, this in zip(sizes(made), ROUNDS, strict=True):

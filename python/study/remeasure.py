@@ -19,11 +19,10 @@ from speediff._experiments import plan as plans
 from speediff._experiments.arms import folder_name
 from speediff._experiments.experiment import Experiment
 from speediff._experiments.measures import CLASSIFIER
-from speediff.errors import SpeeDiffError
 
 from .__main__ import DOCS, RESULTS, ROOT, RUNS
 from .evaluations import FINALISTS, UNCLIPPED
-from .experiments import StudyError
+from .experiments import StudyError, says_errors
 from .tables import SIDE_BY_SIDE
 
 if TYPE_CHECKING:
@@ -113,6 +112,7 @@ def measure(job: Measurement) -> None:
         raise StudyError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
+@says_errors
 def main() -> int:
     """Measures, two runs at a time."""
     parser = argparse.ArgumentParser(prog="python -m study.remeasure", description=__doc__)
@@ -122,14 +122,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.kind == FINALISTS and not options.runs:
         parser.error("name the finalists' runs")
-    try:
-        left = measurements(options.experiment, options.kind, options.runs)
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for job, _ in zip(left, pool.map(measure, left), strict=True):
-                print(job.file.relative_to(ROOT), flush=True)
-    except (StudyError, SpeeDiffError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 1
+    left = measurements(options.experiment, options.kind, options.runs)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for job, _ in zip(left, pool.map(measure, left), strict=True):
+            print(job.file.relative_to(ROOT), flush=True)
     return 0
 
 
