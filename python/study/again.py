@@ -11,9 +11,9 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from speediff._experiments import plan as plans
 from speediff._experiments.experiment import Experiment
 
+from . import runs
 from .__main__ import DOCS, RESULTS, ROOT, RUNS
 from .experiments import StudyError, says_errors
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 AGAIN = ROOT / "runs" / "study-again"
 CHECKPOINT_EVERY = 1000
 REFERENCE = "reference"
+
+
+def folder_of(name: str, key: str) -> Path:
+    """Where a run of an experiment is made again."""
+    return AGAIN / name / key
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,12 @@ def kept(folder: Path, key: str) -> tuple[Plan, Job, Result]:
     Raises:
         StudyError: If there is no such run, or it has not ended.
     """
-    experiment = Experiment(folder, plans.read(folder))
-    known = {job.key: job for job in (*experiment.tuning_jobs(), *experiment.main_jobs())}
-    result = experiment.finished(known[key]) if key in known else None
-    if result is None:
-        ended = [name for name, job in known.items() if experiment.finished(job) is not None]
-        raise StudyError(f"{folder.name} has no run {key!r} that has ended, only {', '.join(ended)}")
-    return experiment.plan, known[key], result
+    experiment = runs.opened(folder)
+    ended = runs.ended(experiment, (*experiment.tuning_jobs(), *experiment.main_jobs()))
+    job = runs.find(ended, key, folder.name)
+    result = experiment.finished(job)
+    assert result is not None
+    return experiment.plan, job, result
 
 
 def alone(plan: Plan, job: Job) -> Plan:
@@ -140,7 +144,7 @@ def main() -> int:
     parser.add_argument("run", help="as in its results/runs.jsonl")
     options = parser.parse_args()
     plan, job, before = kept(DOCS / RESULTS / options.experiment, options.run)
-    folder = AGAIN / options.experiment / job.key
+    folder = folder_of(options.experiment, job.key)
     after = make(alone(plan, job), job, folder, RUNS / options.experiment / REFERENCE)
     print(told(before, after))
     return int(bool(differences(before, after)))

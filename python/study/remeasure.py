@@ -1,4 +1,6 @@
-"""Measures runs of the study again, with other samples, from their checkpoints in runs/study.
+"""Measures runs of the study again, with other samples, from their checkpoints.
+
+They are in runs/study, or in runs/study-again if `study.again` has made the run again.
 
 python -m study.remeasure main unclipped [RUN …]
 python -m study.remeasure main evaluations RUN …
@@ -15,12 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from speediff._experiments import plan as plans
 from speediff._experiments.arms import folder_name
-from speediff._experiments.experiment import Experiment
 from speediff._experiments.measures import CLASSIFIER
 
+from . import runs
 from .__main__ import DOCS, RESULTS, ROOT, RUNS
+from .again import folder_of
 from .evaluations import FINALISTS, UNCLIPPED
 from .experiments import StudyError, says_errors
 from .tables import SIDE_BY_SIDE
@@ -68,32 +70,38 @@ def flags(plan: Plan, kind: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def measurements(name: str, kind: str, runs: Sequence[str]) -> list[Measurement]:
+def checkpoint_of(name: str, key: str) -> Path:
+    """The checkpoint of a run, or of the same run made again, or else where the first would be."""
+    first = RUNS / name / "runs" / key / CHECKPOINT
+    again = folder_of(name, key).glob(f"runs/**/{CHECKPOINT}")
+    return first if first.exists() else next(again, first)
+
+
+def measurements(name: str, kind: str, keys: Sequence[str]) -> list[Measurement]:
     """What is left to be measured.
 
     Args:
         name: The experiment.
         kind: `UNCLIPPED` or `FINALISTS`.
-        runs: The runs; none: all of the comparison that have ended.
+        keys: The runs; none: all of the comparison that have ended.
 
     Raises:
         StudyError: If one of the runs has not ended, or its checkpoint is gone.
     """
     folder = DOCS / RESULTS / name
-    experiment = Experiment(folder, plans.read(folder))
-    ended = {job.key: job for job in experiment.main_jobs() if experiment.finished(job) is not None}
-    for key in runs:
-        if key not in ended:
-            raise StudyError(f"{name} has no run {key!r} that has ended, only {', '.join(ended)}")
+    experiment = runs.opened(folder)
+    ended = runs.ended(experiment, experiment.main_jobs())
+    jobs = [runs.find(ended, key, name) for key in keys] or ended.values()
     found = []
-    for key in runs or ended:
-        checkpoint = RUNS / name / "runs" / key / CHECKPOINT
+    for job in jobs:
+        checkpoint = checkpoint_of(name, job.key)
         for extractor, given in flags(experiment.plan, kind).items():
-            file = folder / kind / folder_name(ended[key].arm) / f"seed-{ended[key].seed}.{extractor}.json"
+            file = folder / kind / folder_name(job.arm) / f"seed-{job.seed}.{extractor}.json"
             if file.exists():
                 continue
             if not checkpoint.exists():
-                raise StudyError(f"the checkpoint {checkpoint} is gone: python -m study.again {name} {key}")
+                how = f"make it again with python -m study.again {name} {job.key}"
+                raise StudyError(f"the checkpoint {checkpoint} is gone: {how}")
             found.append(Measurement(checkpoint, file, given))
     return found
 

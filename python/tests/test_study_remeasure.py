@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.checkout
 made_studies.modules()
+again = importlib.import_module("study.again")
 remeasure = importlib.import_module("study.remeasure")
 StudyError = importlib.import_module("study.experiments").StudyError
 KEY = "fast/seed-0"
@@ -65,10 +66,19 @@ def test_what_was_measured_is_not_measured_again(root: Path) -> None:
     assert remeasure.measurements("main", remeasure.UNCLIPPED, [KEY]) == []
 
 
+def test_a_run_that_was_made_again_has_its_checkpoint_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "AGAIN", root / "again")
+    made = root / "again/main/uniform/seed-0/runs/uniform/seed-0/run.safetensors"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    (left,) = remeasure.measurements("main", remeasure.UNCLIPPED, ["uniform/seed-0"])
+    assert left.checkpoint == made
+
+
 def test_a_run_without_a_checkpoint_is_an_error(root: Path) -> None:
-    with pytest.raises(
-        StudyError, match=r"runs/uniform/seed-0/run.safetensors is gone: python -m study.again"
-    ):
+    with pytest.raises(StudyError, match=r"runs/uniform/seed-0/run.safetensors is gone: make it again with"):
         remeasure.measurements("main", remeasure.UNCLIPPED, ["uniform/seed-0"])
     with pytest.raises(StudyError, match="no run 'quick/seed-0' that has ended, only uniform/seed-0"):
         remeasure.measurements("main", remeasure.UNCLIPPED, ["quick/seed-0"])
