@@ -52,6 +52,13 @@ def test_an_early_stop_leaves_a_fair_comparison(tmp_path: Path) -> None:
     assert jobs.total_steps(found, {}) == 6 * DEFAULTS["steps"]
 
 
+def test_seeds_of_single_arms_are_named(tmp_path: Path) -> None:
+    content = {"uniform": {"seeds": [1, 0]}, "p2": {"seeds": [3]}, "speed": {"seeds": [3]}, "snr": {}}
+    found = made(content, tmp_path)
+    assert found.seeds_text == "0, 1 (`uniform`: 1, 0; `p2`, `speed`: 3)"
+    assert made({"uniform": {"seeds": [0, 1]}, "p2": {}}, tmp_path).seeds_text == "0, 1"
+
+
 def test_tuning_has_all_arms_of_a_value_before_the_next(tmp_path: Path) -> None:
     content = {
         "uniform": {},

@@ -62,6 +62,16 @@ class Plan:
         """The seeds of an arm."""
         return self.seeds if arm.seeds is None else arm.seeds
 
+    @property
+    def seeds_text(self) -> str:
+        """The seeds of all arms, and in parentheses those of arms with their own."""
+        own: dict[tuple[int, ...], list[str]] = {}
+        for arm in self.arms:
+            if arm.seeds not in (None, self.seeds):
+                own.setdefault(self.seeds_of(arm), []).append(f"`{arm.name}`")
+        others = [f"{', '.join(names)}: {', '.join(map(str, seeds))}" for seeds, names in own.items()]
+        return ", ".join(map(str, self.seeds)) + (f" ({'; '.join(others)})" if others else "")
+
     def grid_of(self, arm: Arm) -> tuple[float, ...]:
         """The values that an arm's tuning begins with; none if it is not tuned, or has a value of its own."""
         if self.tuning is None or self.tuning.setting in arm.settings:

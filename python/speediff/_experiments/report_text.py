@@ -199,8 +199,9 @@ def settings(analysis: Analysis) -> str:
     of_samples = ", ".join(
         analyses.measure_title(name, analysis) for name in measures.of_samples(analysis.measures)
     )
-    seeds = ", ".join(map(str, analysis.plan.seeds))
-    lines = [f"Seeds {seeds}. EMA weights, measured every {measuring['measure_every']} steps."]
+    lines = [
+        f"Seeds {analysis.plan.seeds_text}. EMA weights, measured every {measuring['measure_every']} steps."
+    ]
     if of_samples:
         lines.append(
             f"On {measuring['images']} images of {measuring['sample_steps']} DDIM steps, guidance "
