@@ -79,11 +79,11 @@ def draw(experiment: StudyExperiment) -> None:
     analysis = experiment.against()
     if analysis is None or not any(result.rows for runs in analysis.runs.values() for _, result in runs):
         return
-    shown = {tables.CURVES: tuple(analysis.runs)}
+    pictures = {tables.CURVES: (tuple(analysis.runs), analysis.measures)}
     if experiment.shown:
-        shown[tables.SHOWN] = experiment.shown
-    for name, arms in shown.items():
-        figure = curves.measures_figure(tables.pictured(analysis, arms))
+        pictures[tables.SHOWN] = (experiment.shown, tables.headline_measures(analysis))
+    for name, (arms, measures) in pictures.items():
+        figure = curves.measures_figure(tables.pictured(analysis, arms, measures))
         replace_bytes(experiment.folder / name, curves.encoded(figure))
 
 

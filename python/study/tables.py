@@ -23,7 +23,7 @@ CURVES, SHOWN, REPORT = "curves.png", "shown.png", "report.md"
 SIDE_BY_SIDE = 2
 """Runs at a time, a core each."""
 HEADLINE = ("fd", "kid")
-"""The measures of the table, if they were measured; without them all that were."""
+"""The measures of the first table and picture, if they were measured; without them all that were."""
 BRACKETS = """\
 Qualities: median over the seeds [lowest, highest]. Speed-ups: median over all pairs of runs, at the best
 quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there
@@ -252,8 +252,9 @@ def _hours(seconds: float) -> str:
     return f"{seconds / SIDE_BY_SIDE / 3600:.1f}"
 
 
-def pictured(analysis: Analysis, arms: tuple[str, ...]) -> Analysis:
-    """The results of some arms alone, for a picture."""
+def pictured(analysis: Analysis, arms: tuple[str, ...], measures: list[str]) -> Analysis:
+    """The results of some arms alone, by some of their measures, for a picture."""
     found = Analysis(analysis.experiment, analysis.baseline)
     found.runs = {arm: analysis.runs[arm] for arm in arms}
+    found.measures = measures
     return found

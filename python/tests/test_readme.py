@@ -16,8 +16,8 @@ import speediff
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 C_AND_SWIFT = ROOT / "docs" / "c-and-swift.md"
-MOST_WORDS = 700
-"""A stranger reads no more before deciding."""
+MOST_WORDS = 640
+"""With what the study says there, a stranger reads no more before deciding."""
 
 
 def snippet(page: Path, language: str) -> str:
@@ -27,7 +27,8 @@ def snippet(page: Path, language: str) -> str:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.read_text().split()) <= MOST_WORDS
+    before, after = (README.read_text().split(f"<!-- study: {mark} -->") for mark in ("begin", "end"))
+    assert len((before[0] + after[1]).split()) <= MOST_WORDS
 
 
 def test_the_commands_for_a_newcomer_stand_on_the_first_screen() -> None:

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.checkout
 main = made_studies.modules()
 StudyError = importlib.import_module("study.experiments").StudyError
 template = importlib.import_module("study.template")
+README_WORDS = 60
+"""With the rest of the README, no more than a stranger reads."""
 
 
 @pytest.fixture
@@ -73,8 +75,12 @@ def test_the_page_can_be_written_once_every_run_has_ended(tmp_path: Path) -> Non
     for folder in begun:
         if folder.name != "search":
             end(folder)
-    page = main.texts(main.HERE, docs, tmp_path / "evidence.json")[docs / main.PAGE]
+    texts = main.texts(main.HERE, docs, tmp_path / "evidence.json")
+    page, readme = texts[docs / main.PAGE], texts[tmp_path / "README.md"]
     assert "Numbers will change" not in page
+    assert "as fast as uniform sampling" in readme
+    said = readme.split(main.BEGIN)[1].split(main.END)[0]
+    assert len(said.split()) <= README_WORDS
     for block in template.BLOCK.findall((main.HERE / main.TEMPLATE).read_text(encoding="utf-8")):
         if all((docs / main.RESULTS / name / plan.NAME).exists() for name in block[0].split()):
             first = template.PLACEHOLDER.split(block[1])[0].strip().splitlines()[0]
