@@ -23,15 +23,16 @@ VERDICTS = HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided",
 LEAST_SEEDS = 3
 RULE = """\
 A claim compares two arms by FD: by the speed-up at the best quality that all runs of both reached, or by
-the quality after the same steps. Beside that speed-up stand two others, and neither decides: the highest
-over all qualities, which the paper reports (Section 3.3), and the one between runs of the same seed. A
-claim is judged once all runs of both arms have ended; until then it is **not tested**. It **held** if the
-whole 95 % interval over seeds lies above the number that is claimed, or above "no effect" where the paper
-gives no number. It **did not hold** if all of it lies below. Otherwise it is **not decided**: the effect
-may be there or not. Where there is no interval, because there are fewer than five seeds or a run has not
-reached the quality, all pairs of runs must lie on one side. With three seeds of each, two equal methods do
-that in one of ten comparisons; with fewer, nothing is decided. A claim of several comparisons held if each
-of them held, and did not hold if one of them did not. Nothing is corrected for the number of claims.
+the quality after the same steps. Beside that speed-up stand three figures that decide nothing: the
+highest speed-up over all qualities, which the paper reports (Section 3.3), the one between runs of the same
+seed, and the qualities after the same steps. A claim is judged once all runs of both arms have ended; until
+then it is **not tested**. It **held** if the whole 95 % interval over seeds lies above the number that is
+claimed, or above "no effect" where the paper gives no number. It **did not hold** if all of it lies below.
+Otherwise it is **not decided**: the effect may be there or not. Where there is no interval, because there
+are fewer than five seeds or a run has not reached the quality, all pairs of runs must lie on one side. With
+three seeds of each, two equal methods do that in one of ten comparisons; with fewer, nothing is decided. A
+claim of several comparisons held if each of them held, and did not hold if one of them did not. Nothing is
+corrected for the number of claims.
 
 The paper's runs all have the learning rate 1e-4, larger networks and at least 10,000 steps; here each arm
 has its own best rate. The columns of [the tuning table](#1-learning-rates-ema-and-warm-up) compare the arms
@@ -152,7 +153,14 @@ def _text(condition: Condition, experiment: StudyExperiment, figure: Figure) -> 
     """Such as: speed is 1.28 × [1.10, 1.45] as fast as uniform, by fd."""
     if condition.by == "speed-up":
         more = figures.more_of_speed_up(experiment, condition.arm, condition.measure, condition.than)
+        after = figures.gain(experiment, condition.arm, condition.measure, condition.than)
+        if after is not None:
+            more += f"; after {experiment.last_step} steps, {_gain_text(condition, experiment, after)}"
         return f"`{condition.arm}` is {figure} as fast as `{condition.than}`, by {condition.measure}{more}"
+    return _gain_text(condition, experiment, figure)
+
+
+def _gain_text(condition: Condition, experiment: StudyExperiment, figure: Figure) -> str:
     title = analyses.measure_title(condition.measure, experiment.results)
     kind = MEASURES[condition.measure]
     title = f"1 - {title}" if kind.is_share else title

@@ -99,9 +99,12 @@ def unclipped(experiment: StudyExperiment) -> str:
                 first.append(clipped)
                 second.append(without[arm][job.seed])
     rows = [["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]]
+    plan = experiment.results.plan
     for arm, both in sorted(pairs.items(), key=lambda pair: np.median(pair[1][0])):
         spreads = [report_text.spread_text(MEASURE, Spread.of(values)) for values in both]
-        rows.append([arm, str(len(both[0])), *spreads])
+        steps = plan.arm(arm).settings.get("steps", plan.settings["steps"])
+        length = "" if steps == plan.settings["steps"] else f" ({steps} steps)"
+        rows.append([f"{arm}{length}", str(len(both[0])), *spreads])
     return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
 
 

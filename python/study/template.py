@@ -7,7 +7,7 @@
 {tuned:EXPERIMENT:ARM}                      the chosen learning rate
 {step:EXPERIMENT} {runs:EXPERIMENT} {images:EXPERIMENT}
 {verdict:CLAIM} {count:VERDICT}             of a claim; how many of the paper's have a verdict
-{paper:TEXT}                                what the paper says: the one place for a typed number with a ×
+{paper:TEXT}                                what a paper says, or its address: the place for a typed number
 {experiment:EXPERIMENT} {headline:EXPERIMENT} {tuning:EXPERIMENT} {evaluations:EXPERIMENT}
                                             a section's body, its table, its tuning, its finalists
 {unclipped:EXPERIMENT}                      its last FD with and without clipped predictions of x₀

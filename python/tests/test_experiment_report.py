@@ -105,6 +105,24 @@ def test_the_baseline_can_be_another_arm(tmp_path: Path) -> None:
     assert analysis.comparisons[0].in_steps[-1].median.low == pytest.approx(0.5)
 
 
+def test_a_run_that_ends_far_above_its_own_best_is_named(tmp_path: Path) -> None:
+    made = experiment(tmp_path, {"uniform": lambda _, step: step, "p2": lambda _, step: step})
+    assert Analysis(made).collapsed() == []
+    (job,) = [job for job in made.main_jobs() if job.arm == "p2" and job.seed == 3]
+    for last, falls in ((29.9, False), (30.1, True)):
+        rows: Any = [(50, quality(50)), (100, (last, *quality(50)[1:]))]
+        times = [(step, (1.0 * step, 0.1)) for step, _ in rows]
+        results.write(tmp_path, job, Result(job.settings, NUMBERS, rows, times, True, None, DATA))
+        found = Analysis(Experiment(tmp_path, made.plan))
+        expected = [("p2/seed-3", "fd", last, 20.0)] if falls else []
+        assert [(each.key, *rest) for each, *rest in found.collapsed()] == expected
+        said = (
+            "p2, seed 3: fell apart. Its fd ended at 30.1, far above its own best, 20."
+            in report_text.markdown(found)
+        )
+        assert said == falls
+
+
 def test_quality_is_compared_after_the_same_steps(tmp_path: Path) -> None:
     arms: Any = {
         "uniform": lambda seed, step: step * (1 + seed),

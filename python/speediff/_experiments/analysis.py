@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN_STEPS = 4
 """Steps in the table of qualities at equal steps."""
+COLLAPSED = 1.5
+"""A run has fallen apart if it ends at so many times its own best cost."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,20 @@ class Analysis:
             if result is not None and result.diverged_at is not None
         ]
 
+    def collapsed(self) -> list[tuple[Job, str, float, float]]:
+        """The runs of the comparison that ended far above their own best, `COLLAPSED` times its cost.
+
+        By the first measure with a ratio: its name, its last value and its best one.
+        """
+        names = [name for name in self.measures if MEASURES[name].is_log and not MEASURES[name].is_share]
+        found = []
+        for name in names[:1]:
+            for job, result in (run for runs in self.runs.values() for run in runs):
+                costs = curve(result, name).costs
+                if result.diverged_at is None and costs and costs[-1] > COLLAPSED * min(costs):
+                    found.append((job, name, costs[-1], min(costs)))
+        return found
+
 
 def curve(result: Result, measure: str, *, of_seconds: bool = False) -> Curve:
     """The costs of a run."""
@@ -253,6 +269,12 @@ def notes(analysis: Analysis) -> list[str]:
             )
     for job, step in analysis.diverged():
         found.append(f"{job.title}: diverged at step {step}.")
+    for job, name, last, best in analysis.collapsed():
+        ends, own = (measures.shown(name, cost) for cost in (last, best))
+        found.append(
+            f"{job.title}: fell apart. Its {name} ended at {ends}, far above its own best, {own}. "
+            "Its speed-ups describe the time before."
+        )
     tuning = analysis.plan.tuning
     for name, choice in analysis.choices.items():
         if tuning is not None and choice is not None and choice.edge is not None:

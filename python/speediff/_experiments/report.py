@@ -126,6 +126,10 @@ def _plain(analysis: Analysis) -> dict[str, Any]:
             },
         },
         "diverged": [{"run": job.key, "step": step} for job, step in analysis.diverged()],
+        "fell_apart": [
+            {"run": job.key, "measure": name, "last": last, "best": best}
+            for job, name, last, best in analysis.collapsed()
+        ],
         "arms": [
             {
                 "arm": arm,
