@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from speediff._experiments import meter
 from speediff._experiments.experiment import Experiment
 
 from . import runs
@@ -66,14 +67,23 @@ def kept(folder: Path, key: str) -> tuple[Plan, Job, Result]:
 def alone(plan: Plan, job: Job) -> Plan:
     """The plan of one run alone. A run of tuning is measured by what decides, as it was."""
     arm = plan.arm(job.arm)
-    own = {name: value for name, value in job.settings.items() if value != plan.settings[name]}
-    del own["seed"]
+    own = {
+        name: value for name, value in job.settings.items() if name != "seed" and value != plan.settings[name]
+    }
     only = replace(arm, settings={**arm.settings, **own}, seeds=None, tune=None)
     measuring = plan.measuring
     if job.is_tuning:
         assert plan.tuning is not None
         measuring = {**measuring, "measure": [plan.tuning.by]}
     return replace(plan, arms=(only,), seeds=(job.seed,), tuning=None, measuring=measuring)
+
+
+def copy_reference(reference: Path, folder: Path) -> None:
+    """Copies a former run's features of the reference, if they are there, since making them takes minutes."""
+    if reference.is_dir() and not (folder / REFERENCE).exists():
+        shutil.copytree(reference, folder / REFERENCE)
+        (folder / "results").mkdir(exist_ok=True)
+        shutil.copy(reference.parent / meter.FLOOR, folder / "results")
 
 
 def make(plan: Plan, job: Job, folder: Path, reference: Path) -> Result:
@@ -83,14 +93,10 @@ def make(plan: Plan, job: Job, folder: Path, reference: Path) -> Result:
         plan: The plan of this run alone.
         job: The run.
         folder: The folder.
-        reference: Features of the reference from a former run, if they are there: they take minutes.
+        reference: Features of the reference from a former run, if they are there.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    if reference.is_dir():
-        shutil.copytree(reference, folder / REFERENCE)
-        floor = reference.parent / "results" / "floor.json"
-        (folder / "results").mkdir()
-        shutil.copy(floor, folder / "results")
+    copy_reference(reference, folder)
     folder.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(folder, plan)
     (again,) = experiment.main_jobs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from speediff._experiments.job import Job
     from speediff._experiments.results import Result
 
+EARLY = "early"
+"""The folder of an experiment with measurements of the beginnings of some runs."""
 KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "cut", "machine")
 
 
@@ -88,6 +91,36 @@ class StudyExperiment:
         return experiment
 
     @cached_property
+    def _beginnings(self) -> dict[tuple[str, int], Result]:
+        """The beginnings of runs that were measured more often, by arm and seed."""
+        folder = self.folder / EARLY
+        if not (folder / plan.NAME).exists():
+            return {}
+        made = Experiment(folder, plan.read(folder))
+        found = {(job.arm, job.seed): made.finished(job) for job in made.main_jobs()}
+        return {run: result for run, result in found.items() if result is not None}
+
+    def _whole(self, job: Job, result: Result) -> Result:
+        """A run with the measurements of its beginning.
+
+        Raises:
+            StudyError: If the beginning is not that of this run.
+        """
+        early = self._beginnings.get((job.arm, job.seed))
+        if early is None or not early.rows or not result.rows:
+            return result
+        if early.columns != result.columns or early.rows[-1] != result.rows[0]:
+            raise StudyError(
+                f"{self.name}/{EARLY}: {job.title} must end with the run's first measurement, "
+                f"{result.rows[0]}, got {early.rows[-1]}"
+            )
+        return replace(
+            result,
+            rows=[*early.rows[:-1], *result.rows],
+            times=[*early.times[:-1], *result.times],
+        )
+
+    @cached_property
     def _analyses(self) -> dict[str, Analysis]:
         return {}
 
@@ -104,7 +137,7 @@ class StudyExperiment:
         if name not in self._analyses:
             found = Analysis(experiment, name)
             found.runs = {
-                arm: [(job, result) for job, result in runs if result.is_finished]
+                arm: [(job, self._whole(job, result)) for job, result in runs if result.is_finished]
                 for arm, runs in found.runs.items()
             }
             self._analyses[name] = found
@@ -191,12 +224,13 @@ class StudyExperiment:
             raise StudyError(f"{self.name} did not measure {measure!r}, only {', '.join(names)}")
 
     def every_ended(self) -> list[Result]:
-        """The results of all runs that have ended, those of tuning among them."""
+        """The results of all runs that have ended, those of tuning and beginnings among them."""
         experiment = self._experiment
         if experiment is None:
             return []
         jobs = (*experiment.tuning_jobs(), *experiment.main_jobs())
-        return [result for job in jobs if (result := experiment.finished(job)) is not None]
+        whole = [result for job in jobs if (result := experiment.finished(job)) is not None]
+        return [*whole, *self._beginnings.values()]
 
     def ended(self, arm: str) -> list[Result]:
         """The results of an arm's runs that have ended."""
