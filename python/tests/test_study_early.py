@@ -72,6 +72,6 @@ def test_a_beginning_of_another_run_is_an_error(results: Path, tmp_path: Path) -
     lines[0]["rows"][-1][1] *= 1.01
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(
-        StudyError, match="main/early: speed, .*, seed 0 must end with the run's first measurement"
+        StudyError, match=r"main/early: speed, .*, seed 0 must end with the run's first measurement"
     ):
         opened(folder).against()
