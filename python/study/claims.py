@@ -192,7 +192,12 @@ def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> st
     for claim in claims:
         found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
         rows.append(
-            [claim.claim, claim.paper, "; ".join(found) or claim.reason, f"**{verdict(claim, experiments)}**"]
+            [
+                claim.claim,
+                claim.paper,
+                "<br>".join(found) or claim.reason,
+                f"**{verdict(claim, experiments)}**",
+            ]
         )
     if not any(claim.paper for claim in claims):
         rows = [[claim, *rest] for claim, _, *rest in rows]
