@@ -18,7 +18,7 @@ from speediff.sampling import Uniform
 from speediff.weighting import Weighting
 
 from . import figures
-from .tables import headline_measures
+from .tables import headline_measures, own_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,9 +73,10 @@ def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
     analysis, seeds = experiment.results, len(experiment.ended(arm))
     measure = headline_measures(analysis)[0]
     title = analyses.measure_title(measure, analysis)
+    settings = "".join(f", {text}" for text in own_settings(analysis.plan.arm(arm)))
     text = (
-        f"{analysis.plan.source}, `{arm}`, {experiment.last_step} steps, {seeds} seed{'s' * (seeds > 1)}: "
-        f"{title} {figures.quality(experiment, arm, measure)}."
+        f"{analysis.plan.source}, `{arm}`{settings}, {experiment.last_step} steps, "
+        f"{seeds} seed{'s' * (seeds > 1)}: {title} {figures.quality(experiment, arm, measure)}."
     )
     for baseline in experiment.baseline_names:
         found = figures.speed_up(experiment, arm, measure, baseline)

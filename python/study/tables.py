@@ -17,6 +17,8 @@ from .figures import NOTHING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from speediff._experiments.arms import Arm
+
     from .experiments import StudyExperiment
 
 CURVES, SHOWN, REPORT = "curves.png", "shown.png", "report.md"
@@ -85,13 +87,17 @@ def _network(analysis: Analysis) -> str:
     return f"{text}." if patch is None else f"{text}, patch {patch}."
 
 
+def own_settings(arm: Arm) -> list[str]:
+    """What an arm has of its own beside its method and its steps."""
+    return [f"{name} {value}" for name, value in arm.settings.items() if name not in ("method", "steps")]
+
+
 def _arms(analysis: Analysis) -> list[str]:
     """The arms whose settings their names do not say."""
     texts = []
     for arm in analysis.plan.arms:
-        own = {name: value for name, value in arm.settings.items() if name not in ("method", "steps")}
         method = arm.settings["method"]
-        given = [*([] if method == arm.name else [f"`{method}`"]), *(f"{name} {own[name]}" for name in own)]
+        given = [*([] if method == arm.name else [f"`{method}`"]), *own_settings(arm)]
         if given:
             texts.append(f"{arm.name}: {', '.join(given)}")
     return [f"- {'; '.join(texts)}."] if texts else []
