@@ -15,13 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speediff._experiments import packed
-from speediff._experiments import plan as plans
 from speediff._experiments.experiment import Experiment
 
 from . import runs
 from .__main__ import DOCS, RESULTS, ROOT, RUNS
 from .again import CHECKPOINT_EVERY, REFERENCE, alone, copy_reference
-from .experiments import EARLY, StudyError, says_errors
+from .experiments import EARLY, StudyError, begun, says_errors
 from .tables import SIDE_BY_SIDE
 
 if TYPE_CHECKING:
@@ -44,10 +43,10 @@ def beginnings(folder: Path, arms: Sequence[str]) -> Plan:
     experiment = runs.opened(folder)
     plan, every = experiment.plan, experiment.plan.measuring["measure_every"]
     ended = runs.ended(experiment, experiment.main_jobs())
-    is_begun = (folder / EARLY / plans.NAME).exists()
-    before = [arm.name for arm in plans.read(folder / EARLY).arms] if is_begun else []
+    before = begun(folder / EARLY)
+    names = [*(arm.name for arm in before.plan.arms), *arms] if before else arms
     chosen = []
-    for name in dict.fromkeys([*before, *arms]):
+    for name in dict.fromkeys(names):
         jobs = [job for job in ended.values() if job.arm == name]
         if not jobs or len(jobs) < len(plan.seeds_of(plan.arm(name))):
             raise StudyError(f"{folder.name} has no arm {name!r} whose runs have all ended")

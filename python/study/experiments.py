@@ -83,9 +83,9 @@ class StudyExperiment:
 
     @cached_property
     def _experiment(self) -> Experiment | None:
-        if not (self.folder / plan.NAME).exists():
+        experiment = begun(self.folder)
+        if experiment is None:
             return None
-        experiment = Experiment(self.folder, plan.read(self.folder))
         for name in (*self.baselines, *self.shown):
             self._check_arm(name, experiment)
         return experiment
@@ -93,10 +93,9 @@ class StudyExperiment:
     @cached_property
     def _beginnings(self) -> dict[tuple[str, int], Result]:
         """The beginnings of runs that were measured more often, by arm and seed."""
-        folder = self.folder / EARLY
-        if not (folder / plan.NAME).exists():
+        made = begun(self.folder / EARLY)
+        if made is None:
             return {}
-        made = Experiment(folder, plan.read(folder))
         found = {(job.arm, job.seed): made.finished(job) for job in made.main_jobs()}
         return {run: result for run, result in found.items() if result is not None}
 
@@ -236,6 +235,11 @@ class StudyExperiment:
         """The results of an arm's runs that have ended."""
         self.check_arm(arm)
         return self.results.finished(arm)
+
+
+def begun(folder: Path) -> Experiment | None:
+    """What is in an experiment's folder; None before its first run."""
+    return Experiment(folder, plan.read(folder)) if (folder / plan.NAME).exists() else None
 
 
 def read(file: Path, folder: Path) -> dict[str, StudyExperiment]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from speediff._experiments import plan
-from speediff._experiments.experiment import Experiment
 
-from .experiments import StudyError
+from .experiments import StudyError, begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from speediff._experiments.experiment import Experiment
     from speediff._experiments.job import Job
 
 
@@ -22,9 +22,10 @@ def opened(folder: Path) -> Experiment:
     Raises:
         StudyError: If the folder has no plan.
     """
-    if not (folder / plan.NAME).exists():
+    experiment = begun(folder)
+    if experiment is None:
         raise StudyError(f"{folder.name} has no {plan.NAME}: it has not been begun")
-    return Experiment(folder, plan.read(folder))
+    return experiment
 
 
 def ended(experiment: Experiment, jobs: Iterable[Job]) -> dict[str, Job]:

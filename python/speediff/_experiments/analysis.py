@@ -232,13 +232,13 @@ class Analysis:
 
         By the first measure with a ratio: its name, its last value and its best one.
         """
-        names = [name for name in self.measures if MEASURES[name].is_log and not MEASURES[name].is_share]
         found = []
+        names = [name for name in self.measures if MEASURES[name].is_log and not MEASURES[name].is_share]
         for name in names[:1]:
             for job, result in (run for runs in self.runs.values() for run in runs):
-                costs = curve(result, name).costs
-                if result.diverged_at is None and costs and costs[-1] > COLLAPSED * min(costs):
-                    found.append((job, name, costs[-1], min(costs)))
+                whole = curve(result, name)
+                if not whole.diverged and whole.costs and whole.costs[-1] > COLLAPSED * whole.best:
+                    found.append((job, name, whole.costs[-1], whole.best))
         return found
 
 
