@@ -120,11 +120,11 @@ def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> F
     """The verdict of one comparison, by `RULE`."""
     experiment = experiments[condition.experiment]
     where = f"`{condition.experiment}`: `{condition.arm}` and `{condition.than}`"
-    if experiment.against() is None:
-        return Finding(UNTESTED, f"`{condition.experiment}`: {experiment.no_results}")
-    counts = [experiment.of_arm(arm) for arm in (condition.arm, condition.than)]
-    if not all(count.is_whole for count in counts):
-        return Finding(UNTESTED, f"{where}: {counts[0]} and {counts[1]} runs")
+    missing = _missing(condition, experiment)
+    if missing is not None:
+        # What holds for a whole experiment is said once.
+        whose = where if experiment.against() is not None else f"`{condition.experiment}`"
+        return Finding(UNTESTED, f"{whose}: {missing}")
     figure = _figure(condition, experiment)
     if figure is None:
         return Finding(OPEN, f"{where}: no common quality, or none that compares them")
@@ -135,6 +135,14 @@ def judge(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> F
     if figure.range.low > claimed:
         return Finding(HELD, text)
     return Finding(FAILED if figure.range.high < claimed else OPEN, text)
+
+
+def _missing(condition: Condition, experiment: StudyExperiment) -> str | None:
+    """Why a comparison is not tested; None once all runs of both arms have ended."""
+    if experiment.against() is None:
+        return experiment.no_results
+    counts = [experiment.of_arm(arm) for arm in (condition.arm, condition.than)]
+    return None if all(count.is_whole for count in counts) else f"{counts[0]} and {counts[1]} runs"
 
 
 def _figure(condition: Condition, experiment: StudyExperiment) -> Figure | None:
@@ -187,21 +195,49 @@ def _towards(condition: Condition, verdict: str) -> str:
 
 
 def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
-    """Claims with their verdicts, and their places in the paper if they have any."""
+    """The paper's claims with their places in it, what was found here, and the verdicts."""
     rows = [["claim", "in the paper", "here", "verdict"]]
     for claim in claims:
         found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
+        here = "<br>".join(found) or claim.reason
+        rows.append([claim.claim, claim.paper, here, f"**{verdict(claim, experiments)}**"])
+    return report_text.pipes(rows).replace("---:", "---")
+
+
+def comparisons(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
+    """Our own claims, each with its verdict and a table of its comparisons."""
+    return "\n\n".join(_comparisons(claim, experiments) for claim in claims)
+
+
+def _comparisons(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
+    rows = [["experiment", "arms", "by", "speed-up", "after the same steps", "verdict"]]
+    for condition in claim.conditions:
         rows.append(
             [
-                claim.claim,
-                claim.paper,
-                "<br>".join(found) or claim.reason,
-                f"**{verdict(claim, experiments)}**",
+                f"`{condition.experiment}`",
+                f"`{condition.arm}` over `{condition.than}`",
+                condition.measure.upper(),
+                *_compared(condition, experiments[condition.experiment]),
+                _verdict_text(condition, experiments),
             ]
         )
-    if not any(claim.paper for claim in claims):
-        rows = [[claim, *rest] for claim, _, *rest in rows]
-    return report_text.pipes(rows).replace("---:", "---")
+    table = report_text.pipes(rows).replace("---:", "---")
+    return f"{claim.claim}: **{verdict(claim, experiments)}**.\n\n{table}"
+
+
+def _compared(condition: Condition, experiment: StudyExperiment) -> list[str]:
+    """An arm's speed-up over another, and its gain, once there are all runs."""
+    missing = _missing(condition, experiment)
+    if missing is not None:
+        return [missing, figures.NOTHING]
+    given = (experiment, condition.arm, condition.measure, condition.than)
+    found = figures.speed_up(*given), figures.gain(*given)
+    return [figures.NOTHING if figure is None else str(figure) for figure in found]
+
+
+def _verdict_text(condition: Condition, experiments: Mapping[str, StudyExperiment]) -> str:
+    found = judge(condition, experiments).verdict
+    return f"{found}, which suffices" if found == condition.suffices != HELD else found
 
 
 def of_experiment(claims: list[Claim], experiments: Mapping[str, StudyExperiment], name: str) -> list[Claim]:

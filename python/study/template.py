@@ -13,7 +13,7 @@
 {unclipped:EXPERIMENT}                      its last FD with and without clipped predictions of x₀
 {hours}                                     what all experiments took
 {claims} {claims:VERDICT}                   the table of the paper's claims and the rule; those of a verdict
-{registered}                                the table of our own claims
+{registered}                                our own claims, each with a table of its comparisons
 
 Prose that needs results stands between the lines `<!-- when: EXPERIMENT … -->`, perhaps `<!-- otherwise -->`,
 and `<!-- end -->`. It is shown when every run of each of these experiments has ended. Comments that begin
@@ -85,7 +85,7 @@ class Page:
             "unclipped": lambda name: evaluations.unclipped(find(experiments, name)),
             "hours": lambda: tables.hours(self._experiments.values()),
             "claims": self._list,
-            "registered": lambda: paper.table(self._registered, self._experiments),
+            "registered": lambda: paper.comparisons(self._registered, self._experiments),
         }
 
     def filled(self, template: str) -> str:

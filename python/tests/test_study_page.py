@@ -352,8 +352,10 @@ def test_the_claims_stand_in_the_page_and_with_their_experiment(study: Study) ->
     study.write("registered.json", json.dumps([own]))
     study.write("template.md", f"{{verdict:ours}}, {{count:held}}\n\n{{registered}}\n\n{TEMPLATE}")
     page = study.page()
-    assert page.startswith("held, 1\n\n| claim | here | verdict |\n")
-    assert "| It is ours | `fast` is 2.00 × [" in page
+    assert page.startswith("held, 1\n\nIt is ours: **held**.\n\n| experiment | arms | by | speed-up |")
+    assert re.search(
+        r"\n\| `main` \| `fast` over `same` \| FD \| 2.00 × \[.*\] \| 2.00 × \[.*\] \| held \|\n", page
+    )
     study.write("claims.json", json.dumps([*CLAIMS, claim("odd", "quick", "uniform")]))
     with pytest.raises(StudyError, match="no arm 'quick'"):
         study.page()
