@@ -201,7 +201,7 @@ def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> st
         found = dict.fromkeys(judge(condition, experiments).text for condition in claim.conditions)
         here = "<br>".join(found) or claim.reason
         rows.append([claim.claim, claim.paper, here, f"**{verdict(claim, experiments)}**"])
-    return report_text.pipes(rows).replace("---:", "---")
+    return report_text.pipes(rows, numbers=False)
 
 
 def comparisons(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
@@ -221,7 +221,7 @@ def _comparisons(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> st
                 _verdict_text(condition, experiments),
             ]
         )
-    table = report_text.pipes(rows).replace("---:", "---")
+    table = report_text.pipes(rows, numbers=False)
     return f"{claim.claim}: **{verdict(claim, experiments)}**.\n\n{table}"
 
 

@@ -130,6 +130,32 @@ def test_a_comparison_may_only_have_to_be_not_lost(tmp_path: Path) -> None:
     assert verdict("slow") == claims.FAILED
 
 
+def test_comparisons_say_what_is_missing_and_what_suffices(tmp_path: Path) -> None:
+    known = made(
+        tmp_path,
+        {"uniform": 1.0, "same": 1.0, "part": 1.0},
+        skipped=lambda job: job.seed == 4 and job.arm == "part",
+    )
+    known["none"] = experiments.StudyExperiment("none", tmp_path / "none", "B")
+    conditions = (
+        Condition("main", "same", "uniform", "kid", suffices=claims.OPEN),
+        Condition("main", "same", "uniform"),
+        Condition("main", "part", "uniform"),
+        Condition("none", "same", "uniform"),
+    )
+    head, _, top, rule, *rows = claims.comparisons([claims.Claim("x", "X", conditions)], known).splitlines()
+    assert head == "X: **not tested**."
+    assert (top.count("|"), rule) == (7, "| --- | --- | --- | --- | --- | --- |")
+    assert rows[0].startswith("| `main` | `same` over `uniform` | KID | 1.0")
+    assert rows[0].endswith(" | not decided, which suffices |")
+    assert rows[1].startswith("| `main` | `same` over `uniform` | FD | 1.0")
+    assert rows[1].endswith(" | not decided |")
+    assert rows[2:] == [
+        "| `main` | `part` over `uniform` | FD | 4 of 5 and 5 of 5 runs | – | not tested |",
+        "| `none` | `same` over `uniform` | FD | not run yet | – | not tested |",
+    ]
+
+
 def test_a_run_that_diverged_is_never_as_good(tmp_path: Path) -> None:
     """One run of five has no last measurement: an infinite cost, so there is no interval, and a pair is 0."""
 

@@ -232,8 +232,8 @@ class Analysis:
 
         By the first measure with a ratio: its name, its last value and its best one.
         """
-        found = []
         names = [name for name in self.measures if MEASURES[name].is_log and not MEASURES[name].is_share]
+        found = []
         for name in names[:1]:
             for job, result in (run for runs in self.runs.values() for run in runs):
                 whole = curve(result, name)

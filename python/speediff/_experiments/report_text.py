@@ -276,10 +276,10 @@ def _spans(analysis: Analysis) -> dict[str, str]:
     return {"overall": f"1–{found[0]['timesteps']}", **spans}
 
 
-def pipes(table: Table) -> str:
-    """A table in Markdown."""
+def pipes(table: Table, *, numbers: bool = True) -> str:
+    """A table in Markdown, whose columns but the first are of numbers or of words."""
     head, *rows = table
-    rule = ["---", *("---:" for _ in head[1:])]
+    rule = ["---", *("---:" if numbers else "---" for _ in head[1:])]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, rule, *rows)
     )
