@@ -243,6 +243,9 @@ typedef struct speediff_sampling speediff_sampling;
  *                                                        (0, 10^4]; 0 <= low < high <= 1
  *   clts                mean, std, end_step = 50000      uniform turning into N(mean, std^2) in steps, by the training step
  *                                                        end_step. NaN: mean = 0.3 T, std = 0.2 T
+ *   noise_to_detail     mean = 1, scale = 1, end_step = 50000
+ *                                                        lambda ~ Laplace(-mean, scale) turning into Laplace(mean, scale)
+ *                                                        by the training step end_step. scale > 0
  *   laplace             mean = 0, scale = 0.5            lambda ~ Laplace(mean, scale). scale > 0
  *   cauchy              mean = 0, scale = 1              lambda ~ Cauchy(mean, scale). scale > 0
  *   loss_second_moment  history = 10, uniform_prob = 0.001
@@ -436,7 +439,8 @@ speediff_status speediff_sampler_create_official_speed(const speediff_schedule *
 void speediff_sampler_destroy(speediff_sampler *sampler);
 
 /* P at a training step >= 0: the distribution of a drawn entry, nominal for official SpeeD. Here and below, the step
- * matters only to samplings that follow the training step (blend, stages, clts). What was learned from losses counts as it is
+ * matters only to samplings that follow the training step (blend, stages, clts,
+ * noise_to_detail). What was learned from losses counts as it is
  * now. `count` must be T. */
 speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, int64_t step, double *out,
                                                int64_t count);

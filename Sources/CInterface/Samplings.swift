@@ -16,6 +16,9 @@ private let samplings = MethodCatalogue<any Sampling>([
   .init("clts", [.nan, .nan, 50_000]) {
     try BlendSampling.clts(mean: optional($0[0]), std: optional($0[1]), endStep: integer("end_step", $0[2]))
   },
+  .init("noise_to_detail", [1, 1, 50_000]) {
+    try BlendSampling.noiseToDetail(mean: $0[0], scale: $0[1], endStep: integer("end_step", $0[2]))
+  },
   .init("laplace", [0, 0.5]) { try LaplaceSampling(mean: $0[0], scale: $0[1]) },
   .init("cauchy", [0, 1]) { try CauchySampling(mean: $0[0], scale: $0[1]) },
   .init("loss_second_moment", [10, 0.001]) {

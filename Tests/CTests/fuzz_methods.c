@@ -21,6 +21,7 @@ static const method samplings[] = {
     {"cosmap", {{0}}, 0},
     {"beta", {{0.1, 5}, {0.1, 5}, {0, 0.5}, {0.5, 1}}, 4},
     {"clts", {{1, 20}, {1, 20}, {1, 1000}}, 3},
+    {"noise_to_detail", {{-2, 2}, {0.1, 2}, {1, 1000}}, 3},
     {"laplace", {{-2, 2}, {0.1, 2}}, 2},
     {"cauchy", {{-2, 2}, {0.1, 2}}, 2},
     {"loss_second_moment", {{1, 3}, {0, 0.5}}, 2},
@@ -51,7 +52,7 @@ enum { sampling_count = sizeof samplings / sizeof samplings[0] };
 enum { weighting_count = sizeof weightings / sizeof weightings[0] };
 
 static bool is_whole(const method *of, int parameter) {
-  if (strcmp(of->name, "clts") == 0) return parameter == 2;
+  if (strcmp(of->name, "clts") == 0 || strcmp(of->name, "noise_to_detail") == 0) return parameter == 2;
   if (strcmp(of->name, "info_noise") == 0 && parameter == 5) return true;
   return parameter == 0 && (strcmp(of->name, "loss_second_moment") == 0 || strcmp(of->name, "adaptive") == 0 || strcmp(of->name, "info_noise") == 0 ||
                             strcmp(of->name, "uncertainty") == 0);

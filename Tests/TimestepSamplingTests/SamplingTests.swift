@@ -138,7 +138,8 @@ struct SamplingTests {
       { _ = try LaplaceSampling(mean: 1e6).probabilities(for: linear) },
       { _ = try MixtureSampling(a: UniformSampling(), b: UniformSampling(), share: 1.1) },
       { _ = try BlendSampling(first: UniformSampling(), second: UniformSampling(), startStep: 5, endStep: 5) },
-      { _ = try BlendSampling.clts(std: 0) },
+      { _ = try BlendSampling.clts(std: 0) }, { _ = try BlendSampling.noiseToDetail(scale: 0) },
+      { _ = try BlendSampling.noiseToDetail(endStep: 0) },
       { _ = try BlendSampling.clts(mean: 1e9).state(for: linear).probabilities(at: .max) },
     ] as [@Sendable () throws -> Void])
   func refused(_ make: @Sendable () throws -> Void) {

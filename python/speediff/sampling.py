@@ -34,6 +34,7 @@ __all__ = [
     "LossSecondMoment",
     "Mixture",
     "Mode",
+    "NoiseToDetail",
     "Sampling",
     "Shifted",
     "Stages",
@@ -164,6 +165,32 @@ class CLTS(Sampling, formula="(1-s)·U + s·N(mean, std²), s = step/end_step", 
 
     mean: float | None = None
     std: float | None = None
+    end_step: int = 50_000
+
+    @property
+    def follows_training(self) -> bool:
+        """Yes."""
+        return True
+
+
+class NoiseToDetail(
+    Sampling,
+    formula="(1-s)·Laplace(-mean, scale) + s·Laplace(mean, scale), s = step/end_step",
+    source="SpeeDiff's study",
+):
+    """A Laplace density in λ = ln S that moves from noise to detail as training progresses.
+
+    It is a `Blend`, and the best candidate of docs/study.md, for a network that predicts x₀. Its table is
+    rebuilt a thousand times.
+
+    Args:
+        mean: The λ of the peak at the end. At first it is -mean. Below 0, training goes from detail to noise.
+        scale: The scale of both densities, above 0.
+        end_step: The training step from which the second density alone is drawn, in [1, 2⁵³].
+    """
+
+    mean: float = 1.0
+    scale: float = 1.0
     end_step: int = 50_000
 
     @property

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from speediff._experiments.arms import Arm
-
     from .experiments import StudyExperiment
 
     Evidence = dict[str, dict[str, list[str]]]
@@ -44,13 +42,12 @@ def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
         for arm in experiment.results.plan.arms:
             text = _sentence(experiment, arm.name)
             if text is not None:
-                for kind, name in _methods(arm):
+                for kind, name in _methods(experiment.presets.get(arm.name, arm.settings["method"])):
                     found[kind].setdefault(name, []).append(text)
     return {kind: dict(sorted(found[kind].items())) for kind in found}
 
 
-def _methods(arm: Arm) -> list[tuple[str, str]]:
-    text = arm.settings["method"]
+def _methods(text: str) -> list[tuple[str, str]]:
     if method_text.PRESETS.get(text.split("(")[0]) == "official":
         text = "speed"  # On the same pages.
     sampling, weighting = parse_method(text)

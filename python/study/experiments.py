@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EARLY = "early"
 """The folder of an experiment with measurements of the beginnings of some runs."""
-KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "cut", "machine")
+KEYS = ("title", "baselines", "shown", "evidence", "in_rounds", "cut", "machine", "presets")
 
 
 class StudyError(Exception):
@@ -80,13 +80,15 @@ class StudyExperiment:
     """Whether the plan's rule for short hours has left it out; runs that are there are shown."""
     machine: str = ""
     """The kind of processor, for the page."""
+    presets: Mapping[str, str] = field(default_factory=dict)
+    """Arms whose method has a name of its own since, and that method, whose evidence they are."""
 
     @cached_property
     def _experiment(self) -> Experiment | None:
         experiment = begun(self.folder)
         if experiment is None:
             return None
-        for name in (*self.baselines, *self.shown):
+        for name in (*self.baselines, *self.shown, *self.presets):
             self._check_arm(name, experiment)
         return experiment
 

@@ -25,6 +25,7 @@ from speediff.sampling import (
     LossSecondMoment,
     Mixture,
     Mode,
+    NoiseToDetail,
     Shifted,
     Stages,
     Table,
@@ -103,6 +104,7 @@ def of_steps(steps: int) -> dict[str, st.SearchStrategy[Any]]:
         "clts": st.builds(
             CLTS, part, numbers(0.05, 1).map(lambda share: share * steps), st.integers(1, 10**6)
         ),
+        "noise_to_detail": st.builds(NoiseToDetail, LEVEL, WIDTH, st.integers(1, 10**6)),
         "laplace": st.builds(Laplace, LEVEL, WIDTH),
         "cauchy": st.builds(Cauchy, LEVEL, WIDTH),
         "loss_second_moment": st.builds(LossSecondMoment, st.integers(1, 5), numbers(1e-6, 1)),

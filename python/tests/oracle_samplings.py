@@ -265,6 +265,12 @@ def _clts(bar: Table, s: Any, step: int) -> Table:
     return (1 - done) / steps + done * gaussian_over_steps(steps, mean, std)
 
 
+def _noise_to_detail(bar: Table, s: Any, step: int) -> Table:
+    done = progress(step, 0, s.end_step)
+    first, second = (over_log_snr(stats.laplace(mean, s.scale), bar) for mean in (-s.mean, s.mean))
+    return (1 - done) * first + done * second
+
+
 IN_LOG_SNR: dict[str, Callable[[Table, Any, float], Table]] = {
     # ln σ ~ N(m, s²) is λ ~ N(-2m, (2s)²).
     "log_normal": lambda bar, s, move: over_log_snr(stats.norm(-2 * s.p_mean - move, 2 * s.p_std), bar),
@@ -282,6 +288,7 @@ IN_STEPS: dict[str, Callable[[Table, Any, int], Table]] = {
     "beta": lambda bar, s, step: beta(len(bar), s),
     "table": lambda bar, s, step: own_table(bar, s),
     "clts": _clts,
+    "noise_to_detail": _noise_to_detail,
 }
 
 

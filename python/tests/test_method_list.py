@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "methods" / "README.md"
 
 SAMPLINGS = [
-    "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts", "laplace",
-    "cauchy", "loss_second_moment", "adaptive", "info_noise", "table", "shifted", "truncated", "mixture",
-    "blend", "stages",
+    "uniform", "asymmetric", "log_normal", "logit_normal", "mode", "cosmap", "beta", "clts",
+    "noise_to_detail", "laplace", "cauchy", "loss_second_moment", "adaptive", "info_noise", "table",
+    "shifted", "truncated", "mixture", "blend", "stages",
 ]  # fmt: skip
 WEIGHTINGS = [
     "uniform", "change_aware", "p2", "min_snr", "soft_min_snr", "debiased", "snr", "inverse_snr",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING
 
 import made_studies
+import numpy as np
 import pytest
 from made_studies import Study
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.checkout
 made_studies.modules()
+experiments = importlib.import_module("study.experiments")
+StudyError = experiments.StudyError
 
 
 @pytest.fixture
@@ -49,6 +53,39 @@ def test_each_arm_is_evidence_of_its_sampling_and_weighting(study: Study) -> Non
     (sentence,) = found["sampling"]["laplace"]
     assert sentence.startswith("digits, `fast`, 100 steps, 5 seeds: FD (classifier) 5 [4.63, 5.435].")
     assert " Against `uniform`, 10 [9.259, 10.87]: 2.00 × [1." in sentence
+
+
+def test_an_arm_is_the_evidence_of_the_preset_that_it_became(study: Study) -> None:
+    known = {
+        "main": {"title": "A", "evidence": True, "presets": {"fast": "cauchy+min_snr"}},
+        "other": {"title": "B"},
+    }
+    study.write("experiments.json", json.dumps(known))
+    found = json.loads(study.texts()[study.evidence])
+    assert list(found["sampling"]) == ["asymmetric", "cauchy"]
+    assert found["sampling"]["cauchy"] == found["weighting"]["min_snr"]
+    known["main"]["presets"] = {"quick": "cauchy"}
+    study.write("experiments.json", json.dumps(known))
+    with pytest.raises(StudyError, match="main has no arm 'quick', only uniform, fast"):
+        study.texts()
+
+
+def test_presets_draw_what_their_arms_drew(linear: speediff.NoiseSchedule) -> None:
+    """In the committed study, at all training steps."""
+    known = experiments.read(
+        made_studies.ROOT / "python/study/experiments.json", made_studies.ROOT / "docs/results/study"
+    )
+    pairs = {
+        (experiment.results.plan.arm(arm).settings["method"], text)
+        for experiment in known.values()
+        for arm, text in experiment.presets.items()
+        if experiment.against() is not None
+    }
+    assert pairs
+    for pair in pairs:
+        was, now = (speediff.TimestepSampler.from_text(linear, text, seed=0, prediction="v") for text in pair)
+        for step in (0, 1, 999, 1000, 5000):
+            assert np.array_equal(was.sample(1000, step=step)[0], now.sample(1000, step=step)[0])
 
 
 def test_an_arm_with_a_missing_run_is_no_evidence_yet(tmp_path: Path) -> None:
