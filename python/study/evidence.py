@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from speediff._experiments.analysis import Analysis
+
     from .experiments import StudyExperiment
 
     Evidence = dict[str, dict[str, list[str]]]
@@ -40,9 +42,10 @@ def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
         if not experiment.evidence or experiment.against() is None:
             continue
         for arm in experiment.results.plan.arms:
-            text = _sentence(experiment, arm.name)
+            of = _methods(experiment.presets.get(arm.name, arm.settings["method"]))
+            text = _sentence(experiment, arm.name) if of else None
             if text is not None:
-                for kind, name in _methods(experiment.presets.get(arm.name, arm.settings["method"])):
+                for kind, name in of:
                     found[kind].setdefault(name, []).append(text)
     return {kind: dict(sorted(found[kind].items())) for kind in found}
 
@@ -60,12 +63,11 @@ def _methods(text: str) -> list[tuple[str, str]]:
 
 
 def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
-    """What was found of an arm, once all runs that are needed have ended; None for a baseline.
-
-    It names every baseline: one that was tuned for a longer run may be the weaker one after these steps.
-    """
-    needed = (arm, *experiment.baseline_names)
-    if arm in experiment.baseline_names or not all(experiment.of_arm(name).is_whole for name in needed):
+    """What was found of an arm, once all runs that are needed have ended; None for a baseline."""
+    if arm in experiment.baseline_names:
+        return None
+    compared = _compared_with(experiment, arm)
+    if not all(experiment.of_arm(name).is_whole for name in (arm, *compared)):
         return None
     analysis, seeds = experiment.results, len(experiment.ended(arm))
     measure = headline_measures(analysis)[0]
@@ -75,11 +77,44 @@ def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
         f"{analysis.plan.source}, `{arm}`{settings}, {experiment.last_step} steps, "
         f"{seeds} seed{'s' * (seeds > 1)}: {title} {figures.quality(experiment, arm, measure)}."
     )
-    for baseline in experiment.baseline_names:
-        found = figures.speed_up(experiment, arm, measure, baseline)
+    for name in compared:
+        found = figures.speed_up(experiment, arm, measure, name)
         faster = "no common quality" if found is None else f"{found} as fast"
-        text += f" Against `{baseline}`, {figures.quality(experiment, baseline, measure)}: {faster}."
+        target = _prediction(analysis, name)
+        other = f" (prediction {target})" if target != _prediction(analysis, arm) else ""
+        text += f" Against `{name}`{other}, {figures.quality(experiment, name, measure)}: {faster}."
     return text
+
+
+def _compared_with(experiment: StudyExperiment, arm: str) -> list[str]:
+    """The arms of uniform sampling that an arm's sentence names.
+
+    First those of its own target, since a target's gain is not the method's; then those of the experiment's
+    target, for the gain of both. All of them: the one that was tuned for a longer run may be the weaker one
+    after these steps.
+    """
+    analysis = experiment.results
+    own, default = _prediction(analysis, arm), analysis.plan.settings["prediction"]
+    of_target = [
+        each.name
+        for each in analysis.plan.arms
+        if each.settings["method"] == Uniform.name
+        and each.settings.get("prediction") == own
+        and each.settings.keys() <= {"method", "prediction", "lr"}
+    ]
+    every = dict.fromkeys([*experiment.baseline_names, *of_target])
+    return [
+        name
+        for target in dict.fromkeys((own, default))
+        for name in every
+        if _prediction(analysis, name) == target
+    ]
+
+
+def _prediction(analysis: Analysis, arm: str) -> str:
+    plan = analysis.plan
+    found: str = plan.settings_of(plan.arm(arm), 0)["prediction"]
+    return found
 
 
 def to_json(found: Evidence) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import made_studies
 import numpy as np
 import pytest
+from made_experiments import make
 from made_studies import Study
 
 import speediff
@@ -86,6 +87,30 @@ def test_presets_draw_what_their_arms_drew(linear: speediff.NoiseSchedule) -> No
         was, now = (speediff.TimestepSampler.from_text(linear, text, seed=0, prediction="v") for text in pair)
         for step in (0, 1, 999, 1000, 5000):
             assert np.array_equal(was.sample(1000, step=step)[0], now.sample(1000, step=step)[0])
+
+
+def test_an_arm_is_compared_with_uniform_sampling_of_its_own_target(tmp_path: Path) -> None:
+    """Or else what the target gains would count as the method's."""
+    made = Study(tmp_path)
+    arms = {
+        "uniform": {"method": "uniform"},
+        "uniform, v": {"method": "uniform", "prediction": "v"},
+        "uniform, v, other rate": {"method": "uniform", "prediction": "v", "lr": 1e-3},
+        "uniform, v, strata": {"method": "uniform", "prediction": "v", "strata": "stratified"},
+        "fast": {"method": "laplace(scale=1)", "prediction": "v"},
+        "same": {"method": "p2"},
+    }
+    paces = {"fast": 4.0, "uniform, v": 2.0, "uniform, v, other rate": 2.0}
+    make(made.runs / "main", arms, lambda job: paces.get(job.arm, 1.0))
+    made.main.pack(made.runs, made.docs / "results" / "study")
+    found = json.loads(made.texts()[made.evidence])
+    (fast,), (same,) = found["sampling"]["laplace"], found["weighting"]["p2"]
+    against = [text.split("`")[1] for text in fast.split("Against ")[1:]]
+    assert against == ["uniform, v", "uniform, v, other rate", "uniform"]
+    assert "Against `uniform, v`, 5 [4.63, 5.435]: 2.00 ×" in fast
+    assert "Against `uniform` (prediction epsilon), 10 [9.259, 10.87]: 4.00 × [3." in fast
+    assert same.count("Against") == 1
+    assert "Against `uniform`, 10" in same
 
 
 def test_an_arm_with_a_missing_run_is_no_evidence_yet(tmp_path: Path) -> None:
