@@ -108,6 +108,25 @@ def unclipped(experiment: StudyExperiment) -> str:
     return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
 
 
+def unclipped_qualities(experiment: StudyExperiment) -> dict[str, str]:
+    """The FD without clipping after the experiment's last step, of each arm whose runs all have it.
+
+    Raises:
+        StudyError: As for `table`.
+    """
+    measured = _measured(experiment, UNCLIPPED)
+    if measured is None:
+        return {}
+    column = next(column for column in measured.columns if column[0] == MEASURE)
+    plan = experiment.results.plan
+    return {
+        arm.name: report_text.spread_text(MEASURE, measured.spread(column, arm.name))
+        for arm in plan.arms
+        if plan.settings_of(arm, 0)["steps"] == experiment.last_step
+        and measured.seeds(arm.name) == {result.settings["seed"] for result in experiment.ended(arm.name)}
+    }
+
+
 def _measured(experiment: StudyExperiment, name: str) -> Measured | None:
     """All files of a folder; None if there are none."""
     files = list(_files(experiment.folder / name))

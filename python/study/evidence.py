@@ -17,11 +17,11 @@ from speediff._support import text_names
 from speediff.sampling import Uniform
 from speediff.weighting import Weighting
 
-from . import figures
+from . import evaluations, figures
 from .tables import headline_measures, own_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from speediff._experiments.analysis import Analysis
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Evidence = dict[str, dict[str, list[str]]]
 
-PARAGRAPH = re.compile(r"^\*\*Evidence\.\*\* .*?\n\n", re.MULTILINE | re.DOTALL)
+SAID = re.compile(r"^\*\*Evidence\.\*\* .*?(?=^\*\*When to use)", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"^\*\*When to use", re.MULTILINE)
 WIDTH = 120
 
@@ -41,9 +41,10 @@ def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
     for experiment in experiments:
         if not experiment.evidence or experiment.against() is None:
             continue
+        without = evaluations.unclipped_qualities(experiment)
         for arm in experiment.results.plan.arms:
             of = _methods(experiment.presets.get(arm.name, arm.settings["method"]))
-            text = _sentence(experiment, arm.name) if of else None
+            text = _sentence(experiment, arm.name, without) if of else None
             if text is not None:
                 for kind, name in of:
                     found[kind].setdefault(name, []).append(text)
@@ -62,8 +63,11 @@ def _methods(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
-    """What was found of an arm, once all runs that are needed have ended; None for a baseline."""
+def _sentence(experiment: StudyExperiment, arm: str, without: Mapping[str, str]) -> str | None:
+    """What was found of an arm, once all runs that are needed have ended; None for a baseline.
+
+    Beside its FD stands the one without clipping, if it is known: they do not rank the methods alike.
+    """
     if arm in experiment.baseline_names:
         return None
     compared = _compared_with(experiment, arm)
@@ -71,18 +75,23 @@ def _sentence(experiment: StudyExperiment, arm: str) -> str | None:
         return None
     analysis, seeds = experiment.results, len(experiment.ended(arm))
     measure = headline_measures(analysis)[0]
+
+    def quality(name: str) -> str:
+        text = figures.quality(experiment, name, measure)
+        return f"{text} (x₀ not clipped: {without[name]})" if name in without else text
+
     title = analyses.measure_title(measure, analysis)
     settings = "".join(f", {text}" for text in own_settings(analysis.plan.arm(arm)))
     text = (
         f"{analysis.plan.source}, `{arm}`{settings}, {experiment.last_step} steps, "
-        f"{seeds} seed{'s' * (seeds > 1)}: {title} {figures.quality(experiment, arm, measure)}."
+        f"{seeds} seed{'s' * (seeds > 1)}: {title} {quality(arm)}."
     )
     for name in compared:
         found = figures.speed_up(experiment, arm, measure, name)
         faster = "no common quality" if found is None else f"{found} as fast"
         target = _prediction(analysis, name)
         other = f" (prediction {target})" if target != _prediction(analysis, arm) else ""
-        text += f" Against `{name}`{other}, {figures.quality(experiment, name, measure)}: {faster}."
+        text += f" Against `{name}`{other}, {quality(name)}: {faster}."
     return text
 
 
@@ -138,9 +147,14 @@ def pages(found: Evidence, folder: Path) -> dict[Path, str]:
 
 
 def _with(text: str, sentences: list[str]) -> str:
-    text = PARAGRAPH.sub("", text)
+    text = SAID.sub("", text)
     if not sentences:
         return text
-    said = f"**Evidence.** [The study](../study.md): {' '.join(sentences)}"
-    filled = textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)
-    return PLACE.sub(lambda found: f"{filled}\n\n{found[0]}", text, count=1)
+    items = [
+        textwrap.fill(
+            f"- {sentence}", WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        for sentence in sentences
+    ]
+    said = "**Evidence.** From [the study](../study.md):\n\n" + "\n".join(items)
+    return PLACE.sub(lambda found: f"{said}\n\n{found[0]}", text, count=1)

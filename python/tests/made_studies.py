@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from made_experiments import make
 
+from speediff.evaluation import Evaluation
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -115,3 +117,16 @@ class Study:
 
     def page(self) -> str:
         return self.texts()[self.docs / "study.md"]
+
+
+def evaluate(study: Study, arm: str, seed: int, fd: float, folder: str = "evaluations", **other: Any) -> None:
+    """The file of an evaluation, as the command writes it."""
+    content = Evaluation(
+        values={"fd": fd, "kid": fd / 1000, "kid_std": 0.0}, floor={"fd": 0.5}, what="a run", n=10000,
+        against="digits", reference_n=60, floor_what="test images", floor_n=10, extractor="a classifier",
+        distance_name="FD (classifier)", resize="none", dimension=64, seed=0,
+        settings={"images": "ddpm, 250 steps"},
+    )  # fmt: skip
+    place = study.docs / "results" / "study" / "main" / folder / arm
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))

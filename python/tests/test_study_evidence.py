@@ -10,7 +10,7 @@ import made_studies
 import numpy as np
 import pytest
 from made_experiments import make
-from made_studies import Study
+from made_studies import Study, evaluate
 
 import speediff
 from speediff._methods import evidence
@@ -111,6 +111,16 @@ def test_an_arm_is_compared_with_uniform_sampling_of_its_own_target(tmp_path: Pa
     assert "Against `uniform` (prediction epsilon), 10 [9.259, 10.87]: 4.00 × [3." in fast
     assert same.count("Against") == 1
     assert "Against `uniform`, 10" in same
+
+
+def test_a_sentence_has_the_fd_without_clipping_once_all_runs_have_it(study: Study) -> None:
+    for seed in range(4):
+        evaluate(study, "fast", seed, 7 + seed, "unclipped")
+    assert "clipped" not in study.texts()[study.evidence]
+    evaluate(study, "fast", 4, 11.0, "unclipped")
+    (sentence,) = json.loads(study.texts()[study.evidence])["sampling"]["laplace"]
+    assert "FD (classifier) 5 [4.63, 5.435] (x₀ not clipped: 9 [7, 11]). Against `uniform`, 10" in sentence
+    assert sentence.count("clipped") == 1
 
 
 def test_an_arm_with_a_missing_run_is_no_evidence_yet(tmp_path: Path) -> None:

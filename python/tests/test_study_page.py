@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import made_studies
 import pytest
 from made_experiments import make, wobble, write_run
-from made_studies import CLAIMS, TEMPLATE, Study, claim
+from made_studies import CLAIMS, TEMPLATE, Study, claim, evaluate
 
 from speediff._experiments import plan, results
 from speediff._experiments.experiment import Experiment
 from speediff._experiments.results import Result
-from speediff.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -256,19 +255,6 @@ def test_the_readme_has_its_sentence_between_its_lines(study: Study, tmp_path: P
     assert lines[:2] == ["Before.", "<!-- study: begin -->"]
     assert lines[2].startswith("It is 2.00 × [1.")
     assert lines[3:] == ["<!-- study: end -->", "After."]
-
-
-def evaluate(study: Study, arm: str, seed: int, fd: float, folder: str = "evaluations", **other: Any) -> None:
-    """The file of an evaluation, as the command writes it."""
-    content = Evaluation(
-        values={"fd": fd, "kid": fd / 1000, "kid_std": 0.0}, floor={"fd": 0.5}, what="a run", n=10000,
-        against="digits", reference_n=60, floor_what="test images", floor_n=10, extractor="a classifier",
-        distance_name="FD (classifier)", resize="none", dimension=64, seed=0,
-        settings={"images": "ddpm, 250 steps"},
-    )  # fmt: skip
-    place = study.docs / "results" / "study" / "main" / folder / arm
-    place.mkdir(parents=True, exist_ok=True)
-    (place / f"seed-{seed}.classifier.json").write_text(json.dumps({**content.to_dict(), **other}))
 
 
 def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:

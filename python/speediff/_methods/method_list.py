@@ -153,7 +153,7 @@ def markdown() -> str:
 def _evidence() -> list[str]:
     """What the study found, as a table; none without any."""
     rows = [
-        f"| [`{each.name}`]({page(each)}.md) | " + " ".join(each.evidence).replace("|", "\\|") + " |"
+        f"| [`{each.name}`]({page(each)}.md) | " + "<br>".join(each.evidence).replace("|", "\\|") + " |"
         for each in methods()
         if each.evidence
     ]
