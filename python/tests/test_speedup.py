@@ -225,21 +225,43 @@ def test_an_interval_needs_five_seeds_of_each() -> None:
     assert intervals.of_median(np.zeros((5, 5))) == (0, 0)
 
 
-def test_an_interval_is_the_bootstrap_of_scipy() -> None:
+def median_of_pairs(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+    pairs = a[..., :, None] - b[..., None, :]
+    return np.median(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
+
+
+@pytest.mark.parametrize(("slow_count", "fast_count", "close"), [(7, 6, 0.03), (6, 5, 0.015)])
+def test_an_interval_is_the_bootstrap_of_scipy(slow_count: int, fast_count: int, close: float) -> None:
     """The same medians over pairs, resampled by SciPy, between the same expanded percentiles."""
     rng = np.random.default_rng(0)
-    slow, fast = rng.normal(1, 0.3, 7), rng.normal(0, 0.3, 6)
-    share = 1 - 2 * intervals.expanded_tail(6)
-
-    def statistic(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        pairs = a[..., :, None] - b[..., None, :]
-        return np.median(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
-
+    slow, fast = rng.normal(1, 0.3, slow_count), rng.normal(0, 0.3, fast_count)
+    share = 1 - 2 * intervals.expanded_tail(fast_count)
     peer = stats.bootstrap(
-        (slow, fast), statistic, method="percentile", confidence_level=share, n_resamples=20_000, rng=rng
-    ).confidence_interval
+        (slow, fast), median_of_pairs, method="percentile", confidence_level=share, n_resamples=100_000,
+        batch=1000, rng=rng,
+    ).confidence_interval  # fmt: skip
     found = intervals.of_median(slow[:, None] - fast[None, :])
-    assert found == pytest.approx((peer.low, peer.high), abs=0.05)
+    assert found == pytest.approx((peer.low, peer.high), abs=close)
+
+
+def test_all_resamples_of_five_seeds_are_counted() -> None:
+    """The ends are the medians beyond which less than the tail's share of all 5⁵·5⁵ resamples lies."""
+    rng = np.random.default_rng(1)
+    slow, fast = rng.normal(1, 0.3, 5), rng.normal(0, 0.3, 5)
+    every = np.array(list(itertools.product(range(5), repeat=5)))
+    medians = np.concatenate([median_of_pairs(slow[every], fast[each]) for each in every])
+    tail = intervals.expanded_tail(5)
+    low, high = intervals.of_median(slow[:, None] - fast[None, :]) or (0, 0)
+    for beyond, end in ((medians < low - 1e-9, low), (medians > high + 1e-9, high)):
+        assert np.mean(beyond) < tail
+        assert np.mean(beyond | (np.abs(medians - end) < 1e-9)) >= tail
+
+
+def test_exchanged_arms_have_the_interval_with_its_sign_turned() -> None:
+    for shape in ((5, 6), (9, 9)):
+        table = np.random.default_rng(2).normal(size=shape)
+        low, high = intervals.of_median(table) or (0, 0)
+        assert intervals.of_median(-table) == (-high, -low)
 
 
 @pytest.mark.parametrize("kind", ["normal", "exponential"])
