@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from speediff._experiments import analysis as analyses
@@ -205,11 +205,17 @@ def table(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> st
 
 
 def comparisons(claims: list[Claim], experiments: Mapping[str, StudyExperiment]) -> str:
-    """Our own claims, each with its verdict and a table of its comparisons."""
-    return "\n\n".join(_comparisons(claim, experiments) for claim in claims)
+    """Our own claims, each with its verdict and a table of its comparisons.
+
+    Where a verdict needs the beginnings, which were measured later, the one without them stands beside it.
+    """
+    first = {name: replace(each, with_beginnings=False) for name, each in experiments.items()}
+    return "\n\n".join(_comparisons(claim, experiments, first) for claim in claims)
 
 
-def _comparisons(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> str:
+def _comparisons(
+    claim: Claim, experiments: Mapping[str, StudyExperiment], first: Mapping[str, StudyExperiment]
+) -> str:
     rows = [["experiment", "arms", "by", "speed-up", "after the same steps", "verdict"]]
     for condition in claim.conditions:
         rows.append(
@@ -218,11 +224,25 @@ def _comparisons(claim: Claim, experiments: Mapping[str, StudyExperiment]) -> st
                 f"`{condition.arm}` over `{condition.than}`",
                 condition.measure.upper(),
                 *_compared(condition, experiments[condition.experiment]),
-                _verdict_text(condition, experiments),
+                _verdict_text(condition, experiments) + _without_beginnings(condition, experiments, first),
             ]
         )
     table = report_text.pipes(rows, numbers=False)
-    return f"{claim.claim}: **{verdict(claim, experiments)}**.\n\n{table}"
+    found, before = verdict(claim, experiments), verdict(claim, first)
+    text = f"{claim.claim}: **{found}**."
+    if before != found:
+        text += f" Without the beginnings, which were measured later: **{before}**."
+    return f"{text}\n\n{table}"
+
+
+def _without_beginnings(
+    condition: Condition, experiments: Mapping[str, StudyExperiment], first: Mapping[str, StudyExperiment]
+) -> str:
+    """The verdict without them and its speed-up, if it is another."""
+    before = _verdict_text(condition, first)
+    if before == _verdict_text(condition, experiments):
+        return ""
+    return f"; without beginnings, {_compared(condition, first[condition.experiment])[0]}: {before}"
 
 
 def _compared(condition: Condition, experiment: StudyExperiment) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from speediff._experiments.arms import folder_name
 from speediff._experiments.measures import MEASURES, shown
 
 from .experiments import StudyError
-from .figures import NOTHING
+from .figures import NOTHING, gain_of_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,24 +88,63 @@ def unclipped(experiment: StudyExperiment) -> str:
     measured = _measured(experiment, UNCLIPPED)
     if measured is None:
         return f"*{experiment.title}, without clipping: not measured yet.*"
-    column = next(column for column in measured.columns if column[0] == MEASURE)
-    title, without = _title(*column), measured.columns[column]
-    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    title, pairs = _title(*_column(measured)), _pairs(experiment, measured)
+    plan = experiment.results.plan
+    lengths = {arm: plan.settings_of(plan.arm(arm), 0)["steps"] for arm in pairs}
+    alike = [name for name in experiment.baseline_names if lengths.get(name) == plan.settings["steps"]]
+    head = ["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]
+    for than in alike:
+        head += [f"that of {than} over it, clipped", "not clipped"]
+    rows = [head]
+    for arm, both in sorted(pairs.items(), key=lambda pair: np.median(pair[1].clipped)):
+        spreads = [report_text.spread_text(MEASURE, Spread.of(values)) for values in both]
+        length = "" if lengths[arm] == plan.settings["steps"] else f" ({lengths[arm]} steps)"
+        row = [f"{arm}{length}", str(len(both.clipped)), *spreads]
+        for than in alike:
+            gains = [gain_of_costs(own, its) for own, its in zip(both, pairs[than], strict=True)]
+            row += [NOTHING if arm == than or length else str(gain) for gain in gains]
+        rows.append(row)
+    return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
+
+
+def unclipped_gain(experiment: StudyExperiment, arm: str, than: str) -> str:
+    """How much lower an arm's last FD is than another's, without clipping.
+
+    Raises:
+        StudyError: If one of them was not measured, or does not end with the experiment's last step.
+    """
+    known = unclipped_qualities(experiment)
+    for name in (arm, than):
+        if name not in known:
+            raise StudyError(f"{experiment.name}: not all runs of {name!r} were measured without clipping")
+    measured = _measured(experiment, UNCLIPPED)
+    assert measured is not None
+    pairs = _pairs(experiment, measured)
+    return str(gain_of_costs(pairs[arm].unclipped, pairs[than].unclipped))
+
+
+class Pair(NamedTuple):
+    """The last FD of an arm's runs that have both, in the same order."""
+
+    clipped: list[float]
+    unclipped: list[float]
+
+
+def _pairs(experiment: StudyExperiment, measured: Measured) -> dict[str, Pair]:
+    without = measured.columns[_column(measured)]
+    found: dict[str, Pair] = {}
     for arm, runs in experiment.results.runs.items():
         for job, result in runs:
             clipped = result.last(MEASURES[MEASURE].column)
             if job.seed in without.get(arm, {}) and clipped is not None:
-                first, second = pairs.setdefault(arm, ([], []))
-                first.append(clipped)
-                second.append(without[arm][job.seed])
-    rows = [["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]]
-    plan = experiment.results.plan
-    for arm, both in sorted(pairs.items(), key=lambda pair: np.median(pair[1][0])):
-        spreads = [report_text.spread_text(MEASURE, Spread.of(values)) for values in both]
-        steps = plan.arm(arm).settings.get("steps", plan.settings["steps"])
-        length = "" if steps == plan.settings["steps"] else f" ({steps} steps)"
-        rows.append([f"{arm}{length}", str(len(both[0])), *spreads])
-    return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
+                pair = found.setdefault(arm, Pair([], []))
+                pair.clipped.append(clipped)
+                pair.unclipped.append(without[arm][job.seed])
+    return found
+
+
+def _column(measured: Measured) -> Column:
+    return next(column for column in measured.columns if column[0] == MEASURE)
 
 
 def unclipped_qualities(experiment: StudyExperiment) -> dict[str, str]:
@@ -117,8 +156,7 @@ def unclipped_qualities(experiment: StudyExperiment) -> dict[str, str]:
     measured = _measured(experiment, UNCLIPPED)
     if measured is None:
         return {}
-    column = next(column for column in measured.columns if column[0] == MEASURE)
-    plan = experiment.results.plan
+    plan, column = experiment.results.plan, _column(measured)
     return {
         arm.name: report_text.spread_text(MEASURE, measured.spread(column, arm.name))
         for arm in plan.arms

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from speediff import parse_method
 from speediff._experiments import analysis as analyses
+from speediff._experiments.speedup import UNKNOWN
 from speediff._methods import method_text
 from speediff._methods.method_list import methods, page
 from speediff._support import text_names
@@ -21,7 +22,7 @@ from . import evaluations, figures
 from .tables import headline_measures, own_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from speediff._experiments.analysis import Analysis
@@ -44,7 +45,7 @@ def collect(experiments: Iterable[StudyExperiment]) -> Evidence:
         without = evaluations.unclipped_qualities(experiment)
         for arm in experiment.results.plan.arms:
             of = _methods(experiment.presets.get(arm.name, arm.settings["method"]))
-            text = _sentence(experiment, arm.name, without) if of else None
+            text = _sentence(experiment, arm.name, of, without) if of else None
             if text is not None:
                 for kind, name in of:
                     found[kind].setdefault(name, []).append(text)
@@ -63,10 +64,18 @@ def _methods(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _sentence(experiment: StudyExperiment, arm: str, without: Mapping[str, str]) -> str | None:
+def _sentence(
+    experiment: StudyExperiment, arm: str, of: Sequence[tuple[str, str]], without: Mapping[str, str]
+) -> str | None:
     """What was found of an arm, once all runs that are needed have ended; None for a baseline.
 
     Beside its FD stands the one without clipping, if it is known: they do not rank the methods alike.
+
+    Args:
+        experiment: The experiment.
+        arm: The arm.
+        of: The kinds and names of its sampling and weighting.
+        without: The qualities without clipping, by arm.
     """
     if arm in experiment.baseline_names:
         return None
@@ -81,43 +90,40 @@ def _sentence(experiment: StudyExperiment, arm: str, without: Mapping[str, str])
         return f"{text} (x₀ not clipped: {without[name]})" if name in without else text
 
     title = analyses.measure_title(measure, analysis)
+    pair = f" ({' and '.join(name for _, name in of)} together)" if len(of) > 1 else ""
     settings = "".join(f", {text}" for text in own_settings(analysis.plan.arm(arm)))
     text = (
-        f"{analysis.plan.source}, `{arm}`{settings}, {experiment.last_step} steps, "
+        f"{analysis.plan.source}, `{arm}`{pair}{settings}, {experiment.last_step} steps, "
         f"{seeds} seed{'s' * (seeds > 1)}: {title} {quality(arm)}."
     )
     for name in compared:
         found = figures.speed_up(experiment, arm, measure, name)
-        faster = "no common quality" if found is None else f"{found} as fast"
-        target = _prediction(analysis, name)
-        other = f" (prediction {target})" if target != _prediction(analysis, arm) else ""
-        text += f" Against `{name}`{other}, {quality(name)}: {faster}."
+        is_unknown = found is None or found.median == UNKNOWN
+        text += f" Against `{name}`, {quality(name)}: "
+        text += "no speed-up is known." if is_unknown else f"{found} as fast."
     return text
 
 
 def _compared_with(experiment: StudyExperiment, arm: str) -> list[str]:
-    """The arms of uniform sampling that an arm's sentence names.
+    """The arms of uniform sampling that an arm's sentence names, those of the shortest runs first.
 
-    First those of its own target, since a target's gain is not the method's; then those of the experiment's
-    target, for the gain of both. All of them: the one that was tuned for a longer run may be the weaker one
-    after these steps.
+    They have its own target, since a target's gain is not the method's. Without such an arm, the baselines.
     """
     analysis = experiment.results
-    own, default = _prediction(analysis, arm), analysis.plan.settings["prediction"]
-    of_target = [
+    own, baselines = _prediction(analysis, arm), experiment.baseline_names
+    alike = [
         each.name
         for each in analysis.plan.arms
         if each.settings["method"] == Uniform.name
-        and each.settings.get("prediction") == own
-        and each.settings.keys() <= {"method", "prediction", "lr"}
+        and _prediction(analysis, each.name) == own
+        and (each.name in baselines or each.settings.keys() <= {"method", "prediction", "lr"})
     ]
-    every = dict.fromkeys([*experiment.baseline_names, *of_target])
-    return [
-        name
-        for target in dict.fromkeys((own, default))
-        for name in every
-        if _prediction(analysis, name) == target
-    ]
+    return sorted(alike or baselines, key=lambda name: _steps(analysis, name))
+
+
+def _steps(analysis: Analysis, arm: str) -> int:
+    steps: int = analysis.plan.settings_of(analysis.plan.arm(arm), 0)["steps"]
+    return steps
 
 
 def _prediction(analysis: Analysis, arm: str) -> str:

@@ -80,6 +80,8 @@ class StudyExperiment:
     """Whether the plan's rule for short hours has left it out; runs that are there are shown."""
     machine: str = ""
     """The kind of processor, for the page."""
+    with_beginnings: bool = True
+    """Whether measurements of `EARLY` count."""
     presets: Mapping[str, str] = field(default_factory=dict)
     """Arms whose method has a name of its own since, and that method, whose evidence they are."""
 
@@ -95,7 +97,7 @@ class StudyExperiment:
     @cached_property
     def _beginnings(self) -> dict[tuple[str, int], Result]:
         """The beginnings of runs that were measured more often, by arm and seed."""
-        made = begun(self.folder / EARLY)
+        made = begun(self.folder / EARLY) if self.with_beginnings else None
         if made is None:
             return {}
         found = {(job.arm, job.seed): made.finished(job) for job in made.main_jobs()}

@@ -15,6 +15,8 @@ from speediff._experiments.speedup import Bounds
 from .experiments import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from speediff._experiments.speedup import SpeedUp
 
     from .experiments import StudyExperiment
@@ -119,7 +121,11 @@ def gain(experiment: StudyExperiment, arm: str, measure: str, than: str) -> Figu
     own, its = (_costs(experiment, name, measure) for name in (arm, than))
     if not own or not its:
         return None
-    is_ratio = MEASURES[measure].is_log
+    return gain_of_costs(own, its, is_ratio=MEASURES[measure].is_log)
+
+
+def gain_of_costs(own: Sequence[float], its: Sequence[float], *, is_ratio: bool = True) -> Figure:
+    """How much lower some runs' costs are than others', over all pairs."""
     pairs = np.array([[_gain(slow, fast, is_ratio=is_ratio) for fast in own] for slow in its])
     median, is_known = float(np.median(pairs)), bool(np.isfinite(pairs).all() and (pairs > 0).all())
     if is_ratio:

@@ -26,6 +26,9 @@ SIDE_BY_SIDE = 2
 """Runs at a time, a core each."""
 HEADLINE = ("fd", "kid")
 """The measures of the first table and picture, if they were measured; without them all that were."""
+BESIDE = "accuracy"
+"""A measure without speed-ups that stands beside them, if it was measured."""
+TARGETS = {"epsilon": "ε", "v": "v", "sample": "x₀", "flow": "flow"}
 BRACKETS = """\
 Qualities: median over the seeds [lowest, highest]. Speed-ups: median over all pairs of runs, at the best
 quality that all runs of both reached, [95 % interval over seeds], or (lowest to highest pair) where there
@@ -156,22 +159,34 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: in
     if step is None:
         return "No step was measured in all arms."
     names = headline_measures(analysis)
-    titles = [analyses.measure_title(name, analysis) for name in names]
-    head = ["arm", "seeds", _tuned_title(analysis), *titles]
+    shown = names if BESIDE not in analysis.measures or BESIDE in names else [*names, BESIDE]
+    targets = _targets(analysis)
+    titles = [analyses.measure_title(name, analysis) for name in shown]
+    head = ["arm", *(["predicts"] if targets else []), "seeds", _tuned_title(analysis), *titles]
     for baseline in baselines:
         head += [f"speed-up over {baseline}, by {name}" for name in names[:speed_ups]]
     rows = [head]
     for arm in sorted(analysis.runs, key=lambda arm: _cost(analysis, arm, names[0], step)):
-        row = [arm, _seeds(experiment, arm), figures.tuned(experiment, arm)]
-        row += [figures.quality(experiment, arm, name) for name in names]
+        row = [arm, *([targets[arm]] if targets else []), _seeds(experiment, arm)]
+        row.append(figures.tuned(experiment, arm))
+        row += [figures.quality(experiment, arm, name) for name in shown]
         for baseline in baselines:
             row += [_speed_up(experiment, arm, name, baseline) for name in names[:speed_ups]]
         rows.append(row)
-    floors = [analysis.floor(name) for name in names]
+    floors = [analysis.floor(name) for name in shown]
     if any(floor is not None for floor in floors):
-        shown = [NOTHING if floor is None else f"{floor:.4g}" for floor in floors]
-        rows.append(["real images", "", "", *shown, *([""] * (len(head) - 3 - len(names)))])
+        texts = [NOTHING if floor is None else f"{floor:.4g}" for floor in floors]
+        first = head.index(titles[0])
+        blank = [""] * (len(head) - first - len(shown))
+        rows.append(["real images", *([""] * (first - 1)), *texts, *blank])
     return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
+
+
+def _targets(analysis: Analysis) -> dict[str, str]:
+    """What each arm's network predicts; empty if all predict the same."""
+    plan = analysis.plan
+    found = {arm.name: plan.settings_of(arm, 0)["prediction"] for arm in plan.arms}
+    return {arm: TARGETS[name] for arm, name in found.items()} if len(set(found.values())) > 1 else {}
 
 
 def rounds(experiment: StudyExperiment) -> str:

@@ -4,6 +4,7 @@
 {speedup:EXPERIMENT:ARM:MEASURE:BASELINE}   the same over another arm
 {gain:EXPERIMENT:ARM:MEASURE:THAN}          how much better after the same steps: a ratio, of KID a difference
 {quality:EXPERIMENT:ARM:MEASURE}            after the last step that all arms were measured at
+{without:EXPERIMENT:ARM:THAN}               how much lower its last FD is than another's, without clipping
 {tuned:EXPERIMENT:ARM}                      the chosen learning rate
 {step:EXPERIMENT} {runs:EXPERIMENT} {images:EXPERIMENT}
 {verdict:CLAIM} {count:VERDICT}             of a claim; how many of the paper's have a verdict
@@ -75,6 +76,7 @@ class Page:
             "step": self._measured(lambda experiment: str(experiment.last_step)),
             "runs": self._measured(lambda experiment: str(experiment.runs)),
             "images": self._measured(lambda experiment: str(experiment.results.plan.measuring["images"])),
+            "without": self._measured(evaluations.unclipped_gain),
             "verdict": self._verdict,
             "count": self._count,
             "paper": lambda *words: ":".join(words),

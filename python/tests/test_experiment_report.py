@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from speediff._experiments import plan, report_text, results
-from speediff._experiments.analysis import Analysis
+from speediff._experiments.analysis import NOT_RECORDED, Analysis
 from speediff._experiments.experiment import Experiment
 from speediff._experiments.results import Result
 from speediff._runs.run_settings import DEFAULTS
@@ -83,7 +83,7 @@ def test_a_method_twice_as_fast_is_found_to_be(tmp_path: Path) -> None:
 
 
 def test_kinds_of_processors_are_counted(tmp_path: Path) -> None:
-    """Not those of runs whose files do not say it."""
+    """Those of runs whose files do not say it are named, too."""
     made = experiment(tmp_path, {"uniform": lambda _, step: step})
     for job in made.main_jobs()[1:]:
         found = made.result(job)
@@ -91,8 +91,10 @@ def test_kinds_of_processors_are_counted(tmp_path: Path) -> None:
         kind = "AMD EPYC" if job.seed < 4 else "Intel"
         results.write(tmp_path, job, replace(found, data={**DATA, "processor": kind}))
     analysis = Analysis(Experiment(tmp_path, made.plan))
-    assert analysis.processors() == {"AMD EPYC": 3, "Intel": 1}
-    assert "- Made on AMD EPYC (3 runs); Intel (1 run).\n" in report_text.markdown(analysis)
+    assert analysis.processors() == {"AMD EPYC": 3, "Intel": 1, NOT_RECORDED: 1}
+    assert f"- Made on AMD EPYC (3 runs); {NOT_RECORDED} (1 run); Intel (1 run).\n" in report_text.markdown(
+        analysis
+    )
     assert "Made on" not in report_text.markdown(
         Analysis(experiment(tmp_path / "old", {"p2": lambda _, step: step}))
     )

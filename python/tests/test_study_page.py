@@ -14,7 +14,7 @@ import pytest
 from made_experiments import make, wobble, write_run
 from made_studies import CLAIMS, TEMPLATE, Study, claim, evaluate
 
-from speediff._experiments import plan, results
+from speediff._experiments import packed, plan, results
 from speediff._experiments.experiment import Experiment
 from speediff._experiments.results import Result
 
@@ -112,6 +112,7 @@ def test_numbers_are_those_of_the_report(study: Study) -> None:
     report = study.texts()[study.docs / "results" / "study" / "main" / "report.md"]
     assert re.search(rf"\| fast \| [\d.]+ \| {faster} \| .* \| \[{interval}\] \| 25 \|", report)
     assert "| fast | 5 | 0.0015 | 5 [4.63, 5.435] |" in page
+    assert "| predicts |" not in page
     assert "There is no more to say." not in page
     assert "![The main one: each measure over training](results/study/main/curves.png)" in page
 
@@ -298,9 +299,53 @@ def test_runs_without_clipping_stand_beside_the_same_runs_with_it(study: Study) 
     starts = ("| fast | 3", "| uniform | 3")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith(starts)]
     assert [row[0] for row in rows] == ["| fast", "| uniform"]
-    assert [row[3] for row in rows] == ["8 [6, 12] |", "4 [3, 6] |"]
+    assert [row[3] for row in rows] == ["8 [6, 12]", "4 [3, 6]"]
+    assert rows[0][4].startswith("2.00 × (1.")
+    assert rows[0][5] == "0.50 × (0.25 to 1.00) |"
+    assert rows[1][4:] == ["–", "– |"]
+    study.write("template.md", f"{{without:main:fast:uniform}}\n\n{TEMPLATE}")
+    with pytest.raises(StudyError, match="not all runs of 'fast' were measured without clipping"):
+        study.page()
+    for arm in ("uniform", "fast"):
+        for seed in (3, 4):
+            evaluate(study, arm, seed, 4.0 if arm == "uniform" else 8.0, "unclipped")
+    assert study.page().startswith("0.50 × [0.")
     for row, arm in zip(rows, ("fast", "uniform"), strict=True):
         assert row[2].startswith(f"{sorted(last[arm, seed] for seed in range(3))[1]:.4g} [")
+
+
+def of_two(study: Study, fast: dict[str, Any], pace: float, template: str = "") -> None:
+    """Makes a study of uniform sampling and of one other arm."""
+    arms = {"uniform": {"method": "uniform"}, "fast": fast}
+    make(study.runs / "main", arms, lambda job: pace if job.arm == "fast" else 1.0)
+    main.pack(study.runs, study.docs / "results" / "study")
+    study.write("claims.json", json.dumps(CLAIMS[:1]))
+    study.write("template.md", template + TEMPLATE.replace(":same}", ":uniform}"))
+
+
+def test_what_networks_predict_is_a_column_if_they_differ(study: Study) -> None:
+    of_two(study, {"method": "uniform", "prediction": "sample"}, 1.0)
+    page = study.page()
+    assert "| arm | predicts | seeds | lr |" in page
+    assert "| fast | x₀ | 5 |" in page
+    assert "| real images |  |  |  | 0.5 |" in page
+
+
+def test_a_verdict_that_needs_the_beginnings_says_what_it_was_without(study: Study, tmp_path: Path) -> None:
+    """Runs of pace 20 pass the best of pace 1 after 5 steps, before their first measurement at 10."""
+    of_two(study, {"method": "laplace"}, 20.0, "{registered}\n\n")
+    own = claim("ours", "fast", "uniform", more_than=12)
+    study.write("registered.json", json.dumps([{**own, "paper": ""}]))
+    assert study.page().startswith("It is ours: **not decided**.\n")
+    early = make(tmp_path / "early", {"fast": {"method": "laplace", "steps": 10}}, lambda job: 20.0)
+    for job in early.main_jobs():
+        write_run(tmp_path / "early", job, 20.0, steps=(2, 5, 10))
+    packed.pack(tmp_path / "early", study.docs / "results" / "study" / "main" / "early")
+    page = study.page()
+    assert page.startswith(
+        "It is ours: **held**. Without the beginnings, which were measured later: **not decided**.\n"
+    )
+    assert re.search(r"\| held; without beginnings, more than 9\.\d\d × \(.* to ∞\): not decided \|", page)
 
 
 def test_what_the_paper_says_may_be_typed(study: Study) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHOWN_STEPS = 4
 """Steps in the table of qualities at equal steps."""
+NOT_RECORDED = "a kind that was not recorded"
 COLLAPSED = 1.5
 """A run has fallen apart if it ends at so many times its own best cost."""
 
@@ -201,13 +202,14 @@ class Analysis:
     def processors(self) -> dict[str, int]:
         """How many finished runs were made on each kind of processor; those of tuning are among them.
 
-        Runs whose files do not say it, since they are older than the entry, are left out.
+        Runs whose files do not say it, since they are older, are of `NOT_RECORDED`. It is empty
+        if all are.
         """
-        found = [result.data.get("processor") for arm in self.runs for result in self.finished(arm)]
-        for job in self.experiment.tuning_jobs():
-            result = self.experiment.finished(job)
-            found.append(None if result is None else result.data.get("processor"))
-        return dict(Counter(name for name in found if name is not None).most_common())
+        every = [result for arm in self.runs for result in self.finished(arm)]
+        tuning = [self.experiment.finished(job) for job in self.experiment.tuning_jobs()]
+        every += [result for result in tuning if result is not None]
+        found = Counter(result.data.get("processor", NOT_RECORDED) for result in every)
+        return {} if found.keys() == {NOT_RECORDED} else dict(found.most_common())
 
     def _values(self, arm: str, column: str, step: int) -> list[float]:
         found = []
