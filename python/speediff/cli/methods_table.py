@@ -33,7 +33,7 @@ def print_methods(methods: Sequence[MethodInfo]) -> None:
             for method in of_kind:
                 console.print(_title(method), overflow="fold")
                 for text in (method.note or method.formula, method.source):
-                    console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 4)))
+                    console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 4), expand=False))
             console.print()
         else:
             console.print(_table(kind, value, of_kind, source_width=None if console.width == PIPE else 20))
@@ -46,7 +46,7 @@ def _print_evidence(console: Console, methods: Sequence[MethodInfo]) -> None:
     for method in methods:
         console.print(f"{method.kind} {method.name}", overflow="fold")
         for sentence in method.evidence:
-            console.print(Padding(Text(sentence, overflow="fold"), (0, 0, 0, 4)))
+            console.print(Padding(Text(sentence, overflow="fold"), (0, 0, 0, 4), expand=False))
 
 
 def _table(kind: str, value: str, methods: Sequence[MethodInfo], *, source_width: int | None) -> Table:
