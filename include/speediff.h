@@ -439,9 +439,8 @@ speediff_status speediff_sampler_create_official_speed(const speediff_schedule *
 void speediff_sampler_destroy(speediff_sampler *sampler);
 
 /* P at a training step >= 0: the distribution of a drawn entry, nominal for official SpeeD. Here and below, the step
- * matters only to samplings that follow the training step (blend, stages, clts,
- * noise_to_detail). What was learned from losses counts as it is
- * now. `count` must be T. */
+ * matters only to samplings that follow the training step (blend, stages, clts, noise_to_detail). What was learned from
+ * losses counts as it is now. `count` must be T. */
 speediff_status speediff_sampler_probabilities(const speediff_sampler *sampler, int64_t step, double *out,
                                                int64_t count);
 

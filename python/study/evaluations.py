@@ -90,7 +90,7 @@ def unclipped(experiment: StudyExperiment) -> str:
         return f"*{experiment.title}, without clipping: not measured yet.*"
     title, pairs = _title(*_column(measured)), _pairs(experiment, measured)
     plan = experiment.results.plan
-    lengths = {arm: plan.settings_of(plan.arm(arm), 0)["steps"] for arm in pairs}
+    lengths = {arm: experiment.setting(arm, "steps") for arm in pairs}
     alike = [name for name in experiment.baseline_names if lengths.get(name) == plan.settings["steps"]]
     head = ["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]
     for than in alike:
@@ -113,12 +113,10 @@ def unclipped_gain(experiment: StudyExperiment, arm: str, than: str) -> str:
     Raises:
         StudyError: If one of them was not measured, or does not end with the experiment's last step.
     """
-    known = unclipped_qualities(experiment)
+    measured = _measured(experiment, UNCLIPPED) or Measured({}, {})
     for name in (arm, than):
-        if name not in known:
+        if name not in _whole(experiment, measured):
             raise StudyError(f"{experiment.name}: not all runs of {name!r} were measured without clipping")
-    measured = _measured(experiment, UNCLIPPED)
-    assert measured is not None
     pairs = _pairs(experiment, measured)
     return str(gain_of_costs(pairs[arm].unclipped, pairs[than].unclipped))
 
@@ -156,13 +154,21 @@ def unclipped_qualities(experiment: StudyExperiment) -> dict[str, str]:
     measured = _measured(experiment, UNCLIPPED)
     if measured is None:
         return {}
-    plan, column = experiment.results.plan, _column(measured)
+    column = _column(measured)
     return {
-        arm.name: report_text.spread_text(MEASURE, measured.spread(column, arm.name))
-        for arm in plan.arms
-        if plan.settings_of(arm, 0)["steps"] == experiment.last_step
-        and measured.seeds(arm.name) == {result.settings["seed"] for result in experiment.ended(arm.name)}
+        arm: report_text.spread_text(MEASURE, measured.spread(column, arm))
+        for arm in _whole(experiment, measured)
     }
+
+
+def _whole(experiment: StudyExperiment, measured: Measured) -> list[str]:
+    """The arms that end with the experiment's last step, and whose runs were all measured."""
+    return [
+        arm.name
+        for arm in experiment.results.plan.arms
+        if experiment.setting(arm.name, "steps") == experiment.last_step
+        and measured.seeds(arm.name) == {result.settings["seed"] for result in experiment.ended(arm.name)}
+    ]
 
 
 def _measured(experiment: StudyExperiment, name: str) -> Measured | None:

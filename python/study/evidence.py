@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from speediff._experiments.analysis import Analysis
-
     from .experiments import StudyExperiment
 
     Evidence = dict[str, dict[str, list[str]]]
@@ -109,27 +107,15 @@ def _compared_with(experiment: StudyExperiment, arm: str) -> list[str]:
 
     They have its own target, since a target's gain is not the method's. Without such an arm, the baselines.
     """
-    analysis = experiment.results
-    own, baselines = _prediction(analysis, arm), experiment.baseline_names
+    own, baselines = experiment.setting(arm, "prediction"), experiment.baseline_names
     alike = [
         each.name
-        for each in analysis.plan.arms
+        for each in experiment.results.plan.arms
         if each.settings["method"] == Uniform.name
-        and _prediction(analysis, each.name) == own
+        and experiment.setting(each.name, "prediction") == own
         and (each.name in baselines or each.settings.keys() <= {"method", "prediction", "lr"})
     ]
-    return sorted(alike or baselines, key=lambda name: _steps(analysis, name))
-
-
-def _steps(analysis: Analysis, arm: str) -> int:
-    steps: int = analysis.plan.settings_of(analysis.plan.arm(arm), 0)["steps"]
-    return steps
-
-
-def _prediction(analysis: Analysis, arm: str) -> str:
-    plan = analysis.plan
-    found: str = plan.settings_of(plan.arm(arm), 0)["prediction"]
-    return found
+    return sorted(alike or baselines, key=lambda name: experiment.setting(name, "steps"))
 
 
 def to_json(found: Evidence) -> str:

@@ -192,6 +192,11 @@ class StudyExperiment:
         """Whether every planned run has ended."""
         return self.runs is not None and self.runs.is_whole
 
+    def setting(self, arm: str, name: str) -> Any:
+        """A setting of an arm's runs, its own or the experiment's."""
+        made = self.results.plan
+        return made.settings_of(made.arm(arm), 0)[name]
+
     def of_arm(self, arm: str) -> Count:
         """An arm's runs."""
         found = self.results

@@ -178,4 +178,4 @@ def tuned(experiment: StudyExperiment, arm: str) -> str:
     if arm in analysis.choices:
         choice = analysis.choices[arm]
         return NOTHING if choice is None else f"{choice.value:g}" + ("" if choice.edge is None else " (edge)")
-    return f"{analysis.plan.settings_of(analysis.plan.arm(arm), 0)[setting]:g}"
+    return f"{experiment.setting(arm, setting):g}"

@@ -160,7 +160,7 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: in
         return "No step was measured in all arms."
     names = headline_measures(analysis)
     shown = names if BESIDE not in analysis.measures or BESIDE in names else [*names, BESIDE]
-    targets = _targets(analysis)
+    targets = _targets(experiment)
     titles = [analyses.measure_title(name, analysis) for name in shown]
     head = ["arm", *(["predicts"] if targets else []), "seeds", _tuned_title(analysis), *titles]
     for baseline in baselines:
@@ -182,10 +182,9 @@ def table(experiment: StudyExperiment, baselines: tuple[str, ...], speed_ups: in
     return f"After {step} steps:\n\n{report_text.pipes(rows)}\n\n{BRACKETS}"
 
 
-def _targets(analysis: Analysis) -> dict[str, str]:
+def _targets(experiment: StudyExperiment) -> dict[str, str]:
     """What each arm's network predicts; empty if all predict the same."""
-    plan = analysis.plan
-    found = {arm.name: plan.settings_of(arm, 0)["prediction"] for arm in plan.arms}
+    found = {arm.name: experiment.setting(arm.name, "prediction") for arm in experiment.results.plan.arms}
     return {arm: TARGETS[name] for arm, name in found.items()} if len(set(found.values())) > 1 else {}
 
 

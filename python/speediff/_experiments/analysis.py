@@ -202,8 +202,7 @@ class Analysis:
     def processors(self) -> dict[str, int]:
         """How many finished runs were made on each kind of processor; those of tuning are among them.
 
-        Runs whose files do not say it, since they are older, are of `NOT_RECORDED`. It is empty
-        if all are.
+        Runs whose files do not say it, since they are older, are of `NOT_RECORDED`. Empty if all are.
         """
         every = [result for arm in self.runs for result in self.finished(arm)]
         tuning = [self.experiment.finished(job) for job in self.experiment.tuning_jobs()]
