@@ -171,11 +171,14 @@ def quality(experiment: StudyExperiment, arm: str, measure: str) -> str:
 
 
 def tuned(experiment: StudyExperiment, arm: str) -> str:
-    """What tuning chose for an arm, or the value that it has without tuning."""
+    """What tuning chose for an arm, or the value that it has without tuning.
+
+    An arm whose value was given says so where others are tuned.
+    """
     experiment.check_arm(arm)
     analysis = experiment.results
     setting = "lr" if analysis.plan.tuning is None else analysis.plan.tuning.setting
     if arm in analysis.choices:
         choice = analysis.choices[arm]
         return NOTHING if choice is None else f"{choice.value:g}" + ("" if choice.edge is None else " (edge)")
-    return f"{experiment.setting(arm, setting):g}"
+    return f"{experiment.setting(arm, setting):g}" + ("" if analysis.plan.tuning is None else " (given)")

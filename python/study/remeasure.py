@@ -78,7 +78,7 @@ def checkpoint_of(name: str, key: str) -> Path:
 
 
 def measurements(name: str, kind: str, keys: Sequence[str]) -> list[Measurement]:
-    """What is left to be measured.
+    """What is left to be measured: all runs by FD first, which decides.
 
     Args:
         name: The experiment.
@@ -91,11 +91,11 @@ def measurements(name: str, kind: str, keys: Sequence[str]) -> list[Measurement]
     folder = DOCS / RESULTS / name
     experiment = runs.opened(folder)
     ended = runs.ended(experiment, experiment.main_jobs())
-    jobs = [runs.find(ended, key, name) for key in keys] or ended.values()
+    jobs = [runs.find(ended, key, name) for key in keys] or list(ended.values())
     found = []
-    for job in jobs:
-        checkpoint = checkpoint_of(name, job.key)
-        for extractor, given in flags(experiment.plan, kind).items():
+    for extractor, given in flags(experiment.plan, kind).items():
+        for job in jobs:
+            checkpoint = checkpoint_of(name, job.key)
             file = folder / kind / folder_name(job.arm) / f"seed-{job.seed}.{extractor}.json"
             if file.exists():
                 continue

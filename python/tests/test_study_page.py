@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import made_studies
 import pytest
 from made_experiments import make, wobble, write_run
-from made_studies import CLAIMS, TEMPLATE, Study, claim, evaluate
+from made_studies import CLAIMS, TEMPLATE, Study, claim
 
 from speediff._experiments import packed, plan, results
 from speediff._experiments.experiment import Experiment
@@ -258,66 +258,12 @@ def test_the_readme_has_its_sentence_between_its_lines(study: Study, tmp_path: P
     assert lines[3:] == ["<!-- study: end -->", "After."]
 
 
-def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
-    study.write("template.md", f"{{evaluations:main}}\n\n{TEMPLATE}")
-    study.run()
-    assert "*The main one, finalists: not measured yet.*" in study.page()
-    for seed, fd in enumerate((4.0, 3.0, 5.0)):
-        evaluate(study, "fast", seed, fd)
-        evaluate(study, "uniform", seed, 2 * fd)
-    page = study.page()
-    assert "| arm | seeds | FD (classifier) | KID (classifier) |" in page
-    assert "| fast | 3 | 4 [3, 5] | 0.004 [0.003, 0.005] |" in page
-    assert "| uniform | 3 | 8 [6, 10] |" in page
-    assert "| real images |  | 0.5 | – |" in page
-    assert (
-        "- FD (classifier): 10000 images against 60 of digits; a classifier; resize: none; ddpm, 250 steps."
-        in page
-    )
-    evaluate(study, "fast", 3, 4.0, n=1000)
-    with pytest.raises(StudyError, match="n of fast, seed 3, is 1000, not 10000"):
-        study.page()
-    evaluate(study, "fast", 3, 4.0)
-    evaluate(study, "quick", 0, 4.0)
-    with pytest.raises(StudyError, match="'quick', which is no arm"):
-        study.page()
-
-
-def test_runs_without_clipping_stand_beside_the_same_runs_with_it(study: Study) -> None:
-    """Over the seeds that both have: three of five."""
-    study.write("template.md", f"{{unclipped:main}}\n\n{TEMPLATE}")
-    study.run()
-    assert "*The main one, without clipping: not measured yet.*" in study.page()
-    folder = study.docs / "results" / "study"
-    runs = main.experiments.read(study.inputs / "experiments.json", folder)["main"].results.runs
-    last = {(arm, job.seed): result.last("fd") for arm in runs for job, result in runs[arm]}
-    for seed, fd in enumerate((4.0, 3.0, 6.0)):
-        evaluate(study, "uniform", seed, fd, "unclipped")
-        evaluate(study, "fast", seed, 2 * fd, "unclipped")
-    page = study.page()
-    assert "| arm | seeds | FD (classifier), x₀ clipped | FD (classifier), x₀ not clipped |" in page
-    starts = ("| fast | 3", "| uniform | 3")
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith(starts)]
-    assert [row[0] for row in rows] == ["| fast", "| uniform"]
-    assert [row[3] for row in rows] == ["8 [6, 12]", "4 [3, 6]"]
-    assert rows[0][4].startswith("2.00 × (1.")
-    assert rows[0][5] == "0.50 × (0.25 to 1.00) |"
-    assert rows[1][4:] == ["–", "– |"]
-    study.write("template.md", f"{{without:main:fast:uniform}}\n\n{TEMPLATE}")
-    with pytest.raises(StudyError, match="not all runs of 'fast' were measured without clipping"):
-        study.page()
-    for arm in ("uniform", "fast"):
-        for seed in (3, 4):
-            evaluate(study, arm, seed, 4.0 if arm == "uniform" else 8.0, "unclipped")
-    assert study.page().startswith("0.50 × [0.")
-    for row, arm in zip(rows, ("fast", "uniform"), strict=True):
-        assert row[2].startswith(f"{sorted(last[arm, seed] for seed in range(3))[1]:.4g} [")
-
-
-def of_two(study: Study, fast: dict[str, Any], pace: float, template: str = "") -> None:
+def of_two(
+    study: Study, fast: dict[str, Any], pace: float, template: str = "", lr: tuple[float, ...] = ()
+) -> None:
     """Makes a study of uniform sampling and of one other arm."""
     arms = {"uniform": {"method": "uniform"}, "fast": fast}
-    make(study.runs / "main", arms, lambda job: pace if job.arm == "fast" else 1.0)
+    make(study.runs / "main", arms, lambda job: pace if job.arm == "fast" else 1.0, lr=lr)
     main.pack(study.runs, study.docs / "results" / "study")
     study.write("claims.json", json.dumps(CLAIMS[:1]))
     study.write("template.md", template + TEMPLATE.replace(":same}", ":uniform}"))
@@ -329,6 +275,14 @@ def test_what_networks_predict_is_a_column_if_they_differ(study: Study) -> None:
     assert "| arm | predicts | seeds | lr |" in page
     assert "| fast | x₀ | 5 |" in page
     assert "| real images |  |  |  | 0.5 |" in page
+
+
+def test_an_arm_with_a_given_rate_says_so_where_others_are_tuned(study: Study) -> None:
+    of_two(study, {"method": "p2", "lr": 0.003}, 2.0, lr=(0.001, 0.002))
+    page = study.page()
+    assert "| arm | seeds | own best lr |" in page
+    assert "| fast | 5 | 0.003 (given) |" in page
+    assert re.search(r"\| uniform \| 5 \| 0\.00\d \(edge\) \|", page)
 
 
 def test_a_verdict_that_needs_the_beginnings_says_what_it_was_without(study: Study, tmp_path: Path) -> None:
