@@ -102,12 +102,21 @@ def _seeds(experiment: StudyExperiment, *arms: str) -> int:
     return min(len(experiment.ended(arm)) for arm in arms)
 
 
-def gain(experiment: StudyExperiment, arm: str, measure: str, than: str) -> Figure | None:
-    """How much better an arm is than another after the last common step.
+def gain(
+    experiment: StudyExperiment, arm: str, measure: str, than: str, step: int | None = None
+) -> Figure | None:
+    """How much better an arm is than another after the same steps.
 
     Its number is the other's cost over the arm's, so that more than 1 is better. For a measure that can be 0
     or less, such as KID, it is the difference, so that more than 0 is better. A run that diverged has an
     infinite cost.
+
+    Args:
+        experiment: The experiment.
+        arm: The arm.
+        measure: What decides.
+        than: The other arm.
+        step: The steps; None: the last that all arms were measured at.
 
     Returns:
         The gain; None if no run of either was measured there, or the measure does not compare the two.
@@ -118,7 +127,7 @@ def gain(experiment: StudyExperiment, arm: str, measure: str, than: str) -> Figu
     assert analysis is not None
     if not analysis.is_comparable(analysis.plan.arm(arm), measure):
         return None
-    own, its = (_costs(experiment, name, measure) for name in (arm, than))
+    own, its = (_costs(experiment, name, measure, step or experiment.last_step) for name in (arm, than))
     if not own or not its:
         return None
     return gain_of_costs(own, its, is_ratio=MEASURES[measure].is_log)
@@ -142,11 +151,11 @@ def gain_of_costs(own: Sequence[float], its: Sequence[float], *, is_ratio: bool 
     )
 
 
-def _costs(experiment: StudyExperiment, arm: str, measure: str) -> list[float]:
+def _costs(experiment: StudyExperiment, arm: str, measure: str, at: int) -> list[float]:
     kind, found = MEASURES[measure], []
     for result in experiment.ended(arm):
         column = result.columns.index(kind.column)
-        values = [row[column] for step, row in result.rows if step == experiment.last_step]
+        values = [row[column] for step, row in result.rows if step == at]
         if result.diverged_at is not None and not values:
             found.append(math.inf)
         found += [kind.cost(value) for value in values if value is not None]

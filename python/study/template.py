@@ -2,7 +2,8 @@
 
 {speedup:EXPERIMENT:ARM:MEASURE}            at the best common quality, over the experiment's first baseline
 {speedup:EXPERIMENT:ARM:MEASURE:BASELINE}   the same over another arm
-{gain:EXPERIMENT:ARM:MEASURE:THAN}          how much better after the same steps: a ratio, of KID a difference
+{gain:EXPERIMENT:ARM:MEASURE:THAN}          how much better after the last step: a ratio, of KID a difference
+{gain:EXPERIMENT:ARM:MEASURE:THAN:STEP}     the same after so many steps
 {quality:EXPERIMENT:ARM:MEASURE}            after the last step that all arms were measured at
 {without:EXPERIMENT:ARM:THAN}               how much lower its last FD is than another's, without clipping
 {tuned:EXPERIMENT:ARM}                      the chosen learning rate
@@ -155,10 +156,15 @@ class Page:
             raise StudyError("the two have reached no common quality")
         return str(found)
 
-    def _gain(self, name: str, arm: str, measure: str, than: str) -> str:
-        found = figures.gain(find(self._experiments, name), arm, measure, than)
+    def _gain(self, name: str, arm: str, measure: str, than: str, step: str = "") -> str:
+        at = int(step) if step.isdecimal() else None
+        if step and at is None:
+            raise StudyError(f"the step must be a number, got {step!r}")
+        found = figures.gain(find(self._experiments, name), arm, measure, than, at)
         if found is None:
-            raise StudyError("no run was measured after the last common step")
+            raise StudyError(
+                f"no run was measured after {f'{step} steps' if step else 'the last common step'}"
+            )
         return str(found)
 
     def _verdict(self, name: str) -> str:

@@ -117,6 +117,16 @@ def test_numbers_are_those_of_the_report(study: Study) -> None:
     assert "![The main one: each measure over training](results/study/main/curves.png)" in page
 
 
+def test_a_gain_can_be_that_of_an_earlier_step(study: Study) -> None:
+    """The costs are as 1/step, and so are their differences."""
+    study.run()
+    steps = ("50", "100")
+    study.write("readme.md", "\n".join(f"{{gain:main:fast:kid:uniform:{step}}}" for step in steps))
+    readme = study.docs.parent / "README.md"
+    early, late = (float(line.split()[0]) for line in study.texts()[readme].splitlines()[2:4])
+    assert early == pytest.approx(2 * late, rel=1e-3)
+
+
 def test_arms_are_ordered_by_quality(study: Study) -> None:
     study.run()
     heading, section = (part.split("| real images")[0] for part in study.page().split("| arm |")[1:3])
@@ -231,6 +241,8 @@ def test_other_baselines_have_columns_in_their_section(study: Study) -> None:
         ("{speedup:main:uniform:fd}", "no speed-up over itself"),
         ("{speedup:main:fast:fd:none}", "no arm 'none'"),
         ("{quality:other:fast:fd}", "other has no results yet"),
+        ("{gain:main:fast:fd:uniform:51}", "no run was measured after 51 steps"),
+        ("{gain:main:fast:fd:uniform:end}", "the step must be a number, got 'end'"),
         ("{verdict:none}", "no such claim"),
         ("{count:maybe}", "no such verdict"),
         ("It is 1.4 × as fast.", "must come from a result file"),
