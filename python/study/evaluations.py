@@ -71,7 +71,7 @@ def table(experiment: StudyExperiment) -> str:
         if seeds:
             spreads = [(column[0], measured.spread(column, arm)) for column in measured.columns]
             texts = [report_text.spread_text(name, spread) for name, spread in spreads]
-            rows.append([arm, str(len(seeds)), *texts])
+            rows.append([f"{arm}{_longer(experiment, arm)}", str(len(seeds)), *texts])
     floors = [measured.firsts[distance]["floor"].get(name) for name, distance in measured.columns]
     if any(floor is not None for floor in floors):
         texts = [NOTHING if floor is None else shown("fd", floor) for floor in floors]
@@ -89,22 +89,26 @@ def unclipped(experiment: StudyExperiment) -> str:
     if measured is None:
         return f"*{experiment.title}, without clipping: not measured yet.*"
     title, pairs = _title(*_column(measured)), _pairs(experiment, measured)
-    plan = experiment.results.plan
-    lengths = {arm: experiment.setting(arm, "steps") for arm in pairs}
-    alike = [name for name in experiment.baseline_names if lengths.get(name) == plan.settings["steps"]]
+    alike = [name for name in experiment.baseline_names if name in pairs and not _longer(experiment, name)]
     head = ["arm", "seeds", f"{title}, x₀ clipped", f"{title}, x₀ not clipped"]
     for than in alike:
         head += [f"that of {than} over it, clipped", "not clipped"]
     rows = [head]
     for arm, both in sorted(pairs.items(), key=lambda pair: np.median(pair[1].clipped)):
         spreads = [report_text.spread_text(MEASURE, Spread.of(values)) for values in both]
-        length = "" if lengths[arm] == plan.settings["steps"] else f" ({lengths[arm]} steps)"
+        length = _longer(experiment, arm)
         row = [f"{arm}{length}", str(len(both.clipped)), *spreads]
         for than in alike:
             gains = [gain_of_costs(own, its) for own, its in zip(both, pairs[than], strict=True)]
             row += [NOTHING if arm == than or length else str(gain) for gain in gains]
         rows.append(row)
     return f"{report_text.pipes(rows)}\n\n{_how(measured.firsts)}"
+
+
+def _longer(experiment: StudyExperiment, arm: str) -> str:
+    """The steps of an arm that ends with others than its experiment does; empty for all others."""
+    steps = experiment.setting(arm, "steps")
+    return "" if steps == experiment.results.plan.settings["steps"] else f" ({steps} steps)"
 
 
 def unclipped_gain(experiment: StudyExperiment, arm: str, than: str) -> str:

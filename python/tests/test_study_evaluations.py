@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import made_studies
 import pytest
+from made_experiments import make
 from made_studies import TEMPLATE, Study, evaluate
 
 if TYPE_CHECKING:
@@ -45,6 +46,19 @@ def test_finalists_are_a_table_of_their_evaluations(study: Study) -> None:
     evaluate(study, "quick", 0, 4.0)
     with pytest.raises(StudyError, match="'quick', which is no arm"):
         study.page()
+
+
+def test_a_finalist_that_trained_for_longer_says_so(study: Study) -> None:
+    arms = {"uniform": {"method": "uniform"}, "fast": {"method": "p2", "steps": 200}}
+    make(study.runs / "main", arms, lambda job: 1.0)
+    study.main.pack(study.runs, study.docs / "results" / "study")
+    study.write("claims.json", "[]")
+    study.write("template.md", "{evaluations:main}\n\n{experiment:main}\n\n{experiment:other}\n")
+    for arm in arms:
+        evaluate(study, arm, 0, 4.0)
+    page = study.page()
+    assert "| uniform | 1 | 4 |" in page
+    assert "| fast (200 steps) | 1 | 4 |" in page
 
 
 def test_runs_without_clipping_stand_beside_the_same_runs_with_it(study: Study) -> None:
