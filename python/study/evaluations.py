@@ -118,8 +118,9 @@ def unclipped_gain(experiment: StudyExperiment, arm: str, than: str) -> str:
         StudyError: If one of them was not measured, or does not end with the experiment's last step.
     """
     measured = _measured(experiment, UNCLIPPED) or Measured({}, {})
+    whole = _whole(experiment, measured)
     for name in (arm, than):
-        if name not in _whole(experiment, measured):
+        if name not in whole:
             raise StudyError(f"{experiment.name}: not all runs of {name!r} were measured without clipping")
     pairs = _pairs(experiment, measured)
     return str(gain_of_costs(pairs[arm].unclipped, pairs[than].unclipped))

@@ -127,7 +127,8 @@ def gain(
     assert analysis is not None
     if not analysis.is_comparable(analysis.plan.arm(arm), measure):
         return None
-    own, its = (_costs(experiment, name, measure, step or experiment.last_step) for name in (arm, than))
+    at = experiment.last_step if step is None else step
+    own, its = (_costs(experiment, name, measure, at) for name in (arm, than))
     if not own or not its:
         return None
     return gain_of_costs(own, its, is_ratio=MEASURES[measure].is_log)

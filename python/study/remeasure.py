@@ -91,7 +91,7 @@ def measurements(name: str, kind: str, keys: Sequence[str]) -> list[Measurement]
     folder = DOCS / RESULTS / name
     experiment = runs.opened(folder)
     ended = runs.ended(experiment, experiment.main_jobs())
-    jobs = [runs.find(ended, key, name) for key in keys] or list(ended.values())
+    jobs = [runs.find(ended, key, name) for key in keys] or ended.values()
     found = []
     for extractor, given in flags(experiment.plan, kind).items():
         for job in jobs:

@@ -242,6 +242,7 @@ def test_other_baselines_have_columns_in_their_section(study: Study) -> None:
         ("{speedup:main:fast:fd:none}", "no arm 'none'"),
         ("{quality:other:fast:fd}", "other has no results yet"),
         ("{gain:main:fast:fd:uniform:51}", "no run was measured after 51 steps"),
+        ("{gain:main:fast:fd:uniform:0}", "no run was measured after 0 steps"),
         ("{gain:main:fast:fd:uniform:end}", "the step must be a number, got 'end'"),
         ("{verdict:none}", "no such claim"),
         ("{count:maybe}", "no such verdict"),
